@@ -1,0 +1,78 @@
+//! The vocabulary between the engine and its reporters: pure types, no behaviour.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::plan::step::{Phase, StepId};
+
+/// Something that happened while a plan was carried out.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The plan's steps, before the first one starts.
+    Planned {
+        steps: Vec<PlannedStep>,
+    },
+    StepStarted {
+        step: StepId,
+    },
+    /// A requirement is not met yet; said when it changes, not on each probe.
+    Waiting {
+        step: StepId,
+        requirement: String,
+    },
+    /// Bytes of a download or conversion.
+    Progress {
+        step: StepId,
+        done: u64,
+        total: Option<u64>,
+    },
+    /// A line that a guest or a program printed.
+    Line {
+        step: StepId,
+        line: String,
+    },
+    /// Something worth saying that stops nothing.
+    Note {
+        step: Option<StepId>,
+        text: String,
+    },
+    StepDone {
+        step: StepId,
+        #[serde(serialize_with = "seconds")]
+        took: Duration,
+        changed: bool,
+    },
+    StepFailed {
+        step: StepId,
+        #[serde(serialize_with = "seconds")]
+        took: Duration,
+        message: String,
+    },
+    /// Not run, since a step it needs failed or the user stopped.
+    StepSkipped {
+        step: StepId,
+        because: String,
+    },
+    /// One check of the proof.
+    Checked {
+        check: String,
+        passed: bool,
+        detail: String,
+    },
+}
+
+/// What a reporter needs to know of a step beforehand.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlannedStep {
+    pub id: StepId,
+    pub node: Option<String>,
+    pub phase: Phase,
+    pub text: String,
+    pub cost_seconds: u32,
+}
+
+fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
+}

@@ -1,0 +1,14 @@
+//! Bytes and text that other programs read and write, with no knowledge of labs.
+//!
+//! Everything here is pure: values in, values out. Disk formats speak `std::io` traits, never paths.
+
+pub mod command;
+pub mod dhcp;
+pub mod lines;
+pub mod mac;
+pub mod networking;
+pub mod openssh;
+pub mod qcow2;
+pub mod seed_iso;
+pub mod vmdk;
+pub mod vmx;

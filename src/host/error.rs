@@ -1,0 +1,81 @@
+//! What can go wrong on the host, with all that is known of it. Advice is given in `cli::error`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A failed side effect. Messages are lower-case fragments that fit after "failed to" or a colon.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// A file operation; `action` is a verb such as "read".
+    #[error("{action} {}: {source}", path.display())]
+    File { action: &'static str, path: PathBuf, source: std::io::Error },
+
+    /// A file has content that we cannot use.
+    #[error("{}: {reason}", path.display())]
+    Content { path: PathBuf, reason: String },
+
+    /// A program could not be started.
+    #[error("start {program}: {source}")]
+    Spawn { program: PathBuf, source: std::io::Error },
+
+    /// A program said that it failed. `output` is its standard output and error, trimmed.
+    #[error("{} failed ({status}): {output}", program.display())]
+    Program { program: PathBuf, args: Vec<String>, status: String, output: String },
+
+    /// Something took longer than its limit.
+    #[error("{what} did not happen within {} s", limit.as_secs())]
+    Deadline { what: String, limit: Duration },
+
+    /// Fusion refused an operation on a VM; `cause` is the reason dug out of vmware.log.
+    #[error("{operation} {}: {message}", vmx.display())]
+    Fusion { operation: &'static str, vmx: PathBuf, message: String, cause: Option<String> },
+
+    /// VMware Fusion was not found; `searched` lists where.
+    #[error("VMware Fusion was not found")]
+    NoFusion { searched: Vec<PathBuf> },
+
+    /// A TCP connection could not be made.
+    #[error("connect to {address}: {source}")]
+    Connect { address: SocketAddr, source: std::io::Error },
+
+    /// SSH spoke, but not as wished.
+    #[error("ssh to {node}: {reason}")]
+    Ssh { node: String, reason: String },
+
+    /// The guest showed another host key than the one we gave it.
+    #[error("{node} shows a host key that is not its own")]
+    HostKey { node: String, expected: String, found: String },
+
+    /// vmrest answered with an error.
+    #[error("vmrest {method} {path}: {status} {message}")]
+    Rest { method: &'static str, path: String, status: u16, message: String },
+
+    /// A download failed.
+    #[error("download {url}: {reason}")]
+    Download { url: String, reason: String },
+
+    /// A downloaded file is not the one that was asked for.
+    #[error("{url} has another digest than the catalogue's")]
+    Digest { url: String, expected: String, found: String, kept: PathBuf },
+
+    /// Another run holds a lock.
+    #[error("{what} is locked by process {pid} ({verb}, since {since})")]
+    Locked { what: String, pid: u32, verb: String, since: String },
+
+    /// Fusion's networks did not come to the wished state; the file was put back.
+    #[error("{reason}")]
+    Network { reason: String, output: String, restored: bool },
+
+    /// The user said stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl HostError {
+    /// Returns a function that adds the action and the path to an I/O error.
+    pub fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { action, path, source }
+    }
+}

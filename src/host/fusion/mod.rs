@@ -1,0 +1,63 @@
+//! VMware Fusion: where it is, and its programs.
+
+pub mod discover;
+pub mod vmnet;
+pub mod vmrest;
+pub mod vmrun;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+/// An installed Fusion and the places it keeps things.
+///
+/// A Fusion is found in a *root*: `/` on a Mac, or any folder laid out like one (`--fusion DIR`), which is how the
+/// simulated Fusion and tests take its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fusion {
+    /// The folder that stands for `/`.
+    pub root: PathBuf,
+    /// The app bundle.
+    pub app: PathBuf,
+    /// As in Info.plist: `13.6.3`, `25H2`, …
+    pub version: String,
+    /// The build number, from Info.plist's CFBundleVersion.
+    pub build: String,
+    /// Whether its Info.plist says that it is a simulation; only ever shown, never acted upon.
+    pub simulated: bool,
+    /// Where VMs are kept: `~/Virtual Machines.localized`, or the same under another root.
+    pub library: PathBuf,
+}
+
+impl Fusion {
+    /// Returns a program of the bundle, such as `vmrun`.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.app.join("Contents/Library").join(name)
+    }
+
+    /// Returns `/Library/Preferences/VMware Fusion`, under the root.
+    pub fn preferences(&self) -> PathBuf {
+        self.root.join("Library/Preferences/VMware Fusion")
+    }
+
+    /// Returns the networking file: the database of Fusion's networks.
+    pub fn networking(&self) -> PathBuf {
+        self.preferences().join("networking")
+    }
+
+    /// Returns the leases file of one network.
+    pub fn leases(&self, vmnet: u8) -> PathBuf {
+        self.root.join(format!("var/db/vmware/vmnet-dhcpd-vmnet{vmnet}.leases"))
+    }
+
+    /// Returns the file that names the way to the guests, if it is not a direct one: a line such as
+    /// `socks5://127.0.0.1:41077`. A Mac has none.
+    pub fn dial_file(&self) -> PathBuf {
+        self.root.join("var/run/fusionlab-dial")
+    }
+
+    /// Says whether this Fusion's files are the system's own.
+    pub fn is_system(&self) -> bool {
+        self.root == Path::new("/")
+    }
+}

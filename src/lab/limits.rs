@@ -1,0 +1,101 @@
+//! The one table of deadlines. No other file holds a number of seconds.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $name:ident = $seconds:literal,)+) => {
+        /// How long each requirement may take. A lab file overrides one by its name, in seconds.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+        pub struct Limits {
+            $($(#[doc = $doc])+ pub $name: Duration,)+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: Duration::from_secs($seconds),)+ }
+            }
+        }
+
+        impl Limits {
+            /// Every limit's name as the lab file spells it, with its meaning and default in seconds.
+            pub const TABLE: &[(&str, &str, u64)] = &[$((stringify!($name), concat!($($doc),+), $seconds),)+];
+
+            /// Sets a limit by its name; returns false if there is none of that name.
+            pub fn set(&mut self, name: &str, value: Duration) -> bool {
+                match name {
+                    $(stringify!($name) => self.$name = value,)+
+                    _ => return false,
+                }
+                true
+            }
+        }
+    };
+}
+
+limits! {
+    /// `vmrun list` and other questions to Fusion.
+    fusion_query = 30,
+    /// `vmrun start` (peers raised theirs from 45 s to 300 s: facts/vmrun-vmrest.md §1.5).
+    vm_start = 300,
+    /// A soft `vmrun stop`, before the hard one.
+    vm_stop_soft = 60,
+    /// A hard `vmrun stop`.
+    vm_stop_hard = 60,
+    /// `vmrun clone`, snapshot and deleteVM.
+    vm_clone = 300,
+    /// Fusion letting go of a stopped VM's files.
+    vm_unlock = 120,
+    /// The networks' stop, configure or start.
+    network_apply = 120,
+    /// One download without a byte received.
+    download_stall = 60,
+    /// From power-on to a guest that takes our key.
+    guest_ssh = 300,
+    /// From the first login to cloud-init done.
+    guest_cloud_init = 600,
+    /// One TCP connection to a guest.
+    guest_connect = 10,
+    /// One short guest command.
+    guest_command = 60,
+    /// Packages, images and charts baked into the template.
+    template_bake = 3600,
+    /// Clocks of all nodes within a second.
+    clock_sync = 120,
+    /// A gateway holding both VIPs after Keepalived started.
+    vip_held = 60,
+    /// `kubeadm init` (its own health checks allow 4 min each).
+    kubeadm_init = 900,
+    /// `kubeadm join`.
+    kubeadm_join = 600,
+    /// The API answering through the internal VIP, seen from a node.
+    api_endpoint = 180,
+    /// Gateway API definitions established.
+    crds_established = 60,
+    /// `helm upgrade --install`.
+    helm_install = 300,
+    /// Cilium's rollouts complete.
+    cilium_ready = 600,
+    /// Every node Ready.
+    nodes_ready = 300,
+    /// The Gateway accepted and programmed.
+    gateway_programmed = 180,
+    /// One check of `verify`, retries included.
+    verify_check = 60,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_can_be_set_by_its_name() {
+        for (name, _, seconds) in Limits::TABLE {
+            let mut limits = Limits::default();
+            assert!(limits.set(name, Duration::from_secs(seconds + 1)), "{name}");
+            assert_ne!(limits, Limits::default(), "{name}");
+        }
+        assert!(!Limits::default().set("guest_shh", Duration::ZERO));
+    }
+}

@@ -1,0 +1,124 @@
+//! Every file and folder that fusionlab owns on the host, said once.
+//!
+//! ```text
+//! ~/.fusionlab/                     FUSIONLAB_HOME
+//!   labs/<lab>/                     one lab; gone after `destroy`
+//!     lock  journal.jsonl           who works on it; what was done
+//!     identity/                     0700: keys, certificates, tokens made before anything boots
+//!     kubeconfig                    0600: the user's, with the LAN VIP as server
+//!     known_hosts  ssh_config       for the user's own ssh
+//!     lab-ca.crt                    the authority behind https://*.<domain>
+//!     network.json  networking.before   what we changed in Fusion's file, and the file before it
+//!     logs/                         one folder a run: events.jsonl and a file for each step
+//!   cache/images/                   downloaded images by digest
+//!   templates/<key>/                golden VMs, shared by labs
+//!   host.lock                       guards the networking file and the templates
+//!   sim/                            the simulated Fusion, laid out like a Mac's root
+//! ```
+
+use std::path::{Path, PathBuf};
+
+/// The folder of everything: `FUSIONLAB_HOME`, by default `~/.fusionlab`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home(pub PathBuf);
+
+impl Home {
+    pub fn lab(&self, name: &str) -> LabDir {
+        LabDir(self.0.join("labs").join(name))
+    }
+
+    pub fn labs(&self) -> PathBuf {
+        self.0.join("labs")
+    }
+
+    pub fn images(&self) -> PathBuf {
+        self.0.join("cache/images")
+    }
+
+    pub fn templates(&self) -> PathBuf {
+        self.0.join("templates")
+    }
+
+    /// The folder of one template, by its key.
+    pub fn template(&self, key: &str) -> PathBuf {
+        self.templates().join(key)
+    }
+
+    pub fn host_lock(&self) -> PathBuf {
+        self.0.join("host.lock")
+    }
+
+    pub fn sim(&self) -> PathBuf {
+        self.0.join("sim")
+    }
+}
+
+/// One lab's folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabDir(pub PathBuf);
+
+impl LabDir {
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    pub fn journal(&self) -> PathBuf {
+        self.0.join("journal.jsonl")
+    }
+
+    pub fn identity(&self) -> PathBuf {
+        self.0.join("identity")
+    }
+
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.0.join("kubeconfig")
+    }
+
+    pub fn known_hosts(&self) -> PathBuf {
+        self.0.join("known_hosts")
+    }
+
+    pub fn ssh_config(&self) -> PathBuf {
+        self.0.join("ssh_config")
+    }
+
+    pub fn lab_ca(&self) -> PathBuf {
+        self.0.join("lab-ca.crt")
+    }
+
+    /// The record of what we changed in Fusion's networking file.
+    pub fn network_record(&self) -> PathBuf {
+        self.0.join("network.json")
+    }
+
+    /// Fusion's networking file as it was before our first change.
+    pub fn networking_before(&self) -> PathBuf {
+        self.0.join("networking.before")
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+}
+
+/// Returns the folder of a VM: `<library>/<lab>/<node>.vmwarevm`.
+pub fn vm_bundle(library: &Path, lab: &str, node: &str) -> PathBuf {
+    library.join(lab).join(format!("{node}.vmwarevm"))
+}
+
+/// Returns the VMX of the VM in a bundle: named like the bundle.
+pub fn vmx_of(bundle: &Path) -> PathBuf {
+    let name = bundle.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    bundle.join(format!("{name}.vmx"))
+}
+
+/// The seed image's file name inside a bundle.
+pub const SEED_ISO: &str = "seed.iso";
+/// The disk's file name inside a template's or a copied VM's bundle. A linked clone's is Fusion's choice.
+pub const DISK_VMDK: &str = "disk.vmdk";
+/// The serial console's file name inside a bundle; removed before each start.
+pub const CONSOLE_LOG: &str = "console.log";

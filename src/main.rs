@@ -1,0 +1,11 @@
+//! The `fusionlab` program: parse, run, print the error, exit.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    #[cfg(feature = "sim")]
+    if let Some(code) = fusionlab::sim::run_as_named_program() {
+        return code;
+    }
+    fusionlab::cli::main()
+}

@@ -1,0 +1,83 @@
+//! What was observed of the world on this run. Facts are never remembered: reality is the state.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+pub use crate::stack::facts::{ClusterFacts, GuestFacts, HelmRelease, KubeNode};
+
+/// Everything that planning looks at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Facts {
+    pub host: HostFacts,
+    /// Fusion's networking file, verbatim; none if there is none yet.
+    pub networking: Option<Vec<u8>>,
+    /// What we recorded when we changed it; none if we have not.
+    pub network_record: Option<NetworkRecord>,
+    /// Whether Fusion's programs say that the internal network's services run.
+    pub network_running: bool,
+    pub template: TemplateFacts,
+    /// One entry for each node of the lab, and for each other VM that bears this lab's mark.
+    pub vms: BTreeMap<String, VmFacts>,
+    /// Guests that answered over SSH.
+    pub guests: BTreeMap<String, GuestFacts>,
+    /// What the API server says; none if there is none to ask.
+    pub cluster: Option<ClusterFacts>,
+    /// Whether the lab's identity is complete.
+    pub identity: bool,
+    /// SHA-256 (hex) of the kubeconfig on the host.
+    pub kubeconfig: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct HostFacts {
+    pub memory_mib: u64,
+    pub cpus: u32,
+    /// VMX files of VMs that run now, ours and others'.
+    pub running: Vec<PathBuf>,
+    /// MACs used by VMs in the library that are not this lab's: address, VMX.
+    pub foreign_macs: Vec<(String, PathBuf)>,
+    /// Whether Fusion's window is open: its Apply overwrites the networking file.
+    pub fusion_ui_open: bool,
+}
+
+/// What we changed in Fusion's networking file (`network.json` in the lab's folder).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct NetworkRecord {
+    /// Version of this record's form: 1.
+    pub version: u32,
+    pub vmnet: u8,
+    /// Whether the vmnet is ours: it did not exist before.
+    pub made_vmnet: bool,
+    /// SHA-256 (hex) of the file before our first change; none if there was no file.
+    pub before: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TemplateFacts {
+    pub key: String,
+    pub image_cached: bool,
+    pub disk_written: bool,
+    pub baked: bool,
+    pub frozen: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VmFacts {
+    pub vmx: PathBuf,
+    pub state: VmState,
+    /// The value of `fusionlab.spec`; none before the VM is configured.
+    pub spec: Option<String>,
+    pub running: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VmState {
+    Absent,
+    /// Ours by its mark, or a clone we did not finish (its folder holds our marker file).
+    Ours,
+    /// A VM stands there that does not bear our mark.
+    Foreign,
+}

@@ -1,0 +1,12 @@
+//! Thinking: from a lab and the facts observed about the world to the steps that are missing.
+//!
+//! Nothing here does anything. [`up`] and [`destroy`] are the two lists to read; [`facts`] is what
+//! they look at, [`step`] what they yield, [`lint`] what must hold of every plan, [`text`] how a
+//! plan looks on screen.
+
+pub mod destroy;
+pub mod facts;
+pub mod lint;
+pub mod step;
+pub mod text;
+pub mod up;

@@ -1,0 +1,161 @@
+//! A plan: steps as data, each with an id, what it needs, and a text.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// A step's stable name: `<area>.<verb>` and, where it concerns one node, `/<node>`: `vm.clone/k8s-master1`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct StepId(pub String);
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The phases of a node's row on screen, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Things of the host: keys, the network, the template.
+    Host,
+    Clone,
+    Boot,
+    Ready,
+    /// Gateway services, node preparation.
+    Configure,
+    /// `kubeadm init` or `join`.
+    Join,
+    /// Cilium, Gateway API, kubeconfig: things of the whole cluster.
+    Cluster,
+    Stop,
+    Delete,
+}
+
+/// What only so many steps may do at once.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gate {
+    /// Clones of one parent queue on it: a clone writes the parent's snapshot records.
+    Parent,
+    /// VMs powering on: bounded by the host's processors.
+    PowerOn,
+    /// SSH logins: OpenSSH refuses more than ten unauthenticated ones at once.
+    Guest,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Step {
+    pub id: StepId,
+    /// Steps of this plan that must have succeeded before.
+    pub needs: Vec<StepId>,
+    /// The node it concerns, if one.
+    pub node: Option<String>,
+    pub phase: Phase,
+    pub gate: Option<Gate>,
+    /// One line in the imperative: "clone k8s-master1 from the template".
+    pub text: String,
+    /// Why it is in the plan: what was observed, such as "no VM of this name".
+    pub why: String,
+    /// Seconds it usually takes on a Mac; the journal's own history replaces it.
+    pub cost_seconds: u32,
+    pub action: Action,
+}
+
+/// What a step does. The executor is one match over this, with no decisions of its own.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum Action {
+    /// Make the lab's keys, certificates and tokens.
+    CreateIdentity,
+    /// Write Fusion's networking file and restart its networks. `diff` is what the user is shown.
+    ApplyNetwork {
+        diff: String,
+    },
+    /// Download the cloud image into the cache.
+    FetchImage,
+    /// Write the template's disk from the image.
+    ConvertImage,
+    /// Boot the template with the bake seed until it powers itself off.
+    BakeTemplate,
+    /// Check the baked versions, take the snapshot, make the disk read-only.
+    FreezeTemplate,
+    /// Make the VM's folder from the template.
+    CloneVm {
+        node: String,
+    },
+    /// Write the VM's seed and VMX.
+    ConfigureVm {
+        node: String,
+    },
+    StartVm {
+        node: String,
+    },
+    /// Wait for our key to be taken and for cloud-init to be done; check that the address is its own.
+    AwaitGuest {
+        node: String,
+    },
+    /// Put the gateway's files in place, test them, reload what changed.
+    ConfigureGateway {
+        node: String,
+    },
+    /// Wait until exactly one gateway holds both VIPs.
+    AwaitVips,
+    /// Put the node's files in place, check its identity, wait for its clock.
+    PrepareNode {
+        node: String,
+    },
+    InitControlPlane {
+        node: String,
+    },
+    /// Prove that every member reaches the API server through the internal VIP.
+    AwaitEndpoint,
+    JoinControlPlane {
+        node: String,
+    },
+    JoinWorker {
+        node: String,
+    },
+    /// Gateway API definitions, applied by the server and established.
+    InstallGatewayApi,
+    InstallCilium,
+    /// Wait for Cilium's rollouts and for every node to be Ready.
+    AwaitNodes,
+    /// Class, configuration, Service with fixed NodePorts, certificate, Gateway, test application.
+    ConfigureIngress,
+    WriteKubeconfig,
+
+    StopVm {
+        node: String,
+    },
+    DeleteVm {
+        node: String,
+    },
+    /// Take our lines out of Fusion's networking file and restart its networks.
+    RestoreNetwork {
+        diff: String,
+    },
+    /// Remove the lab's folder: identity, kubeconfig, known_hosts, records.
+    ForgetLab,
+}
+
+/// Steps in an order in which they could run one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    /// What stands already, one line each, for the reader.
+    pub kept: Vec<String>,
+}
+
+impl Plan {
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    pub fn step(&self, id: &StepId) -> Option<&Step> {
+        self.steps.iter().find(|step| step.id == *id)
+    }
+}

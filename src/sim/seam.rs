@@ -1,0 +1,143 @@
+//! The seam between the simulated Fusion and the machines it runs, so that machines can be of several kinds.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+
+use crate::formats::mac::Mac;
+
+/// One end of a TCP connection inside the simulated networks.
+pub type Wire = DuplexStream;
+
+/// Bytes held in flight on a [`Wire`] in each direction.
+pub const WIRE_BUFFER: usize = 64 * 1024;
+
+/// What a machine is made of, as its VMX says and Fusion checked.
+#[derive(Clone, Debug)]
+pub struct Hardware {
+    /// `displayName`.
+    pub name: String,
+    pub cpus: u32,
+    pub memory_mib: u32,
+    /// `uuid.bios`, which the guest reads as product_uuid.
+    pub uuid: String,
+    pub cards: Vec<Card>,
+    /// The files of the attached seed image (`user-data`, `meta-data`, `network-config`), if one is attached.
+    pub seed: Option<std::collections::BTreeMap<String, Vec<u8>>>,
+}
+
+/// One network card that Fusion connected.
+#[derive(Clone, Debug)]
+pub struct Card {
+    pub mac: Mac,
+    pub segment: Segment,
+    /// The guest's name for it: `ens<slot>`.
+    pub name: String,
+}
+
+/// What a card is plugged into.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Segment {
+    /// Bridged to the home network.
+    Lan,
+    /// One of Fusion's own networks, by number.
+    Vmnet(u8),
+}
+
+/// What Fusion's DHCP server (or the home router's) gave a card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub address: Ipv4Addr,
+    pub prefix: u8,
+    pub router: Option<Ipv4Addr>,
+    pub dns: Vec<Ipv4Addr>,
+}
+
+/// A piece of a command's output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chunk {
+    Stdout(Vec<u8>),
+    Stderr(Vec<u8>),
+}
+
+/// What a guest's SSH server needs to know, once there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshFace {
+    /// The host's private key in OpenSSH's PEM form, as the seed gave it.
+    pub host_key: String,
+    /// User name → public keys that may log in (OpenSSH one-line form).
+    pub users: std::collections::BTreeMap<String, Vec<String>>,
+}
+
+/// A machine that runs.
+#[async_trait]
+pub trait Machine: Send + Sync {
+    /// Goes through its boot: console lines, lease, cloud-init. Returns when the machine is up, or never
+    /// if it hangs; the world drops it at power-off.
+    async fn boot(self: Arc<Self>);
+
+    /// Returns the SSH server's keys; none until sshd runs.
+    fn ssh(&self) -> Option<SshFace>;
+
+    /// Runs one command line as a user; the machine's tools decide what it means.
+    async fn exec(&self, user: &str, line: &str, input: Vec<u8>, output: mpsc::Sender<Chunk>) -> i32;
+
+    /// Returns every address it holds now on a segment: leases, static ones, VIPs.
+    fn addresses(&self) -> Vec<(Segment, Ipv4Addr)>;
+
+    /// Serves a TCP connection that arrived for one of its addresses (not port 22, which the world serves
+    /// through [`Self::ssh`] and [`Self::exec`]). Returns at once: refused, or accepted and served on.
+    fn accept(self: Arc<Self>, to: SocketAddrV4, wire: Wire) -> io::Result<()>;
+
+    /// Says whether its tools run, so that a soft stop works.
+    fn tools_running(&self) -> bool;
+
+    /// Shuts down in an orderly way.
+    async fn shut_down(&self);
+
+    /// Power is gone: what was not saved is lost, nothing runs afterwards.
+    fn pull_plug(&self);
+}
+
+/// The world as a machine sees it.
+#[async_trait]
+pub trait Surroundings: Send + Sync {
+    /// Asks the segment's DHCP server; none if there is none or it does not answer.
+    async fn lease(&self, card: &Card, hostname: Option<&str>) -> Option<Lease>;
+
+    /// Opens a TCP connection from one of the machine's addresses: host unreachable, refused, or connected.
+    async fn connect(&self, from: &[Card], to: SocketAddrV4) -> io::Result<Wire>;
+
+    /// Returns the running machines of the same kind whose card is on a segment, by name, so that they can talk
+    /// in ways that are not TCP (VRRP, ARP, etcd's own protocol).
+    fn neighbours(&self, segment: &Segment) -> Vec<(String, Arc<dyn std::any::Any + Send + Sync>)>;
+
+    /// Says whether the simulated internet answers.
+    fn internet(&self) -> bool;
+
+    /// Lets the time pass that an operation takes on a real machine, scaled by the simulation's speed.
+    async fn pass(&self, real: Duration);
+
+    /// Returns milliseconds since 1970.
+    fn clock_ms(&self) -> u64;
+
+    /// Draws from the world's seeded generator, so that a run can be repeated.
+    fn random(&self) -> u64;
+
+    /// Appends to the serial console's file, if the VMX has one.
+    fn console(&self, line: &str);
+
+    /// Writes the machine's state into its disk (the VMDK), durably.
+    fn save(&self, state: &[u8]) -> io::Result<()>;
+
+    /// The guest powered itself off.
+    fn powered_off(&self);
+
+    /// Says whether a fault of this name is to strike now: see `sim::faults`.
+    fn fault(&self, name: &str) -> bool;
+}

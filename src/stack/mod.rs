@@ -1,0 +1,21 @@
+//! What runs in the guests, as values: the files of every machine and the argv of every guest command.
+//!
+//! Pure: from a [`Lab`](crate::lab::Lab) and its [`Identity`](identity::Identity) to bytes. One file per tool.
+
+pub mod checks;
+pub mod cilium;
+pub mod cloud_init;
+pub mod facts;
+pub mod file;
+pub mod gateway;
+pub mod identity;
+pub mod ingress;
+pub mod keepalived;
+pub mod kubeadm;
+pub mod kubeconfig;
+pub mod kubectl;
+pub mod network;
+pub mod nginx;
+pub mod node;
+pub mod pki;
+pub mod vm;
