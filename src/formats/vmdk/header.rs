@@ -29,6 +29,8 @@ const DEFLATE: u16 = 1;
 const GRAIN_RANGE: std::ops::RangeInclusive<u64> = 8..=8192;
 /// The largest descriptor that is believed, in sectors.
 const MOST_DESCRIPTOR_SECTORS: u64 = 2048;
+/// Grain tables kept in memory: enough for 256 GiB in grains of 64 KiB, and 16 MiB at most.
+const MOST_LOADED: usize = 8192;
 /// The largest disk that 32-bit sector numbers can hold.
 pub(super) const MOST_SECTORS: u64 = 1 << 32;
 
@@ -197,6 +199,9 @@ impl Directory {
         let entries: Box<[u32; TABLE_ENTRIES as usize]> =
             entries.into_boxed_slice().try_into().expect("exactly one table was read");
         let entry = entries[place];
+        if self.loaded.len() >= MOST_LOADED {
+            self.loaded.clear();
+        }
         self.loaded.insert(table, entries);
         Ok(entry)
     }

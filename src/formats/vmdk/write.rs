@@ -105,7 +105,8 @@ fn write_grains(
             at += GRAIN;
             progress(at.min(size));
         }
-        offset = at.max(data.end);
+        // Onwards even if a source should return an empty range.
+        offset = at.max(data.end).max(offset + 1);
     }
     progress(size);
     Ok(tables)
