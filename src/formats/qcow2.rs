@@ -305,6 +305,7 @@ mod tests {
 
     use super::*;
     use crate::formats::test_tools;
+    use crate::formats::vmdk::write_sparse;
 
     const CLUSTER: usize = 65_536;
 
@@ -333,11 +334,11 @@ mod tests {
         let at = 4 * CLUSTER + CLUSTER / 2 + 100;
         let sectors = (100 + compressed.len()).div_ceil(512) as u64;
         let entries = [
-            3 * CLUSTER as u64 | 1 << 63,
+            (3 * CLUSTER as u64) | (1 << 63),
             0,
             COMPRESSED | (sectors - 1) << 54 | at as u64,
-            3 * CLUSTER as u64 | ZERO,
-            4 * CLUSTER as u64 | 1 << 63,
+            (3 * CLUSTER as u64) | ZERO,
+            (4 * CLUSTER as u64) | (1 << 63),
         ];
         for (number, entry) in entries.into_iter().enumerate() {
             place(2 * CLUSTER + 8 * number, &entry.to_be_bytes());
@@ -480,6 +481,11 @@ mod tests {
             let mut image = open_image(Cursor::new(made(options))).unwrap();
             assert!(all(image.as_mut()).unwrap() == raw, "{options:?}");
         }
+        let mut image = open_image(Cursor::new(made(&["-c"]))).unwrap();
+        let mut disk = Cursor::new(Vec::new());
+        write_sparse(image.as_mut(), 64 << 20, &mut disk, 1, &mut |_| ()).unwrap();
+        std::fs::write(folder.path().join("disk.vmdk"), disk.into_inner()).unwrap();
+        qemu_img(folder.path(), &["compare", "-f", "raw", "-F", "vmdk", "raw", "disk.vmdk"]);
         let zstd = open_image(Cursor::new(made(&["-c", "-o", "compression_type=zstd"]))).err().unwrap();
         assert_eq!(zstd.to_string(), "the image uses zstd compression, which is not supported");
         let extended =

@@ -46,6 +46,7 @@ impl<F: Read + Seek> SparseDisk<F> {
         self
     }
 
+    /// Returns what the disk says of itself.
     pub fn info(&self) -> &Info {
         &self.info
     }

@@ -235,3 +235,27 @@ fn we_read_what_qemu_writes() {
         assert_eq!(disk.data_after(10 * GRAIN as u64).unwrap().unwrap().start, 33 * GRAIN as u64);
     }
 }
+
+#[test]
+fn damage_to_a_stream_never_panics() {
+    if !test_tools::present("qemu-img") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("raw"), padded(&content(), 4 * MIB)).unwrap();
+    let arguments =
+        ["convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized", "raw", "made.vmdk"];
+    qemu_img(folder.path(), &arguments);
+    let file = std::fs::read(folder.path().join("made.vmdk")).unwrap();
+    for at in (0..512).chain((512..file.len()).step_by(61)) {
+        let mut damaged = file.clone();
+        damaged[at] ^= 0x55;
+        for length in [file.len(), at] {
+            if let Ok(mut disk) = StreamDisk::open(Cursor::new(damaged[..length].to_vec())) {
+                let _ = disk.data_after(0);
+                let mut first = vec![0; (2 * GRAIN).min(disk.size() as usize)];
+                let _ = disk.read_at(0, &mut first);
+            }
+        }
+    }
+}

@@ -12,6 +12,8 @@ use super::{BlockSource, EmptyDisk, SECTOR};
 /// The file name that the disks we write bear in their extent line: the name to give the file.
 pub const EXTENT_NAME: &str = "disk.vmdk";
 const GRAIN: u64 = GRAIN_SECTORS * SECTOR;
+/// Comparing with this is much faster than looking at each byte.
+static ZEROS: [u8; GRAIN as usize] = [0; GRAIN as usize];
 
 type Tables = BTreeMap<u64, Box<[u32; TABLE_ENTRIES as usize]>>;
 
@@ -93,7 +95,7 @@ fn write_grains(
             let length = GRAIN.min(size - at) as usize;
             source.read_at(at, &mut grain[..length])?;
             grain[length..].fill(0);
-            if grain.iter().any(|byte| *byte != 0) {
+            if grain != ZEROS {
                 out.write_all(&grain)?;
                 let index = at / GRAIN;
                 let table = tables
