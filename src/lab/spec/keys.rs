@@ -193,7 +193,7 @@ section! {
         cpus: Whole<1, 32> = Example("4"),
         /// Its memory.
         memory: Memory = Example("8GiB"),
-        /// Its disk; not with linked clones, which share the template's size.
+        /// Its disk; not with linked clones.
         disk: Disk = Example("40GiB"),
     }
 }

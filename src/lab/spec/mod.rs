@@ -65,6 +65,7 @@ pub fn schema() -> Json {
     });
     if let (Some(whole), Json::Object(spec)) = (schema.as_object_mut(), Spec::schema()) {
         whole.extend(spec);
+        whole.insert("type".to_owned(), json!("object"));
         whole.insert("required".to_owned(), json!(["version"]));
     }
     schema
@@ -131,6 +132,36 @@ mod tests {
             let file = parse(&nested(&path.replace(ANY_NODE, "gateway1"), "~"));
             let unknown: Vec<_> = file.problems.iter().filter(|found| found.rule == "unknown-key").collect();
             assert!(unknown.is_empty(), "{path}: {unknown:?}");
+        }
+    }
+
+    #[test]
+    fn the_reference_has_a_row_for_every_key_with_its_default() {
+        let reference = include_str!("../../../docs/lab-file.md");
+        for key in keys() {
+            let row = match key.usual {
+                Usual::Section => format!("## `{}`", key.path),
+                _ => format!("| `{}` |", key.path),
+            };
+            let line = reference.lines().find(|line| line.starts_with(&row));
+            let line = line.unwrap_or_else(|| panic!("docs/lab-file.md has no {row}"));
+            let usual = match key.usual {
+                Live(text) | Derived(text) => format!("| `{text}`"),
+                Usual::Limit(seconds) => format!("| `{seconds}`"),
+                Usual::Section | Example(_) => continue,
+            };
+            assert!(line.contains(&usual), "{line} does not say {usual}");
+        }
+    }
+
+    #[test]
+    fn the_reference_has_no_other_keys() {
+        let reference = include_str!("../../../docs/lab-file.md");
+        let known: Vec<_> = keys().into_iter().map(|key| key.path).collect();
+        let tables = reference.split_once("## Top level").unwrap().1;
+        for row in tables.lines().filter_map(|line| line.strip_prefix("| `")) {
+            let path = row.split('`').next().unwrap();
+            assert!(known.iter().any(|key| key == path), "{path}");
         }
     }
 
