@@ -440,6 +440,44 @@ mod tests {
         resolve(Some(text), None, Arch::Arm64).unwrap_err()
     }
 
+    const HOSTILE: &[&str] = &[
+        "0",
+        "1",
+        "2",
+        "7",
+        "255",
+        "256",
+        "65535",
+        "65536",
+        "-1",
+        "+1",
+        "0.5",
+        "1e9",
+        "~",
+        "x",
+        "ha",
+        "solo",
+        "small",
+        "full",
+        "cow",
+        "static",
+        "true",
+        "1.35.1",
+        "1.37.0-rc.1",
+        "4GiB",
+        "1MiB",
+        "4096TiB",
+        "0.0.0.0",
+        "0.0.0.0/0",
+        "255.255.255.255/32",
+        "10.10.0.131",
+        "10.10.0.0/24",
+        "10.0.0.0/31",
+        "192.168.68.200",
+        "a.local",
+        "en0",
+    ];
+
     #[test]
     fn without_a_file_it_is_the_documents_lab() {
         let lab = resolve(None, None, Arch::Arm64).unwrap().lab;
@@ -638,6 +676,22 @@ kubernetes:
             let problems = resolve(Some(&text), None, Arch::Arm64).map_or_else(|found| found, |resolved| resolved.warnings);
             let about_addresses = problems.iter().filter(|found| found.rule.starts_with("address-")).count();
             prop_assert_eq!(about_addresses, 0, "{:#?}", problems);
+        }
+
+        #[test]
+        fn whatever_the_keys_hold_the_answer_is_a_lab_or_known_findings(
+            picks in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(HOSTILE)), 1..6),
+        ) {
+            let keys = spec::keys();
+            let mut text = String::from("version: 1\n");
+            for (key, value) in picks {
+                let path = keys[key.index(keys.len())].path.replace(spec::ANY_NODE, "k8s-worker1");
+                text = spec::edit::set(&text, &path, value).unwrap_or(text);
+            }
+            let problems = resolve(Some(&text), None, Arch::Amd64).map_or_else(|found| found, |resolved| resolved.warnings);
+            for problem in problems {
+                prop_assert!(super::super::lint::rule(problem.rule).is_some(), "{}", problem.rule);
+            }
         }
 
         #[test]

@@ -260,8 +260,8 @@ fn below_pool(lab: &Lab, inside: &[Holder]) -> Option<String> {
             Role::Worker => 40,
             Role::Gateway => 50,
         };
-        let address =
-            Ipv4Addr::from(u32::from(lab.internal.subnet.network()) + from + u32::from(node.number));
+        let network = u32::from(lab.internal.subnet.network());
+        let address = Ipv4Addr::from(network.checked_add(from + u32::from(node.number))?);
         let taken =
             lab.nodes.iter().any(|other| other.internal().address == address) || address == lab.internal.vip;
         if taken || address >= lab.internal.dhcp.0 {
