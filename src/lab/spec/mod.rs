@@ -1,6 +1,6 @@
 //! The lab file `fusionlab.yaml`: its keys, read strictly, with every problem reported at once.
 //!
-//! [`keys`](mod@keys) declares each key once. From that come the reader, the JSON Schema ([`schema`]),
+//! `keys.rs` declares each key once. From that come the reader, the JSON Schema ([`schema`]),
 //! the commented file (`super::presets`) and the reference `docs/lab-file.md`, which a test holds
 //! complete. `tree` is YAML with places, `reader` walks it, `values` are the kinds of value, and
 //! [`edit`] changes one key and leaves the rest of the file as it is.
