@@ -61,3 +61,20 @@ impl Fusion {
         self.root == Path::new("/")
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Returns a Fusion that stands in a test's folder.
+    pub fn fusion(root: &Path) -> Fusion {
+        Fusion {
+            root: root.to_owned(),
+            app: root.join("Applications/VMware Fusion.app"),
+            version: "13.6.3".to_owned(),
+            build: "24585314".to_owned(),
+            simulated: false,
+            library: root.join("Virtual Machines.localized"),
+        }
+    }
+}
