@@ -1,9 +1,12 @@
 //! VMware Fusion: where it is, and its programs.
 
 pub mod discover;
+#[cfg(test)]
+mod fake;
 pub mod vmnet;
 pub mod vmrest;
 pub mod vmrun;
+pub mod vmware_log;
 
 use std::path::{Path, PathBuf};
 
