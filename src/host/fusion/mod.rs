@@ -3,6 +3,7 @@
 pub mod discover;
 #[cfg(test)]
 mod fake;
+pub mod root_step;
 pub mod vmnet;
 pub mod vmrest;
 pub mod vmrun;

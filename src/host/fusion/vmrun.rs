@@ -18,7 +18,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(1000);
 /// `vmrun start` right after a shutdown may do nothing and say nothing: it is repeated so often.
 const START_TRIES: u32 = 5;
 /// How many looks at the list a start gets before it counts as not having happened.
-const START_LOOKS: u32 = 8;
+const START_LOOKS: u32 = 6;
 /// A list that contradicts itself is asked for once more.
 const LIST_TRIES: u32 = 2;
 
