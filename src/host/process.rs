@@ -201,12 +201,12 @@ impl Drop for Running {
 }
 
 /// Reads a stream beside the program, so that a full pipe never stops it.
-struct Capture {
+pub(super) struct Capture {
     kept: Arc<Mutex<Vec<u8>>>,
     reader: JoinHandle<()>,
 }
 
-fn capture(stream: Option<impl AsyncRead + Unpin + Send + 'static>) -> Capture {
+pub(super) fn capture(stream: Option<impl AsyncRead + Unpin + Send + 'static>) -> Capture {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&kept);
     let reader = tokio::spawn(async move {
@@ -222,6 +222,11 @@ fn capture(stream: Option<impl AsyncRead + Unpin + Send + 'static>) -> Capture {
 }
 
 impl Capture {
+    /// Returns what has come so far, as text.
+    pub(super) fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.kept.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
     async fn finish(mut self) -> Vec<u8> {
         if tokio::time::timeout(DRAIN, &mut self.reader).await.is_err() {
             self.reader.abort();

@@ -3,15 +3,19 @@
 pub mod discover;
 #[cfg(test)]
 mod fake;
+pub mod observe;
 pub mod root_step;
 pub mod vmnet;
 pub mod vmrest;
+mod vmrest_server;
 pub mod vmrun;
 pub mod vmware_log;
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+
+use super::HostError;
 
 /// An installed Fusion and the places it keeps things.
 ///
@@ -64,6 +68,13 @@ impl Fusion {
     pub fn is_system(&self) -> bool {
         self.root == Path::new("/")
     }
+}
+
+/// Returns the error of an operation that Fusion refused, with the cause that the VM's log gives. `silent` is said if
+/// Fusion itself had no complaint.
+fn refusal(operation: &'static str, vmx: &Path, complaint: Option<String>, silent: &str) -> HostError {
+    let message = complaint.unwrap_or_else(|| silent.to_owned());
+    HostError::Fusion { operation, vmx: vmx.to_owned(), message, cause: vmware_log::cause(vmx) }
 }
 
 #[cfg(test)]

@@ -3,22 +3,18 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Fusion, vmware_log};
+use super::observe::{Locks, Pauses, appears, await_unlocked, is_running, is_whole};
+use super::{Fusion, refusal};
 use crate::formats::mac::Mac;
 use crate::host::process::{self, Finished, Options};
 use crate::host::{Clone, HostError, Hypervisor, Result, Stop, clock, dial, files};
 
-/// Pauses between two looks at `vmrun list`: the first, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(1000);
 /// `vmrun start` right after a shutdown may do nothing and say nothing: it is repeated so often.
 const START_TRIES: u32 = 5;
-/// How many looks at the list a start gets before it counts as not having happened.
-const START_LOOKS: u32 = 6;
 /// A list that contradicts itself is asked for once more.
 const LIST_TRIES: u32 = 2;
 
@@ -72,30 +68,6 @@ impl Vmrun {
         }
     }
 
-    fn failure(operation: &'static str, vmx: &Path, complaint: Option<String>, silent: &str) -> HostError {
-        let message = complaint.unwrap_or_else(|| silent.to_owned());
-        HostError::Fusion { operation, vmx: vmx.to_owned(), message, cause: vmware_log::cause(vmx) }
-    }
-
-    async fn is_running(&self, vmx: &Path) -> Result<bool> {
-        Ok(is_among(&self.running().await?, vmx))
-    }
-
-    /// Looks until the VM is in the list; a few times only, for what was said to have failed may yet appear.
-    async fn appears(&self, vmx: &Path, until: Instant) -> Result<bool> {
-        let mut pauses = Pauses::default();
-        for _ in 0..START_LOOKS {
-            if self.is_running(vmx).await? {
-                return Ok(true);
-            }
-            if clock::monotonic() >= until {
-                break;
-            }
-            pauses.next().await;
-        }
-        Ok(false)
-    }
-
     async fn has_snapshot(&self, vmx: &Path, name: &str) -> Result<bool> {
         Ok(self.snapshots(vmx).await?.iter().any(|snapshot| snapshot == name))
     }
@@ -120,7 +92,7 @@ impl Hypervisor for Vmrun {
     }
 
     async fn start(&self, vmx: &Path, limit: Duration) -> Result<()> {
-        if self.is_running(vmx).await? {
+        if is_running(self, vmx).await? {
             return Ok(());
         }
         let until = clock::monotonic() + limit;
@@ -131,19 +103,19 @@ impl Hypervisor for Vmrun {
                 break;
             }
             let complaint = self.order(&["start", path, "nogui"], left).await?;
-            if self.appears(vmx, until).await? {
+            if appears(self, vmx, until).await? {
                 return Ok(());
             }
             if complaint.is_some() {
-                return Err(Self::failure("start", vmx, complaint, ""));
+                return Err(refusal("start", vmx, complaint, ""));
             }
         }
         let silent = "vmrun reported success, but the VM does not run";
-        Err(Self::failure("start", vmx, None, silent))
+        Err(refusal("start", vmx, None, silent))
     }
 
     async fn stop(&self, vmx: &Path, how: Stop, limit: Duration) -> Result<()> {
-        if !self.is_running(vmx).await? {
+        if !is_running(self, vmx).await? {
             return await_unlocked(vmx, self.unlock, Locks::MayBeStale).await;
         }
         let until = clock::monotonic() + limit;
@@ -153,11 +125,11 @@ impl Hypervisor for Vmrun {
         };
         let complaint = self.order(&["stop", text(vmx)?, word], limit).await?;
         let mut pauses = Pauses::default();
-        while self.is_running(vmx).await? {
+        while is_running(self, vmx).await? {
             // Refused outright: waiting would not help, the caller may pull the plug.
             if complaint.is_some() || clock::monotonic() >= until {
                 let silent = format!("still running {} s after a {word} stop", limit.as_secs());
-                return Err(Self::failure("stop", vmx, complaint, &silent));
+                return Err(refusal("stop", vmx, complaint, &silent));
             }
             pauses.next().await;
         }
@@ -172,7 +144,7 @@ impl Hypervisor for Vmrun {
         if self.has_snapshot(vmx, name).await? {
             return Ok(());
         }
-        Err(Self::failure("snapshot", vmx, complaint, "vmrun reported success, but there is no snapshot"))
+        Err(refusal("snapshot", vmx, complaint, "vmrun reported success, but there is no snapshot"))
     }
 
     async fn snapshots(&self, vmx: &Path) -> Result<Vec<String>> {
@@ -200,7 +172,7 @@ impl Hypervisor for Vmrun {
         limit: Duration,
     ) -> Result<()> {
         if files::exists(to) {
-            return Err(Self::failure("clone to", to, None, "there is a VM already"));
+            return Err(refusal("clone to", to, None, "there is a VM already"));
         }
         let how = match how {
             Clone::Linked => "linked",
@@ -214,7 +186,7 @@ impl Hypervisor for Vmrun {
             return Ok(());
         }
         let silent = "vmrun reported success, but the clone has no VMX or no disk";
-        Err(Self::failure("clone", from, complaint, silent))
+        Err(refusal("clone", from, complaint, silent))
     }
 
     async fn delete(&self, vmx: &Path, limit: Duration) -> Result<()> {
@@ -225,7 +197,7 @@ impl Hypervisor for Vmrun {
         if !files::exists(vmx) {
             return Ok(());
         }
-        Err(Self::failure("delete", vmx, complaint, "vmrun reported success, but the VM is still there"))
+        Err(refusal("delete", vmx, complaint, "vmrun reported success, but the VM is still there"))
     }
 
     /// vmrun names one address of the VM without saying of which card; what cannot be a guest's is left out.
@@ -242,83 +214,6 @@ impl Hypervisor for Vmrun {
 
 fn argv<'a>(args: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
     ["-T", "fusion"].into_iter().chain(args.iter().copied())
-}
-
-/// Says whether a VMX is in a set of [`Hypervisor::running`], however its path is spelled.
-pub fn is_among(running: &BTreeSet<PathBuf>, vmx: &Path) -> bool {
-    let vmx = files::resolved(vmx);
-    if cfg!(target_os = "macos") {
-        // A Mac's file system ignores case, and Fusion writes what it was given.
-        let lower = |path: &Path| path.to_string_lossy().to_lowercase();
-        let vmx = lower(&vmx);
-        return running.iter().any(|path| lower(path) == vmx);
-    }
-    running.contains(&vmx)
-}
-
-/// What a lock folder of a VM that does not run can mean.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Locks {
-    /// The VM ran a moment ago: Fusion still writes.
-    AreLive,
-    /// It was not running when we came: an old lock is one that a crash left.
-    MayBeStale,
-}
-
-/// Waits until a VM's lock folders are gone: after it left the list, Fusion still writes its files
-/// (facts/vmrun-vmrest.md §1.5).
-pub(super) async fn await_unlocked(vmx: &Path, limit: Duration, locks: Locks) -> Result<()> {
-    let until = clock::monotonic() + limit;
-    let mut pauses = Pauses::default();
-    loop {
-        let mut live = false;
-        for lock in lock_folders(vmx)? {
-            live |= locks == Locks::AreLive || !is_older_than(&lock, limit);
-        }
-        if !live {
-            return Ok(());
-        }
-        if clock::monotonic() >= until {
-            let what = format!("Fusion letting go of {}", vmx.display());
-            return Err(HostError::Deadline { what, limit });
-        }
-        pauses.next().await;
-    }
-}
-
-fn lock_folders(vmx: &Path) -> Result<Vec<PathBuf>> {
-    let Some(bundle) = vmx.parent() else { return Ok(Vec::new()) };
-    let mut paths = files::list(bundle)?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "lck"));
-    Ok(paths)
-}
-
-fn is_older_than(path: &Path, age: Duration) -> bool {
-    // A lock that vanishes while we look is no lock.
-    files::modified(path).map_or(true, |modified| modified.elapsed().is_ok_and(|elapsed| elapsed > age))
-}
-
-/// Says whether a clone has what it needs to be one: its VMX and a disk.
-pub(super) fn is_whole(vmx: &Path) -> Result<bool> {
-    let Some(bundle) = vmx.parent() else { return Ok(false) };
-    let is_disk = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "vmdk");
-    Ok(files::exists(vmx) && files::list(bundle)?.iter().any(is_disk))
-}
-
-/// Growing pauses between looks.
-pub(super) struct Pauses(Duration);
-
-impl Default for Pauses {
-    fn default() -> Self {
-        Self(FIRST_PAUSE)
-    }
-}
-
-impl Pauses {
-    pub(super) async fn next(&mut self) {
-        clock::pause(self.0).await;
-        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
-    }
 }
 
 fn text(path: &Path) -> Result<&str> {
@@ -372,6 +267,7 @@ fn read_list(lines: &[String]) -> Result<Vec<PathBuf>, String> {
 mod tests {
     use super::*;
     use crate::host::fusion::fake::Fake;
+    use crate::host::fusion::observe::is_among;
 
     const LIMIT: Duration = Duration::from_secs(10);
 
