@@ -2,6 +2,7 @@
 //!
 //! Everything here is pure: values in, values out. Disk formats speak `std::io` traits, never paths.
 
+pub mod block;
 pub mod command;
 pub mod dhcp;
 pub mod lines;
@@ -10,5 +11,7 @@ pub mod networking;
 pub mod openssh;
 pub mod qcow2;
 pub mod seed_iso;
+#[cfg(test)]
+mod test_tools;
 pub mod vmdk;
 pub mod vmx;
