@@ -53,11 +53,9 @@ pub fn free_mib(path: &Path) -> Result<u64> {
     if outcome != 0 {
         return Err(HostError::file("look at", existing)(std::io::Error::last_os_error()));
     }
-    #[cfg_attr(
-        not(target_os = "macos"),
-        expect(clippy::unnecessary_cast, reason = "one is narrower on a Mac")
-    )]
-    Ok(facts.f_bavail as u64 * facts.f_frsize as u64 / MIB)
+    #[cfg_attr(not(target_os = "macos"), expect(clippy::unnecessary_cast, reason = "narrower on a Mac"))]
+    let blocks = facts.f_bavail as u64;
+    Ok(blocks * facts.f_frsize / MIB)
 }
 
 /// Returns macOS's version, such as `15.1`, as the system under `root` says; none if there is none.

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::vmnet::{Applied, Change, refuse_if_changed, replace};
 use super::{Fusion, discover};
+use crate::formats::networking::Document;
 use crate::host::{HostError, Result, files, process, system};
 
 const SUDO: &str = "/usr/bin/sudo";
@@ -22,7 +23,6 @@ const VERSION: u32 = 1;
 const REQUEST: &str = "network-request.json";
 /// A networking file is some kilobytes; more is not one.
 const LARGEST_FILE: usize = 1 << 20;
-const FIRST_LINE: &str = "VERSION=";
 /// The root step runs up to eight programs, each with its limit, and the user types a password first.
 const LIMITS_OF_ROOT_STEP: u32 = 10;
 
@@ -135,11 +135,13 @@ fn check(request: &Request) -> Result<(Fusion, Vec<u8>)> {
 }
 
 fn well_formed(file: &[u8]) -> Result<()> {
-    let text = std::str::from_utf8(file).map_err(|_| refusal("the new networking file is not text"))?;
-    if file.len() > LARGEST_FILE || text.contains('\0') || !text.starts_with(FIRST_LINE) {
-        return Err(refusal("the new networking file is not one"));
+    if file.len() > LARGEST_FILE {
+        return Err(refusal("the new networking file is too long to be one"));
     }
-    Ok(())
+    match Document::parse(file) {
+        Ok(_) => Ok(()),
+        Err(reason) => Err(refusal(&format!("the new networking file is not one: {reason}"))),
+    }
 }
 
 /// Refuses to run, as root, a program that anybody else could have put there.
