@@ -2,11 +2,14 @@
 //!
 //! Pure: from a [`Lab`](crate::lab::Lab) and its [`Identity`](identity::Identity) to bytes. One file per tool.
 
+pub mod bake;
 pub mod checks;
 pub mod cilium;
 pub mod cloud_init;
 pub mod facts;
 pub mod file;
+#[cfg(test)]
+pub mod fixture;
 pub mod gateway;
 pub mod identity;
 pub mod ingress;
@@ -18,4 +21,5 @@ pub mod network;
 pub mod nginx;
 pub mod node;
 pub mod pki;
+mod render;
 pub mod vm;
