@@ -10,5 +10,7 @@ pub mod networking;
 pub mod openssh;
 pub mod qcow2;
 pub mod seed_iso;
+#[cfg(test)]
+mod test_tools;
 pub mod vmdk;
 pub mod vmx;
