@@ -78,8 +78,11 @@ impl Baked {
         }
         let containerd = self.programs.get("containerd").map_or("", |found| plain(found));
         if numbers(containerd) < numbers(&versions.containerd) {
-            differences
-                .push(format!("containerd is {}, older than {}", named(containerd), versions.containerd));
+            differences.push(format!(
+                "containerd is {}, older than {}",
+                named(containerd),
+                versions.containerd
+            ));
         }
         differences
     }
@@ -98,11 +101,7 @@ pub fn files(lab: &Lab) -> Vec<GuestFile> {
         0o644,
         format!("{:#}\n", cilium::image_values()),
     ));
-    files.push(GuestFile::new(
-        GUEST_FACTS,
-        0o755,
-        include_str!("../../cloud-init/guest/fusionlab-facts.sh"),
-    ));
+    files.push(GuestFile::new(GUEST_FACTS, 0o755, include_str!("../../cloud-init/guest/fusionlab-facts.sh")));
     files.push(datasource());
     files.extend(node::system_files());
     files
@@ -121,7 +120,9 @@ pub fn outcome(console: &str) -> Outcome {
             return Outcome::Failed(step.trim().to_owned());
         }
         // A line that the power-off cut short is not the whole word.
-        if let Some(baked) = line.split_once(DONE).and_then(|(_, json)| serde_json::from_str(json.trim()).ok()) {
+        if let Some(baked) =
+            line.split_once(DONE).and_then(|(_, json)| serde_json::from_str(json.trim()).ok())
+        {
             return Outcome::Done(baked);
         }
     }
@@ -165,7 +166,7 @@ mod tests {
     use super::*;
     use crate::stack::fixture;
 
-    const LINE: &str = r#"fusionlab-bake: done {"version":1,"kubeadm":"v1.36.4","kubelet":"v1.36.4","containerd":"2.2.1","cilium":"1.20.3","gateway_api":"1.6.1","helm":"3.19.0","nginx":"1.24.0","keepalived":"2.2.8"}"#;
+    const LINE: &str = r#"fusionlab-bake: done {"version":1,"kubeadm":"v1.36.4","kubelet":"v1.36.4","containerd":"2.2.1","cilium":"1.20.3","gateway_api":"1.6.1","helm":"v3.18.6","nginx":"1.24.0","keepalived":"2.2.8"}"#;
 
     #[test]
     fn the_last_marker_on_the_console_counts() {

@@ -128,7 +128,7 @@ mod tests {
             values["k8s"]["apiServerURLs"],
             "https://10.10.0.131:6443 https://10.10.0.132:6443 https://10.10.0.133:6443"
         );
-        insta::assert_snapshot!("cilium-values.yaml", text);
+        fixture::assert_golden("cilium-values.yaml", &text);
     }
 
     #[test]

@@ -92,7 +92,8 @@ fn write_file(file: &GuestFile) -> Value {
 }
 
 fn network_config(lab: &Lab, node: &Node) -> String {
-    let cards: Vec<_> = node.nics.iter().enumerate().map(|(index, nic)| card(lab, node, index, nic)).collect();
+    let cards: Vec<_> =
+        node.nics.iter().enumerate().map(|(index, nic)| card(lab, node, index, nic)).collect();
     let source = include_str!("../../cloud-init/network-config.yaml.j2");
     render("network-config.yaml.j2", source, json!({ "cards": cards }))
 }
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_gateway_has_its_default_route_on_the_lan_only() {
-        insta::assert_snapshot!("gateway1.network-config", text("gateway1", NETWORK_CONFIG));
+        fixture::assert_golden("gateway1.network-config", &text("gateway1", NETWORK_CONFIG));
         let config = yaml(&text("gateway1", NETWORK_CONFIG));
         let cards = &config["ethernets"];
         assert_eq!(cards["lan"]["addresses"][0], "192.168.68.56/24");
@@ -146,7 +147,8 @@ mod tests {
         let config = yaml(&text("k8s-master1", NETWORK_CONFIG));
         assert_eq!(config["ethernets"]["internal"]["dhcp4"], true);
         assert_eq!(config["ethernets"]["internal"]["dhcp-identifier"], "mac");
-        assert_eq!(config["ethernets"]["internal"]["match"]["macaddress"], "00:50:56:10:11:00");
+        let mac = fixture::lab().node("k8s-master1").unwrap().internal().mac;
+        assert_eq!(config["ethernets"]["internal"]["match"]["macaddress"], mac.to_string());
 
         let mut lab = fixture::lab();
         lab.addressing = Addressing::Static;
@@ -192,8 +194,12 @@ mod tests {
         let data = yaml(std::str::from_utf8(&seed[USER_DATA]).unwrap());
         assert_eq!(data["users"], json!([]));
         assert_eq!(data["runcmd"], json!([["/opt/fusionlab/bake/run.sh"]]));
-        let paths: Vec<_> =
-            data["write_files"].as_array().unwrap().iter().map(|file| file["path"].as_str().unwrap()).collect();
+        let paths: Vec<_> = data["write_files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|file| file["path"].as_str().unwrap())
+            .collect();
         for (name, _) in bake::STEPS {
             assert!(paths.contains(&format!("/opt/fusionlab/bake/{name}").as_str()), "{name}");
         }

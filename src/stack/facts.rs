@@ -208,8 +208,9 @@ pub fn parse_cluster(asked: &str, answers: &BTreeMap<Question, String>) -> Resul
 fn read_json(question: Question, answers: &BTreeMap<Question, String>) -> Result<Value, BadFacts> {
     match answers.get(&question).map(|text| text.trim()) {
         None | Some("") => Ok(Value::Null),
-        Some(text) => serde_json::from_str(text)
-            .map_err(|bad| BadFacts::Answer { question, reason: bad.to_string() }),
+        Some(text) => {
+            serde_json::from_str(text).map_err(|bad| BadFacts::Answer { question, reason: bad.to_string() })
+        }
     }
 }
 
@@ -267,7 +268,9 @@ fn daemon_set_ready(set: &Value) -> bool {
 fn deployment_ready(set: &Value) -> bool {
     let status = &set["status"];
     let wanted = set["spec"]["replicas"].as_u64().unwrap_or(1);
-    observed(set) && number(status, "updatedReplicas") >= wanted && number(status, "availableReplicas") >= wanted
+    observed(set)
+        && number(status, "updatedReplicas") >= wanted
+        && number(status, "availableReplicas") >= wanted
 }
 
 fn release(list: &Value, status: &Value) -> Option<HelmRelease> {
@@ -373,11 +376,27 @@ kubernetes=manifest-etcd
             (Question::Nodes, json!({ "items": [node] }).to_string()),
             (Question::Definitions, json!({ "items": [definition] }).to_string()),
             (Question::DaemonSets, json!({ "items": [cilium, late] }).to_string()),
-            (Question::HelmList, json!([{ "name": "cilium", "status": "deployed", "chart": "cilium-1.20.3" }]).to_string()),
-            (Question::HelmStatus, json!({ "info": { "status": "deployed", "description": "fusionlab:abc" } }).to_string()),
-            (Question::Namespace, json!({ "metadata": { "annotations": { "fusionlab.dev/ingress": "def" } } }).to_string()),
-            (Question::Gateway, json!({ "status": { "conditions": [{ "type": "Programmed", "status": "True" }] } }).to_string()),
-            (Question::Service, json!({ "spec": { "ports": [{ "port": 443, "nodePort": 30443 }] } }).to_string()),
+            (
+                Question::HelmList,
+                json!([{ "name": "cilium", "status": "deployed", "chart": "cilium-1.20.3" }]).to_string(),
+            ),
+            (
+                Question::HelmStatus,
+                json!({ "info": { "status": "deployed", "description": "fusionlab:abc" } }).to_string(),
+            ),
+            (
+                Question::Namespace,
+                json!({ "metadata": { "annotations": { "fusionlab.dev/ingress": "def" } } }).to_string(),
+            ),
+            (
+                Question::Gateway,
+                json!({ "status": { "conditions": [{ "type": "Programmed", "status": "True" }] } })
+                    .to_string(),
+            ),
+            (
+                Question::Service,
+                json!({ "spec": { "ports": [{ "port": 443, "nodePort": 30443 }] } }).to_string(),
+            ),
         ]);
         let facts = parse_cluster("k8s-master1", &answers).unwrap();
         let node = &facts.nodes["k8s-master1"];

@@ -1,15 +1,10 @@
-//! The networking document's lab with an identity, for this layer's tests.
+//! The networking document's lab with an identity, and golden files, for this layer's tests.
 
-use std::net::Ipv4Addr;
 use std::sync::OnceLock;
 
-use crate::formats::mac::Mac;
-use crate::lab::catalogue::{Arch, Image, Versions};
-use crate::lab::limits::Limits;
-use crate::lab::{
-    Addressing, CloneMode, Cluster, Driver, GatewaySettings, Internal, Lab, Lan, Network, Nic, Node, Ports,
-    Role,
-};
+use crate::lab::Lab;
+use crate::lab::catalogue::Arch;
+use crate::lab::resolve::resolve;
 use crate::stack::identity::Identity;
 
 /// 2026-09-21.
@@ -35,86 +30,18 @@ pub fn random(seed: u64) -> impl FnMut(&mut [u8]) {
 }
 
 pub fn lab() -> Lab {
-    let address = |last: u8| Ipv4Addr::new(10, 10, 0, last);
-    let home = |last: u8| Ipv4Addr::new(192, 168, 68, last);
-    let mut nodes = Vec::new();
-    for number in 1..=2 {
-        let lan = nic(Network::Lan, number, 0, home(55 + number), 160);
-        let internal = nic(Network::Internal, number, 1, address(10 + number), 192);
-        nodes.push(node("gateway", Role::Gateway, number, vec![lan, internal]));
-    }
-    for number in 1..=3 {
-        let card = nic(Network::Internal, 0x10 + number, 0, address(130 + number), 160);
-        nodes.push(node("k8s-master", Role::ControlPlane, number, vec![card]));
-    }
-    for number in 1..=2 {
-        let card = nic(Network::Internal, 0x20 + number, 0, address(140 + number), 160);
-        nodes.push(node("k8s-worker", Role::Worker, number, vec![card]));
-    }
-    Lab {
-        name: "lab".into(),
-        lan: Lan {
-            subnet: "192.168.68.0/24".parse().unwrap(),
-            router: home(1),
-            dns: vec![home(1)],
-            vip: home(200),
-            interface: None,
-        },
-        internal: Internal {
-            vmnet: 2,
-            subnet: "10.10.0.0/24".parse().unwrap(),
-            host: address(1),
-            nat: address(2),
-            dhcp: (address(128), address(254)),
-            vip: address(10),
-        },
-        cluster: Cluster {
-            pods: "10.244.0.0/16".parse().unwrap(),
-            services: "10.96.0.0/12".parse().unwrap(),
-            api_name: "k8s-api.lab.internal".into(),
-            domain: "lab.test".into(),
-            ports: Ports { api: 6443, http: 80, http_node_port: 30080, https: 443, https_node_port: 30443 },
-            proxy_protocol: false,
-        },
-        gateway: GatewaySettings { advert_centiseconds: 50, virtual_router_id: 51 },
-        nodes,
-        image: image(),
-        versions: versions(),
-        clone: CloneMode::Linked,
-        driver: Driver::Vmrun,
-        addressing: Addressing::Dhcp,
-        authorized_keys: vec![],
-        limits: Limits::default(),
-    }
+    resolve(None, None, Arch::Arm64).expect("the document's lab has no error").lab
 }
 
-fn image() -> Image {
-    Image {
-        name: "ubuntu-24.04".into(),
-        arch: Arch::Arm64,
-        url: "https://cloud-images.ubuntu.com/noble.img".into(),
-        digest: Some("ab".repeat(32)),
-        digest_url: None,
-        guest_os: "arm-ubuntu-64".into(),
+/// Compares with `tests/golden/stack/<name>`; with `FUSIONLAB_BLESS` set, writes it instead.
+#[expect(clippy::disallowed_methods, reason = "tests keep golden files")]
+pub fn assert_golden(name: &str, text: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/stack").join(name);
+    if std::env::var_os("FUSIONLAB_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
     }
-}
-
-fn versions() -> Versions {
-    Versions {
-        kubernetes: "1.36.4".into(),
-        cilium: "1.20.3".into(),
-        gateway_api: "1.6.1".into(),
-        helm: "3.19.0".into(),
-        containerd: "2.2.1".into(),
-        pause: "3.10.2".into(),
-    }
-}
-
-fn nic(network: Network, machine: u8, card: u8, address: Ipv4Addr, pci_slot: u16) -> Nic {
-    Nic { network, mac: Mac::new([0x00, 0x50, 0x56, 0x10, machine, card]), address, pci_slot }
-}
-
-fn node(prefix: &str, role: Role, number: u8, nics: Vec<Nic>) -> Node {
-    let name = format!("{prefix}{number}");
-    Node { name, role, number, cpus: 2, memory_mib: 4096, disk_gib: 20, nics, schedulable: role == Role::Worker }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    let changes = similar::TextDiff::from_lines(golden.as_str(), text);
+    assert_eq!(golden, text, "{name} changed:\n{}", changes.unified_diff());
 }

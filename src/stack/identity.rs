@@ -76,11 +76,7 @@ pub enum IdentityError {
 
 impl Identity {
     /// Makes all of it. `random` fills SSH keys and the token; certificates' keys come from `ring`.
-    pub fn generate(
-        lab: &Lab,
-        now_unix: u64,
-        random: &mut dyn FnMut(&mut [u8]),
-    ) -> Result<Self, PkiError> {
+    pub fn generate(lab: &Lab, now_unix: u64, random: &mut dyn FnMut(&mut [u8])) -> Result<Self, PkiError> {
         let cluster_ca = pki::authority("kubernetes", now_unix)?;
         let lab_ca = pki::authority(&format!("fusionlab {}", lab.name), now_unix)?;
         let mut identity = Self {
@@ -285,7 +281,11 @@ fn issue_admin(cluster_ca: &Pair, now_unix: u64) -> Result<Pair, PkiError> {
 
 fn issue_lab_server(lab: &Lab, lab_ca: &Pair, now_unix: u64) -> Result<Pair, PkiError> {
     let names = server_names(lab);
-    pki::issue(lab_ca, &Subject { common_name: &lab.cluster.domain, organisation: None, names: &names }, now_unix)
+    pki::issue(
+        lab_ca,
+        &Subject { common_name: &lab.cluster.domain, organisation: None, names: &names },
+        now_unix,
+    )
 }
 
 fn server_names(lab: &Lab) -> Vec<String> {

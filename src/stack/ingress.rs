@@ -41,7 +41,8 @@ pub fn application_host(lab: &Lab) -> String {
 
 /// Returns the manifests in the order in which they must be applied.
 pub fn manifests(lab: &Lab, identity: &Identity) -> Vec<Value> {
-    let mut manifests = vec![namespace(), class_config(), class(), service(lab), secret(identity), gateway(lab)];
+    let mut manifests =
+        vec![namespace(), class_config(), class(), service(lab), secret(identity), gateway(lab)];
     manifests.extend([page(), deployment(lab), application_service()]);
     manifests.extend([route(lab, "http"), route(lab, "https")]);
     manifests
@@ -106,9 +107,7 @@ fn class() -> Value {
 
 /// Port names are Cilium's: the API server keeps a NodePort for the port of the same name.
 fn service(lab: &Lab) -> Value {
-    let port = |port: u16, node_port: u16| {
-        json!({ "name": format!("port-{port}"), "port": port, "protocol": "TCP", "nodePort": node_port })
-    };
+    let port = |port: u16, node_port: u16| json!({ "name": format!("port-{port}"), "port": port, "protocol": "TCP", "nodePort": node_port });
     let ports = &lab.cluster.ports;
     let spec = json!({
         "type": "NodePort",
@@ -158,7 +157,8 @@ fn page() -> Value {
 /// One pod on each ingress node, so that both "here" and "over there" are proven.
 fn deployment(lab: &Lab) -> Value {
     let labels = json!({ "app": APPLICATION });
-    let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
+    let field =
+        |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     let container = json!({
         "name": APPLICATION,
         "image": APPLICATION_IMAGE,

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn one_instance_holds_both_vips_with_the_other_gateway_as_peer() {
-        insta::assert_snapshot!("keepalived.conf", text(&fixture::lab(), "gateway1"));
+        fixture::assert_golden("keepalived.conf", &text(&fixture::lab(), "gateway1"));
     }
 
     #[test]

@@ -162,10 +162,7 @@ pub fn join() -> Command {
 /// authorities, so the node's files must be put in place again.
 pub fn reset() -> Vec<Command> {
     let leftovers = ["/etc/cni/net.d", "/var/lib/etcd", "/var/lib/kubelet/pki", PKI];
-    vec![
-        kubeadm(["reset", "--force"]),
-        Command::new(["rm", "-rf"].into_iter().chain(leftovers)).as_root(),
-    ]
+    vec![kubeadm(["reset", "--force"]), Command::new(["rm", "-rf"].into_iter().chain(leftovers)).as_root()]
 }
 
 /// Returns the phases that follow a healthy API server; each may be run again. They finish an `init`
@@ -214,7 +211,8 @@ pub enum NodeState {
 pub fn state(role: Role, facts: &GuestFacts) -> NodeState {
     let has = |name: &str| facts.kubernetes.iter().any(|found| found == name);
     let etcd_member = has("etcd-member");
-    let marks = ["kubelet.conf", "bootstrap-kubelet.conf", "admin.conf", "manifest-kube-apiserver", "manifest-etcd"];
+    let marks =
+        ["kubelet.conf", "bootstrap-kubelet.conf", "admin.conf", "manifest-kube-apiserver", "manifest-etcd"];
     if !etcd_member && !marks.iter().any(|mark| has(mark)) {
         return NodeState::Fresh;
     }
@@ -290,7 +288,11 @@ mod tests {
             (Role::ControlPlane, &[][..], Fresh),
             (Role::ControlPlane, &whole, Initialised),
             (Role::ControlPlane, &["admin.conf", "manifest-etcd"], HalfJoined { etcd_member: false }),
-            (Role::ControlPlane, &["kubelet.conf", "admin.conf", "etcd-member"], HalfJoined { etcd_member: true }),
+            (
+                Role::ControlPlane,
+                &["kubelet.conf", "admin.conf", "etcd-member"],
+                HalfJoined { etcd_member: true },
+            ),
             (Role::Worker, &["kubelet.conf"], Joined),
             (Role::Worker, &["bootstrap-kubelet.conf"], HalfJoined { etcd_member: false }),
             (Role::Worker, &["kubelet.conf", "bootstrap-kubelet.conf"], HalfJoined { etcd_member: false }),

@@ -153,7 +153,7 @@ mod tests {
              --ignore-not-found"
         );
         assert_eq!(
-            rollout_status("daemonset/cilium", "kube-system", Duration::from_secs(600)).argv[4..].join(" "),
+            rollout_status("daemonset/cilium", "kube-system", Duration::from_secs(600)).argv[5..].join(" "),
             "rollout status daemonset/cilium -n kube-system --timeout=600s"
         );
     }

@@ -13,6 +13,7 @@ pub mod fixture;
 pub mod gateway;
 pub mod identity;
 pub mod ingress;
+pub mod judge;
 pub mod keepalived;
 pub mod kubeadm;
 pub mod kubeconfig;

@@ -20,9 +20,7 @@ const HTTP_IDLE: &str = "2m";
 /// Returns nginx's whole configuration; the same on every gateway.
 pub fn config(lab: &Lab) -> GuestFile {
     let ports = &lab.cluster.ports;
-    let service = |name: &str, port: u16, servers: Vec<String>, idle: &str, proxy_protocol: bool| {
-        json!({ "name": name, "port": port, "servers": servers, "idle": idle, "proxy_protocol": proxy_protocol })
-    };
+    let service = |name: &str, port: u16, servers: Vec<String>, idle: &str, proxy_protocol: bool| json!({ "name": name, "port": port, "servers": servers, "idle": idle, "proxy_protocol": proxy_protocol });
     let api = at(lab.control_planes(), ports.api);
     let https = at(lab.ingress_nodes(), ports.https_node_port);
     let http = at(lab.ingress_nodes(), ports.http_node_port);
@@ -52,7 +50,7 @@ mod tests {
     #[test]
     fn the_vips_ports_lead_to_masters_and_workers() {
         let text = String::from_utf8(config(&fixture::lab()).content).unwrap();
-        insta::assert_snapshot!("nginx.conf", text);
+        fixture::assert_golden("nginx.conf", &text);
     }
 
     #[test]

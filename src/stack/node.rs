@@ -178,7 +178,10 @@ mod tests {
     fn a_second_time_nothing_is_restarted() {
         for role in [Role::Gateway, Role::ControlPlane, Role::Worker] {
             let lines: Vec<_> = activate(role, &[]).iter().map(Command::shell_line).collect();
-            assert!(lines.iter().all(|line| !line.contains("restart") && !line.contains("reload")), "{lines:?}");
+            assert!(
+                lines.iter().all(|line| !line.contains("restart") && !line.contains("reload")),
+                "{lines:?}"
+            );
         }
     }
 }

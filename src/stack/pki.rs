@@ -82,7 +82,8 @@ pub fn issue(authority: &Pair, subject: &Subject, now_unix: u64) -> Result<Pair,
     }
     name.push(DnType::CommonName, subject.common_name);
     params.distinguished_name = name;
-    params.subject_alt_names = subject.names.iter().map(|name| alternative(name)).collect::<Result<_, _>>()?;
+    params.subject_alt_names =
+        subject.names.iter().map(|name| alternative(name)).collect::<Result<_, _>>()?;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages = vec![if subject.names.is_empty() {
         ExtendedKeyUsagePurpose::ClientAuth
