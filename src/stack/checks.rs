@@ -60,8 +60,6 @@ impl Hop {
 /// How to look.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Probe {
-    /// A command in one guest.
-    Guest { node: String, command: Command },
     /// A command on any control plane whose API server answers.
     Cluster { command: Command },
     /// Commands in several guests, all at once; every one must meet the expectation.

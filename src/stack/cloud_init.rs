@@ -164,6 +164,11 @@ mod tests {
         let text = text("k8s-worker1", USER_DATA);
         assert!(text.starts_with("#cloud-config\n"));
         let data = yaml(&text);
+        let shown = text.lines().map(|line| match line.split_once(": ") {
+            Some((key @ "  ed25519_private", _)) => format!("{key}: PRIVATE\n"),
+            _ => format!("{line}\n"),
+        });
+        fixture::assert_golden("k8s-worker1.user-data", &shown.collect::<String>());
         assert_eq!(data["users"][0]["ssh_authorized_keys"], json!([identity.user.public_line]));
         let host_key = identity.host("k8s-worker1").unwrap().private_pem.expose_secret();
         assert_eq!(data["ssh_keys"]["ed25519_private"], host_key);

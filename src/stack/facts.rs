@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::formats::command::Command;
 use crate::lab::Lab;
 use crate::lab::names::{GATEWAY, GATEWAY_NAMESPACE, GUEST_FACTS};
-use crate::stack::{cilium, ingress, kubectl};
+use crate::stack::{cilium, gateway_api, ingress, kubectl};
 
 /// What `fusionlab-facts` printed in one guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -181,7 +181,7 @@ pub fn parse_cluster(asked: &str, answers: &BTreeMap<Question, String>) -> Resul
     let definitions = read(Question::Definitions)?;
     let (daemon_sets, deployments) = (read(Question::DaemonSets)?, read(Question::Deployments)?);
     let gateway = read(Question::Gateway)?;
-    let is_ours = |definition: &&Value| name_of(definition).ends_with(".gateway.networking.k8s.io");
+    let is_ours = |definition: &&Value| name_of(definition).ends_with(gateway_api::GROUP);
     Ok(ClusterFacts {
         asked: asked.to_owned(),
         nodes: items(&nodes).map(|node| (name_of(node).to_owned(), kube_node(node))).collect(),
@@ -233,7 +233,7 @@ fn annotation(object: &Value, key: &str) -> Option<String> {
 }
 
 fn bundle_version(definition: &Value) -> Option<String> {
-    let version = annotation(definition, "gateway.networking.k8s.io/bundle-version")?;
+    let version = annotation(definition, gateway_api::BUNDLE_VERSION)?;
     Some(version.trim_start_matches('v').to_owned())
 }
 

@@ -259,6 +259,23 @@ mod tests {
     }
 
     #[test]
+    fn the_files_are_what_kubeadm_reads() {
+        let (lab, identity) = fixture::document();
+        for (node, path, name) in [
+            ("k8s-master1", CONFIG, "k8s-master1.kubeadm.yaml"),
+            ("k8s-master2", JOIN_CONFIG, "k8s-master2.join.yaml"),
+            ("k8s-worker1", JOIN_CONFIG, "k8s-worker1.join.yaml"),
+        ] {
+            let files = files(&lab, &identity, lab.node(node).unwrap());
+            let file = files.into_iter().find(|file| file.path == path).unwrap();
+            let text = String::from_utf8(file.content).unwrap();
+            let text =
+                text.replace(&identity.ca_hash(), "CA-HASH").replace(identity.token.expose_secret(), "TOKEN");
+            fixture::assert_golden(name, &text);
+        }
+    }
+
+    #[test]
     fn the_others_join_through_the_endpoint_and_pin_the_authority() {
         let (_, identity) = fixture::document();
         let worker = &documents("k8s-worker1", JOIN_CONFIG)[0];

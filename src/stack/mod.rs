@@ -11,6 +11,7 @@ pub mod file;
 #[cfg(test)]
 pub mod fixture;
 pub mod gateway;
+pub mod gateway_api;
 pub mod identity;
 pub mod ingress;
 pub mod judge;

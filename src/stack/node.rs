@@ -92,6 +92,14 @@ pub fn activate(role: Role, changed: &[&str]) -> Vec<Command> {
     commands
 }
 
+/// Returns the command that tests a staged file before it takes its place, if its program can.
+pub fn test(file: &GuestFile) -> Option<Command> {
+    match file.path.as_str() {
+        kubeadm::CONFIG | kubeadm::JOIN_CONFIG => Some(kubeadm::validate(&file.staged())),
+        _ => gateway::test(file),
+    }
+}
+
 /// Waits until the clock is within a second; kubeadm's certificates are valid from now on, not from later.
 pub fn await_clock() -> Command {
     Command::new(["chronyc", "waitsync", "30", "1.0"])
