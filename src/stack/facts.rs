@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::formats::command::Command;
-use crate::lab::Lab;
 use crate::lab::names::{GATEWAY, GATEWAY_NAMESPACE, GUEST_FACTS};
 use crate::stack::{cilium, gateway_api, ingress, kubectl};
 
@@ -155,7 +154,7 @@ pub enum Question {
 }
 
 /// Returns the questions with the commands that ask them, on a control plane.
-pub fn cluster_commands(_lab: &Lab) -> Vec<(Question, Command)> {
+pub fn cluster_commands() -> Vec<(Question, Command)> {
     let namespace = Some(GATEWAY_NAMESPACE);
     vec![
         (Question::Nodes, kubectl::list("nodes", None)),

@@ -132,6 +132,11 @@ impl Identity {
         self.ca_hash.clone()
     }
 
+    /// Returns a text without the token, which kubeadm prints, for logs and reports.
+    pub fn redact(&self, text: &str) -> String {
+        text.replace(self.token.expose_secret(), "[token]")
+    }
+
     /// Returns everything as files, for the lab's identity folder.
     pub fn files(&self) -> Vec<StoredFile> {
         let mut files = Vec::new();
@@ -376,6 +381,8 @@ mod tests {
         let token = identity.token.expose_secret();
         assert!(!shown.contains("PRIVATE") && !shown.contains(token), "{shown}");
         let shape = |part: &str| part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        let said = format!("[bootstrap-token] Using token: {token}");
+        assert_eq!(identity.redact(&said), "[bootstrap-token] Using token: [token]");
         let parts: Vec<_> = token.split('.').collect();
         assert!(parts.iter().all(|part| shape(part)) && parts.iter().map(|p| p.len()).eq([6, 16]), "{token}");
     }

@@ -28,7 +28,7 @@ const TEMPLATE_CPUS: u8 = 2;
 const KEY_LENGTH: usize = 16;
 
 /// What a clone inherits and must not keep: identities would be shared (facts/vm-images-cloudinit.md §1.4).
-const INHERITED: [&str; 4] = ["uuid.bios", "uuid.location", "vmci0.id", "extendedConfigFile"];
+const INHERITED: [&str; 3] = ["uuid.bios", "uuid.location", "vmci0.id"];
 const CARD_KEYS: [&str; 13] = [
     "present",
     "virtualDev",
