@@ -107,6 +107,12 @@ impl Document {
         lines::join(&self.lines).into_bytes()
     }
 
+    /// Appends a line as Fusion does: whole, in the file's own ending, and overruling what it contradicts.
+    pub fn append(&mut self, line: &str) {
+        assert!(!line.contains(['\r', '\n']), "one line at a time");
+        lines::append(&mut self.lines, line.to_owned());
+    }
+
     /// Returns what is said of one network; a network that is not mentioned does not exist.
     pub fn vmnet(&self, number: u8) -> Vmnet {
         State::of(self).vmnet(number)
