@@ -129,22 +129,23 @@ fn section(file: &mut String, key: &Key) {
 }
 
 fn entry(file: &mut String, key: &Key, value: &str, live: bool) {
-    let depth = key.path.matches('.').count();
     let name = key.path.rsplit('.').next().unwrap_or_default();
-    if key.path.starts_with("image.") {
+    if key.path.contains(ANY_NODE) {
+        file.push_str(&format!("  #  {:<27} # {}\n", format!("{name}: {value}"), key.doc));
         return;
     }
-    let indent = "  ".repeat(depth);
-    if depth == 0 {
+    if key.path.starts_with("image.") {
+        file.push_str(if name == "url" { "#image:\n" } else { "" });
+        file.push_str(&format!("#  {name}: {value}\n"));
+        return;
+    }
+    let indent = "  ".repeat(key.path.matches('.').count());
+    if indent.is_empty() {
         file.push('\n');
     }
     comment(file, &indent, key.doc);
     let hash = if live { "" } else { "#" };
-    let in_node = key.path.contains(ANY_NODE);
-    match in_node {
-        true => file.push_str(&format!("  #  {name}: {value}\n")),
-        false => file.push_str(&format!("{indent}{hash}{name}: {value}\n")),
-    }
+    file.push_str(&format!("{indent}{hash}{name}: {value}\n"));
 }
 
 const WIDTH: usize = 100;
@@ -175,7 +176,7 @@ mod tests {
     /// bridged interface stay comments, because they change the lab.
     fn uncommented(file: &str) -> String {
         let is_example = |line: &str| {
-            line.starts_with("  #  ") || line.starts_with("  #k8s-") || line.contains("#interface")
+            line.starts_with("#image:") || line.starts_with("  #k8s-") || line.contains("#interface")
         };
         let line = |line: &str| match line.trim_start().strip_prefix('#') {
             Some(rest) if !rest.starts_with(' ') && !is_example(line) => line.replacen('#', "", 1),
@@ -200,7 +201,7 @@ mod tests {
     #[test]
     fn the_commented_file_has_every_key() {
         let file = commented_file(Preset::Ha);
-        for key in keys().iter().filter(|key| !key.path.starts_with("image.")) {
+        for key in keys() {
             let name = key.path.rsplit('.').next().unwrap();
             assert!(file.contains(&format!("{name}:")), "{}", key.path);
         }
@@ -216,6 +217,28 @@ mod tests {
             (lab.lan.vip.to_string().as_str(), lab.lan.interface.as_deref()),
             ("10.0.1.200", Some("en0"))
         );
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test brings the checked-in files up to date on request")]
+    fn the_ready_lab_files_are_what_the_program_writes() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/vm-templates/labs");
+        for preset in Preset::ALL {
+            let (path, file) = (format!("{folder}/{preset}.yaml"), commented_file(preset));
+            if std::env::var_os("UPDATE_LABS").is_some() {
+                std::fs::write(&path, &file).unwrap();
+            }
+            assert!(
+                std::fs::read_to_string(&path).unwrap() == file,
+                "{path} is out of date: see vm-templates/README.md"
+            );
+        }
+    }
+
+    #[test]
+    fn the_short_lab_file_keeps_out_of_the_pool() {
+        let text = include_str!("../../vm-templates/labs/outside-the-pool.yaml");
+        assert_eq!(resolve(Some(text), None, Arch::Arm64).unwrap().warnings, []);
     }
 
     #[test]

@@ -212,8 +212,9 @@ pub fn in_dhcp_pool(subject: &Subject<'_>) -> Vec<Problem> {
     let inside: Vec<_> = meant(subject, machines(lab))
         .filter(|holder| holder.network == Network::Internal && (first..=last).contains(&holder.address))
         .collect();
+    let mut found: Vec<_> = vip_in_pool(subject).into_iter().collect();
     if inside.is_empty() {
-        return Vec::new();
+        return found;
     }
     let names: Vec<_> =
         inside.iter().map(|holder| format!("{} ({})", holder.owner, holder.address)).collect();
@@ -231,7 +232,21 @@ pub fn in_dhcp_pool(subject: &Subject<'_>) -> Vec<Problem> {
         }
         None => format!("keep other VMs off {}, or choose a larger internal.subnet", lab.vmnet_name()),
     });
-    vec![problem]
+    found.push(problem);
+    found
+}
+
+/// A VIP has no MAC, so that not even a reservation can be made for it.
+fn vip_in_pool(subject: &Subject<'_>) -> Option<Problem> {
+    let internal = &subject.lab.internal;
+    let (first, last) = internal.dhcp;
+    let is_inside =
+        (first..=last).contains(&internal.vip) && subject.known(&["internal.vip", "internal.subnet"]);
+    is_inside.then(|| {
+        let message = format!("the internal VIP {} lies in the DHCP pool {first} to {last}", internal.vip);
+        let span = subject.span(&["internal.vip", "internal.subnet"]);
+        rules::RESERVATION_IN_DHCP_POOL.problem(span, message).help(format!("set internal.vip below {first}"))
+    })
 }
 
 /// Returns the part of a lab file that moves machines below the DHCP pool: control planes from .31,
@@ -245,8 +260,8 @@ fn below_pool(lab: &Lab, inside: &[Holder]) -> Option<String> {
             Role::Worker => 40,
             Role::Gateway => 50,
         };
-        let address =
-            Ipv4Addr::from(u32::from(lab.internal.subnet.network()) + from + u32::from(node.number));
+        let network = u32::from(lab.internal.subnet.network());
+        let address = Ipv4Addr::from(network.checked_add(from + u32::from(node.number))?);
         let taken =
             lab.nodes.iter().any(|other| other.internal().address == address) || address == lab.internal.vip;
         if taken || address >= lab.internal.dhcp.0 {
@@ -335,6 +350,13 @@ mod tests {
     #[test]
     fn private_networks_are_private() {
         assert_eq!(findings("kubernetes: {pods: 11.0.0.0/16}\n"), ["public-network@2"]);
+    }
+
+    #[test]
+    fn a_vip_in_the_pool_is_a_warning_of_its_own() {
+        let resolved =
+            resolve(Some("version: 1\ninternal: {vip: 10.10.0.200}\n"), None, Arch::Arm64).unwrap();
+        assert!(resolved.warnings.iter().any(|found| found.message.contains("the internal VIP 10.10.0.200")));
     }
 
     #[test]

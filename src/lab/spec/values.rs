@@ -41,6 +41,7 @@ impl<const MIN: u16, const MAX: u16> Word for Whole<MIN, MAX> {
     fn parse(text: &str) -> Result<Self, Fault> {
         text.parse()
             .ok()
+            .filter(|_| is_number(text))
             .filter(|number| (MIN..=MAX).contains(number))
             .map(Self)
             .ok_or_else(|| Fault::new(format!("{text:?} is not a whole number from {MIN} to {MAX}")))
@@ -255,8 +256,10 @@ fn mebibytes(text: &str) -> Result<u32, Fault> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let unit = text[digits.len()..].trim_start();
     let fault = || Fault::new(format!("{text:?} is not a size"));
-    let number: u32 =
-        digits.parse().map_err(|_| fault().help("write a whole number and MiB or GiB, such as 4GiB"))?;
+    let number: u32 = Some(digits)
+        .filter(|digits| is_number(digits))
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| fault().help("write a whole number and MiB or GiB, such as 4GiB"))?;
     let factor = match unit {
         "MiB" => 1,
         "GiB" => MIB_PER_GIB,
@@ -470,7 +473,7 @@ mod tests {
             assert_eq!(Memory::parse(text).unwrap_err().help.as_deref(), Some(help), "{text}");
         }
         assert_eq!(Memory::parse("1023MiB").unwrap_err().help.as_deref(), Some("write 1020MiB"));
-        for text in ["", "GiB", "-4GiB", "4.5GiB", "99999999TiB", "1MiB"] {
+        for text in ["", "GiB", "-4GiB", "+4GiB", "4.5GiB", "99999999TiB", "1MiB"] {
             assert!(Memory::parse(text).is_err(), "{text}");
         }
         assert!(Disk::parse("1536MiB").is_err() && Disk::parse("4GiB").is_err());

@@ -1,18 +1,18 @@
 //! Fills in what the lab file leaves out, with the networking document's values, and checks the whole.
 
+mod machines;
+
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use sha2::{Digest, Sha256};
 
 use super::catalogue::{self, Arch, CUSTOM_IMAGE, DEFAULT_IMAGE, Image, Version, Versions};
 use super::limits::Limits;
 use super::lint::{lint, rules};
 use super::presets::Preset;
 use super::problem::{Problem, Severity};
-use super::spec::{self, ImageSpec, LabFile, NodeSpec, Origin, Spec};
-use super::{CloneMode, Cluster, GatewaySettings, Internal, Lab, Lan, Network, Nic, Node, Ports, Role};
-use crate::formats::mac::Mac;
+use super::spec::{self, ImageSpec, LabFile, Origin, Spec};
+use super::{Cluster, GatewaySettings, Internal, Lab, Lan, Ports};
 
 /// A lab that can be brought up.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,14 +61,6 @@ mod host_part {
     pub const WORKERS: u32 = 140;
 }
 
-/// The disk of the template and all its linked clones, and of a gateway that is not one.
-const DISK_GIB: u32 = 40;
-const GATEWAY_DISK_GIB: u32 = 10;
-
-/// Slots that the guest names ens160 and ens192 (facts/vm-images-cloudinit.md §1.5).
-const FIRST_SLOT: u16 = 160;
-const SECOND_SLOT: u16 = 192;
-
 /// Returns the address with this host part; in a smaller subnet than the document's the part is cut
 /// to what fits, which keeps the document's addresses apart down to a /27.
 fn host(subnet: Ipv4Net, part: u32) -> Ipv4Addr {
@@ -85,16 +77,6 @@ struct Resolver<'a> {
     spec: &'a Spec,
     origin: &'a Origin,
     problems: Vec<Problem>,
-}
-
-/// What the machines of one role have in common.
-struct Machines {
-    role: Role,
-    count: u8,
-    cpus: u8,
-    memory_mib: u32,
-    disk_gib: u32,
-    schedulable: bool,
 }
 
 impl Resolver<'_> {
@@ -171,133 +153,6 @@ impl Resolver<'_> {
         }
     }
 
-    fn nodes(
-        &mut self,
-        preset: Preset,
-        clone: CloneMode,
-        lab: &str,
-        lan: &Lan,
-        internal: &Internal,
-    ) -> Vec<Node> {
-        let roles = self.roles(preset, clone);
-        let mut nodes = Vec::new();
-        for machines in &roles {
-            for number in 1..=machines.count {
-                let name = node_name(machines.role, number);
-                let own = self
-                    .spec
-                    .nodes
-                    .as_ref()
-                    .and_then(|nodes| nodes.0.get(&name))
-                    .cloned()
-                    .unwrap_or_default();
-                nodes.push(node(machines, number, &own, lab, lan, internal));
-            }
-        }
-        self.check_named(&roles, &nodes);
-        self.check_disks(clone, &roles);
-        nodes
-    }
-
-    fn roles(&self, preset: Preset, clone: CloneMode) -> [Machines; 3] {
-        let spec = self.spec;
-        let gateways = spec.gateways.clone().unwrap_or_default();
-        let control_planes = spec.control_planes.clone().unwrap_or_default();
-        let workers = spec.workers.clone().unwrap_or_default();
-        let (gateway_count, control_plane_count, worker_count) = preset.counts();
-        let worker_count = workers.count.map_or(worker_count, |count| narrow(count.0));
-        let disk = |own: Option<u32>, alone: u32| match clone {
-            CloneMode::Linked => self.template_disk(),
-            CloneMode::Full | CloneMode::Cow => own.unwrap_or(alone),
-        };
-        [
-            Machines {
-                role: Role::Gateway,
-                count: gateways.count.map_or(gateway_count, |count| narrow(count.0)),
-                cpus: gateways.cpus.map_or(1, |cpus| narrow(cpus.0)),
-                memory_mib: gateways.memory.map_or(1024, |memory| memory.0),
-                disk_gib: disk(gateways.disk.map(|disk| disk.0), GATEWAY_DISK_GIB),
-                schedulable: false,
-            },
-            Machines {
-                role: Role::ControlPlane,
-                count: control_planes.count.map_or(control_plane_count, |count| narrow(count.0)),
-                cpus: control_planes.cpus.map_or(2, |cpus| narrow(cpus.0)),
-                memory_mib: control_planes.memory.map_or(4096, |memory| memory.0),
-                disk_gib: disk(control_planes.disk.map(|disk| disk.0), DISK_GIB),
-                schedulable: control_planes.schedulable.unwrap_or(worker_count == 0),
-            },
-            Machines {
-                role: Role::Worker,
-                count: worker_count,
-                cpus: workers.cpus.map_or(2, |cpus| narrow(cpus.0)),
-                memory_mib: workers.memory.map_or(4096, |memory| memory.0),
-                disk_gib: disk(workers.disk.map(|disk| disk.0), DISK_GIB),
-                schedulable: false,
-            },
-        ]
-    }
-
-    /// Returns the disk size of the template under linked clones: the control planes', else the workers'.
-    fn template_disk(&self) -> u32 {
-        let control_planes = self.spec.control_planes.as_ref().and_then(|section| section.disk);
-        let workers = self.spec.workers.as_ref().and_then(|section| section.disk);
-        control_planes.or(workers).map_or(DISK_GIB, |disk| disk.0)
-    }
-
-    /// Refuses disk sizes that linked clones cannot have.
-    fn check_disks(&mut self, clone: CloneMode, roles: &[Machines]) {
-        if clone != CloneMode::Linked {
-            return;
-        }
-        let spec = self.spec;
-        let sizes = [
-            ("gateways.disk".to_owned(), spec.gateways.as_ref().and_then(|section| section.disk)),
-            ("workers.disk".to_owned(), spec.workers.as_ref().and_then(|section| section.disk)),
-        ];
-        let own = spec.nodes.iter().flat_map(|nodes| &nodes.0);
-        let sizes =
-            sizes.into_iter().chain(own.map(|(name, node)| (format!("nodes.{name}.disk"), node.disk)));
-        let template = roles[0].disk_gib;
-        for (path, disk) in
-            sizes.filter_map(|(path, disk)| Some((path, disk?.0))).filter(|(_, disk)| *disk != template)
-        {
-            let message =
-                format!("{path} is {disk}GiB, but linked clones share the template's disk of {template}GiB");
-            let problem = rules::DISK_SIZE_DIFFERS.problem(self.origin.span(&path), message);
-            self.problems.push(problem.help("leave it out, or set `clone: full` or `clone: cow`"));
-        }
-    }
-
-    /// Refuses exceptions for machines that the lab does not have, or for cards that they do not have.
-    fn check_named(&mut self, roles: &[Machines], nodes: &[Node]) {
-        if ["gateways.count", "control_planes.count", "workers.count", "preset"]
-            .iter()
-            .any(|key| self.origin.is_unusable(key))
-        {
-            return;
-        }
-        for (name, own) in self.spec.nodes.iter().flat_map(|named| &named.0) {
-            let path = format!("nodes.{name}");
-            let Some(node) = nodes.iter().find(|node| node.name == *name) else {
-                let names = nodes.iter().map(|node| node.name.as_str());
-                let problem =
-                    rules::UNKNOWN_NODE.problem(self.origin.span(&path), format!("the lab has no {name}"));
-                let counts: Vec<_> = roles.iter().map(|machines| machines.count.to_string()).collect();
-                self.problems.push(problem.help(match spec::closest(name, names) {
-                    Some(meant) => format!("did you mean {meant}?"),
-                    None => format!("gateways, control planes and workers number {}", counts.join(", ")),
-                }));
-                continue;
-            };
-            if own.lan_address.is_some() && node.role != Role::Gateway {
-                let span = self.origin.span(&format!("{path}.lan_address"));
-                let message = format!("{name} has no card on the LAN; only gateways have");
-                self.problems.push(rules::LAN_ADDRESS_WITHOUT_LAN.problem(span, message));
-            }
-        }
-    }
-
     fn image(&mut self, arch: Arch) -> Image {
         let default = || {
             catalogue::image(DEFAULT_IMAGE, arch)
@@ -360,63 +215,6 @@ impl Resolver<'_> {
     }
 }
 
-fn node(machines: &Machines, number: u8, own: &NodeSpec, lab: &str, lan: &Lan, internal: &Internal) -> Node {
-    let role = machines.role;
-    let first = match role {
-        Role::Gateway => host_part::GATEWAYS,
-        Role::ControlPlane => host_part::CONTROL_PLANES,
-        Role::Worker => host_part::WORKERS,
-    };
-    let inside = own.address.unwrap_or_else(|| host(internal.subnet, first + u32::from(number)));
-    let nic = |network, index, address, pci_slot| Nic {
-        network,
-        mac: mac(lab, role, number, index),
-        address,
-        pci_slot,
-    };
-    let nics = match role {
-        Role::Gateway => {
-            let outside = own
-                .lan_address
-                .unwrap_or_else(|| host(lan.subnet, host_part::LAN_GATEWAYS + u32::from(number)));
-            vec![nic(Network::Lan, 0, outside, FIRST_SLOT), nic(Network::Internal, 1, inside, SECOND_SLOT)]
-        }
-        Role::ControlPlane | Role::Worker => vec![nic(Network::Internal, 0, inside, FIRST_SLOT)],
-    };
-    Node {
-        name: node_name(role, number),
-        role,
-        number,
-        cpus: own.cpus.map_or(machines.cpus, |cpus| narrow(cpus.0)),
-        memory_mib: own.memory.map_or(machines.memory_mib, |memory| memory.0),
-        disk_gib: own.disk.map_or(machines.disk_gib, |disk| disk.0),
-        nics,
-        schedulable: machines.schedulable,
-    }
-}
-
-fn node_name(role: Role, number: u8) -> String {
-    match role {
-        Role::Gateway => format!("gateway{number}"),
-        Role::ControlPlane => format!("k8s-master{number}"),
-        Role::Worker => format!("k8s-worker{number}"),
-    }
-}
-
-/// The last of the bytes that VMware allows in a static MAC's fourth place.
-const LAB_BYTE_MASK: u8 = 0x3f;
-
-/// Returns the MAC of one card: `00:50:56:<lab>:<node>:<nic>`. The lab's byte is a hash of its name,
-/// the node's tells the role by its first digit.
-fn mac(lab: &str, role: Role, number: u8, nic: u8) -> Mac {
-    let role = match role {
-        Role::Gateway => 0x10,
-        Role::ControlPlane => 0x20,
-        Role::Worker => 0x30,
-    };
-    Mac::new([0x00, 0x50, 0x56, Sha256::digest(lab)[0] & LAB_BYTE_MASK, role + number, nic])
-}
-
 /// Narrows a number whose key's bounds fit a byte.
 fn narrow(number: u16) -> u8 {
     u8::try_from(number).expect("the key's upper bound is below 256")
@@ -439,6 +237,44 @@ mod tests {
     fn errors(text: &str) -> Vec<Problem> {
         resolve(Some(text), None, Arch::Arm64).unwrap_err()
     }
+
+    const HOSTILE: &[&str] = &[
+        "0",
+        "1",
+        "2",
+        "7",
+        "255",
+        "256",
+        "65535",
+        "65536",
+        "-1",
+        "+1",
+        "0.5",
+        "1e9",
+        "~",
+        "x",
+        "ha",
+        "solo",
+        "small",
+        "full",
+        "cow",
+        "static",
+        "true",
+        "1.35.1",
+        "1.37.0-rc.1",
+        "4GiB",
+        "1MiB",
+        "4096TiB",
+        "0.0.0.0",
+        "0.0.0.0/0",
+        "255.255.255.255/32",
+        "10.10.0.131",
+        "10.10.0.0/24",
+        "10.0.0.0/31",
+        "192.168.68.200",
+        "a.local",
+        "en0",
+    ];
 
     #[test]
     fn without_a_file_it_is_the_documents_lab() {
@@ -638,6 +474,22 @@ kubernetes:
             let problems = resolve(Some(&text), None, Arch::Arm64).map_or_else(|found| found, |resolved| resolved.warnings);
             let about_addresses = problems.iter().filter(|found| found.rule.starts_with("address-")).count();
             prop_assert_eq!(about_addresses, 0, "{:#?}", problems);
+        }
+
+        #[test]
+        fn whatever_the_keys_hold_the_answer_is_a_lab_or_known_findings(
+            picks in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(HOSTILE)), 1..6),
+        ) {
+            let keys = spec::keys();
+            let mut text = String::from("version: 1\n");
+            for (key, value) in picks {
+                let path = keys[key.index(keys.len())].path.replace(spec::ANY_NODE, "k8s-worker1");
+                text = spec::edit::set(&text, &path, value).unwrap_or(text);
+            }
+            let problems = resolve(Some(&text), None, Arch::Amd64).map_or_else(|found| found, |resolved| resolved.warnings);
+            for problem in problems {
+                prop_assert!(super::super::lint::rule(problem.rule).is_some(), "{}", problem.rule);
+            }
         }
 
         #[test]
