@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::formats::command::Command;
 use crate::lab::{Lab, Node, Role};
-use crate::stack::facts::GuestFacts;
+use crate::stack::facts::{ClusterFacts, GuestFacts};
 use crate::stack::file::GuestFile;
 use crate::stack::identity::Identity;
 
@@ -182,6 +182,12 @@ pub fn finish_init() -> Vec<Command> {
     phases.into_iter().map(phase).collect()
 }
 
+/// Says whether `init` came to its end: CoreDNS is the last thing it makes. If not, and the API answers,
+/// [`finish_init`] is due.
+pub fn init_complete(cluster: &ClusterFacts) -> bool {
+    cluster.rollouts.contains_key("coredns")
+}
+
 /// Puts the bootstrap token back after its day is over; on any control plane of a living cluster.
 /// The phase takes the token from the file, `kubeadm token create` would want it in the arguments.
 pub fn create_token() -> Command {
@@ -287,6 +293,17 @@ mod tests {
         assert_eq!(args, &json!([{ "name": "node-ip", "value": "10.10.0.141" }]));
         let master = &documents("k8s-master2", JOIN_CONFIG)[0];
         assert_eq!(master["controlPlane"]["localAPIEndpoint"]["advertiseAddress"], "10.10.0.132");
+    }
+
+    #[test]
+    fn an_init_without_coredns_is_finished_not_repeated() {
+        let mut cluster = ClusterFacts::default();
+        assert!(!init_complete(&cluster));
+        cluster.rollouts.insert("coredns".into(), false);
+        assert!(init_complete(&cluster));
+        let lines: Vec<_> = finish_init().iter().map(Command::shell_line).collect();
+        let config = format!("addon coredns --config {CONFIG}");
+        assert!(lines.last().unwrap().ends_with(&config) && lines.iter().all(|line| !line.contains("reset")));
     }
 
     #[test]
