@@ -31,10 +31,15 @@ impl GuestFile {
         hex::encode(Sha256::digest(&self.content))
     }
 
+    /// Returns where the file lies before it takes its place; it can be tested there.
+    pub fn staged(&self) -> String {
+        format!("{}.fusionlab-new", self.path)
+    }
+
     /// Returns the commands that put the file there: written beside its place with owner and mode,
     /// then renamed, so that no reader ever sees half a file.
     pub fn install(&self) -> [Command; 2] {
-        let beside = format!("{}.fusionlab-new", self.path);
+        let beside = self.staged();
         let mode = format!("{:04o}", self.mode);
         let mut write =
             Command::new(["install", "-D", "-o", "root", "-g", "root", "-m", &mode, "/dev/stdin", &beside])

@@ -2,14 +2,19 @@
 //!
 //! Pure: from a [`Lab`](crate::lab::Lab) and its [`Identity`](identity::Identity) to bytes. One file per tool.
 
+pub mod bake;
 pub mod checks;
 pub mod cilium;
 pub mod cloud_init;
 pub mod facts;
 pub mod file;
+#[cfg(test)]
+pub mod fixture;
 pub mod gateway;
+pub mod gateway_api;
 pub mod identity;
 pub mod ingress;
+pub mod judge;
 pub mod keepalived;
 pub mod kubeadm;
 pub mod kubeconfig;
@@ -18,4 +23,5 @@ pub mod network;
 pub mod nginx;
 pub mod node;
 pub mod pki;
+mod render;
 pub mod vm;

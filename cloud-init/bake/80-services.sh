@@ -1,0 +1,10 @@
+#!/bin/sh
+# One template serves every role: gateways enable nginx and Keepalived, nodes never start them.
+set -eu
+systemctl disable --now nginx keepalived
+systemctl enable containerd kubelet chrony open-vm-tools
+mkdir -p /etc/systemd/journald.conf.d
+cat >/etc/systemd/journald.conf.d/fusionlab.conf <<'EOF'
+[Journal]
+SystemMaxUse=200M
+EOF
