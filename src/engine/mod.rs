@@ -1,3 +1,20 @@
-//! Doing: carries out a plan once, resumably. Behaviour is decided in `plan`; here it only happens.
+//! Doing: carries out a plan once, resumably. What is to be done is decided in `plan`; here it only happens.
+//!
+//! ```text
+//! up.rs ── observe.rs ──▶ facts ──▶ plan::up ──▶ run.rs ──▶ steps/ ──▶ host
+//!                                                  │
+//!                                                  └──▶ event.rs ──▶ cli::report
+//! ```
 
+pub mod context;
+pub mod error;
 pub mod event;
+pub mod journal;
+pub mod observe;
+pub mod run;
+pub mod steps;
+pub mod store;
+pub mod template;
+pub mod verbs;
+pub mod verify;
+pub mod wait;

@@ -1,10 +1,12 @@
 //! What was observed of the world on this run. Facts are never remembered: reality is the state.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::formats::mac::Mac;
 pub use crate::stack::facts::{ClusterFacts, GuestFacts, HelmRelease, KubeNode};
 
 /// Everything that planning looks at.
@@ -26,6 +28,8 @@ pub struct Facts {
     pub cluster: Option<ClusterFacts>,
     /// Whether the lab's identity is complete.
     pub identity: bool,
+    /// Whether the lab has a folder on the host.
+    pub lab_folder: bool,
     /// SHA-256 (hex) of the kubeconfig on the host.
     pub kubeconfig: Option<String>,
 }
@@ -52,6 +56,8 @@ pub struct NetworkRecord {
     pub made_vmnet: bool,
     /// SHA-256 (hex) of the file before our first change; none if there was no file.
     pub before: Option<String>,
+    /// The reservations that we wrote: MAC, address.
+    pub reservations: Vec<(Mac, Ipv4Addr)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -76,7 +82,9 @@ pub struct VmFacts {
 #[serde(rename_all = "kebab-case")]
 pub enum VmState {
     Absent,
-    /// Ours by its mark, or a clone we did not finish (its folder holds our marker file).
+    /// A clone that was not finished: its folder holds our marker file. Cloning starts over.
+    Unfinished,
+    /// Ours by the marks in its VMX.
     Ours,
     /// A VM stands there that does not bear our mark.
     Foreign,

@@ -4,9 +4,11 @@
 //! they look at, [`step`] what they yield, [`lint`] what must hold of every plan, [`text`] how a
 //! plan looks on screen.
 
+pub mod desired;
 pub mod destroy;
 pub mod facts;
 pub mod lint;
+pub mod obstacle;
 pub mod step;
 pub mod text;
 pub mod up;

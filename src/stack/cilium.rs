@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::formats::command::Command;
 use crate::lab::Lab;
 use crate::lab::names::{ADMIN_CONF, GUEST_ETC, GUEST_OPT};
+use crate::stack::facts::HelmRelease;
 use crate::stack::file::GuestFile;
 
 /// The release's name and namespace.
@@ -98,6 +99,15 @@ pub fn list() -> Command {
 
 pub fn status() -> Command {
     helm(["status", RELEASE, "--namespace", NAMESPACE, "-o", "json"])
+}
+
+/// Returns the command that ends what a killed run left pending, if anything.
+pub fn recover(release: &HelmRelease) -> Option<Command> {
+    match release.status.as_str() {
+        "pending-install" => Some(uninstall()),
+        "pending-upgrade" | "pending-rollback" => Some(rollback()),
+        _ => None,
+    }
 }
 
 /// Ends a `pending-upgrade` that a killed run left, which would block the next one.

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::formats::command::Command;
 use crate::lab::Lab;
 use crate::lab::names::{GATEWAY, GATEWAY_CLASS, GATEWAY_NAMESPACE, GUEST_ETC};
+use crate::stack::facts::condition;
 use crate::stack::file::GuestFile;
 use crate::stack::identity::Identity;
 use crate::stack::kubectl;
@@ -58,6 +59,11 @@ pub fn file(lab: &Lab, identity: &Identity) -> GuestFile {
 /// Returns the SHA-256 (hex) of the manifests.
 pub fn digest(lab: &Lab, identity: &Identity) -> String {
     hex::encode(Sha256::digest(file(lab, identity).content))
+}
+
+/// Says whether an answer of [`kubectl::get`] is a class that its controller accepted.
+pub fn is_accepted(class: &str) -> bool {
+    serde_json::from_str::<Value>(class).is_ok_and(|class| condition(&class, "Accepted"))
 }
 
 /// Returns the command that applies the file, in its order.

@@ -22,6 +22,8 @@ pub const JOIN_CONFIG: &str = "/etc/kubernetes/fusionlab/join.yaml";
 /// The folder of authorities and keys.
 pub const PKI: &str = "/etc/kubernetes/pki";
 
+/// The file whose lock a running kubeadm holds.
+const TURN: &str = "/run/fusionlab-kubeadm.lock";
 const API_VERSION: &str = "kubeadm.k8s.io/v1beta4";
 const CRI_SOCKET: &str = "unix:///run/containerd/containerd.sock";
 const CONTROL_PLANE_TAINT: &str = "node-role.kubernetes.io/control-plane";
@@ -143,18 +145,23 @@ fn kubeadm<const N: usize>(arguments: [&str; N]) -> Command {
     Command::new(["kubeadm"].into_iter().chain(arguments)).as_root()
 }
 
+/// Runs kubeadm under the node's lock: see [`await_turn`].
+fn in_turn<const N: usize>(arguments: [&str; N]) -> Command {
+    Command::new(["flock", "--nonblock", TURN, "kubeadm"].into_iter().chain(arguments)).as_root()
+}
+
 /// Checks a configuration file, which may lie beside its place still.
 pub fn validate(path: &str) -> Command {
     kubeadm(["config", "validate", "--config", path])
 }
 
 pub fn init() -> Command {
-    kubeadm(["init", "--config", CONFIG])
+    in_turn(["init", "--config", CONFIG])
 }
 
 /// Joins a member, by its own file.
 pub fn join() -> Command {
-    kubeadm(["join", "--config", JOIN_CONFIG])
+    in_turn(["join", "--config", JOIN_CONFIG])
 }
 
 /// Returns the commands that make a half-joined node fresh again. kubeadm leaves CNI files and, when
@@ -194,6 +201,12 @@ pub fn create_token() -> Command {
     kubeadm(["init", "phase", "bootstrap-token", "--config", CONFIG])
 }
 
+/// Waits until no kubeadm of an earlier run works on the node any more. Runs of kubeadm hold this lock
+/// for their life: a host that was killed leaves its kubeadm working in the guest.
+pub fn await_turn(limit: Duration) -> Command {
+    Command::new(["flock", "--timeout", &limit.as_secs().to_string(), TURN, "true"]).as_root()
+}
+
 /// Prints `v1.36.4`.
 pub fn version() -> Command {
     kubeadm(["version", "-o", "short"])
@@ -211,6 +224,13 @@ pub enum NodeState {
     /// Cut short: [`reset`], then again. With `etcd_member`, etcd may count it among its members:
     /// remove that first (facts/kubernetes-cilium.md §1.8).
     HalfJoined { etcd_member: bool },
+}
+
+impl NodeState {
+    /// Says whether nothing is left to do for kubeadm on this node.
+    pub fn is_complete(self) -> bool {
+        matches!(self, Self::Initialised | Self::Joined)
+    }
 }
 
 /// Reads a node's state from the facts it gathered about itself.

@@ -1,0 +1,192 @@
+//! One run's tools: the lab, the ports to the world, where things are kept, and who listens.
+
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::formats::command::Command;
+use crate::host::fusion::Fusion;
+use crate::host::fusion::vmnet::Networks;
+use crate::host::{GuestShell, GuestTarget, Hypervisor, LineSink, Output};
+use crate::lab::paths::{self, Home, LabDir};
+use crate::lab::{Lab, Node, names};
+use crate::stack::identity::Identity;
+
+use super::error::{EngineError, Result};
+use super::event::Event;
+use super::journal::Journal;
+
+/// Lines of a failed command's output that an error shows.
+const TAIL_LINES: usize = 12;
+
+/// Everything that a run needs. Cheap to share; steps run beside each other on it.
+pub struct Engine {
+    pub lab: Lab,
+    pub home: Home,
+    pub dir: LabDir,
+    pub fusion: Fusion,
+    pub vms: Arc<dyn Hypervisor>,
+    pub networks: Networks,
+    pub shell: Arc<dyn GuestShell>,
+    pub host_cpus: u32,
+    pub journal: Journal,
+    pub events: mpsc::UnboundedSender<Event>,
+    pub cancel: CancellationToken,
+    /// The lab's keys; filled by the step that makes them or when they are read.
+    identity: RwLock<Option<Arc<Identity>>>,
+}
+
+/// What [`Engine::new`] is given.
+pub struct Parts {
+    pub lab: Lab,
+    pub home: Home,
+    pub fusion: Fusion,
+    pub vms: Arc<dyn Hypervisor>,
+    pub networks: Networks,
+    pub shell: Arc<dyn GuestShell>,
+    pub host_cpus: u32,
+    pub events: mpsc::UnboundedSender<Event>,
+    pub cancel: CancellationToken,
+    /// The verb, for the journal.
+    pub verb: &'static str,
+}
+
+impl Engine {
+    /// Puts the parts together and reads the lab's identity, if it has one.
+    pub fn new(parts: Parts) -> Result<Self> {
+        let dir = parts.home.lab(&parts.lab.name);
+        let identity = super::store::load(&parts.lab, &dir)?;
+        Ok(Self {
+            journal: Journal::new(dir.journal(), parts.verb),
+            identity: RwLock::new(identity.map(Arc::new)),
+            lab: parts.lab,
+            home: parts.home,
+            dir,
+            fusion: parts.fusion,
+            vms: parts.vms,
+            networks: parts.networks,
+            shell: parts.shell,
+            host_cpus: parts.host_cpus,
+            events: parts.events,
+            cancel: parts.cancel,
+        })
+    }
+
+    pub fn send(&self, event: Event) {
+        // Nobody listens any more only when the program ends.
+        let _ = self.events.send(event);
+    }
+
+    pub fn identity(&self) -> Option<Arc<Identity>> {
+        self.identity.read().expect("no holder of this lock panics").clone()
+    }
+
+    pub fn set_identity(&self, identity: Identity) {
+        *self.identity.write().expect("no holder of this lock panics") = Some(Arc::new(identity));
+    }
+
+    /// Returns the identity that a step of the plan has made by now.
+    pub fn need_identity(&self) -> Result<Arc<Identity>> {
+        self.identity().ok_or_else(|| EngineError::Cluster {
+            reason: "the lab's identity is missing; identity.create must come first".to_owned(),
+            tail: Vec::new(),
+        })
+    }
+
+    /// Returns a text without the lab's secrets, for logs and screens.
+    pub fn redact(&self, text: &str) -> String {
+        self.identity().map_or_else(|| text.to_owned(), |identity| identity.redact(text))
+    }
+
+    /// Returns the folder of a node's VM.
+    pub fn bundle(&self, node: &str) -> PathBuf {
+        paths::vm_bundle(&self.fusion.library, &self.lab.name, node)
+    }
+
+    pub fn vmx(&self, node: &str) -> PathBuf {
+        paths::vmx_of(&self.bundle(node))
+    }
+
+    /// Returns a node of the lab by the name that a step carries.
+    pub fn node(&self, name: &str) -> Result<&Node> {
+        self.lab.node(name).ok_or_else(|| EngineError::Guest {
+            node: name.to_owned(),
+            reason: "is not in this lab".to_owned(),
+            tail: Vec::new(),
+        })
+    }
+
+    /// Returns where and as whom to log in to a node.
+    pub fn target(&self, node: &Node) -> Result<GuestTarget> {
+        let identity = self.need_identity()?;
+        let host_key = identity.host(&node.name).map(|key| key.public_line.clone()).ok_or_else(|| {
+            EngineError::Guest {
+                node: node.name.clone(),
+                reason: "has no SSH host key in the lab's identity".to_owned(),
+                tail: Vec::new(),
+            }
+        })?;
+        Ok(GuestTarget {
+            node: node.name.clone(),
+            address: node.address(),
+            user: names::GUEST_USER.to_owned(),
+            host_key,
+            identity: self.dir.identity().join(super::store::USER_KEY),
+        })
+    }
+
+    /// Runs a command in a guest, whatever its exit status.
+    pub async fn run(
+        &self,
+        node: &Node,
+        command: &Command,
+        limit: Duration,
+        lines: Option<LineSink>,
+    ) -> Result<Output> {
+        let target = self.target(node)?;
+        let output = tokio::select! {
+            output = self.shell.run(&target, command, limit, lines) => output?,
+            () = self.cancel.cancelled() => return Err(crate::host::HostError::Interrupted.into()),
+        };
+        Ok(output)
+    }
+
+    /// Runs a short command that must succeed, and returns its output.
+    pub async fn must(&self, node: &Node, command: &Command) -> Result<Output> {
+        self.must_within(node, command, self.lab.limits.guest_command, None).await
+    }
+
+    /// Runs a command that must succeed within a limit.
+    pub async fn must_within(
+        &self,
+        node: &Node,
+        command: &Command,
+        limit: Duration,
+        lines: Option<LineSink>,
+    ) -> Result<Output> {
+        let output = self.run(node, command, limit, lines).await?;
+        if output.success() { Ok(output) } else { Err(command_failed(&node.name, command, &output)) }
+    }
+}
+
+/// Returns the error of a command that ended badly, with the end of what it printed.
+pub fn command_failed(node: &str, command: &Command, output: &Output) -> EngineError {
+    let reason = match (&output.signal, output.status) {
+        (Some(signal), _) => format!("ended by signal {signal}"),
+        (None, Some(status)) => format!("exit status {status}"),
+        (None, None) => "ended without a status".to_owned(),
+    };
+    EngineError::Command { node: node.to_owned(), command: command.shell_line(), reason, tail: tail(output) }
+}
+
+/// Returns the last lines of standard error, or of standard output if that is empty.
+pub fn tail(output: &Output) -> Vec<String> {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let text = if stderr.trim().is_empty() { stdout } else { stderr };
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+}

@@ -1,0 +1,110 @@
+//! Why a step, or a whole run, failed: typed, with what was seen. Advice is given in `cli::error`.
+
+use std::time::Duration;
+
+use crate::host::HostError;
+use crate::lab::problem::Problem;
+use crate::plan::obstacle::Obstacle;
+use crate::plan::step::StepId;
+use crate::stack::identity::IdentityError;
+use crate::stack::pki::PkiError;
+
+pub type Result<T, E = EngineError> = std::result::Result<T, E>;
+
+/// A failed run or step.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Host(#[from] HostError),
+
+    /// The lab file is not valid; nothing was done.
+    #[error("the lab file has {} problems", .0.len())]
+    Invalid(Vec<Problem>),
+
+    /// Others' things stand in the way; nothing was done.
+    #[error("{} things stand in the way", .0.len())]
+    Obstacles(Vec<Obstacle>),
+
+    /// The lab's keys and certificates could not be made or read.
+    #[error("the lab's identity: {0}")]
+    Identity(#[from] IdentityError),
+
+    #[error("the lab's certificates: {0}")]
+    Certificates(#[from] PkiError),
+
+    /// Something that must become true did not within its limit.
+    #[error("{} did not happen within {} s: {last}", requirement.what, requirement.limit.as_secs())]
+    Requirement {
+        node: Option<String>,
+        requirement: Requirement,
+        /// What the last probe saw.
+        last: String,
+        /// The last lines of the guest's console.
+        tail: Vec<String>,
+    },
+
+    /// A guest command ended badly.
+    #[error("{command} on {node}: {reason}")]
+    Command { node: String, command: String, reason: String, tail: Vec<String> },
+
+    /// A guest is not what it must be.
+    #[error("{node}: {reason}")]
+    Guest { node: String, reason: String, tail: Vec<String> },
+
+    /// The cluster is not what it must be.
+    #[error("{reason}")]
+    Cluster { reason: String, tail: Vec<String> },
+
+    /// The template could not be made.
+    #[error("{reason}")]
+    Template { reason: String, tail: Vec<String> },
+
+    /// Some steps failed; everything that did not need them was done.
+    #[error("{} of {planned} steps failed", failures.len())]
+    Steps { failures: Vec<StepFailure>, done: usize, skipped: usize, planned: usize },
+
+    /// The proof failed.
+    #[error("{} of {total} checks failed", failed.len())]
+    Verification { failed: Vec<String>, total: usize },
+
+    /// The user said stop; what was begun was finished.
+    #[error("interrupted: {done} of {planned} steps done")]
+    Interrupted { done: usize, planned: usize },
+}
+
+impl EngineError {
+    /// Passes what guests and programs printed through `clean`: it may hold a token.
+    pub fn with_tail(mut self, clean: impl Fn(&str) -> String) -> Self {
+        if let Self::Requirement { tail, .. }
+        | Self::Command { tail, .. }
+        | Self::Guest { tail, .. }
+        | Self::Cluster { tail, .. }
+        | Self::Template { tail, .. } = &mut self
+        {
+            for line in tail {
+                *line = clean(line);
+            }
+        }
+        self
+    }
+}
+
+/// A step and why it failed.
+#[derive(Debug)]
+pub struct StepFailure {
+    pub step: StepId,
+    pub node: Option<String>,
+    pub error: EngineError,
+}
+
+/// Something that must become true: what, by when, and what to look at if it never does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requirement {
+    /// A clause such as "k8s-master1 takes our SSH key".
+    pub what: String,
+    /// The limit's name in the lab file.
+    pub limit_name: &'static str,
+    pub limit: Duration,
+    /// What to check if it never comes.
+    pub hint: &'static str,
+}

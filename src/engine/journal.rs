@@ -1,0 +1,90 @@
+//! What was done, when and for how long: append-only, read for estimates and by people, never as the truth.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::{Result, clock, files};
+use crate::plan::step::StepId;
+
+/// Version of the journal's records.
+const VERSION: u32 = 1;
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub version: u32,
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// The verb that ran: `up`, `destroy`, …
+    pub verb: String,
+    pub step: String,
+    pub state: State,
+    /// Milliseconds that the step took; none when it starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    Started,
+    Done,
+    Failed,
+}
+
+/// An open journal.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    verb: String,
+}
+
+impl Journal {
+    pub fn new(path: PathBuf, verb: &str) -> Self {
+        Self { path, verb: verb.to_owned() }
+    }
+
+    /// Appends a record and waits until it is on disk; nothing once the lab's folder is gone.
+    pub fn write(
+        &self,
+        step: &StepId,
+        state: State,
+        took: Option<Duration>,
+        message: Option<String>,
+    ) -> Result<()> {
+        // The lab's folder goes with `destroy`, and its journal with it.
+        if !self.path.parent().is_some_and(files::exists) {
+            return Ok(());
+        }
+        let record = Record {
+            version: VERSION,
+            at_ms: clock::now_ms(),
+            verb: self.verb.clone(),
+            step: step.0.clone(),
+            state,
+            took_ms: took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+            message,
+        };
+        let mut line = serde_json::to_vec(&record).expect("a record is plain data");
+        line.push(b'\n');
+        files::append(&self.path, &line, 0o600)
+    }
+
+    /// Returns all records; a torn last line is passed over, as a crash leaves one.
+    pub fn read(&self) -> Result<Vec<Record>> {
+        let text = if files::exists(&self.path) { files::read_text(&self.path)? } else { String::new() };
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+    }
+
+    /// Returns how many seconds each step took when it was last done.
+    pub fn costs(&self) -> BTreeMap<String, f64> {
+        let records = self.read().unwrap_or_default();
+        let done = records.into_iter().filter(|record| record.state == State::Done);
+        done.filter_map(|record| Some((record.step, record.took_ms? as f64 / 1000.0))).collect()
+    }
+}

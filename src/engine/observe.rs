@@ -1,0 +1,216 @@
+//! Looking: gathers the facts of a run, everything at once, nothing changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::formats::vmx::Vmx;
+use crate::host::{HostError, files, system};
+use crate::lab::{Node, names, paths};
+use crate::plan::facts::{
+    ClusterFacts, Facts, GuestFacts, HostFacts, NetworkRecord, TemplateFacts, VmFacts, VmState,
+};
+use crate::stack::{facts as questions, kubectl, node as nodes};
+
+use super::context::Engine;
+use super::error::Result;
+use super::template::TemplateDir;
+
+/// Marks a VM's folder while its clone is not finished.
+pub const UNFINISHED: &str = ".fusionlab-unfinished";
+
+/// Gathers all facts.
+pub async fn facts(engine: &Arc<Engine>) -> Result<Facts> {
+    let running = engine.vms.running().await?;
+    let vms = lab_vms(engine, &running)?;
+    let networking = engine.networks.read()?;
+    let guests = guests(engine, &vms).await;
+    let cluster = cluster(engine, &guests).await;
+    Ok(Facts {
+        host: host(engine, &running).await?,
+        network_running: networking.is_some()
+            && engine
+                .networks
+                .services_running(engine.lab.internal.vmnet, engine.lab.limits.fusion_query)
+                .await?,
+        networking,
+        network_record: network_record(engine)?,
+        template: template(engine)?,
+        identity: engine.identity().is_some_and(|identity| super::store::is_complete(&engine.lab, &identity)),
+        lab_folder: files::exists(engine.dir.root()),
+        kubeconfig: digest_of(&engine.dir.kubeconfig())?,
+        vms,
+        guests,
+        cluster,
+    })
+}
+
+fn digest_of(path: &Path) -> Result<Option<String>> {
+    if files::exists(path) { Ok(Some(files::sha256_file(path)?)) } else { Ok(None) }
+}
+
+async fn host(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<HostFacts> {
+    let templates = files::resolved(&engine.home.templates());
+    Ok(HostFacts {
+        memory_mib: system::memory_mib(),
+        cpus: system::cpus(),
+        // A template that bakes is ours, and plugged into Fusion's own network.
+        running: running.iter().filter(|vmx| !vmx.starts_with(&templates)).cloned().collect(),
+        foreign_macs: foreign_macs(engine)?,
+        fusion_ui_open: engine.fusion.is_system()
+            && system::process_runs("VMware Fusion", engine.lab.limits.fusion_query).await?,
+    })
+}
+
+/// Reads the record of what we changed in Fusion's networking file.
+pub fn network_record(engine: &Engine) -> Result<Option<NetworkRecord>> {
+    let path = engine.dir.network_record();
+    if !files::exists(&path) {
+        return Ok(None);
+    }
+    let bytes = files::read(&path)?;
+    let record = serde_json::from_slice(&bytes)
+        .map_err(|error| HostError::Content { path, reason: format!("not a network record: {error}") })?;
+    Ok(Some(record))
+}
+
+fn template(engine: &Engine) -> Result<TemplateFacts> {
+    let dir = TemplateDir::of(engine);
+    Ok(TemplateFacts {
+        image_cached: super::template::cached_image(engine)?.is_some(),
+        disk_written: files::exists(&dir.disk()) && files::exists(&dir.vmx()),
+        baked: files::exists(&dir.baked()),
+        frozen: files::exists(&dir.frozen()),
+        key: dir.key,
+    })
+}
+
+/// Looks at the folder of each node, and at other folders beside them that bear this lab's mark.
+fn lab_vms(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<BTreeMap<String, VmFacts>> {
+    let mut vms = BTreeMap::new();
+    let folder = engine.fusion.library.join(&engine.lab.name);
+    let bundles = if files::exists(&folder) { files::list(&folder)? } else { Vec::new() };
+    for bundle in bundles {
+        let Some(name) = bundle.file_stem().map(|stem| stem.to_string_lossy().into_owned()) else { continue };
+        if bundle.extension().is_some_and(|extension| extension == "vmwarevm") {
+            let vm = vm_facts(&engine.lab.name, &name, &bundle, running)?;
+            if engine.lab.node(&name).is_some() || vm.state != VmState::Foreign {
+                vms.insert(name, vm);
+            }
+        }
+    }
+    Ok(vms)
+}
+
+fn vm_facts(lab: &str, node: &str, bundle: &Path, running: &BTreeSet<PathBuf>) -> Result<VmFacts> {
+    let vmx = paths::vmx_of(bundle);
+    let resolved = files::canonicalize(&vmx).unwrap_or_else(|_| vmx.clone());
+    let mut facts =
+        VmFacts { running: running.contains(&resolved), vmx: resolved, state: VmState::Foreign, spec: None };
+    if files::exists(&bundle.join(UNFINISHED)) {
+        facts.state = VmState::Unfinished;
+    } else if files::exists(&vmx) {
+        let text = String::from_utf8_lossy(&files::read(&vmx)?).into_owned();
+        if let Ok(parsed) = Vmx::parse(&text)
+            && parsed.get(names::VMX_LAB).as_deref() == Some(lab)
+            && parsed.get(names::VMX_NODE).as_deref() == Some(node)
+        {
+            facts.state = VmState::Ours;
+            facts.spec = parsed.get(names::VMX_SPEC);
+        }
+    } else if files::list(bundle)?.is_empty() {
+        facts.state = VmState::Absent;
+    }
+    Ok(facts)
+}
+
+/// Returns the MACs of VMs in the library that are not this lab's.
+fn foreign_macs(engine: &Engine) -> Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for vmx in library_vmx_files(&engine.fusion.library) {
+        // A file that vanishes while we look is no VM.
+        let Ok(bytes) = files::read(&vmx) else { continue };
+        let Ok(parsed) = Vmx::parse(&String::from_utf8_lossy(&bytes)) else { continue };
+        let unfinished = vmx.parent().is_some_and(|bundle| files::exists(&bundle.join(UNFINISHED)));
+        if unfinished || parsed.get(names::VMX_LAB).as_deref() == Some(engine.lab.name.as_str()) {
+            continue;
+        }
+        for card in 0..10 {
+            for key in [format!("ethernet{card}.address"), format!("ethernet{card}.generatedAddress")] {
+                found.extend(parsed.get(&key).map(|mac| (mac.to_ascii_lowercase(), vmx.clone())));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the VMX files of bundles in the library and one folder below.
+fn library_vmx_files(library: &Path) -> Vec<PathBuf> {
+    let list = |folder: &Path| files::list(folder).unwrap_or_default();
+    let is_bundle = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "vmwarevm");
+    let (mut bundles, folders): (Vec<PathBuf>, Vec<PathBuf>) = list(library).into_iter().partition(is_bundle);
+    bundles.extend(
+        folders.iter().filter(|path| path.is_dir()).flat_map(|folder| list(folder)).filter(is_bundle),
+    );
+    let is_vmx = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "vmx");
+    bundles.iter().flat_map(|bundle| list(bundle)).filter(is_vmx).collect()
+}
+
+/// Asks every running guest at once; one that does not answer in time is left out.
+async fn guests(engine: &Arc<Engine>, vms: &BTreeMap<String, VmFacts>) -> BTreeMap<String, GuestFacts> {
+    let mut asked = JoinSet::new();
+    let runs = |node: &&Node| vms.get(&node.name).is_some_and(|vm| vm.running && vm.state == VmState::Ours);
+    for node in engine.lab.nodes.iter().filter(runs) {
+        let (engine, node) = (engine.clone(), node.clone());
+        asked.spawn(async move { guest(&engine, &node).await.ok().map(|facts| (node.name, facts)) });
+    }
+    asked.join_all().await.into_iter().flatten().collect()
+}
+
+/// Asks one guest: one round trip.
+pub async fn guest(engine: &Engine, node: &Node) -> Result<GuestFacts> {
+    let identity = engine.need_identity()?;
+    let paths: Vec<String> =
+        nodes::files_of(&engine.lab, &identity, node).into_iter().map(|file| file.path).collect();
+    let output = engine
+        .must_within(node, &questions::guest_command(&paths), engine.lab.limits.guest_connect, None)
+        .await?;
+    questions::parse_guest(&output.text()).map_err(|error| super::error::EngineError::Guest {
+        node: node.name.clone(),
+        reason: format!("its facts cannot be read: {error}"),
+        tail: super::context::tail(&output),
+    })
+}
+
+/// Asks the first control plane that answers; none if none does.
+async fn cluster(engine: &Arc<Engine>, guests: &BTreeMap<String, GuestFacts>) -> Option<ClusterFacts> {
+    let has_admin = |node: &&Node| {
+        guests.get(&node.name).is_some_and(|guest| guest.kubernetes.iter().any(|file| file == "admin.conf"))
+    };
+    let candidates: Vec<Node> = engine.lab.control_planes().filter(has_admin).cloned().collect();
+    for node in candidates {
+        let ready =
+            engine.run(&node, &kubectl::get_raw("/readyz"), engine.lab.limits.guest_connect, None).await;
+        if ready.is_ok_and(|output| output.success()) {
+            return cluster_on(engine, &node).await.ok();
+        }
+    }
+    None
+}
+
+/// Asks the cluster's questions on one control plane, one after the other.
+pub async fn cluster_on(engine: &Engine, node: &Node) -> Result<ClusterFacts> {
+    let mut answers = BTreeMap::new();
+    for (question, command) in questions::cluster_commands() {
+        let output = engine.run(node, &command, engine.lab.limits.guest_command, None).await?;
+        if output.success() {
+            answers.insert(question, output.text());
+        }
+    }
+    questions::parse_cluster(&node.name, &answers).map_err(|error| super::error::EngineError::Cluster {
+        reason: format!("{}: the cluster's state cannot be read: {error}", node.name),
+        tail: Vec::new(),
+    })
+}

@@ -1,0 +1,245 @@
+//! The scheduler: runs a plan's steps as soon as what they need is done, under the gates, until nothing is left.
+//!
+//! A failed step stops what depends on it and nothing else. An interruption lets the running steps
+//! finish their atomic pieces and starts no new ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::{JoinSet, LocalSet};
+
+use crate::host::{HostError, clock, files};
+use crate::lab::paths;
+use crate::plan::step::{Gate, Plan, Step, StepId};
+
+use super::context::Engine;
+use super::error::{EngineError, Result, StepFailure};
+use super::event::{Event, PlannedStep};
+use super::journal::State;
+use super::steps;
+
+/// SSH logins at once: OpenSSH starts to refuse at ten (facts/crates.md §3).
+const GUESTS_AT_ONCE: usize = 8;
+/// Clones of one parent at once: a clone writes the parent's records (facts/vmrun-vmrest.md §1.5).
+const CLONES_AT_ONCE: usize = 1;
+/// Lines of a console that an error shows.
+const TAIL_LINES: usize = 12;
+
+/// A step while it runs, with its way to the outside.
+#[derive(Clone)]
+pub struct StepContext {
+    pub engine: Arc<Engine>,
+    pub step: Arc<Step>,
+}
+
+impl StepContext {
+    pub fn send(&self, event: Event) {
+        self.engine.send(event);
+    }
+
+    /// Says what the step waits for.
+    pub fn waiting(&self, requirement: String) {
+        self.send(Event::Waiting { step: self.step.id.clone(), requirement });
+    }
+
+    pub fn note(&self, text: impl Into<String>) {
+        self.send(Event::Note { step: Some(self.step.id.clone()), text: text.into() });
+    }
+
+    pub fn progress(&self, done: u64, total: Option<u64>) {
+        self.send(Event::Progress { step: self.step.id.clone(), done, total });
+    }
+
+    pub fn line(&self, line: &str) {
+        self.send(Event::Line { step: self.step.id.clone(), line: self.engine.redact(line) });
+    }
+
+    /// Fails once the user has said stop.
+    pub fn check_interrupt(&self) -> Result<()> {
+        if self.engine.cancel.is_cancelled() { Err(HostError::Interrupted.into()) } else { Ok(()) }
+    }
+
+    /// Pauses between two probes, or less if the user says stop.
+    pub async fn pause(&self, pause: Duration) -> Result<()> {
+        tokio::select! {
+            () = clock::pause(pause) => Ok(()),
+            () = self.engine.cancel.cancelled() => Err(HostError::Interrupted.into()),
+        }
+    }
+
+    /// Returns the last lines of the node's serial console, if it has one.
+    pub fn console_tail(&self) -> Vec<String> {
+        let Some(node) = &self.step.node else { return Vec::new() };
+        let console = self.engine.bundle(node).join(paths::CONSOLE_LOG);
+        let text = files::read(&console)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+    }
+}
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+pub struct Summary {
+    pub done: BTreeMap<StepId, Duration>,
+    pub changed: usize,
+}
+
+/// Carries out a plan.
+///
+/// # Errors
+/// [`EngineError::Steps`] with every failure, or [`EngineError::Interrupted`]; what was done stays done.
+pub async fn run(engine: &Arc<Engine>, plan: &Plan) -> Result<Summary> {
+    // Steps wait far more than they compute, so one thread carries them all.
+    LocalSet::new().run_until(carry_out(engine, plan)).await
+}
+
+async fn carry_out(engine: &Arc<Engine>, plan: &Plan) -> Result<Summary> {
+    let mut schedule = Schedule::new(engine.clone(), plan);
+    schedule.announce(plan);
+    schedule.start_ready();
+    while let Some(ended) = schedule.running.join_next().await {
+        let ended = ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        schedule.settle(ended)?;
+        schedule.start_ready();
+    }
+    schedule.finish(plan.steps.len())
+}
+
+struct Ended {
+    step: Arc<Step>,
+    took: Duration,
+    result: Result<bool>,
+}
+
+struct Schedule {
+    engine: Arc<Engine>,
+    /// Not started, in the plan's order.
+    waiting: Vec<Arc<Step>>,
+    running: JoinSet<Ended>,
+    summary: Summary,
+    failures: Vec<StepFailure>,
+    /// Failed or skipped steps: what needs them is skipped.
+    lost: BTreeSet<StepId>,
+    skipped: usize,
+    interrupted: bool,
+    gates: BTreeMap<Gate, Arc<Semaphore>>,
+}
+
+impl Schedule {
+    fn new(engine: Arc<Engine>, plan: &Plan) -> Self {
+        let power = usize::try_from(engine.host_cpus).unwrap_or(1).max(2);
+        let gates = [(Gate::Parent, CLONES_AT_ONCE), (Gate::PowerOn, power), (Gate::Guest, GUESTS_AT_ONCE)];
+        Self {
+            engine,
+            waiting: plan.steps.iter().cloned().map(Arc::new).collect(),
+            running: JoinSet::new(),
+            summary: Summary::default(),
+            failures: Vec::new(),
+            lost: BTreeSet::new(),
+            skipped: 0,
+            interrupted: false,
+            gates: gates.into_iter().map(|(gate, size)| (gate, Arc::new(Semaphore::new(size)))).collect(),
+        }
+    }
+
+    fn announce(&self, plan: &Plan) {
+        let costs = self.engine.journal.costs();
+        let cost =
+            |step: &Step| costs.get(&step.id.0).map_or(step.cost_seconds, |seconds| seconds.ceil() as u32);
+        let steps = plan.steps.iter().map(|step| PlannedStep {
+            id: step.id.clone(),
+            node: step.node.clone(),
+            phase: step.phase,
+            text: step.text.clone(),
+            cost_seconds: cost(step),
+        });
+        self.engine.send(Event::Planned { steps: steps.collect() });
+    }
+
+    /// Starts every step whose needs are done; skips those whose needs are lost.
+    fn start_ready(&mut self) {
+        let mut still_waiting = Vec::new();
+        for step in std::mem::take(&mut self.waiting) {
+            if let Some(lost) = step.needs.iter().find(|need| self.lost.contains(need)) {
+                self.skip(&step, format!("{lost} failed"));
+            } else if self.interrupted || self.engine.cancel.is_cancelled() {
+                self.interrupted = true;
+                self.skip(&step, "interrupted".to_owned());
+            } else if step.needs.iter().all(|need| self.summary.done.contains_key(need)) {
+                self.start(step);
+            } else {
+                still_waiting.push(step);
+            }
+        }
+        self.waiting = still_waiting;
+    }
+
+    fn skip(&mut self, step: &Step, because: String) {
+        self.lost.insert(step.id.clone());
+        self.skipped += 1;
+        self.engine.send(Event::StepSkipped { step: step.id.clone(), because });
+    }
+
+    fn start(&mut self, step: Arc<Step>) {
+        let gate = step.gate.as_ref().and_then(|gate| self.gates.get(gate)).cloned();
+        let context = StepContext { engine: self.engine.clone(), step };
+        self.running.spawn_local(async move {
+            let _permit = match gate {
+                Some(gate) => Some(gate.acquire_owned().await.expect("gates are never closed")),
+                None => None,
+            };
+            let started = clock::monotonic();
+            let result = attempt(&context).await;
+            Ended { step: context.step, took: started.elapsed(), result }
+        });
+    }
+
+    /// Books how a step ended.
+    fn settle(&mut self, ended: Ended) -> Result<()> {
+        let Ended { step, took, result } = ended;
+        let id = step.id.clone();
+        match result {
+            Ok(changed) => {
+                self.engine.journal.write(&id, State::Done, Some(took), None)?;
+                self.engine.send(Event::StepDone { step: id.clone(), took, changed });
+                self.summary.changed += usize::from(changed);
+                self.summary.done.insert(id, took);
+            }
+            Err(EngineError::Host(HostError::Interrupted)) => {
+                self.interrupted = true;
+                self.skip(&step, "interrupted".to_owned());
+            }
+            Err(error) => {
+                let error = error.with_tail(|line| self.engine.redact(line));
+                let message = error.to_string();
+                self.engine.journal.write(&id, State::Failed, Some(took), Some(message.clone()))?;
+                self.engine.send(Event::StepFailed { step: id.clone(), took, message });
+                self.lost.insert(id.clone());
+                self.failures.push(StepFailure { step: id, node: step.node.clone(), error });
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, planned: usize) -> Result<Summary> {
+        let done = self.summary.done.len();
+        if !self.failures.is_empty() {
+            return Err(EngineError::Steps { failures: self.failures, done, skipped: self.skipped, planned });
+        }
+        if self.interrupted {
+            return Err(EngineError::Interrupted { done, planned });
+        }
+        Ok(self.summary)
+    }
+}
+
+async fn attempt(context: &StepContext) -> Result<bool> {
+    context.check_interrupt()?;
+    context.engine.journal.write(&context.step.id, State::Started, None, None)?;
+    context.send(Event::StepStarted { step: context.step.id.clone() });
+    steps::perform(context).await
+}

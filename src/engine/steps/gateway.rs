@@ -1,0 +1,73 @@
+//! Steps of the gateway pair: nginx and Keepalived in place, and exactly one holder of both VIPs.
+
+use crate::engine::error::{Requirement, Result};
+use crate::engine::observe;
+use crate::engine::run::StepContext;
+use crate::engine::wait::{Probe, until};
+use crate::plan::facts::Facts;
+use crate::plan::up::vip_holder;
+use crate::stack::{gateway, node as nodes};
+
+use super::guest::install;
+
+pub async fn configure(context: &StepContext, name: &str) -> Result<bool> {
+    let engine = &context.engine;
+    let node = engine.node(name)?;
+    let identity = engine.need_identity()?;
+    let written = install(context, node, &nodes::files_of(&engine.lab, &identity, node)).await?;
+    let changed: Vec<&str> = written.iter().map(String::as_str).collect();
+    for command in gateway::activate(&changed) {
+        engine.must(node, &command).await?;
+    }
+    let requirement = Requirement {
+        what: format!("nginx and keepalived run on {name}"),
+        limit_name: "vip_held",
+        limit: engine.lab.limits.vip_held,
+        hint: "`journalctl -u nginx -u keepalived` on the gateway says why not",
+    };
+    until(context, requirement, async || {
+        let facts = observe::guest(engine, node).await?;
+        let down: Vec<&str> =
+            ["nginx", "keepalived"].into_iter().filter(|unit| !facts.unit_active(unit)).collect();
+        Ok(if down.is_empty() {
+            Probe::Met(())
+        } else {
+            Probe::NotYet(format!("{} not active", down.join(" and ")))
+        })
+    })
+    .await?;
+    Ok(!written.is_empty())
+}
+
+pub async fn vips(context: &StepContext) -> Result<bool> {
+    let engine = &context.engine;
+    let lab = &engine.lab;
+    let requirement = Requirement {
+        what: format!("one gateway holds {} and {}", lab.lan.vip, lab.internal.vip),
+        limit_name: "vip_held",
+        limit: lab.limits.vip_held,
+        hint: "`journalctl -u keepalived` on the gateways says why; another machine on the LAN may use the address",
+    };
+    until(context, requirement, async || {
+        let mut facts = Facts::default();
+        for node in lab.gateways() {
+            facts.guests.insert(node.name.clone(), observe::guest(engine, node).await?);
+        }
+        if let Some(holder) = vip_holder(lab, &facts) {
+            context.note(format!("{holder} holds {} and {}", lab.lan.vip, lab.internal.vip));
+            return Ok(Probe::Met(()));
+        }
+        let holders = |vip| {
+            let names: Vec<&str> = lab
+                .gateways()
+                .filter(|node| facts.guests[&node.name].holds(vip))
+                .map(|node| node.name.as_str())
+                .collect();
+            if names.is_empty() { "nobody".to_owned() } else { names.join(" and ") }
+        };
+        let (lan, internal) = (lab.lan.vip, lab.internal.vip);
+        Ok(Probe::NotYet(format!("{lan} held by {}, {internal} by {}", holders(lan), holders(internal))))
+    })
+    .await?;
+    Ok(true)
+}

@@ -1,0 +1,167 @@
+//! Steps in one guest: wait until it is ours to use, and put its files in place.
+
+use serde_json::Value;
+
+use crate::engine::context::tail;
+use crate::engine::error::{EngineError, Requirement, Result};
+use crate::engine::observe;
+use crate::engine::run::StepContext;
+use crate::engine::wait::{Probe, until};
+use crate::formats::command::Command;
+use crate::host::HostError;
+use crate::lab::Node;
+use crate::stack::file::GuestFile;
+use crate::stack::node as nodes;
+
+/// Waits for a login, then for cloud-init, then looks whether the guest is the one it should be.
+pub async fn ready(context: &StepContext, name: &str) -> Result<bool> {
+    let engine = &context.engine;
+    let node = engine.node(name)?;
+    login(context, node).await?;
+    cloud_init_done(context, node).await?;
+    let facts = observe::guest(engine, node).await?;
+    let mut wrong = Vec::new();
+    if facts.hostname != node.name {
+        wrong.push(format!("its host name is {:?}", facts.hostname));
+    }
+    wrong.extend(
+        node.nics
+            .iter()
+            .filter(|nic| !facts.holds(nic.address))
+            .map(|nic| format!("{} does not hold {}", nic.guest_name(), nic.address)),
+    );
+    if wrong.is_empty() {
+        return Ok(true);
+    }
+    let held: Vec<String> =
+        facts.addresses.iter().map(|(name, address)| format!("{name} {address}")).collect();
+    let reason =
+        format!("it is not configured as it should be: {}; it has {}", wrong.join(", "), held.join(", "));
+    Err(EngineError::Guest { node: node.name.clone(), reason, tail: context.console_tail() })
+}
+
+async fn login(context: &StepContext, node: &Node) -> Result<()> {
+    let engine = &context.engine;
+    let requirement = Requirement {
+        what: format!("{} takes our SSH key at {}", node.name, node.address()),
+        limit_name: "guest_ssh",
+        limit: engine.lab.limits.guest_ssh,
+        hint: "look at its console: does it boot, does it have its address? `fusionlab status` shows the rest",
+    };
+    let limit = engine.lab.limits.guest_connect;
+    until(context, requirement, async || match engine.run(node, &Command::new(["true"]), limit, None).await {
+        Ok(output) if output.success() => Ok(Probe::Met(())),
+        Ok(output) => Ok(Probe::NotYet(format!("the login answers, but {:?}", tail(&output)))),
+        // A stranger at its address is not a matter of waiting.
+        Err(error @ EngineError::Host(HostError::HostKey { .. } | HostError::Interrupted)) => Err(error),
+        Err(error) => Ok(Probe::NotYet(error.to_string())),
+    })
+    .await
+}
+
+async fn cloud_init_done(context: &StepContext, node: &Node) -> Result<()> {
+    let engine = &context.engine;
+    let requirement = Requirement {
+        what: format!("cloud-init is done on {}", node.name),
+        limit_name: "guest_cloud_init",
+        limit: engine.lab.limits.guest_cloud_init,
+        hint: "log in and read /var/log/cloud-init-output.log",
+    };
+    let limit = engine.lab.limits.guest_command;
+    until(context, requirement, async || {
+        // sshd restarts once while cloud-init works: a lost connection here is only "not yet".
+        let output = match engine
+            .run(node, &Command::new(["cloud-init", "status", "--format", "json"]), limit, None)
+            .await
+        {
+            Ok(output) => output,
+            Err(EngineError::Host(error @ (HostError::Connect { .. } | HostError::Ssh { .. }))) => {
+                return Ok(Probe::NotYet(error.to_string()));
+            }
+            Err(error) => return Err(error),
+        };
+        judge(context, node, &serde_json::from_slice(&output.stdout).unwrap_or_default())
+    })
+    .await
+}
+
+/// Judges `cloud-init status`: only errors are failures; a deprecated key is said and passed over
+/// (facts/vm-images-cloudinit.md §4.8).
+fn judge(context: &StepContext, node: &Node, status: &Value) -> Result<Probe<()>> {
+    let word = status.get("status").and_then(Value::as_str).unwrap_or("unknown");
+    let errors: Vec<String> = status
+        .get("errors")
+        .and_then(Value::as_array)
+        .map(|errors| {
+            errors
+                .iter()
+                .map(|error| error.as_str().map_or_else(|| error.to_string(), str::to_owned))
+                .collect()
+        })
+        .unwrap_or_default();
+    match word {
+        "done" if errors.is_empty() => {
+            for (level, messages) in
+                status.get("recoverable_errors").and_then(Value::as_object).into_iter().flatten()
+            {
+                context.note(format!("{}: cloud-init {}: {messages}", node.name, level.to_lowercase()));
+            }
+            Ok(Probe::Met(()))
+        }
+        "done" | "error" | "disabled" => Err(EngineError::Guest {
+            node: node.name.clone(),
+            reason: format!("cloud-init ended with status {word:?}"),
+            tail: errors,
+        }),
+        _ => Ok(Probe::NotYet(format!("status {word:?}"))),
+    }
+}
+
+/// Prepares a member of the cluster: files, services, versions, clock.
+pub async fn prepare(context: &StepContext, name: &str) -> Result<bool> {
+    let engine = &context.engine;
+    let node = engine.node(name)?;
+    let identity = engine.need_identity()?;
+    let written = install(context, node, &nodes::files_of(&engine.lab, &identity, node)).await?;
+    activate(context, node, &written).await?;
+    let facts = observe::guest(engine, node).await?;
+    let wished = format!("v{}", engine.lab.versions.kubernetes);
+    for program in ["kubeadm", "kubelet"] {
+        let found = facts.versions.get(program).map_or("not installed", String::as_str);
+        if found != wished {
+            let reason = format!(
+                "{program} is {found}, but the lab wants {wished}: the template is of another version"
+            );
+            return Err(EngineError::Guest { node: node.name.clone(), reason, tail: Vec::new() });
+        }
+    }
+    // A certificate made by a clock ahead is refused by one behind: all clocks agree before kubeadm runs.
+    engine.must_within(node, &nodes::await_clock(), engine.lab.limits.clock_sync, None).await?;
+    Ok(!written.is_empty())
+}
+
+/// Makes the services follow the files that changed.
+pub async fn activate(context: &StepContext, node: &Node, written: &[String]) -> Result<()> {
+    let changed: Vec<&str> = written.iter().map(String::as_str).collect();
+    for command in nodes::activate(node.role, &changed) {
+        context.engine.must(node, &command).await?;
+    }
+    Ok(())
+}
+
+/// Installs the files that are missing or differ; returns their paths.
+pub async fn install(context: &StepContext, node: &Node, files: &[GuestFile]) -> Result<Vec<String>> {
+    let engine = &context.engine;
+    let facts = observe::guest(engine, node).await?;
+    let mut written = Vec::new();
+    for file in files.iter().filter(|file| facts.files.get(&file.path) != Some(&file.digest())) {
+        let [write, rename] = file.install();
+        engine.must(node, &write).await?;
+        if let Some(test) = nodes::test(file) {
+            engine.must(node, &test).await?;
+        }
+        engine.must(node, &rename).await?;
+        written.push(file.path.clone());
+    }
+    Ok(written)
+}

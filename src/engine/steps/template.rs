@@ -1,0 +1,157 @@
+//! Steps that make the golden template: download, convert, bake, freeze.
+
+use crate::engine::error::{EngineError, Requirement, Result};
+use crate::engine::run::StepContext;
+use crate::engine::template::{TemplateDir, cached_image, digest_of};
+use crate::engine::wait::{Probe, until};
+use crate::formats::qcow2::open_image;
+use crate::formats::{seed_iso, vmdk};
+use crate::host::download;
+use crate::host::{HostError, Stop, files};
+use crate::lab::names;
+use crate::stack::bake::{self, Baked, Outcome};
+use crate::stack::{cloud_init, vm};
+
+/// Lines of the console that an error shows.
+const TAIL_LINES: usize = 12;
+const BYTES_PER_GIB: u64 = 1 << 30;
+
+pub async fn fetch(context: &StepContext) -> Result<bool> {
+    let engine = &context.engine;
+    let image = &engine.lab.image;
+    let digest = digest_of(image)?;
+    let mut progress = |done, total| context.progress(done, total);
+    let stall = engine.lab.limits.download_stall;
+    let cache = engine.home.images();
+    tokio::select! {
+        path = download::fetch(&image.url, &digest, &cache, stall, &mut progress) => path?,
+        () = engine.cancel.cancelled() => return Err(HostError::Interrupted.into()),
+    };
+    Ok(true)
+}
+
+pub async fn convert(context: &StepContext) -> Result<bool> {
+    let engine = context.engine.clone();
+    let context = context.clone();
+    let convert = tokio::task::spawn_blocking(move || write_disk(&context));
+    convert.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    let dir = TemplateDir::of(&engine);
+    let vmx = vm::template_vmx(&engine.lab, &dir.key);
+    files::write_atomic(&dir.vmx(), vmx.render().as_bytes(), 0o644)?;
+    Ok(true)
+}
+
+/// Writes the template's disk beside its place and renames it: there is never half a disk of that name.
+fn write_disk(context: &StepContext) -> Result<()> {
+    let engine = &context.engine;
+    let dir = TemplateDir::of(engine);
+    files::create_dir(&dir.bundle())?;
+    let image = cached_image(engine)?
+        .ok_or_else(|| template_error("the image is not in the cache any more".to_owned()))?;
+    let unusable =
+        |reason: String| template_error(format!("the image {} cannot be used: {reason}", image.display()));
+    let mut source = open_image(files::open(&image)?).map_err(|bad| unusable(bad.to_string()))?;
+    let capacity = (u64::from(vm::template_disk_gib(&engine.lab)) * BYTES_PER_GIB).max(source.size());
+    let beside = dir.disk().with_extension("vmdk.part");
+    files::remove_file(&beside)?;
+    let mut out = files::create_new(&beside, 0o644)?;
+    let cid = rand::random_range(1..u32::MAX - 1);
+    let total = source.size();
+    let mut progress = |done| context.progress(done, Some(total));
+    vmdk::write_sparse(source.as_mut(), capacity, &mut out, cid, &mut progress)
+        .map_err(|error| unusable(error.to_string()))?;
+    out.sync_all().map_err(HostError::file("write", &beside))?;
+    files::rename(&beside, &dir.disk())?;
+    Ok(())
+}
+
+pub async fn bake(context: &StepContext) -> Result<bool> {
+    let engine = &context.engine;
+    let dir = TemplateDir::of(engine);
+    let seed = cloud_init::bake_seed(&engine.lab, &dir.key);
+    files::write_atomic(&dir.seed(), &seed_iso::write("cidata", &seed), 0o600)?;
+    let running = engine.vms.running().await?;
+    let vmx = files::canonicalize(&dir.vmx())?;
+    if !running.contains(&vmx) {
+        files::remove_file(&dir.console())?;
+        engine.vms.start(&vmx, engine.lab.limits.vm_start).await?;
+    }
+    // A console that Fusion does not write (facts/vm-images-cloudinit.md §1.6) is no failure: then the power-off
+    // is the only word, and each clone's versions are checked.
+    let outcome = until(context, requirement(context), async || {
+        let running = engine.vms.running().await?.contains(&vmx);
+        let console = console(&dir);
+        Ok(match bake::outcome(&console) {
+            Outcome::Running if running => Probe::NotYet(last_line(&console)),
+            outcome => Probe::Met(outcome),
+        })
+    })
+    .await?;
+    if let Outcome::Failed(step) = outcome {
+        engine.vms.stop(&vmx, Stop::Hard, engine.lab.limits.vm_stop_hard).await?;
+        let tail = console_tail(&dir);
+        return Err(EngineError::Template { reason: format!("the bake step {step} failed"), tail });
+    }
+    let powered_off =
+        Requirement { what: "the template powers itself off".to_owned(), ..requirement(context) };
+    until(context, powered_off, async || {
+        let running = engine.vms.running().await?.contains(&vmx);
+        Ok(if running { Probe::NotYet("still on".to_owned()) } else { Probe::Met(()) })
+    })
+    .await?;
+    files::remove_file(&dir.seed())?;
+    let baked = match &outcome {
+        Outcome::Done(baked) => Some(baked),
+        _ => {
+            context
+                .note("the template's serial console said nothing; its versions are checked on each clone");
+            None
+        }
+    };
+    let text = serde_json::to_vec_pretty(&baked).expect("versions are plain data");
+    files::write_atomic(&dir.baked(), &text, 0o644)?;
+    Ok(true)
+}
+
+fn requirement(context: &StepContext) -> Requirement {
+    Requirement {
+        what: "the template bakes its packages and images".to_owned(),
+        limit_name: "template_bake",
+        limit: context.engine.lab.limits.template_bake,
+        hint: "the template downloads packages through Fusion's NAT network vmnet8: check the Mac's internet connection",
+    }
+}
+
+fn console(dir: &TemplateDir) -> String {
+    files::read(&dir.console()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+fn last_line(console: &str) -> String {
+    let last = console.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    last.unwrap_or("booting").to_owned()
+}
+
+fn console_tail(dir: &TemplateDir) -> Vec<String> {
+    let console = console(dir);
+    let lines: Vec<&str> = console.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+pub async fn freeze(context: &StepContext) -> Result<bool> {
+    let engine = &context.engine;
+    let dir = TemplateDir::of(engine);
+    let baked: Option<Baked> = serde_json::from_slice(&files::read(&dir.baked())?).unwrap_or_default();
+    let wrong = baked.map(|baked| baked.differences(&engine.lab)).unwrap_or_default();
+    if !wrong.is_empty() {
+        return Err(template_error(format!("the template is not what the lab wants: {}", wrong.join(", "))));
+    }
+    let vmx = files::canonicalize(&dir.vmx())?;
+    engine.vms.snapshot(&vmx, names::TEMPLATE_SNAPSHOT, engine.lab.limits.vm_clone).await?;
+    files::set_read_only(&dir.disk(), true)?;
+    files::write_atomic(&dir.frozen(), dir.key.as_bytes(), 0o644)?;
+    Ok(true)
+}
+
+fn template_error(reason: String) -> EngineError {
+    EngineError::Template { reason, tail: Vec::new() }
+}

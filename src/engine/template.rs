@@ -1,0 +1,73 @@
+//! The golden template on disk: where its parts are, and the image in the cache.
+
+use std::path::PathBuf;
+
+use crate::host::download::{self, Digest};
+use crate::lab::catalogue::Image;
+use crate::lab::paths;
+use crate::stack::vm;
+
+use super::context::Engine;
+use super::error::{EngineError, Result};
+
+/// One template's folder under `~/.fusionlab/templates/`.
+#[derive(Clone, Debug)]
+pub struct TemplateDir {
+    pub key: String,
+    pub root: PathBuf,
+}
+
+impl TemplateDir {
+    pub fn of(engine: &Engine) -> Self {
+        let key = vm::template_key(&engine.lab);
+        Self { root: engine.home.template(&key), key }
+    }
+
+    pub fn bundle(&self) -> PathBuf {
+        self.root.join("template.vmwarevm")
+    }
+
+    pub fn vmx(&self) -> PathBuf {
+        paths::vmx_of(&self.bundle())
+    }
+
+    pub fn disk(&self) -> PathBuf {
+        self.bundle().join(paths::DISK_VMDK)
+    }
+
+    pub fn seed(&self) -> PathBuf {
+        self.bundle().join(paths::SEED_ISO)
+    }
+
+    pub fn console(&self) -> PathBuf {
+        self.bundle().join(paths::CONSOLE_LOG)
+    }
+
+    /// What the bake said of itself: versions as JSON. Written by us once the bake is done.
+    pub fn baked(&self) -> PathBuf {
+        self.root.join("baked.json")
+    }
+
+    /// Written last: from here on nothing in the template changes.
+    pub fn frozen(&self) -> PathBuf {
+        self.root.join("frozen")
+    }
+}
+
+/// Returns what the image's file must be: its own digest, or the one in the distribution's list.
+///
+/// # Errors
+/// The image has neither, which [`crate::lab::resolve`] refuses.
+pub fn digest_of(image: &Image) -> Result<Digest> {
+    let listed = image.digest_url.clone().map(Digest::ListedAt);
+    image.digest.as_deref().and_then(Digest::from_hex).or(listed).ok_or_else(|| EngineError::Template {
+        reason: format!("the image {} has no digest to check it by", image.url),
+        tail: Vec::new(),
+    })
+}
+
+/// Returns the downloaded image, if it is in the cache.
+pub fn cached_image(engine: &Engine) -> Result<Option<PathBuf>> {
+    let image = &engine.lab.image;
+    Ok(download::cached(&image.url, &digest_of(image)?, &engine.home.images()))
+}

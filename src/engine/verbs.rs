@@ -1,0 +1,74 @@
+//! What the verbs are made of: look, plan, carry out, prove. The words around it are `cli`'s.
+
+use std::sync::Arc;
+
+use crate::host::dial::Dial;
+use crate::host::lock::Lock;
+use crate::host::{files, lock};
+use crate::plan::desired::{Desired, NetworkWish, network_without};
+use crate::plan::facts::Facts;
+use crate::plan::step::Plan;
+use crate::plan::{destroy, lint, up};
+
+use super::context::Engine;
+use super::error::{EngineError, Result};
+use super::observe;
+use super::run::{self, Summary};
+
+/// What was seen, and what is missing.
+#[derive(Debug)]
+pub struct Outlook {
+    pub facts: Facts,
+    pub plan: Plan,
+}
+
+/// Takes the lab's lock; held until the value is dropped.
+pub fn lock(engine: &Engine, verb: &str) -> Result<Lock> {
+    files::create_dir(engine.dir.root())?;
+    Ok(lock::acquire(&engine.dir.lock(), &format!("lab {}", engine.lab.name), verb)?)
+}
+
+/// Plans `up`.
+pub async fn outlook(engine: &Arc<Engine>) -> Result<Outlook> {
+    let facts = observe::facts(engine).await?;
+    let proxy = Dial::of(&engine.fusion)?.proxy_url();
+    let identity = engine.identity();
+    let desired = Desired::of(&engine.lab, identity.as_deref(), &facts, proxy.as_deref());
+    let plan = up::plan(&engine.lab, &desired, &facts).map_err(EngineError::Obstacles)?;
+    sound(&plan)?;
+    Ok(Outlook { facts, plan })
+}
+
+/// Plans `destroy`.
+pub async fn destroy_outlook(engine: &Arc<Engine>) -> Result<Outlook> {
+    let facts = observe::facts(engine).await?;
+    let before = engine.dir.networking_before();
+    let before = if files::exists(&before) { Some(files::read(&before)?) } else { None };
+    let network = network_without(&facts, before.as_deref());
+    if let NetworkWish::Unreadable { line, reason } = &network {
+        let obstacle =
+            crate::plan::obstacle::Obstacle::NetworkingFile { line: *line, reason: reason.clone() };
+        return Err(EngineError::Obstacles(vec![obstacle]));
+    }
+    let plan = destroy::plan(&engine.lab.name, &facts, &network);
+    sound(&plan)?;
+    Ok(Outlook { facts, plan })
+}
+
+/// Refuses a plan that breaks its own rules: a defect of ours, better said than carried out.
+fn sound(plan: &Plan) -> Result<()> {
+    let findings = lint::lint(plan);
+    if findings.is_empty() {
+        return Ok(());
+    }
+    Err(EngineError::Cluster {
+        reason: format!("the plan is not sound: {}", findings.join("; ")),
+        tail: Vec::new(),
+    })
+}
+
+/// Carries out a plan, with the folders that its records need.
+pub async fn carry_out(engine: &Arc<Engine>, plan: &Plan) -> Result<Summary> {
+    files::create_dir(engine.dir.root())?;
+    run::run(engine, plan).await
+}

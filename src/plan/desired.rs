@@ -1,0 +1,136 @@
+//! The lab as digests: what the world must look like, in the form in which facts are compared with it.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use crate::formats::lines::unified_diff;
+use crate::formats::networking::{Conflict, Document, Ours, restore};
+use crate::lab::Lab;
+use crate::stack::identity::Identity;
+use crate::stack::{cilium, ingress, kubeconfig, network, node, vm};
+
+use super::facts::{Facts, NetworkRecord};
+
+/// What is wished. Parts that depend on the identity are empty while there is none.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    pub template_key: String,
+    pub network: NetworkWish,
+    /// Node → digest of its VMX and seed.
+    pub specs: BTreeMap<String, String>,
+    /// Node → path → SHA-256 of its managed files.
+    pub files: BTreeMap<String, BTreeMap<String, String>>,
+    /// Chart with its version, as Helm lists it.
+    pub cilium_chart: String,
+    /// SHA-256 of the values file.
+    pub cilium_values: String,
+    /// SHA-256 of the ingress manifests.
+    pub ingress: Option<String>,
+    /// SHA-256 of the user's kubeconfig.
+    pub kubeconfig: Option<String>,
+}
+
+/// What is to become of Fusion's networking file.
+#[derive(Clone, Debug)]
+pub enum NetworkWish {
+    /// It says what we need.
+    Satisfied,
+    /// It must be replaced by `after`; `diff` shows the change.
+    Change { after: Vec<u8>, diff: String },
+    /// Somebody else's things stand in the way.
+    Conflict(Vec<Conflict>),
+    /// It is not a file we understand.
+    Unreadable { line: usize, reason: String },
+}
+
+impl Desired {
+    /// Derives what is wished from the lab and, once it exists, its identity. `proxy_url` is the way to the guests
+    /// for the user's kubectl, if it is not a direct one.
+    pub fn of(lab: &Lab, identity: Option<&Identity>, facts: &Facts, proxy_url: Option<&str>) -> Self {
+        let template_key = vm::template_key(lab);
+        let mut desired = Self {
+            network: network_wish(lab, facts),
+            specs: BTreeMap::new(),
+            files: BTreeMap::new(),
+            cilium_chart: cilium::chart(lab),
+            cilium_values: cilium::digest(lab),
+            ingress: None,
+            kubeconfig: None,
+            template_key,
+        };
+        if let Some(identity) = identity {
+            desired.add_secrets(lab, identity, proxy_url);
+        }
+        desired
+    }
+
+    fn add_secrets(&mut self, lab: &Lab, identity: &Identity, proxy_url: Option<&str>) {
+        for node in &lab.nodes {
+            let spec = vm::spec_digest(lab, node, identity, &self.template_key);
+            self.specs.insert(node.name.clone(), spec);
+            let files = node::files_of(lab, identity, node);
+            let digests = files.iter().map(|file| (file.path.clone(), file.digest())).collect();
+            self.files.insert(node.name.clone(), digests);
+        }
+        self.ingress = Some(ingress::digest(lab, identity));
+        self.kubeconfig = Some(sha256(kubeconfig_text(lab, identity, proxy_url).as_bytes()));
+    }
+}
+
+/// Returns the user's kubeconfig: its server is the LAN VIP.
+pub fn kubeconfig_text(lab: &Lab, identity: &Identity, proxy_url: Option<&str>) -> String {
+    kubeconfig::render(lab, identity, &kubeconfig::lan_server(lab), proxy_url)
+}
+
+/// Returns what the lab makes of the networking file in the facts.
+pub fn network_wish(lab: &Lab, facts: &Facts) -> NetworkWish {
+    let before = facts.networking.clone().unwrap_or_default();
+    let document = match &facts.networking {
+        None => Document::new(),
+        Some(bytes) => match Document::parse(bytes) {
+            // Reservations of ours that an earlier lab file made are taken out before they are made anew.
+            Ok(document) => match &facts.network_record {
+                Some(record) if !record.made_vmnet => {
+                    document.without(record.vmnet, false, &record.reservations)
+                }
+                _ => document,
+            },
+            Err(refusal) => return NetworkWish::Unreadable { line: refusal.line, reason: refusal.reason },
+        },
+    };
+    let ours = Ours { vmnet: made_by_us(facts.network_record.as_ref(), lab.internal.vmnet) };
+    match document.ensure(&network::wish(lab), ours) {
+        Err(conflicts) => NetworkWish::Conflict(conflicts),
+        Ok(after) => {
+            let after = after.render();
+            if after == before { NetworkWish::Satisfied } else { change(&before, after) }
+        }
+    }
+}
+
+fn made_by_us(record: Option<&NetworkRecord>, vmnet: u8) -> bool {
+    record.is_some_and(|record| record.vmnet == vmnet && record.made_vmnet)
+}
+
+/// What `destroy` makes of Fusion's networking file. `before` is the file as it was before our first change.
+pub fn network_without(facts: &Facts, before: Option<&[u8]>) -> NetworkWish {
+    let (Some(bytes), Some(record)) = (&facts.networking, &facts.network_record) else {
+        return NetworkWish::Satisfied;
+    };
+    if let Err(refusal) = Document::parse(bytes) {
+        return NetworkWish::Unreadable { line: refusal.line, reason: refusal.reason };
+    }
+    let after = restore(bytes, before, record.vmnet, record.made_vmnet, &record.reservations);
+    if after == *bytes { NetworkWish::Satisfied } else { change(bytes, after) }
+}
+
+fn change(before: &[u8], after: Vec<u8>) -> NetworkWish {
+    let diff = unified_diff(&String::from_utf8_lossy(before), &String::from_utf8_lossy(&after), "networking");
+    NetworkWish::Change { after, diff }
+}
+
+/// Returns the SHA-256 of some bytes in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}

@@ -1,0 +1,97 @@
+//! What forbids a plan: things of others that stand in the way, found before anything is changed.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::formats::networking::Conflict;
+use crate::lab::Lab;
+
+use super::desired::{Desired, NetworkWish};
+use super::facts::{Facts, VmState};
+
+/// One thing in the way; each says who it is. Advice is given in `cli::error`.
+#[derive(Clone, Debug, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case", tag = "obstacle")]
+pub enum Obstacle {
+    /// Fusion's networking file holds something of someone else's.
+    #[error("{vmnet}: {message}")]
+    Network { vmnet: String, message: String, free_vmnet: Option<u8> },
+    /// Fusion's networking file cannot be edited.
+    #[error("Fusion's networking file, line {line}: {reason}")]
+    NetworkingFile { line: usize, reason: String },
+    /// A VM of that name is there and does not bear our mark.
+    #[error("{} is a VM that is not ours", vmx.display())]
+    ForeignVm { node: String, vmx: PathBuf },
+    /// Somebody else's VM has a MAC that this lab would use.
+    #[error("{} uses {mac}, which {node} would have", vmx.display())]
+    ForeignMac { node: String, mac: String, vmx: PathBuf },
+    /// VMs of this lab stand, but the keys that they were made with are gone.
+    #[error("the lab's VMs stand, but its identity (keys and certificates) is not on this machine")]
+    IdentityLost,
+    /// Fusion's window is open while its networks must change: its own Apply would overwrite our lines.
+    #[error("VMware Fusion's window is open, and its networks must change")]
+    FusionOpen,
+    /// VMs of others run on networks that must be restarted.
+    #[error("{} VM(s) run that are not this lab's, and Fusion's networks must restart", vmx.len())]
+    OthersRunning { vmx: Vec<PathBuf> },
+}
+
+/// Finds everything that stands in the way.
+pub fn find(lab: &Lab, desired: &Desired, facts: &Facts) -> Vec<Obstacle> {
+    let mut obstacles = Vec::new();
+    network(lab, desired, facts, &mut obstacles);
+    machines(lab, facts, &mut obstacles);
+    obstacles
+}
+
+fn network(lab: &Lab, desired: &Desired, facts: &Facts, obstacles: &mut Vec<Obstacle>) {
+    match &desired.network {
+        NetworkWish::Conflict(conflicts) => {
+            obstacles.extend(conflicts.iter().map(|conflict: &Conflict| Obstacle::Network {
+                vmnet: lab.vmnet_name(),
+                message: conflict.to_string(),
+                free_vmnet: conflict.free_vmnet(),
+            }));
+        }
+        NetworkWish::Unreadable { line, reason } => {
+            obstacles.push(Obstacle::NetworkingFile { line: *line, reason: reason.clone() });
+        }
+        NetworkWish::Change { .. } => restart(facts, obstacles),
+        NetworkWish::Satisfied if !facts.network_running => restart(facts, obstacles),
+        NetworkWish::Satisfied => {}
+    }
+}
+
+/// What must not be while Fusion's networks restart.
+fn restart(facts: &Facts, obstacles: &mut Vec<Obstacle>) {
+    if facts.host.fusion_ui_open {
+        obstacles.push(Obstacle::FusionOpen);
+    }
+    let ours = |vmx: &PathBuf| facts.vms.values().any(|vm| vm.vmx == *vmx && vm.state == VmState::Ours);
+    let others: Vec<PathBuf> = facts.host.running.iter().filter(|vmx| !ours(vmx)).cloned().collect();
+    if !others.is_empty() {
+        obstacles.push(Obstacle::OthersRunning { vmx: others });
+    }
+}
+
+fn machines(lab: &Lab, facts: &Facts, obstacles: &mut Vec<Obstacle>) {
+    for node in &lab.nodes {
+        if let Some(vm) = facts.vms.get(&node.name).filter(|vm| vm.state == VmState::Foreign) {
+            obstacles.push(Obstacle::ForeignVm { node: node.name.clone(), vmx: vm.vmx.clone() });
+        }
+        for nic in &node.nics {
+            let mac = nic.mac.to_string();
+            let clash = facts.host.foreign_macs.iter().find(|(used, _)| *used == mac);
+            obstacles.extend(clash.map(|(mac, vmx)| Obstacle::ForeignMac {
+                node: node.name.clone(),
+                mac: mac.clone(),
+                vmx: vmx.clone(),
+            }));
+        }
+    }
+    let configured = facts.vms.values().any(|vm| vm.state == VmState::Ours && vm.spec.is_some());
+    if configured && !facts.identity {
+        obstacles.push(Obstacle::IdentityLost);
+    }
+}
