@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::rust_paths::{Named, paths};
+use crate::support::rust_paths::{Named, paths, test_modules};
 
 /// The layers whose results follow from their arguments alone.
 const PURE: &[&str] = &["plan", "stack", "lab", "formats"];
@@ -57,10 +57,20 @@ fn arrows(documentation: &str) -> Arrows {
     arrows
 }
 
-/// Returns what is wrong with one file, a line each; `module` is its place, such as `["plan", "step"]`.
-fn violations(arrows: &Arrows, module: &[&str], source: &str) -> Vec<String> {
-    let Some(layer) = module.first() else { return Vec::new() };
-    let Some(below) = arrows.get(*layer) else {
+/// One source file.
+struct Source {
+    path: PathBuf,
+    /// Its place: `src/plan/step.rs` is `["plan", "step"]`.
+    module: Vec<String>,
+    text: String,
+    /// Whether it is compiled for tests only.
+    is_test: bool,
+}
+
+/// Returns what is wrong with one file, a line each.
+fn violations(arrows: &Arrows, source: &Source) -> Vec<String> {
+    let Some(layer) = source.module.first() else { return Vec::new() };
+    let Some(below) = arrows.get(layer) else {
         return vec![format!("1: {layer} is no layer of src/lib.rs")];
     };
     let wrong = |named: &Named| -> Option<String> {
@@ -68,7 +78,7 @@ fn violations(arrows: &Arrows, module: &[&str], source: &str) -> Vec<String> {
         let reason = match named.segments.get(1).map(String::as_str) {
             _ if named.segments[0] != "crate" => {
                 let world = WORLD.iter().find(|world| reaches(&named.segments, world))?;
-                (PURE.contains(layer) && !named.in_test)
+                (PURE.contains(&layer.as_str()) && !named.in_test && !source.is_test)
                     .then(|| format!("{layer} is pure, {world} is not"))?
             }
             None | Some("*") => "name a layer, not the whole crate".to_owned(),
@@ -80,7 +90,8 @@ fn violations(arrows: &Arrows, module: &[&str], source: &str) -> Vec<String> {
         };
         Some(format!("{}: {path}: {reason}", named.line))
     };
-    paths(source, module).iter().filter_map(wrong).collect()
+    let module: Vec<&str> = source.module.iter().map(String::as_str).collect();
+    paths(&source.text, &module).iter().filter_map(wrong).collect()
 }
 
 /// Says whether a path is, lies in, or globs over something.
@@ -94,23 +105,39 @@ fn reaches(path: &[String], thing: &str) -> bool {
     }
 }
 
-/// Returns every source file with its module: `src/plan/step.rs` is `["plan", "step"]`.
-fn sources(folder: &Path, module: &[String]) -> Vec<(PathBuf, Vec<String>)> {
+/// Returns every source file in a folder that is a module.
+fn sources(folder: &Path, module: &[String]) -> Vec<Source> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a source folder can be read") {
         let path = entry.expect("a source folder can be read").path();
         let name = path.file_stem().expect("an entry has a name").to_string_lossy().into_owned();
-        let mut inner = module.to_vec();
+        let mut module = module.to_vec();
         if !matches!(name.as_str(), "mod" | "lib" | "main") {
-            inner.push(name);
+            module.push(name);
         }
         if path.is_dir() {
-            found.extend(sources(&path, &inner));
+            found.extend(sources(&path, &module));
         } else if path.extension().is_some_and(|ending| ending == "rs") {
-            found.push((path, inner));
+            let text = fs::read_to_string(&path).expect("a source file can be read");
+            found.push(Source { path, module, text, is_test: false });
         }
     }
     found
+}
+
+/// Returns every source file of the package, its test modules marked.
+fn our_sources() -> Vec<Source> {
+    let mut sources = sources(&source_folder(), &[]);
+    let of_tests: Vec<Vec<String>> = sources
+        .iter()
+        .flat_map(|source| {
+            test_modules(&source.text).into_iter().map(|name| [&source.module[..], &[name]].concat())
+        })
+        .collect();
+    for source in &mut sources {
+        source.is_test = of_tests.iter().any(|module| source.module.starts_with(module));
+    }
+    sources
 }
 
 fn source_folder() -> PathBuf {
@@ -125,12 +152,13 @@ fn our_arrows() -> Arrows {
 fn a_file_imports_only_downwards() {
     let arrows = our_arrows();
     let mut wrong = Vec::new();
-    for (path, module) in sources(&source_folder(), &[]) {
-        let source = fs::read_to_string(&path).expect("a source file can be read");
-        let module: Vec<&str> = module.iter().map(String::as_str).collect();
-        let place =
-            path.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("sources lie in the package").display();
-        wrong.extend(violations(&arrows, &module, &source).iter().map(|what| format!("{place}:{what}")));
+    for source in our_sources() {
+        let place = source
+            .path
+            .strip_prefix(env!("CARGO_MANIFEST_DIR"))
+            .expect("sources lie in the package")
+            .display();
+        wrong.extend(violations(&arrows, &source).iter().map(|what| format!("{place}:{what}")));
     }
     assert!(wrong.is_empty(), "see the layers in src/lib.rs:\n{}", wrong.join("\n"));
 }
@@ -140,7 +168,7 @@ fn the_layers_have_a_top_and_a_bottom() {
     let arrows = our_arrows();
     let folders: BTreeSet<String> = sources(&source_folder(), &[])
         .into_iter()
-        .filter_map(|(_, module)| module.first().cloned())
+        .filter_map(|source| source.module.first().cloned())
         .collect();
     assert_eq!(
         arrows.keys().cloned().collect::<BTreeSet<_>>(),
@@ -167,7 +195,21 @@ mod checker {
         let arrows = arrows(
             "`cli → engine → plan → lab → formats`, `engine → host → formats`, `sim → host, formats`.",
         );
-        violations(&arrows, module, source)
+        violations(&arrows, &file(module, source))
+    }
+
+    fn file(module: &[&str], text: &str) -> Source {
+        let module = module.iter().map(|name| (*name).to_owned()).collect();
+        Source { path: PathBuf::new(), module, text: text.to_owned(), is_test: false }
+    }
+
+    #[test]
+    fn a_file_for_tests_may_touch_the_world_but_not_look_up() {
+        let declared = "mod a; #[cfg(test)] mod b { mod c; } #[cfg(test)]\n#[expect(x)] mod d;";
+        assert_eq!(test_modules(declared), ["c", "d"]);
+        let arrows = arrows("`engine → lab`");
+        let source = Source { is_test: true, ..file(&["lab", "tools"], "use std::fs; use crate::engine;") };
+        assert_eq!(violations(&arrows, &source).len(), 1);
     }
 
     #[test]

@@ -37,6 +37,17 @@ pub fn paths(source: &str, module: &[&str]) -> Vec<Named> {
     reader.found
 }
 
+/// Returns the modules in files of their own that a source declares under `#[cfg(test)]`.
+pub fn test_modules(source: &str) -> Vec<String> {
+    let tokens = tokens(source);
+    let in_test = test_items(&tokens);
+    let declares = |at: &usize| in_test[*at] && tokens[*at].word() == Some("mod") && tokens[*at + 2].is(';');
+    (0..tokens.len().saturating_sub(2))
+        .filter(declares)
+        .filter_map(|at| tokens[at + 1].word().map(str::to_owned))
+        .collect()
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     Word(String),
