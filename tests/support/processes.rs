@@ -78,9 +78,9 @@ fn a_process_is_found_by_its_environment_and_can_be_ended() {
     assert_eq!(working_in(folder.path()), []);
     let mut sleeper = Command::new("sleep").arg("60").env("MARK", folder.path()).spawn().expect("sleep runs");
     let found = loop {
-        // Between fork and exec the child still looks like this process.
+        // While the child becomes `sleep`, it has no command line for a moment.
         match &working_in(folder.path())[..] {
-            [found] => break found.clone(),
+            [found] if !found.command.is_empty() => break found.clone(),
             _ => std::thread::sleep(POLL),
         }
     };
