@@ -13,7 +13,7 @@
 //! sim      a Fusion that does not exist: the same wire, a deterministic world behind it
 //! ```
 //!
-//! `cli → engine → plan → stack → lab → formats`, `engine → host → formats`, `sim → host, formats`.
+//! `cli → engine → plan → stack → lab → formats`, `cli → sim`, `engine → host → formats`, `sim → host, formats`.
 
 pub mod cli;
 pub mod engine;

@@ -1,0 +1,33 @@
+# Everyday commands; `just` lists them. CI runs `.ci/run`, which is these and more.
+
+[private]
+list:
+    @just --list --unsorted
+
+# Types and lints, with and without the simulated Fusion
+check:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+    cargo clippy --no-default-features -- -D warnings
+
+# Unit tests and whole sessions; `just test up` runs those whose name holds `up`
+test *names:
+    cargo test -- {{ names }}
+
+# A lab from nothing and back, on the real Fusion if there is one, otherwise on the simulated one
+demo:
+    cargo run --release -- up
+    cargo run --release -- status
+    cargo run --release -- destroy
+
+# Types on macOS, checked from any machine (no C compiled, nothing linked)
+check-mac:
+    .ci/check-mac
+
+# Licences, bans and sources of the dependency tree (needs cargo-deny)
+deny:
+    cargo deny check licenses bans sources
+
+# Everything that CI runs, from a clean machine's point of view
+ci:
+    .ci/run
