@@ -1,0 +1,57 @@
+//! `fusionlab destroy`: the host as it was before.
+
+use clap::Args;
+
+use super::calls;
+use super::context::Context;
+use super::error::{Failure, Report, Success};
+use super::screen::{closing, confirm, opening};
+use crate::plan::facts::{Facts, VmState};
+
+/// Take the lab down and leave the host as it was
+///
+/// Deletes the lab's machines, takes its lines out of Fusion's networking file and removes its folder. Machines that
+/// do not bear the lab's mark are not touched. The template and downloads stay for the next lab.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab destroy          asks for the lab's name
+  fusionlab destroy --yes    does not ask")]
+pub struct DestroyArgs {
+    /// Do not ask for the lab's name
+    #[arg(long, short)]
+    yes: bool,
+
+    /// Remove the templates that no lab uses, too
+    #[arg(long)]
+    all: bool,
+}
+
+pub async fn run(args: DestroyArgs, context: &Context) -> Result<Success, Failure> {
+    let pen = &context.terminal.err;
+    let lab = context.lab(None)?;
+    let fusion = calls::fusion(context).await?;
+    context.say([opening::line(&lab, &fusion, pen)]);
+    let facts = calls::observe(context, &lab, &fusion).await?;
+    let plan = calls::plan(&lab, &facts, true)?;
+    if !plan.is_empty() && !args.yes {
+        context.say(confirm::destroy_warning(&lab.name, &machines(&facts), pen));
+        context.typed("Type the lab's name to go on", &lab.name).await?;
+    }
+    let (summary, failure) = calls::carry_out(context, &lab, &fusion, plan).await?;
+    if let Some(report) = failure {
+        return Err(report.into());
+    }
+    if context.cancel.is_cancelled() {
+        return Err(Report::interrupted().into());
+    }
+    if args.all {
+        calls::prune_templates(context).await?;
+    }
+    context.say([closing::gone(&lab.name, summary.took, pen)]);
+    Ok(Success::Done)
+}
+
+fn machines(facts: &Facts) -> Vec<String> {
+    let ours = facts.vms.iter().filter(|(_, vm)| vm.state == VmState::Ours);
+    ours.map(|(name, vm)| format!("{name}  {}", vm.vmx.display())).collect()
+}
