@@ -27,7 +27,7 @@ fn not_wired<T>(what: &str) -> Result<T, Failure> {
 pub fn now() -> Moment {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let unix_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    Moment { unix_ms, offset_seconds: 0 }
+    Moment::local(unix_ms)
 }
 
 /// Reads a text file; none if it is not there. WIRE: host::files.

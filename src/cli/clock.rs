@@ -26,6 +26,19 @@ impl Moment {
         format!("{year:04}-{month:02}-{day:02}T{time}.{:03}Z", self.unix_ms % 1000)
     }
 
+    /// Returns the moment as this user's clock shows it: the offset is that of the zone in TZ or the system's.
+    pub fn local(unix_ms: u64) -> Self {
+        let seconds = libc::time_t::try_from(unix_ms / 1000).unwrap_or(libc::time_t::MAX);
+        let mut broken_down = std::mem::MaybeUninit::<libc::tm>::zeroed();
+        // SAFETY: both pointers are valid for the call, and a zeroed `tm` is a valid value whether or not it is
+        // filled in. Nothing in this program changes the environment that localtime_r reads.
+        let offset = unsafe {
+            libc::localtime_r(&raw const seconds, broken_down.as_mut_ptr());
+            broken_down.assume_init().tm_gmtoff
+        };
+        Self { unix_ms, offset_seconds: offset }
+    }
+
     fn seconds(&self) -> i64 {
         i64::try_from(self.unix_ms / 1000).expect("milliseconds divided by 1000 fit")
     }

@@ -72,9 +72,9 @@ impl Context {
         })
     }
 
-    /// Writes one JSON value to standard output.
+    /// Writes one JSON value to standard output, as one line: results end the stream of events.
     pub fn print_json(&self, value: &Value) -> Result<(), Failure> {
-        self.print([format!("{value:#}")])
+        self.print([value.to_string()])
     }
 
     /// Reads and resolves the lab file, or the built-in lab where there is none; says its warnings.

@@ -1,12 +1,16 @@
 //! `fusionlab destroy`: the host as it was before.
 
 use clap::Args;
+use serde_json::json;
 
 use super::calls;
 use super::context::Context;
 use super::error::{Failure, Report, Success};
 use super::screen::{closing, confirm, opening};
 use crate::plan::facts::{Facts, VmState};
+
+/// The JSON form's schema; the number rises when a field changes its meaning or goes away.
+const SCHEMA: &str = "fusionlab.destroy/1";
 
 /// Take the lab down and leave the host as it was
 ///
@@ -33,7 +37,8 @@ pub async fn run(args: DestroyArgs, context: &Context) -> Result<Success, Failur
     context.say([opening::line(&lab, &fusion, pen)]);
     let facts = calls::observe(context, &lab, &fusion).await?;
     let plan = calls::plan(&lab, &facts, true)?;
-    if !plan.is_empty() && !args.yes {
+    let nothing = plan.is_empty();
+    if !nothing && !args.yes {
         context.say(confirm::destroy_warning(&lab.name, &machines(&facts), pen));
         context.typed("Type the lab's name to go on", &lab.name).await?;
     }
@@ -47,7 +52,16 @@ pub async fn run(args: DestroyArgs, context: &Context) -> Result<Success, Failur
     if args.all {
         calls::prune_templates(context).await?;
     }
-    context.say([closing::gone(&lab.name, summary.took, pen)]);
+    if context.json() {
+        let took = closing::seconds(summary.took);
+        let changed = summary.done().1;
+        context
+            .print_json(&json!({ "schema": SCHEMA, "lab": lab.name, "took": took, "changed": changed }))?;
+    } else if nothing {
+        context.say([format!("there is nothing of {} here; nothing had to be done", lab.name)]);
+    } else {
+        context.say([closing::gone(&lab.name, summary.took, pen)]);
+    }
     Ok(Success::Done)
 }
 

@@ -38,6 +38,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{ColorChoice as ClapColor, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +60,7 @@ use options::Options;
     arg_required_else_help = true
 )]
 #[command(after_help = "Examples:
-  fusionlab up --sim       the whole lab on the simulated Fusion, in well under a minute
+  fusionlab up --sim       the whole lab on the simulated Fusion, anywhere
   fusionlab plan           what up would do here
   fusionlab up             do it
   fusionlab verify         prove it, hop by hop
@@ -97,7 +99,7 @@ enum Verb {
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     let command = Cli::command().color(help_colors(&args));
-    let cli = match command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches)) {
+    let cli = match command.try_get_matches_from(args).and_then(|matches| parsed(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to standard output with code 0, wrong usage to standard error with code 2.
@@ -120,6 +122,21 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.kind().exit_code())
         }
     }
+}
+
+/// Reads the types off what clap matched. A FUSIONLAB_FUSION in the environment yields to `--sim`; the two flags
+/// together contradict each other.
+fn parsed(matches: &clap::ArgMatches) -> Result<Cli, clap::Error> {
+    let mut cli = Cli::from_arg_matches(matches)?;
+    if cli.options.sim && cli.options.fusion.take().is_some() {
+        let typed =
+            |matches: &clap::ArgMatches| matches.value_source("fusion") == Some(ValueSource::CommandLine);
+        if typed(matches) || matches.subcommand().is_some_and(|(_, matches)| typed(matches)) {
+            let words = "--sim and --fusion name two different Fusions: leave one of them out";
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, words));
+        }
+    }
+    Ok(cli)
 }
 
 fn run(cli: Cli) -> Result<Success, Failure> {
@@ -187,7 +204,7 @@ fn print_json(failure: &Failure) {
         return;
     }
     // Whoever reads this may have gone away; the exit code remains.
-    let _ = writeln!(std::io::stdout(), "{:#}", screen::error::json(failure));
+    let _ = writeln!(std::io::stdout(), "{}", screen::error::json(failure));
 }
 
 /// Returns the colours of the help, which clap prints before there are options.
@@ -214,7 +231,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(line.split(' '))
+        parsed(&Cli::command().try_get_matches_from(line.split(' '))?)
     }
 
     #[test]
@@ -227,7 +244,9 @@ mod tests {
         for line in ["fusionlab --sim up --yes", "fusionlab up --yes --sim"] {
             assert!(parse(line).unwrap().options.sim, "{line}");
         }
-        assert!(parse("fusionlab up --sim --fusion /x").is_err(), "two Fusions are one too many");
+        for line in ["fusionlab up --sim --fusion /x", "fusionlab --sim --fusion /x up"] {
+            assert!(parse(line).is_err(), "two Fusions are one too many: {line}");
+        }
         assert!(parse("fusionlab up --sim-speed 0").is_err());
     }
 

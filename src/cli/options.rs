@@ -11,7 +11,7 @@ use super::terminal::ColorChoice;
 pub enum OutputForm {
     #[default]
     Text,
-    /// Objects with a versioned `schema` field, on standard output.
+    /// One object a line on standard output, with a versioned `schema` field.
     Json,
 }
 
@@ -24,14 +24,14 @@ pub struct Options {
     pub lab: Option<PathBuf>,
 
     /// Where VMware Fusion is: the app, or a folder laid out like a Mac's root
-    #[arg(long, global = true, value_name = "PATH", env = "FUSIONLAB_FUSION")]
+    #[arg(long, global = true, value_name = "PATH", env = "FUSIONLAB_FUSION", hide_env_values = true)]
     pub fusion: Option<PathBuf>,
 
     /// Where fusionlab keeps its files [default: ~/.fusionlab]
-    #[arg(long, global = true, value_name = "DIR", env = "FUSIONLAB_HOME")]
+    #[arg(long, global = true, value_name = "DIR", env = "FUSIONLAB_HOME", hide_env_values = true)]
     pub home: Option<PathBuf>,
 
-    /// Form of what is printed
+    /// Form of what is printed: text or json
     #[arg(
         long,
         global = true,
@@ -40,7 +40,6 @@ pub struct Options {
         default_value_t,
         hide_possible_values = true
     )]
-    #[arg(help = "Form of what is printed: text or json")]
     pub output: OutputForm,
 
     /// Print results and errors only
@@ -59,7 +58,7 @@ pub struct Options {
     pub color: ColorChoice,
 
     /// Use the simulated Fusion, even where there is a real one
-    #[arg(long, global = true, conflicts_with = "fusion")]
+    #[arg(long, global = true)]
     pub sim: bool,
 
     /// How much faster than a Mac the simulated Fusion works

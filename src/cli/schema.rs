@@ -11,6 +11,7 @@ use super::error::{Failure, Success};
 pub struct SchemaArgs {}
 
 pub fn run(_args: SchemaArgs, context: &Context) -> Result<Success, Failure> {
-    context.print_json(&calls::schema()?)?;
+    // Read by people and kept in files, hence not on one line.
+    context.print([format!("{:#}", calls::schema()?)])?;
     Ok(Success::Done)
 }

@@ -29,6 +29,12 @@ pub fn stopwatch(duration: Duration) -> String {
     }
 }
 
+/// Returns a time that stands still in the same few columns: `0.4 s`, `48.1 s`, `3:20`.
+pub fn lap(duration: Duration) -> String {
+    let tenths = duration.as_millis() / 100;
+    if tenths < 600 { format!("{}.{} s", tenths / 10, tenths % 10) } else { stopwatch(duration) }
+}
+
 /// Returns a size in binary units: `512 B`, `1.5 KiB`, `598.2 MiB`, `12 GiB`.
 pub fn bytes(bytes: u64) -> String {
     const STEP: f64 = 1024.0;
@@ -87,6 +93,9 @@ mod tests {
         for (millis, text) in cases {
             assert_eq!(duration(Duration::from_millis(millis)), text, "{millis} ms");
         }
+        assert_eq!(lap(Duration::from_millis(440)), "0.4 s");
+        assert_eq!(lap(Duration::from_millis(59_940)), "59.9 s");
+        assert_eq!(lap(Duration::from_millis(60_000)), "1:00");
         assert_eq!(stopwatch(Duration::from_millis(7_900)), "0:07");
         assert_eq!(stopwatch(Duration::from_secs(3_900)), "1:05:00");
     }

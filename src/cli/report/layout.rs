@@ -8,11 +8,11 @@ use crate::cli::words;
 use console::measure_text_width as width_of;
 
 /// A row is not drawn wider than this: the eye must find the stopwatch.
-const WIDEST: usize = 120;
+const WIDEST: usize = 110;
 /// Room for a reason, below which the phases are drawn as symbols only.
-const LEAST_DETAIL: usize = 16;
-/// Columns of the stopwatch with its gap: `  10:07`.
-const STOPWATCH: usize = 7;
+const LEAST_DETAIL: usize = 11;
+/// Columns of the stopwatch with its gap: `  48.1 s`.
+const STOPWATCH: usize = 8;
 /// Between name, phases and reason.
 const GAP: usize = 2;
 
@@ -52,8 +52,13 @@ fn line(row: &Row, columns: &Columns, now: Duration, pen: &Pen) -> String {
             None => said(doing),
         },
     };
-    let watch = row.elapsed(now).map(words::stopwatch).unwrap_or_default();
     let state = row.state();
+    // A running stopwatch shows seconds only, so that it does not flicker; a row that stands still tells more.
+    let watch = match (row.elapsed(now), state) {
+        (None, _) => String::new(),
+        (Some(elapsed), State::Running) => words::stopwatch(elapsed),
+        (Some(elapsed), _) => words::lap(elapsed),
+    };
     line_of(columns, &row.name, &middle, &detail, &watch, pen, |name| match state {
         State::Done | State::Pending | State::Skipped => pen.paint(Ink::Dim, name),
         State::Failed => pen.paint(Ink::Bad, name),
@@ -193,14 +198,14 @@ mod tests {
         let lines = drawn(200);
         assert_eq!(
             lines[1],
-            "gateway1     ✓ Clone  ✓ Boot  ● Ready  · Configure          cloud-init to finish (modules:final)                   0:06"
+            "gateway1     ✓ Clone  ✓ Boot  ● Ready  · Configure          cloud-init to finish (modules:final)         0:06"
         );
         assert!(
             lines[2].starts_with("k8s-master1  ✗ Clone  · Boot  · Ready  · Configure  · Join"),
             "{}",
             lines[2]
         );
-        assert!(lines[0].contains("231.0 MiB of 598.2 MiB, 0:07 left"), "{}", lines[0]);
+        assert!(lines[0].contains("231.0 MiB of 598.2 MiB, 0:12 left"), "{}", lines[0]);
     }
 
     #[test]

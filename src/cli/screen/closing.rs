@@ -63,7 +63,7 @@ pub fn json(lab: &Lab, ready: &Ready, kubeconfig: &Path) -> Value {
         "schema": SCHEMA,
         "lab": lab.name,
         "simulated": ready.simulated,
-        "took": (ready.took.as_secs_f64() * 1000.0).round() / 1000.0,
+        "took": seconds(ready.took),
         "changed": ready.changed,
         "checks_passed": ready.checks,
         "vip": lab.lan.vip,
@@ -73,6 +73,11 @@ pub fn json(lab: &Lab, ready: &Ready, kubeconfig: &Path) -> Value {
         "domain": lab.cluster.domain,
         "kubeconfig": kubeconfig,
     })
+}
+
+/// Returns seconds to the millisecond, as all our JSON has them.
+pub fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// Returns the closing line of `destroy`.

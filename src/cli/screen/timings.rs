@@ -30,7 +30,7 @@ pub fn lines(summary: &Summary, pen: &Pen) -> Vec<String> {
             _ => Ink::Strong,
         };
         let mut cells = vec![
-            Cell::inked(Ink::Dim, words::stopwatch(*started)),
+            Cell::inked(Ink::Dim, words::lap(*started)),
             Cell::plain(words::duration(*took)),
             Cell::inked(ink, step.planned.id.to_string()),
         ];

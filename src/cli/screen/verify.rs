@@ -22,7 +22,7 @@ pub struct CheckLine {
 }
 
 fn seconds<S: serde::Serializer>(took: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    took.map(|took| (took.as_secs_f64() * 1000.0).round() / 1000.0).serialize(serializer)
+    took.map(super::closing::seconds).serialize(serializer)
 }
 
 /// Returns `✓ https://192.168.68.200:6443/version  answers 200 as v1.36.4   12 ms` for each check, aligned, and a count.
