@@ -37,7 +37,8 @@ macro_rules! limits {
 limits! {
     /// `vmrun list` and other questions to Fusion.
     fusion_query = 30,
-    /// `vmrun start` (peers raised theirs from 45 s to 300 s: facts/vmrun-vmrest.md §1.5).
+    // Peers raised theirs from 45 s to 300 s: facts/vmrun-vmrest.md §1.5.
+    /// `vmrun start`.
     vm_start = 300,
     /// A soft `vmrun stop`, before the hard one.
     vm_stop_soft = 60,

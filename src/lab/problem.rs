@@ -1,9 +1,9 @@
 //! A problem in a lab file: where, what, and what to write instead.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How bad a problem is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Said, and `up` goes on.
@@ -35,4 +35,12 @@ pub struct Problem {
     pub message: String,
     /// What to do about it, if that can be said.
     pub help: Option<String>,
+}
+
+impl Problem {
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
 }

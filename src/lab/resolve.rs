@@ -1,1 +1,651 @@
-//! TODO
+//! Fills in what the lab file leaves out, with the networking document's values, and checks the whole.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use sha2::{Digest, Sha256};
+
+use super::catalogue::{self, Arch, CUSTOM_IMAGE, DEFAULT_IMAGE, Image, Version, Versions};
+use super::limits::Limits;
+use super::lint::{lint, rules};
+use super::presets::Preset;
+use super::problem::{Problem, Severity};
+use super::spec::{self, ImageSpec, LabFile, NodeSpec, Origin, Spec};
+use super::{CloneMode, Cluster, GatewaySettings, Internal, Lab, Lan, Network, Nic, Node, Ports, Role};
+use crate::formats::mac::Mac;
+
+/// A lab that can be brought up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    pub lab: Lab,
+    /// By their place in the file.
+    pub warnings: Vec<Problem>,
+    /// Where the file's values stand, for checks that need the host's facts.
+    pub origin: Origin,
+}
+
+/// Reads a lab file and completes it; without a text it is the networking document's lab. A preset
+/// given here comes before the file's.
+///
+/// # Errors
+/// Everything that is wrong, warnings included, by its place in the file, if there is any error.
+pub fn resolve(text: Option<&str>, preset: Option<Preset>, arch: Arch) -> Result<Resolved, Vec<Problem>> {
+    let LabFile { spec, origin, problems } = text.map(spec::parse).unwrap_or_default();
+    // After a syntax error there is nothing to complete, and the defaults' warnings would be noise.
+    if problems.iter().any(|problem| problem.rule == rules::YAML_SYNTAX.name) {
+        return Err(problems);
+    }
+    let mut resolver = Resolver { spec: &spec, origin: &origin, problems };
+    let lab = resolver.lab(preset.or(spec.preset).unwrap_or_default(), arch);
+    let mut problems = resolver.problems;
+    problems.extend(lint(&lab, &origin, None));
+    problems
+        .sort_by_key(|problem| (problem.span.is_none(), problem.span, std::cmp::Reverse(problem.severity)));
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(problems);
+    }
+    Ok(Resolved { lab, warnings: problems, origin })
+}
+
+/// Host parts of the document's addresses.
+mod host_part {
+    pub const LAN_ROUTER: u32 = 1;
+    pub const LAN_VIP: u32 = 200;
+    /// gateway1 is one more.
+    pub const LAN_GATEWAYS: u32 = 55;
+    pub const INTERNAL_HOST: u32 = 1;
+    pub const INTERNAL_NAT: u32 = 2;
+    pub const INTERNAL_VIP: u32 = 10;
+    pub const GATEWAYS: u32 = 10;
+    pub const CONTROL_PLANES: u32 = 130;
+    pub const WORKERS: u32 = 140;
+}
+
+/// The disk of the template and all its linked clones, and of a gateway that is not one.
+const DISK_GIB: u32 = 40;
+const GATEWAY_DISK_GIB: u32 = 10;
+
+/// Slots that the guest names ens160 and ens192 (facts/vm-images-cloudinit.md §1.5).
+const FIRST_SLOT: u16 = 160;
+const SECOND_SLOT: u16 = 192;
+
+/// Returns the address with this host part; in a smaller subnet than the document's the part is cut
+/// to what fits, which keeps the document's addresses apart down to a /27.
+fn host(subnet: Ipv4Net, part: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(subnet.network()) | (part & u32::from(subnet.hostmask())))
+}
+
+/// Returns what Fusion's DHCP server gives away: the upper half, without the broadcast address.
+fn dhcp_pool(subnet: Ipv4Net) -> (Ipv4Addr, Ipv4Addr) {
+    let mask = u32::from(subnet.hostmask());
+    (host(subnet, (mask >> 1) + 1), host(subnet, mask.saturating_sub(1)))
+}
+
+struct Resolver<'a> {
+    spec: &'a Spec,
+    origin: &'a Origin,
+    problems: Vec<Problem>,
+}
+
+/// What the machines of one role have in common.
+struct Machines {
+    role: Role,
+    count: u8,
+    cpus: u8,
+    memory_mib: u32,
+    disk_gib: u32,
+    schedulable: bool,
+}
+
+impl Resolver<'_> {
+    fn lab(&mut self, preset: Preset, arch: Arch) -> Lab {
+        let spec = self.spec;
+        let name = spec.name.as_ref().map_or_else(|| "lab".to_owned(), |name| name.0.clone());
+        let (lan, internal) = (self.lan(), self.internal());
+        let clone = spec.clone.unwrap_or_default();
+        let nodes = self.nodes(preset, clone, &name, &lan, &internal);
+        let gateways = spec.gateways.clone().unwrap_or_default();
+        let ssh = spec.ssh.clone().unwrap_or_default();
+        Lab {
+            name,
+            lan,
+            internal,
+            cluster: self.cluster(),
+            gateway: GatewaySettings {
+                advert_centiseconds: gateways.advert.map_or(50, |advert| advert.0),
+                virtual_router_id: gateways.router_id.map_or(51, |id| narrow(id.0)),
+            },
+            nodes,
+            image: self.image(arch),
+            versions: self.versions(),
+            clone,
+            driver: spec.driver.unwrap_or_default(),
+            addressing: spec.addressing.unwrap_or_default(),
+            authorized_keys: ssh.authorized_keys.unwrap_or_default().into_iter().map(|key| key.0).collect(),
+            limits: self.limits(),
+        }
+    }
+
+    fn lan(&self) -> Lan {
+        let lan = self.spec.lan.clone().unwrap_or_default();
+        let subnet = lan.subnet.unwrap_or(Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 68, 0), 24));
+        let router = lan.router.unwrap_or(host(subnet, host_part::LAN_ROUTER));
+        Lan {
+            subnet,
+            router,
+            dns: lan.dns.unwrap_or_else(|| vec![router]),
+            vip: lan.vip.unwrap_or(host(subnet, host_part::LAN_VIP)),
+            interface: lan.interface.map(|interface| interface.0),
+        }
+    }
+
+    fn internal(&self) -> Internal {
+        let internal = self.spec.internal.clone().unwrap_or_default();
+        let subnet = internal.subnet.unwrap_or(Ipv4Net::new_assert(Ipv4Addr::new(10, 10, 0, 0), 24));
+        Internal {
+            vmnet: internal.vmnet.map_or(2, |vmnet| vmnet.0),
+            subnet,
+            host: host(subnet, host_part::INTERNAL_HOST),
+            nat: host(subnet, host_part::INTERNAL_NAT),
+            dhcp: dhcp_pool(subnet),
+            vip: internal.vip.unwrap_or(host(subnet, host_part::INTERNAL_VIP)),
+        }
+    }
+
+    fn cluster(&self) -> Cluster {
+        let kubernetes = self.spec.kubernetes.clone().unwrap_or_default();
+        let ports = self.spec.ports.clone().unwrap_or_default();
+        Cluster {
+            pods: kubernetes.pods.unwrap_or(Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16)),
+            services: kubernetes.services.unwrap_or(Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 12)),
+            api_name: kubernetes.api_name.map_or_else(|| "k8s-api.lab.internal".to_owned(), |name| name.0),
+            domain: self.spec.domain.as_ref().map_or_else(|| "lab.test".to_owned(), |name| name.0.clone()),
+            ports: Ports {
+                api: ports.api.map_or(6443, |port| port.0),
+                http: ports.http.map_or(80, |port| port.0),
+                http_node_port: ports.http_node_port.map_or(30080, |port| port.0),
+                https: ports.https.map_or(443, |port| port.0),
+                https_node_port: ports.https_node_port.map_or(30443, |port| port.0),
+            },
+            proxy_protocol: kubernetes.proxy_protocol.unwrap_or_default(),
+        }
+    }
+
+    fn nodes(
+        &mut self,
+        preset: Preset,
+        clone: CloneMode,
+        lab: &str,
+        lan: &Lan,
+        internal: &Internal,
+    ) -> Vec<Node> {
+        let roles = self.roles(preset, clone);
+        let mut nodes = Vec::new();
+        for machines in &roles {
+            for number in 1..=machines.count {
+                let name = node_name(machines.role, number);
+                let own = self
+                    .spec
+                    .nodes
+                    .as_ref()
+                    .and_then(|nodes| nodes.0.get(&name))
+                    .cloned()
+                    .unwrap_or_default();
+                nodes.push(node(machines, number, &own, lab, lan, internal));
+            }
+        }
+        self.check_named(&roles, &nodes);
+        self.check_disks(clone, &roles);
+        nodes
+    }
+
+    fn roles(&self, preset: Preset, clone: CloneMode) -> [Machines; 3] {
+        let spec = self.spec;
+        let gateways = spec.gateways.clone().unwrap_or_default();
+        let control_planes = spec.control_planes.clone().unwrap_or_default();
+        let workers = spec.workers.clone().unwrap_or_default();
+        let (gateway_count, control_plane_count, worker_count) = preset.counts();
+        let worker_count = workers.count.map_or(worker_count, |count| narrow(count.0));
+        let disk = |own: Option<u32>, alone: u32| match clone {
+            CloneMode::Linked => self.template_disk(),
+            CloneMode::Full | CloneMode::Cow => own.unwrap_or(alone),
+        };
+        [
+            Machines {
+                role: Role::Gateway,
+                count: gateways.count.map_or(gateway_count, |count| narrow(count.0)),
+                cpus: gateways.cpus.map_or(1, |cpus| narrow(cpus.0)),
+                memory_mib: gateways.memory.map_or(1024, |memory| memory.0),
+                disk_gib: disk(gateways.disk.map(|disk| disk.0), GATEWAY_DISK_GIB),
+                schedulable: false,
+            },
+            Machines {
+                role: Role::ControlPlane,
+                count: control_planes.count.map_or(control_plane_count, |count| narrow(count.0)),
+                cpus: control_planes.cpus.map_or(2, |cpus| narrow(cpus.0)),
+                memory_mib: control_planes.memory.map_or(4096, |memory| memory.0),
+                disk_gib: disk(control_planes.disk.map(|disk| disk.0), DISK_GIB),
+                schedulable: control_planes.schedulable.unwrap_or(worker_count == 0),
+            },
+            Machines {
+                role: Role::Worker,
+                count: worker_count,
+                cpus: workers.cpus.map_or(2, |cpus| narrow(cpus.0)),
+                memory_mib: workers.memory.map_or(4096, |memory| memory.0),
+                disk_gib: disk(workers.disk.map(|disk| disk.0), DISK_GIB),
+                schedulable: false,
+            },
+        ]
+    }
+
+    /// Returns the disk size of the template under linked clones: the control planes', else the workers'.
+    fn template_disk(&self) -> u32 {
+        let control_planes = self.spec.control_planes.as_ref().and_then(|section| section.disk);
+        let workers = self.spec.workers.as_ref().and_then(|section| section.disk);
+        control_planes.or(workers).map_or(DISK_GIB, |disk| disk.0)
+    }
+
+    /// Refuses disk sizes that linked clones cannot have.
+    fn check_disks(&mut self, clone: CloneMode, roles: &[Machines]) {
+        if clone != CloneMode::Linked {
+            return;
+        }
+        let spec = self.spec;
+        let sizes = [
+            ("gateways.disk".to_owned(), spec.gateways.as_ref().and_then(|section| section.disk)),
+            ("workers.disk".to_owned(), spec.workers.as_ref().and_then(|section| section.disk)),
+        ];
+        let own = spec.nodes.iter().flat_map(|nodes| &nodes.0);
+        let sizes =
+            sizes.into_iter().chain(own.map(|(name, node)| (format!("nodes.{name}.disk"), node.disk)));
+        let template = roles[0].disk_gib;
+        for (path, disk) in
+            sizes.filter_map(|(path, disk)| Some((path, disk?.0))).filter(|(_, disk)| *disk != template)
+        {
+            let message =
+                format!("{path} is {disk}GiB, but linked clones share the template's disk of {template}GiB");
+            let problem = rules::DISK_SIZE_DIFFERS.problem(self.origin.span(&path), message);
+            self.problems.push(problem.help("leave it out, or set `clone: full` or `clone: cow`"));
+        }
+    }
+
+    /// Refuses exceptions for machines that the lab does not have, or for cards that they do not have.
+    fn check_named(&mut self, roles: &[Machines], nodes: &[Node]) {
+        if ["gateways.count", "control_planes.count", "workers.count", "preset"]
+            .iter()
+            .any(|key| self.origin.is_unusable(key))
+        {
+            return;
+        }
+        for (name, own) in self.spec.nodes.iter().flat_map(|named| &named.0) {
+            let path = format!("nodes.{name}");
+            let Some(node) = nodes.iter().find(|node| node.name == *name) else {
+                let names = nodes.iter().map(|node| node.name.as_str());
+                let problem =
+                    rules::UNKNOWN_NODE.problem(self.origin.span(&path), format!("the lab has no {name}"));
+                let counts: Vec<_> = roles.iter().map(|machines| machines.count.to_string()).collect();
+                self.problems.push(problem.help(match spec::closest(name, names) {
+                    Some(meant) => format!("did you mean {meant}?"),
+                    None => format!("gateways, control planes and workers number {}", counts.join(", ")),
+                }));
+                continue;
+            };
+            if own.lan_address.is_some() && node.role != Role::Gateway {
+                let span = self.origin.span(&format!("{path}.lan_address"));
+                let message = format!("{name} has no card on the LAN; only gateways have");
+                self.problems.push(rules::LAN_ADDRESS_WITHOUT_LAN.problem(span, message));
+            }
+        }
+    }
+
+    fn image(&mut self, arch: Arch) -> Image {
+        let default = || {
+            catalogue::image(DEFAULT_IMAGE, arch)
+                .expect("the catalogue has the default image: a test holds that")
+        };
+        let span = self.origin.span("image");
+        match &self.spec.image {
+            None => default(),
+            Some(ImageSpec::Named(name)) => catalogue::image(name, arch).unwrap_or_else(|| {
+                let names: Vec<_> = catalogue::images().map(|(name, _)| name).collect();
+                let problem =
+                    rules::UNKNOWN_IMAGE.problem(span, format!("the catalogue has no image {name:?}"));
+                self.problems.push(problem.help(match spec::closest(name, names.iter().copied()) {
+                    Some(meant) => format!("did you mean {meant}?"),
+                    None => format!("it has {}", names.join(", ")),
+                }));
+                default()
+            }),
+            Some(ImageSpec::Custom(own)) => {
+                if own.url.is_none() && !self.origin.is_unusable("image.url") {
+                    self.problems.push(rules::BAD_VALUE.problem(span, "image: the key url is missing"));
+                }
+                if own.digest.is_none() && !self.origin.is_unusable("image.digest") {
+                    let problem = rules::IMAGE_NEEDS_DIGEST.problem(span, "image: the key digest is missing");
+                    self.problems.push(problem.help("add what `shasum -a 256` prints of the image"));
+                }
+                Image {
+                    name: CUSTOM_IMAGE.to_owned(),
+                    arch,
+                    url: own.url.as_ref().map(|url| url.0.clone()).unwrap_or_default(),
+                    digest: own.digest.as_ref().map(|digest| digest.0.clone()),
+                    digest_url: None,
+                    guest_os: own.guest_os.as_ref().map_or_else(|| default().guest_os, |word| word.0.clone()),
+                }
+            }
+        }
+    }
+
+    fn versions(&self) -> Versions {
+        let own = self.spec.kubernetes.clone().unwrap_or_default();
+        let usual = catalogue::versions();
+        let or = |own: Option<Version>, usual: String| own.map_or(usual, |version| version.to_string());
+        let kubernetes = or(own.version, usual.kubernetes);
+        Versions {
+            pause: catalogue::pause(&kubernetes).to_owned(),
+            kubernetes,
+            cilium: or(own.cilium, usual.cilium),
+            gateway_api: or(own.gateway_api, usual.gateway_api),
+            helm: or(own.helm, usual.helm),
+            containerd: or(own.containerd, usual.containerd),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        for (name, value) in self.spec.limits.iter().flat_map(|limits| &limits.0) {
+            limits.set(name, *value);
+        }
+        limits
+    }
+}
+
+fn node(machines: &Machines, number: u8, own: &NodeSpec, lab: &str, lan: &Lan, internal: &Internal) -> Node {
+    let role = machines.role;
+    let first = match role {
+        Role::Gateway => host_part::GATEWAYS,
+        Role::ControlPlane => host_part::CONTROL_PLANES,
+        Role::Worker => host_part::WORKERS,
+    };
+    let inside = own.address.unwrap_or_else(|| host(internal.subnet, first + u32::from(number)));
+    let nic = |network, index, address, pci_slot| Nic {
+        network,
+        mac: mac(lab, role, number, index),
+        address,
+        pci_slot,
+    };
+    let nics = match role {
+        Role::Gateway => {
+            let outside = own
+                .lan_address
+                .unwrap_or_else(|| host(lan.subnet, host_part::LAN_GATEWAYS + u32::from(number)));
+            vec![nic(Network::Lan, 0, outside, FIRST_SLOT), nic(Network::Internal, 1, inside, SECOND_SLOT)]
+        }
+        Role::ControlPlane | Role::Worker => vec![nic(Network::Internal, 0, inside, FIRST_SLOT)],
+    };
+    Node {
+        name: node_name(role, number),
+        role,
+        number,
+        cpus: own.cpus.map_or(machines.cpus, |cpus| narrow(cpus.0)),
+        memory_mib: own.memory.map_or(machines.memory_mib, |memory| memory.0),
+        disk_gib: own.disk.map_or(machines.disk_gib, |disk| disk.0),
+        nics,
+        schedulable: machines.schedulable,
+    }
+}
+
+fn node_name(role: Role, number: u8) -> String {
+    match role {
+        Role::Gateway => format!("gateway{number}"),
+        Role::ControlPlane => format!("k8s-master{number}"),
+        Role::Worker => format!("k8s-worker{number}"),
+    }
+}
+
+/// The last of the bytes that VMware allows in a static MAC's fourth place.
+const LAB_BYTE_MASK: u8 = 0x3f;
+
+/// Returns the MAC of one card: `00:50:56:<lab>:<node>:<nic>`. The lab's byte is a hash of its name,
+/// the node's tells the role by its first digit.
+fn mac(lab: &str, role: Role, number: u8, nic: u8) -> Mac {
+    let role = match role {
+        Role::Gateway => 0x10,
+        Role::ControlPlane => 0x20,
+        Role::Worker => 0x30,
+    };
+    Mac::new([0x00, 0x50, 0x56, Sha256::digest(lab)[0] & LAB_BYTE_MASK, role + number, nic])
+}
+
+/// Narrows a number whose key's bounds fit a byte.
+fn narrow(number: u16) -> u8 {
+    u8::try_from(number).expect("the key's upper bound is below 256")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lab(body: &str) -> Lab {
+        resolve(Some(&format!("version: 1\n{body}")), None, Arch::Arm64)
+            .unwrap_or_else(|found| panic!("{found:#?}"))
+            .lab
+    }
+
+    fn errors(text: &str) -> Vec<Problem> {
+        resolve(Some(text), None, Arch::Arm64).unwrap_err()
+    }
+
+    #[test]
+    fn without_a_file_it_is_the_documents_lab() {
+        let lab = resolve(None, None, Arch::Arm64).unwrap().lab;
+        let places: Vec<_> = lab
+            .nodes
+            .iter()
+            .map(|node| {
+                let outside = node
+                    .lan()
+                    .map(|nic| format!("{} on {}, ", nic.address, nic.guest_name()))
+                    .unwrap_or_default();
+                format!("{}: {outside}{} on {}", node.name, node.address(), node.internal().guest_name())
+            })
+            .collect();
+        assert_eq!(
+            places,
+            [
+                "gateway1: 192.168.68.56 on ens160, 10.10.0.11 on ens192",
+                "gateway2: 192.168.68.57 on ens160, 10.10.0.12 on ens192",
+                "k8s-master1: 10.10.0.131 on ens160",
+                "k8s-master2: 10.10.0.132 on ens160",
+                "k8s-master3: 10.10.0.133 on ens160",
+                "k8s-worker1: 10.10.0.141 on ens160",
+                "k8s-worker2: 10.10.0.142 on ens160",
+            ]
+        );
+        let text = |address: Ipv4Addr| address.to_string();
+        assert_eq!(
+            (lab.lan.subnet.to_string(), text(lab.lan.router), text(lab.lan.vip)),
+            ("192.168.68.0/24".into(), "192.168.68.1".into(), "192.168.68.200".into())
+        );
+        let internal = &lab.internal;
+        assert_eq!(
+            [internal.host, internal.nat, internal.dhcp.0, internal.dhcp.1, internal.vip].map(text),
+            ["10.10.0.1", "10.10.0.2", "10.10.0.128", "10.10.0.254", "10.10.0.10"]
+        );
+        assert_eq!((lab.vmnet_name(), internal.subnet.to_string()), ("vmnet2".into(), "10.10.0.0/24".into()));
+        assert_eq!(
+            (lab.cluster.pods.to_string(), lab.cluster.services.to_string()),
+            ("10.244.0.0/16".into(), "10.96.0.0/12".into())
+        );
+        let ports = &lab.cluster.ports;
+        assert_eq!(
+            [ports.api, ports.https, ports.https_node_port, ports.http, ports.http_node_port],
+            [6443, 443, 30443, 80, 30080]
+        );
+        assert_eq!(lab.control_plane_endpoint(), "k8s-api.lab.internal:6443");
+        assert_eq!(lab, self::lab(""), "a file that says nothing but its version is the same lab");
+    }
+
+    #[test]
+    fn a_subnet_moves_every_address_in_it() {
+        let lab = lab("lan: {subnet: 192.168.1.0/24}\ninternal: {subnet: 10.20.0.0/16}\n");
+        assert_eq!(lab.lan.vip.to_string(), "192.168.1.200");
+        assert_eq!(lab.lan.dns, [lab.lan.router]);
+        assert_eq!(lab.node("k8s-worker2").unwrap().address().to_string(), "10.20.0.142");
+        assert_eq!(
+            [lab.internal.dhcp.0, lab.internal.dhcp.1].map(|end| end.to_string()),
+            ["10.20.128.0", "10.20.255.254"]
+        );
+    }
+
+    #[test]
+    fn the_presets_are_what_they_say() {
+        let counts = |preset| {
+            let lab = resolve(Some("version: 1\npreset: ha\n"), Some(preset), Arch::Amd64).unwrap().lab;
+            (lab.gateways().count() as u8, lab.control_planes().count() as u8, lab.workers().count() as u8)
+        };
+        for preset in Preset::ALL {
+            assert_eq!(counts(preset), preset.counts(), "{preset}");
+        }
+        let solo = lab("preset: solo\n");
+        assert!(solo.first_control_plane().schedulable);
+        assert_eq!(solo.ingress_nodes().count(), 1);
+        assert_eq!(lab("preset: small\nworkers: {count: 3}\n").workers().count(), 3);
+    }
+
+    #[test]
+    fn four_mistakes_are_one_report_with_four_places() {
+        let text = "\
+version: 1
+nam: x
+lan:
+  subnet: 192.168.68.0/33
+  vip: 192.168.68.201
+nodes:
+  k8s-worker1: {address: 10.10.0.50}
+  k8s-worker2: {address: 10.10.0.50}
+kubernetes:
+  version: 1.36
+";
+        let found: Vec<_> = errors(text)
+            .into_iter()
+            .filter(|problem| problem.severity == Severity::Error)
+            .map(|problem| {
+                let span = problem.span.unwrap();
+                (problem.rule, span.line, span.column, span.length)
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("unknown-key", 2, 1, 3),
+                ("bad-value", 4, 11, 15),
+                ("address-used-twice", 8, 26, 10),
+                ("bad-value", 10, 12, 4),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_value_that_was_not_understood_causes_no_second_finding() {
+        let found = errors("version: 1\nlan: {subnet: 10.0.0/24, vip: 10.0.0.200, router: 10.0.0.138}\n");
+        let rules: Vec<_> =
+            found.iter().filter(|found| found.severity == Severity::Error).map(|found| found.rule).collect();
+        assert_eq!(rules, ["bad-value"]);
+    }
+
+    #[test]
+    fn linked_clones_share_one_disk_size() {
+        assert!(lab("").nodes.iter().all(|node| node.disk_gib == 40));
+        assert!(lab("control_planes: {disk: 60GiB}\n").nodes.iter().all(|node| node.disk_gib == 60));
+        assert_eq!(errors("version: 1\ngateways: {disk: 10GiB}\n")[0].rule, "disk-size-differs");
+        assert_eq!(errors("version: 1\nnodes: {k8s-worker1: {disk: 80GiB}}\n")[0].rule, "disk-size-differs");
+        let full = lab("clone: full\nnodes: {k8s-worker1: {disk: 80GiB}}\n");
+        assert_eq!(
+            (full.node("gateway1").unwrap().disk_gib, full.node("k8s-worker1").unwrap().disk_gib),
+            (10, 80)
+        );
+    }
+
+    #[test]
+    fn exceptions_are_for_machines_that_exist() {
+        let found = errors(
+            "version: 1\nnodes:\n  k8s-worker3: {cpus: 4}\n  k8s-master1: {lan_address: 192.168.68.9}\n",
+        );
+        let rules: Vec<_> = found.iter().map(|found| found.rule).collect();
+        assert_eq!(&rules[..2], ["unknown-node", "lan-address-without-lan"]);
+        assert_eq!(
+            lab("nodes: {k8s-worker2: {cpus: 4, memory: 8GiB}}\n").node("k8s-worker2").unwrap().memory_mib,
+            8192
+        );
+    }
+
+    #[test]
+    fn an_image_of_ones_own_needs_a_digest() {
+        assert_eq!(
+            errors("version: 1\nimage: {url: 'https://example.org/a.img'}\n")[0].rule,
+            "image-needs-digest"
+        );
+        assert_eq!(
+            errors("version: 1\nimage: ubuntu-24.4\n")[0].help.as_deref(),
+            Some("did you mean ubuntu-24.04?")
+        );
+        let digest = "a".repeat(64);
+        let own = lab(&format!("image: {{url: 'file:///a.img', digest: {digest}}}\n")).image;
+        assert_eq!(
+            (own.name.as_str(), own.digest, own.guest_os.as_str()),
+            ("custom", Some(digest), "arm-ubuntu-64")
+        );
+        assert_eq!(lab("image: debian-13\n").image.guest_os, "arm-debian12-64");
+    }
+
+    #[test]
+    fn versions_carry_no_v_and_bring_their_pause_image() {
+        let versions = lab("kubernetes: {version: v1.35.9}\n").versions;
+        assert_eq!((versions.kubernetes.as_str(), versions.pause.as_str()), ("1.35.9", "3.10.1"));
+    }
+
+    #[test]
+    fn limits_are_overridden_by_name() {
+        assert_eq!(lab("limits: {guest_ssh: 900}\n").limits.guest_ssh.as_secs(), 900);
+    }
+
+    #[test]
+    fn macs_are_stable_distinct_and_vmwares() {
+        let lab = lab("control_planes: {count: 7}\nworkers: {count: 9}\n");
+        let macs: Vec<_> = lab.nodes.iter().flat_map(|node| &node.nics).map(|nic| nic.mac).collect();
+        assert_eq!(macs.iter().collect::<BTreeSet<_>>().len(), 2 * 2 + 7 + 9);
+        assert!(macs.iter().all(|mac| mac.is_vmware_static()));
+        assert_eq!(macs[0].to_string(), "00:50:56:25:11:00", "known to users' routers: it must never change");
+    }
+
+    #[test]
+    fn a_syntax_error_stands_alone() {
+        let found = errors("version: 1\nlan: [\n");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].rule, "yaml-syntax");
+    }
+
+    proptest! {
+        #[test]
+        fn every_usable_subnet_keeps_the_documents_addresses_apart(prefix in 8_u8..=27, bits in any::<u32>()) {
+            let subnet = Ipv4Net::new_assert(Ipv4Addr::from(bits), prefix).trunc();
+            let text = format!("version: 1\ninternal: {{subnet: {subnet}}}\ncontrol_planes: {{count: 7}}\nworkers: {{count: 9}}\n");
+            let problems = resolve(Some(&text), None, Arch::Arm64).map_or_else(|found| found, |resolved| resolved.warnings);
+            let about_addresses = problems.iter().filter(|found| found.rule.starts_with("address-")).count();
+            prop_assert_eq!(about_addresses, 0, "{:#?}", problems);
+        }
+
+        #[test]
+        fn no_value_of_a_subnet_makes_it_panic(prefix in 0_u8..=32, bits in any::<u32>()) {
+            let subnet = Ipv4Net::new_assert(Ipv4Addr::from(bits), prefix).trunc();
+            for key in ["internal: {subnet: S}", "lan: {subnet: S}", "kubernetes: {pods: S}", "kubernetes: {services: S}"] {
+                let _ = resolve(Some(&format!("version: 1\n{}\n", key.replace('S', &subnet.to_string()))), None, Arch::Arm64);
+            }
+        }
+    }
+}

@@ -1,9 +1,13 @@
 //! VMware Fusion: where it is, and its programs.
 
 pub mod discover;
+#[cfg(test)]
+mod fake;
+pub mod root_step;
 pub mod vmnet;
 pub mod vmrest;
 pub mod vmrun;
+pub mod vmware_log;
 
 use std::path::{Path, PathBuf};
 
@@ -59,5 +63,22 @@ impl Fusion {
     /// Says whether this Fusion's files are the system's own.
     pub fn is_system(&self) -> bool {
         self.root == Path::new("/")
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Returns a Fusion that stands in a test's folder.
+    pub fn fusion(root: &Path) -> Fusion {
+        Fusion {
+            root: root.to_owned(),
+            app: root.join("Applications/VMware Fusion.app"),
+            version: "13.6.3".to_owned(),
+            build: "24585314".to_owned(),
+            simulated: false,
+            library: root.join("Virtual Machines.localized"),
+        }
     }
 }
