@@ -1,119 +1,140 @@
 //! What verbs call in the layers below, in one place: each function is a few lines over the layer that does the work.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::clock::Moment;
 use super::context::Context;
 use super::error::catalogue::Explained;
 use super::error::{Failure, Kind, Report};
 use super::init::PresetName;
 use super::report::summary::Summary;
 use super::screen::verify::CheckLine;
-use crate::host::HostError;
-use crate::host::fusion::Fusion;
-use crate::lab::Lab;
+use super::sim::SimCommand;
+use crate::host::fusion::{Fusion, discover};
+use crate::host::{HostError, files, system};
+use crate::lab::catalogue::Arch;
+use crate::lab::lint::RULES;
+use crate::lab::presets::{self, Preset};
 use crate::lab::problem::Problem;
+use crate::lab::{Lab, resolve, spec};
 use crate::plan::facts::Facts;
 use crate::plan::step::Plan;
 
-// WIRE: replaced at integration by calls into host, lab, plan, engine and sim.
+// WIRE: what calls this waits for the engine, the plan or the simulation.
 fn not_wired<T>(what: &str) -> Result<T, Failure> {
     Err(Report::new("unexpected", Kind::Unexpected, format!("{what} is not part of this build yet")).into())
 }
 
-/// WIRE: host::clock.
-#[expect(clippy::disallowed_methods, reason = "host::clock is being written")]
-pub fn now() -> Moment {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let unix_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    Moment::local(unix_ms)
+/// Reads a text file; none if it is not there.
+pub fn read_text(path: &Path) -> Result<Option<String>, HostError> {
+    let Some(bytes) = files::read_if_exists(path)? else { return Ok(None) };
+    let text = String::from_utf8(bytes).map_err(|error| HostError::Content {
+        path: path.to_owned(),
+        reason: format!("not UTF-8 after byte {}", error.utf8_error().valid_up_to()),
+    })?;
+    Ok(Some(text))
 }
 
-/// Reads a text file; none if it is not there. WIRE: host::files.
-#[expect(clippy::disallowed_methods, reason = "host::files is being written")]
-pub fn read_text(path: &Path) -> Result<Option<String>, HostError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(HostError::file("read", path)(error)),
+/// Writes a file that must not exist yet.
+pub fn write_new(path: &Path, text: &str) -> Result<(), HostError> {
+    use std::io::Write;
+    const READABLE: u32 = 0o644;
+    let mut file = files::create_new(path, READABLE)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(HostError::file("write", path))
+}
+
+impl From<PresetName> for Preset {
+    fn from(name: PresetName) -> Self {
+        match name {
+            PresetName::Ha => Self::Ha,
+            PresetName::Small => Self::Small,
+            PresetName::Solo => Self::Solo,
+        }
     }
 }
 
-/// Writes a file that must not exist yet. WIRE: host::files.
-pub fn write_new(path: &Path, text: &str) -> Result<(), HostError> {
-    use std::io::Write;
-    let write = || {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(HostError::file("write", path))
+/// Resolves a lab file's text, or the built-in lab, for this machine's processor.
+pub fn resolve(text: Option<&str>, preset: Option<PresetName>) -> Result<(Lab, Vec<Problem>), Vec<Problem>> {
+    let arch = if system::arch() == "arm64" { Arch::Arm64 } else { Arch::Amd64 };
+    let resolved = resolve::resolve(text, preset.map(Into::into), arch)?;
+    Ok((resolved.lab, resolved.warnings))
 }
 
-/// WIRE: lab::resolve::resolve; the architecture is the host's, or the simulated Fusion's.
-pub fn resolve(
-    _text: Option<&str>,
-    _preset: Option<PresetName>,
-) -> Result<(Lab, Vec<Problem>), Vec<Problem>> {
-    Err(vec![Problem {
-        rule: "unexpected",
-        severity: crate::lab::problem::Severity::Error,
-        span: None,
-        message: "reading lab files is not part of this build yet".to_owned(),
-        help: None,
-    }])
-}
-
-/// The lint rules of the lab file. WIRE: lab::lint::RULES.
+/// The rules of the lab file, by name.
 pub fn rules() -> Vec<Explained> {
-    Vec::new()
+    let mut rules: Vec<Explained> = RULES
+        .iter()
+        .map(|rule| Explained { id: rule.name, summary: rule.summary, explanation: rule.explanation })
+        .collect();
+    rules.sort_by_key(|rule| rule.id);
+    rules
 }
 
-/// WIRE: lab::presets::commented_file.
-pub fn preset_file(_preset: PresetName) -> Result<String, Failure> {
-    not_wired("init")
+pub fn preset_file(preset: PresetName) -> String {
+    presets::commented_file(preset.into())
 }
 
-/// WIRE: lab::spec::schema.
-pub fn schema() -> Result<serde_json::Value, Failure> {
-    not_wired("schema")
+pub fn schema() -> serde_json::Value {
+    spec::schema()
 }
 
-/// Finds Fusion, or starts the simulated one where `--sim` asks for it or there is no other. WIRE: host::fusion::discover, sim.
-pub async fn fusion(_context: &Context) -> Result<Fusion, Failure> {
-    not_wired("finding Fusion")
+/// Finds Fusion where the options say or where it is installed; where there can be none, the simulated one.
+pub async fn fusion(context: &Context) -> Result<Fusion, Failure> {
+    if let Some(path) = &context.options.fusion {
+        return Ok(discover::find(Some(path))?);
+    }
+    let can_be_here = cfg!(target_os = "macos");
+    if can_be_here && !context.options.sim {
+        return Ok(discover::find(None)?);
+    }
+    simulated_fusion(context).await
 }
 
-/// WIRE: engine's observation.
-pub async fn observe(_context: &Context, _lab: &Lab, _fusion: &Fusion) -> Result<Facts, Failure> {
-    not_wired("observing")
+/// Lays the simulated Fusion out if it is not there, and returns it. WIRE: sim::install::install.
+async fn simulated_fusion(context: &Context) -> Result<Fusion, Failure> {
+    Ok(discover::find(Some(&context.home.sim()))?)
 }
 
-/// WIRE: plan::up::plan or plan::destroy::plan, then plan::lint.
-pub fn plan(_lab: &Lab, _facts: &Facts, _destroy: bool) -> Result<Plan, Failure> {
-    not_wired("planning")
+/// What was seen of the world, and the plan that follows.
+pub struct Outlook {
+    pub facts: Facts,
+    pub plan: Plan,
 }
 
-/// WIRE: plan::text.
-pub fn plan_lines(_plan: &Plan, _context: &Context) -> Vec<String> {
-    Vec::new()
+/// One verb's work on one lab. WIRE: holds the engine and the receiver of its events.
+pub struct Session {
+    pub lab: Lab,
+    pub fusion: Fusion,
 }
 
-/// Carries out a plan while a reporter shows its events. WIRE: spawn `report::pump` on the receiver, run engine::up
-/// (or engine::destroy) with the sender, join both; a failed step's error goes through `StepFailure::report_of`.
-pub async fn carry_out(
-    _context: &Context,
-    _lab: &Lab,
-    _fusion: &Fusion,
-    _plan: Plan,
-) -> Result<(Summary, Option<Report>), Failure> {
-    not_wired("the engine")
-}
+impl Session {
+    /// Finds Fusion and puts the engine together. `verb` is written to the lock and the journal. WIRE: Engine::new.
+    pub async fn open(context: &Context, lab: Lab, _verb: &'static str) -> Result<Self, Failure> {
+        let fusion = fusion(context).await?;
+        Ok(Self { lab, fusion })
+    }
 
-/// WIRE: engine::verify.
-pub async fn verify(_context: &Context, _lab: &Lab, _fusion: &Fusion) -> Result<Vec<CheckLine>, Failure> {
-    not_wired("verify")
+    /// Looks at the world. WIRE: engine::observe::facts.
+    pub async fn facts(&self) -> Result<Facts, Failure> {
+        not_wired("observing")
+    }
+
+    /// Looks at the world and plans. WIRE: engine::verbs::outlook and destroy_outlook.
+    pub async fn outlook(&self, _destroy: bool) -> Result<Outlook, Failure> {
+        not_wired("planning")
+    }
+
+    /// Carries a plan out while a reporter shows it; the failure comes with what was done until then.
+    ///
+    /// WIRE: `let reporting = Reporting::start(events, report::choose(…), context.cancel.clone())`, then
+    /// engine::verbs::carry_out, then `reporting.end().await`.
+    pub async fn carry_out(self, _context: &Context, _plan: &Plan) -> (Summary, Option<Failure>) {
+        (Summary::default(), not_wired::<()>("the engine").err())
+    }
+
+    /// Runs all checks. WIRE: engine::verify, with `Summary::checks` as lines.
+    pub async fn verify(self, _context: &Context) -> Result<Vec<CheckLine>, Failure> {
+        not_wired("verify")
+    }
 }
 
 /// One rendered file: where it was written, and whether its content was left out since it is secret.
@@ -143,27 +164,27 @@ pub struct TemplateLine {
     pub used_by: Vec<String>,
 }
 
-/// WIRE: engine's templates.
+/// WIRE: engine::template.
 pub async fn templates(_context: &Context) -> Result<Vec<TemplateLine>, Failure> {
     not_wired("template list")
 }
 
-/// Removes templates that no VM hangs on; returns those removed. WIRE: engine's templates.
+/// Removes templates that no VM hangs on; returns those removed. WIRE: engine::template.
 pub async fn prune_templates(_context: &Context) -> Result<Vec<TemplateLine>, Failure> {
     not_wired("template prune")
 }
 
-/// Fusion's networks as text. WIRE: formats::networking over the networking file.
+/// The plan as text. WIRE: plan::text.
+pub fn plan_lines(_plan: &Plan, _context: &Context) -> Vec<String> {
+    Vec::new()
+}
+
+/// Fusion's networks as text. WIRE: formats::networking over Fusion::networking().
 pub async fn network_lines(_context: &Context) -> Result<Vec<String>, Failure> {
     not_wired("network show")
 }
 
-/// The root half of applying a network. WIRE: host::fusion::vmnet.
-pub async fn apply_as_root(_request: &Path) -> Result<(), Failure> {
-    not_wired("network apply-as-root")
-}
-
-/// WIRE: sim's control socket.
-pub async fn sim(_context: &Context, _command: &super::sim::SimCommand) -> Result<Vec<String>, Failure> {
+/// WIRE: sim::install::{status, stop, wipe}, sim::faults::{TABLE, plant}.
+pub async fn sim(_context: &Context, _command: &SimCommand) -> Result<Vec<String>, Failure> {
     not_wired("the simulated Fusion")
 }

@@ -3,9 +3,9 @@
 use clap::Args;
 use serde_json::json;
 
-use super::calls;
+use super::calls::{self, Outlook, Session};
 use super::context::Context;
-use super::error::{Failure, Report, Success};
+use super::error::{Failure, Success};
 use super::screen::{closing, confirm, opening};
 use crate::plan::facts::{Facts, VmState};
 
@@ -33,21 +33,18 @@ pub struct DestroyArgs {
 pub async fn run(args: DestroyArgs, context: &Context) -> Result<Success, Failure> {
     let pen = &context.terminal.err;
     let lab = context.lab(None)?;
-    let fusion = calls::fusion(context).await?;
-    context.say([opening::line(&lab, &fusion, pen)]);
-    let facts = calls::observe(context, &lab, &fusion).await?;
-    let plan = calls::plan(&lab, &facts, true)?;
+    let session = Session::open(context, lab, "destroy").await?;
+    let lab = session.lab.clone();
+    context.say([opening::line(&lab, &session.fusion, pen)]);
+    let Outlook { facts, plan } = session.outlook(true).await?;
     let nothing = plan.is_empty();
     if !nothing && !args.yes {
         context.say(confirm::destroy_warning(&lab.name, &machines(&facts), pen));
         context.typed("Type the lab's name to go on", &lab.name).await?;
     }
-    let (summary, failure) = calls::carry_out(context, &lab, &fusion, plan).await?;
-    if let Some(report) = failure {
-        return Err(report.into());
-    }
-    if context.cancel.is_cancelled() {
-        return Err(Report::interrupted().into());
+    let (summary, failure) = session.carry_out(context, &plan).await;
+    if let Some(failure) = failure {
+        return Err(failure);
     }
     if args.all {
         calls::prune_templates(context).await?;

@@ -35,7 +35,7 @@ pub struct InitArgs {
 }
 
 pub fn run(args: InitArgs, context: &Context) -> Result<Success, Failure> {
-    let text = calls::preset_file(args.preset)?;
+    let text = calls::preset_file(args.preset);
     if args.out.as_os_str() == "-" {
         context.print([text.trim_end()])?;
         return Ok(Success::Done);

@@ -11,7 +11,6 @@
 //! ```
 
 mod calls;
-mod clock;
 mod completions;
 mod context;
 mod destroy;
@@ -200,7 +199,7 @@ async fn stop_on_signal(cancel: CancellationToken) {
 
 fn print_json(failure: &Failure) {
     use std::io::Write;
-    if matches!(failure, Failure::OutputClosed) {
+    if matches!(failure, Failure::Told(_) | Failure::OutputClosed) {
         return;
     }
     // Whoever reads this may have gone away; the exit code remains.

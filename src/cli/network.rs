@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 
 use super::calls;
 use super::context::Context;
-use super::error::{Failure, Success};
+use super::error::{Failure, Kind, Success};
+use crate::host::fusion::root_step;
 
 /// Fusion's networks
 #[derive(Args, Debug)]
@@ -30,7 +31,14 @@ enum NetworkCommand {
 pub async fn run(args: NetworkArgs, context: &Context) -> Result<Success, Failure> {
     match args.command {
         NetworkCommand::Show => context.print(calls::network_lines(context).await?)?,
-        NetworkCommand::ApplyAsRoot { request } => calls::apply_as_root(&request).await?,
+        NetworkCommand::ApplyAsRoot { request } => {
+            // The run that started us reads this line and tells the rest.
+            let (answer, well) = root_step::answer(&request).await;
+            context.print([answer])?;
+            if !well {
+                return Err(Failure::Told(Kind::Network));
+            }
+        }
     }
     Ok(Success::Done)
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::calls;
+use super::calls::{self, Outlook, Session};
 use super::context::Context;
 use super::error::{Failure, Success};
 use super::init::PresetName;
@@ -32,10 +32,10 @@ pub struct PlanArgs {
 
 pub async fn run(args: PlanArgs, context: &Context) -> Result<Success, Failure> {
     let lab = context.lab(args.preset)?;
-    let fusion = calls::fusion(context).await?;
-    context.say([opening::line(&lab, &fusion, &context.terminal.err), String::new()]);
-    let facts = calls::observe(context, &lab, &fusion).await?;
-    let plan = calls::plan(&lab, &facts, args.destroy)?;
+    let session = Session::open(context, lab, "plan").await?;
+    let (lab, fusion) = (&session.lab, &session.fusion);
+    context.say([opening::line(lab, fusion, &context.terminal.err), String::new()]);
+    let Outlook { plan, .. } = session.outlook(args.destroy).await?;
     if context.json() {
         context.print_json(&json!({
             "schema": SCHEMA,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::calls;
+use super::calls::Session;
 use super::context::Context;
 use super::error::{Failure, Success};
 use super::screen::status::Status;
@@ -15,14 +15,15 @@ pub struct StatusArgs {}
 
 pub async fn run(_args: StatusArgs, context: &Context) -> Result<Success, Failure> {
     let lab = context.lab(None)?;
-    let fusion = calls::fusion(context).await?;
-    let facts = calls::observe(context, &lab, &fusion).await?;
-    let status = Status::new(&lab, &facts, &fusion);
+    let session = Session::open(context, lab, "status").await?;
+    let (lab, fusion) = (&session.lab, &session.fusion);
+    let facts = session.facts().await?;
+    let status = Status::new(lab, &facts, fusion);
     if context.json() {
         let value = serde_json::to_value(&status).expect("a status has string keys");
         context.print_json(&value)?;
     } else {
-        context.print(status.lines(&lab, &fusion, &context.terminal.out))?;
+        context.print(status.lines(lab, fusion, &context.terminal.out))?;
     }
     Ok(Success::Done)
 }

@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::calls;
+use super::calls::{self, Outlook, Session};
 use super::context::Context;
-use super::error::{Failure, Report, Success};
+use super::error::{Failure, Success};
 use super::init::PresetName;
 use super::screen::{closing, opening, timings};
 
@@ -34,23 +34,20 @@ pub struct UpArgs {
 pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
     let pen = &context.terminal.err;
     let lab = context.lab(args.preset)?;
-    let fusion = calls::fusion(context).await?;
+    let session = Session::open(context, lab, "up").await?;
+    let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
     context.say([opening::line(&lab, &fusion, pen)]);
-    let facts = calls::observe(context, &lab, &fusion).await?;
-    let plan = calls::plan(&lab, &facts, false)?;
+    let Outlook { plan, .. } = session.outlook(false).await?;
     if !plan.is_empty() && !args.yes {
         context.say(calls::plan_lines(&plan, context));
         context.go_on("Do this?").await?;
     }
-    let (summary, failure) = calls::carry_out(context, &lab, &fusion, plan).await?;
+    let (summary, failure) = session.carry_out(context, &plan).await;
     if args.timings {
         context.say(timings::lines(&summary, pen));
     }
-    if let Some(report) = failure {
-        return Err(report.into());
-    }
-    if context.cancel.is_cancelled() {
-        return Err(Report::interrupted().into());
+    if let Some(failure) = failure {
+        return Err(failure);
     }
     let kubeconfig = context.home.lab(&lab.name).kubeconfig();
     let checks = summary.checks.iter().filter(|check| check.passed).count();

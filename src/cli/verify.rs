@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::calls;
+use super::calls::Session;
 use super::context::Context;
 use super::error::{Failure, Kind, Report, Success};
 use super::screen::{opening, verify};
@@ -20,9 +20,10 @@ pub struct VerifyArgs {}
 
 pub async fn run(_args: VerifyArgs, context: &Context) -> Result<Success, Failure> {
     let lab = context.lab(None)?;
-    let fusion = calls::fusion(context).await?;
+    let session = Session::open(context, lab, "verify").await?;
+    let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
     context.say([opening::line(&lab, &fusion, &context.terminal.err), String::new()]);
-    let checks = calls::verify(context, &lab, &fusion).await?;
+    let checks = session.verify(context).await?;
     let failed: Vec<_> = checks.iter().filter(|check| !check.passed).collect();
     if context.json() {
         context.print_json(&json!({

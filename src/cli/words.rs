@@ -51,19 +51,19 @@ pub fn bytes(bytes: u64) -> String {
     unreachable!("the last unit returns")
 }
 
-/// Breaks text into lines of at most so many columns, between words; a longer word stands alone.
+/// Breaks text into lines of at most so many columns, between words; a longer word stands alone. A line's own
+/// indentation stays, so that YAML in advice can be copied.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.lines() {
+        let indent = &paragraph[..paragraph.len() - paragraph.trim_start().len()];
         let mut line = String::new();
         for word in paragraph.split_whitespace() {
             let grown = console::measure_text_width(&line) + 1 + console::measure_text_width(word);
             if !line.is_empty() && grown > width {
                 lines.push(std::mem::take(&mut line));
             }
-            if !line.is_empty() {
-                line.push(' ');
-            }
+            line.push_str(if line.is_empty() { indent } else { " " });
             line.push_str(word);
         }
         lines.push(line);
@@ -113,7 +113,7 @@ mod tests {
     fn words_wrap_and_long_ones_stay_whole() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("a /very/long/path b", 5), ["a", "/very/long/path", "b"]);
-        assert_eq!(wrap("first\nsecond", 20), ["first", "second"]);
+        assert_eq!(wrap("nodes:\n  one: {}", 20), ["nodes:", "  one: {}"]);
         assert_eq!(count(1, "worker"), "1 worker");
         assert_eq!(count(0, "worker"), "0 workers");
     }

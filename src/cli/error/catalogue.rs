@@ -26,6 +26,12 @@ pub const ERRORS: &[Explained] = &[
          Settings, Privacy & Security, Local Network).",
     ),
     explained(
+        "connection-lost",
+        "the connection broke while a guest worked",
+        "Whether the command did its work is not known, so nothing is assumed: the next run looks at the guest and does \
+         what is missing.",
+    ),
+    explained(
         "deadline",
         "something did not happen within its limit",
         "Every wait has a limit, so that nothing hangs for ever. The limits stand in one table (`src/lab/limits.rs`); \
@@ -82,6 +88,12 @@ pub const ERRORS: &[Explained] = &[
          little memory, a network that is not there. A VM that is open in Fusion's window can be locked by it.",
     ),
     explained(
+        "fusion-too-old",
+        "this release of VMware Fusion cannot be used",
+        "The lab needs a Fusion that makes its own networks with NAT and DHCP by vmnet-cli. The message says what this \
+         release lacks.",
+    ),
+    explained(
         "host-key-mismatch",
         "a guest shows another host key than its own",
         "Host keys are made on this machine before a guest boots and are pinned, so a different key means a different \
@@ -116,6 +128,12 @@ pub const ERRORS: &[Explained] = &[
         "another run works on the same thing",
         "A lab takes one run at a time, and so do Fusion's networks and the templates. The lock names the process that \
          holds it; it is free again when that process ends, however it ends.",
+    ),
+    explained(
+        "login-refused",
+        "a guest does not let us in with the lab's key",
+        "The lab's own key is given to each guest by cloud-init before its first boot. Right after boot a refusal is \
+         retried until the limit; a guest that refuses later was changed, or was made with keys that are gone.",
     ),
     explained(
         "network-not-applied",

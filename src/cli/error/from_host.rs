@@ -47,6 +47,10 @@ impl From<&HostError> for Report {
                 report.advise("close the VM's window in Fusion if it is open there, then run the same command again")
             }
             HostError::NoFusion { searched } => no_fusion(searched),
+            HostError::OldFusion { .. } => Self::new("fusion-too-old", Kind::HostCheck, what)
+                .because("this release of Fusion lacks what the lab needs")
+                .advise("install a newer Fusion, or try the lab on the simulated one:")
+                .run("fusionlab up --sim"),
             HostError::Connect { address, source } => {
                 Self::new("connection-failed", Kind::Network, what)
                     .because(match source.kind() {
@@ -64,6 +68,16 @@ impl From<&HostError> for Report {
             HostError::Ssh { node, .. } => Self::new("ssh-failed", Kind::Guest, what)
                 .at(node.clone())
                 .because("the guest is still booting, its disk is full, or its sshd was changed")
+                .run("fusionlab status"),
+            HostError::Login { node, .. } => Self::new("login-refused", Kind::Guest, what)
+                .at(node.clone())
+                .because("cloud-init has not made the user, the lab's keys were replaced, or somebody edited the guest")
+                .advise("if the machine holds nothing you need, delete it in Fusion and let up make it anew:")
+                .run("fusionlab up"),
+            HostError::Lost { node, .. } => Self::new("connection-lost", Kind::Guest, what)
+                .at(node.clone())
+                .because("the guest restarted, lost its address, or ran out of memory")
+                .advise("run the same command again: it looks at what stands before it does anything")
                 .run("fusionlab status"),
             HostError::HostKey { node, expected, found } => Self::new("host-key-mismatch", Kind::Guest, what)
                 .at(node.clone())
@@ -189,6 +203,9 @@ mod tests {
             HostError::Deadline { what: text(), limit: Duration::from_secs(30) },
             HostError::Fusion { operation: "start", vmx: path(), message: text(), cause: None },
             HostError::NoFusion { searched: vec![path()] },
+            HostError::OldFusion { version: "12.0".into(), reason: text() },
+            HostError::Login { node: text(), user: text() },
+            HostError::Lost { node: text(), command: text(), reason: text() },
             HostError::Connect {
                 address: ([10, 10, 0, 131], 22).into(),
                 source: io::ErrorKind::TimedOut.into(),

@@ -5,7 +5,7 @@ use crate::plan::step::{Phase, StepId};
 
 /// What is known of a failed step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StepFailure {
+pub struct FailedStep {
     pub step: StepId,
     pub node: Option<String>,
     pub phase: Phase,
@@ -15,7 +15,7 @@ pub struct StepFailure {
     pub tail: Vec<String>,
 }
 
-impl StepFailure {
+impl FailedStep {
     /// Returns the report of a step whose cause has no report of its own; its phase says what it concerns.
     pub fn report(&self) -> Report {
         let (id, kind) = match self.phase {
@@ -82,8 +82,8 @@ mod tests {
     use super::*;
     use crate::host::HostError;
 
-    fn failure(phase: Phase) -> StepFailure {
-        StepFailure {
+    fn failure(phase: Phase) -> FailedStep {
+        FailedStep {
             step: StepId("vm.start/gateway1".into()),
             node: Some("gateway1".into()),
             phase,

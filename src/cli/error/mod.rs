@@ -179,6 +179,8 @@ impl LabFileProblems {
 pub enum Failure {
     Report(Box<Report>),
     LabFile(LabFileProblems),
+    /// Everything was said already; only the exit code is left to give.
+    Told(Kind),
     /// Whoever read our output went away: nobody is left to tell.
     OutputClosed,
 }
@@ -188,6 +190,7 @@ impl Failure {
         match self {
             Self::Report(report) => report.kind,
             Self::LabFile(_) => Kind::LabFile,
+            Self::Told(kind) => *kind,
             Self::OutputClosed => Kind::Unexpected,
         }
     }

@@ -6,8 +6,8 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::Reporter;
-use crate::cli::calls;
 use crate::engine::event::Event;
+use crate::host::clock;
 use crate::plan::step::StepId;
 
 /// The schema's name; the number rises when a field changes its meaning or goes away.
@@ -51,7 +51,7 @@ impl<W: Write + Send> Reporter for Json<W> {
         }
         let line = Line {
             schema: SCHEMA,
-            at: calls::now().rfc3339(),
+            at: at(clock::now_ms()),
             ended: self.ended.len(),
             total: self.total,
             event,
@@ -66,10 +66,21 @@ impl<W: Write + Send> Reporter for Json<W> {
     }
 }
 
+/// Returns a moment in UTC to the millisecond: `2026-08-01T10:03:07.250Z`.
+fn at(unix_ms: u64) -> String {
+    let seconds = clock::rfc3339(unix_ms / 1000);
+    format!("{}.{:03}Z", seconds.trim_end_matches('Z'), unix_ms % 1000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::examples::{done, plan, start};
     use super::*;
+
+    #[test]
+    fn times_are_utc_to_the_millisecond() {
+        assert_eq!(at(1_785_578_587_050), "2026-08-01T10:03:07.050Z");
+    }
 
     #[test]
     fn each_line_is_an_object_with_schema_time_and_count() {

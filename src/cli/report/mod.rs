@@ -17,6 +17,7 @@ pub mod summary;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::terminal::Terminal;
@@ -59,11 +60,37 @@ pub fn choose(json: bool, quiet: bool, terminal: &Terminal) -> Box<dyn Reporter>
     }
 }
 
-/// Hands events to a reporter until the engine has no more, and returns what they add up to.
-pub async fn pump(
+/// A reporter at work beside the engine.
+pub struct Reporting {
+    pumping: JoinHandle<Summary>,
+    ended: CancellationToken,
+}
+
+impl Reporting {
+    /// Starts to hand events to a reporter. `cancel` is the user's wish to stop, which is told once.
+    pub fn start(
+        events: mpsc::UnboundedReceiver<Event>,
+        reporter: Box<dyn Reporter>,
+        cancel: CancellationToken,
+    ) -> Self {
+        let ended = CancellationToken::new();
+        Self { pumping: tokio::spawn(pump(events, reporter, cancel, ended.clone())), ended }
+    }
+
+    /// Shows what is left to show, and returns what all events add up to.
+    ///
+    /// Does not wait for the senders to go away: a guest's last words may still hold one.
+    pub async fn end(self) -> Summary {
+        self.ended.cancel();
+        self.pumping.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+}
+
+async fn pump(
     mut events: mpsc::UnboundedReceiver<Event>,
     mut reporter: Box<dyn Reporter>,
     cancel: CancellationToken,
+    ended: CancellationToken,
 ) -> Summary {
     let started = Instant::now();
     let mut summary = Summary::default();
@@ -71,6 +98,8 @@ pub async fn pump(
     let mut stopping = false;
     loop {
         tokio::select! {
+            // In this order: what was sent before the end is shown before the end.
+            biased;
             event = events.recv() => match event {
                 Some(event) => {
                     summary.event(&event, started.elapsed());
@@ -78,6 +107,7 @@ pub async fn pump(
                 }
                 None => break,
             },
+            () = ended.cancelled() => break,
             _ = redraw.tick() => reporter.tick(),
             () = cancel.cancelled(), if !stopping => {
                 stopping = true;
@@ -169,15 +199,14 @@ mod tests {
         let (events, receiver) = mpsc::unbounded_channel();
         let (seen, mut log) = mpsc::unbounded_channel();
         let cancel = CancellationToken::new();
-        let pumping = tokio::spawn(pump(receiver, Box::new(Recorder(seen)), cancel.clone()));
+        let reporting = Reporting::start(receiver, Box::new(Recorder(seen)), cancel.clone());
         events.send(examples::plan()).unwrap();
         assert_eq!(log.recv().await.unwrap(), "\"planned\"");
         cancel.cancel();
         assert_eq!(log.recv().await.unwrap(), "\"note\"");
         events.send(examples::start("network.apply")).unwrap();
         events.send(examples::done("network.apply", 5)).unwrap();
-        drop(events);
-        let summary = pumping.await.unwrap();
+        let summary = reporting.end().await;
         let mut rest = Vec::new();
         while let Some(line) = log.recv().await {
             rest.push(line);

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use super::Reporter;
-use crate::cli::calls;
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
 use crate::engine::event::{Event, PlannedStep};
+use crate::host::clock;
 use crate::plan::step::StepId;
 
 /// A transfer is reported each time another tenth is done.
@@ -91,7 +91,7 @@ impl<W: Write + Send> Plain<W> {
 impl<W: Write + Send> Reporter for Plain<W> {
     fn event(&mut self, event: &Event) {
         if let Some(line) = self.line(event) {
-            let time = self.pen.paint(Ink::Dim, &calls::now().time_of_day());
+            let time = self.pen.paint(Ink::Dim, &clock::time_of_day(clock::now()));
             // A reader that went away must not stop the run.
             let _ = writeln!(self.to, "{time} {line}");
         }

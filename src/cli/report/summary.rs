@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cli::error::from_run::StepFailure;
+use crate::cli::error::from_run::FailedStep;
 use crate::engine::event::{Event, PlannedStep};
 use crate::plan::step::StepId;
 
@@ -93,7 +93,7 @@ impl Summary {
     }
 
     /// Returns the steps that failed, in the order of the plan.
-    pub fn failures(&self) -> Vec<StepFailure> {
+    pub fn failures(&self) -> Vec<FailedStep> {
         self.steps.iter().filter_map(StepRun::failure).collect()
     }
 
@@ -109,9 +109,9 @@ impl StepRun {
         Self { planned, started: None, took: None, end: End::Open, tail: VecDeque::new() }
     }
 
-    fn failure(&self) -> Option<StepFailure> {
+    fn failure(&self) -> Option<FailedStep> {
         let End::Failed { message } = &self.end else { return None };
-        Some(StepFailure {
+        Some(FailedStep {
             step: self.planned.id.clone(),
             node: self.planned.node.clone(),
             phase: self.planned.phase,

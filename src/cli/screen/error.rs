@@ -19,7 +19,7 @@ pub fn lines(failure: &Failure, pen: &Pen) -> Vec<String> {
     match failure {
         Failure::Report(report) => report_lines(report, pen),
         Failure::LabFile(problems) => problems::lines(problems, pen),
-        Failure::OutputClosed => Vec::new(),
+        Failure::Told(_) | Failure::OutputClosed => Vec::new(),
     }
 }
 
@@ -107,7 +107,7 @@ pub fn json(failure: &Failure) -> Value {
             value
         }
         Failure::LabFile(problems) => lab_file(problems),
-        Failure::OutputClosed => Value::Null,
+        Failure::Told(_) | Failure::OutputClosed => Value::Null,
     };
     json!({ "schema": SCHEMA, "error": error })
 }

@@ -39,20 +39,31 @@ fn count(file: &LabFileProblems, pen: &Pen) -> String {
     )
 }
 
-fn problem_lines(problem: &Problem, file: &LabFileProblems, pen: &Pen) -> Vec<String> {
+/// Returns a problem in one line, for warnings that do not stop what was asked for.
+pub fn brief(problem: &Problem, pen: &Pen) -> String {
+    let (ink, head) = head(problem);
+    pen.fit(&format!("{} {}", pen.paint(ink, &head), problem.message), pen.width)
+}
+
+/// Returns `error[rule]:` with its colour.
+fn head(problem: &Problem) -> (Ink, String) {
     let (ink, word) = match problem.severity {
         Severity::Error => (Ink::Bad, "error"),
         Severity::Warning => (Ink::Warn, "warning"),
     };
-    let head = format!("{word}[{}]:", problem.rule);
+    (ink, format!("{word}[{}]:", problem.rule))
+}
+
+fn problem_lines(problem: &Problem, file: &LabFileProblems, pen: &Pen) -> Vec<String> {
+    let (ink, head) = head(problem);
     let mut lines = Vec::new();
-    for (index, line) in
-        words::wrap(&problem.message, pen.prose_width().saturating_sub(width_of(&head) + 1).max(30))
-            .iter()
-            .enumerate()
-    {
-        let label = if index == 0 { pen.paint(ink, &head) } else { " ".repeat(width_of(&head)) };
-        lines.push(format!("{label} {}", pen.paint(Ink::Strong, line)));
+    let width = pen.prose_width().saturating_sub(2).max(30);
+    for (index, line) in words::wrap(&format!("{head} {}", problem.message), width).iter().enumerate() {
+        // The head has no blank in it, so it stands whole on the first line.
+        lines.push(match (index, line.strip_prefix(&head)) {
+            (0, Some(rest)) => format!("{}{}", pen.paint(ink, &head), pen.paint(Ink::Strong, rest)),
+            _ => format!("  {}", pen.paint(Ink::Strong, line)),
+        });
     }
     let number = problem.span.map_or_else(String::new, |span| span.line.to_string());
     let gutter = " ".repeat(number.len());
