@@ -18,6 +18,17 @@ use crate::lab::paths::Home;
 /// The lab file that is used if it is there and none is named.
 pub const LAB_FILE: &str = "fusionlab.yaml";
 
+/// How much a verb says about the lab file's warnings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warnings {
+    /// Nothing: they were said when the lab came up.
+    Untold,
+    /// A line each.
+    Brief,
+    /// With place and help.
+    Full,
+}
+
 /// Given to every verb.
 pub struct Context {
     pub options: Options,
@@ -77,19 +88,24 @@ impl Context {
         self.print([value.to_string()])
     }
 
-    /// Reads and resolves the lab file, or the built-in lab where there is none; says its warnings.
-    pub fn lab(&self, preset: Option<PresetName>) -> Result<Lab, Failure> {
+    /// Reads and resolves the lab file, or the built-in lab where there is none.
+    pub fn lab(&self, preset: Option<PresetName>, warnings: Warnings) -> Result<Lab, Failure> {
         let (file, text) = self.lab_text()?;
         let of_file = |problems| LabFileProblems {
             file: file.clone().unwrap_or_else(|| "the built-in lab".to_owned()),
             text: text.clone().unwrap_or_default(),
             problems,
         };
-        let (lab, warnings) = calls::resolve(text.as_deref(), preset)
+        let (lab, found) = calls::resolve(text.as_deref(), preset)
             .map_err(|problems| Failure::LabFile(of_file(problems)))?;
-        if !warnings.is_empty() {
-            self.say(problems::lines(&of_file(warnings), &self.terminal.err));
-            self.say([""]);
+        let pen = &self.terminal.err;
+        match warnings {
+            Warnings::Brief => self.say(found.iter().map(|problem| problems::brief(problem, pen))),
+            Warnings::Full if !found.is_empty() => {
+                self.say(problems::lines(&of_file(found), pen));
+                self.say([""]);
+            }
+            Warnings::Full | Warnings::Untold => {}
         }
         Ok(lab)
     }

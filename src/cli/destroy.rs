@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::calls::{self, Outlook, Session};
-use super::context::Context;
+use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::screen::{closing, confirm, opening};
 use crate::plan::facts::{Facts, VmState};
@@ -32,7 +32,7 @@ pub struct DestroyArgs {
 
 pub async fn run(args: DestroyArgs, context: &Context) -> Result<Success, Failure> {
     let pen = &context.terminal.err;
-    let lab = context.lab(None)?;
+    let lab = context.lab(None, Warnings::Untold)?;
     let session = Session::open(context, lab, "destroy").await?;
     let lab = session.lab.clone();
     context.say([opening::line(&lab, &session.fusion, pen)]);

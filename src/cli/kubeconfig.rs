@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::calls;
-use super::context::Context;
+use super::context::{Context, Warnings};
 use super::error::{Failure, Kind, Report, Success};
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
@@ -24,7 +24,7 @@ pub struct KubeconfigArgs {
 }
 
 pub fn run(args: KubeconfigArgs, context: &Context) -> Result<Success, Failure> {
-    let lab = context.lab(None)?;
+    let lab = context.lab(None, Warnings::Untold)?;
     let path = context.home.lab(&lab.name).kubeconfig();
     let Some(content) = calls::read_text(&path)? else {
         return Err(Report::new(

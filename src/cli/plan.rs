@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::calls::{self, Outlook, Session};
-use super::context::Context;
+use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::init::PresetName;
 use super::screen::opening;
@@ -31,7 +31,7 @@ pub struct PlanArgs {
 }
 
 pub async fn run(args: PlanArgs, context: &Context) -> Result<Success, Failure> {
-    let lab = context.lab(args.preset)?;
+    let lab = context.lab(args.preset, Warnings::Full)?;
     let session = Session::open(context, lab, "plan").await?;
     let (lab, fusion) = (&session.lab, &session.fusion);
     context.say([opening::line(lab, fusion, &context.terminal.err), String::new()]);

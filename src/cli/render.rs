@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::calls;
-use super::context::Context;
+use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::words;
 
@@ -24,7 +24,7 @@ pub struct RenderArgs {
 }
 
 pub async fn run(args: RenderArgs, context: &Context) -> Result<Success, Failure> {
-    let lab = context.lab(None)?;
+    let lab = context.lab(None, Warnings::Full)?;
     let files = calls::render(context, &lab, &args.out, args.secrets).await?;
     context.print(files.iter().map(|file| &file.path))?;
     let redacted = files.iter().filter(|file| file.redacted).count();

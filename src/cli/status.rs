@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::calls::Session;
-use super::context::Context;
+use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::screen::status::Status;
 
@@ -14,7 +14,7 @@ use super::screen::status::Status;
 pub struct StatusArgs {}
 
 pub async fn run(_args: StatusArgs, context: &Context) -> Result<Success, Failure> {
-    let lab = context.lab(None)?;
+    let lab = context.lab(None, Warnings::Untold)?;
     let session = Session::open(context, lab, "status").await?;
     let (lab, fusion) = (&session.lab, &session.fusion);
     let facts = session.facts().await?;

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::calls::{self, Outlook, Session};
-use super::context::Context;
+use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::init::PresetName;
 use super::screen::{closing, opening, timings};
@@ -33,7 +33,7 @@ pub struct UpArgs {
 
 pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
     let pen = &context.terminal.err;
-    let lab = context.lab(args.preset)?;
+    let lab = context.lab(args.preset, Warnings::Brief)?;
     let session = Session::open(context, lab, "up").await?;
     let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
     context.say([opening::line(&lab, &fusion, pen)]);

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::calls::Session;
-use super::context::Context;
+use super::context::{Context, Warnings};
 use super::error::{Failure, Kind, Report, Success};
 use super::screen::{opening, verify};
 
@@ -19,7 +19,7 @@ const SCHEMA: &str = "fusionlab.verify/1";
 pub struct VerifyArgs {}
 
 pub async fn run(_args: VerifyArgs, context: &Context) -> Result<Success, Failure> {
-    let lab = context.lab(None)?;
+    let lab = context.lab(None, Warnings::Untold)?;
     let session = Session::open(context, lab, "verify").await?;
     let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
     context.say([opening::line(&lab, &fusion, &context.terminal.err), String::new()]);

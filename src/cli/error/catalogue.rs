@@ -17,6 +17,12 @@ const fn explained(id: &'static str, summary: &'static str, explanation: &'stati
 /// Every error of the program, by id. Rules of the lab file stand in `lab::lint`.
 pub const ERRORS: &[Explained] = &[
     explained(
+        "cluster-not-right",
+        "the cluster is not as it must be",
+        "Something was asked of Kubernetes and answered otherwise than it must be. The last lines printed are shown; the \
+         whole output is in the lab's `logs` folder.",
+    ),
+    explained(
         "connection-failed",
         "a TCP connection to a machine could not be made",
         "fusionlab reaches the guests over the internal network that Fusion makes, from the Mac's own address on it.\n\
@@ -94,10 +100,34 @@ pub const ERRORS: &[Explained] = &[
          release lacks.",
     ),
     explained(
+        "guest-command-failed",
+        "a command in a guest failed",
+        "The command and its last lines are shown; the whole output is in the lab's `logs` folder. A command that changes \
+         something is made so that it can be run again, and the next run does.",
+    ),
+    explained(
+        "guest-not-right",
+        "a guest is not as it must be",
+        "What was found in the guest contradicts the lab file: another address, another name, an old version. A machine that \
+         was made for another lab file is made anew after `fusionlab destroy`.",
+    ),
+    explained(
         "host-key-mismatch",
         "a guest shows another host key than its own",
         "Host keys are made on this machine before a guest boots and are pinned, so a different key means a different \
          machine: an address given twice, a leftover of an older lab, or somebody in between. Nothing was sent to it.",
+    ),
+    explained(
+        "identity-unusable",
+        "the lab's keys and certificates cannot be used",
+        "They lie in the lab's `identity` folder, were made before anything booted, and are not stored anywhere else. Without \
+         them the lab's machines cannot be reached any more; `fusionlab destroy`, then `fusionlab up`, makes new ones.",
+    ),
+    explained(
+        "in-the-way",
+        "something of somebody else stands in the way",
+        "A machine without the lab's mark, a network that is taken, a window of Fusion that is open: fusionlab does not touch \
+         what is not the lab's, so it stops before it changes anything. All of it is listed together.",
     ),
     explained(
         "interrupted",
@@ -160,32 +190,22 @@ pub const ERRORS: &[Explained] = &[
          incomplete installation, or that --fusion points elsewhere.",
     ),
     explained(
+        "requirement-unmet",
+        "something that must become true did not in time",
+        "Every wait names what it waits for, how it looks and by when it must be. The last thing seen is shown. The limits \
+         stand in one table; a lab file overrides one by its name under `limits:`, in seconds.",
+    ),
+    explained(
         "ssh-failed",
         "a guest's SSH server did not do as wished",
         "The connection stood, and the SSH session did not. Right after boot this is retried until the limit; later it \
          means a full disk, too little memory, or a changed sshd in the guest.",
     ),
     explained(
-        "step-failed-fusion",
-        "a step that concerns a virtual machine failed",
-        "Cloning, starting, stopping or deleting a VM failed. `fusionlab status` shows what stands.",
-    ),
-    explained(
-        "step-failed-guest",
-        "a step inside a virtual machine failed",
-        "The VM runs, and what was done in it failed: cloud-init, a configuration, a service. The last lines it printed \
-         are shown; the whole output is in the lab's `logs` folder.",
-    ),
-    explained(
-        "step-failed-host",
-        "a step on this machine failed",
-        "Making keys, changing Fusion's networks or making the template failed.",
-    ),
-    explained(
-        "step-failed-kubernetes",
-        "a step that concerns the Kubernetes cluster failed",
-        "kubeadm, Cilium or the Gateway API did not come to the wished state. The last lines printed are shown; the \
-         whole output is in the lab's `logs` folder.",
+        "template-failed",
+        "the template could not be made",
+        "The template is booted once, installs what every node needs and powers itself off; then its versions are \
+         checked. It needs the internet for that. A template that failed is thrown away and made anew by the next run.",
     ),
     explained(
         "unexpected",

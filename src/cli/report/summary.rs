@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cli::error::from_run::FailedStep;
 use crate::engine::event::{Event, PlannedStep};
 use crate::plan::step::StepId;
 
@@ -92,9 +91,10 @@ impl Summary {
         }
     }
 
-    /// Returns the steps that failed, in the order of the plan.
-    pub fn failures(&self) -> Vec<FailedStep> {
-        self.steps.iter().filter_map(StepRun::failure).collect()
+    /// Returns the last lines that a step's commands printed.
+    pub fn tail(&self, step: &StepId) -> Vec<String> {
+        let run = self.steps.iter().find(|run| run.planned.id == *step);
+        run.map(|run| run.tail.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Returns the number of steps that were done, and of those that changed something.
@@ -108,17 +108,6 @@ impl StepRun {
     fn new(planned: PlannedStep) -> Self {
         Self { planned, started: None, took: None, end: End::Open, tail: VecDeque::new() }
     }
-
-    fn failure(&self) -> Option<FailedStep> {
-        let End::Failed { message } = &self.end else { return None };
-        Some(FailedStep {
-            step: self.planned.id.clone(),
-            node: self.planned.node.clone(),
-            phase: self.planned.phase,
-            message: message.clone(),
-            tail: self.tail.iter().cloned().collect(),
-        })
-    }
 }
 
 #[cfg(test)]
@@ -127,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_carries_the_last_lines_of_its_own_step() {
+    fn a_step_keeps_the_last_lines_of_its_own() {
         let mut summary = Summary::default();
         let at = Duration::from_millis;
         summary.event(&plan(), at(0));
@@ -142,11 +131,9 @@ mod tests {
         }
         summary.event(&Event::Line { step: id("network.apply"), line: "another's".into() }, at(50));
         summary.event(&failed("vm.start/gateway1", 60), at(101));
-        let failures = summary.failures();
-        assert_eq!(failures.len(), 1);
-        assert_eq!(failures[0].node.as_deref(), Some("gateway1"));
-        assert_eq!(failures[0].tail.first().map(String::as_str), Some("line 5"));
-        assert_eq!(failures[0].tail.len(), TAIL_LINES);
+        let tail = summary.tail(&id("vm.start/gateway1"));
+        assert_eq!((tail.len(), tail[0].as_str()), (TAIL_LINES, "line 5"));
+        assert_eq!(summary.steps[3].end, End::Failed { message: "vmrun failed".into() });
         assert_eq!(summary.done(), (1, 1));
     }
 }

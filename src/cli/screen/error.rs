@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
-        Report::new("step-failed-guest", Kind::Guest, "cloud-init ended with an error")
+        Report::new("guest-not-right", Kind::Guest, "cloud-init ended with an error")
             .at("k8s-worker1, step guest.await/k8s-worker1")
             .because(
                 "a package could not be installed: the guest has no way to the internet through 10.10.0.2",
@@ -153,7 +153,7 @@ mod tests {
           │ red
   do      mend the cause and go on with the same command
           fusionlab status
-  more    fusionlab explain step-failed-guest"
+  more    fusionlab explain guest-not-right"
         );
     }
 
@@ -167,7 +167,7 @@ mod tests {
     fn the_json_form_carries_the_same() {
         let value = json(&report().into());
         assert_eq!(value["schema"], SCHEMA);
-        assert_eq!(value["error"]["id"], "step-failed-guest");
+        assert_eq!(value["error"]["id"], "guest-not-right");
         assert_eq!(value["error"]["kind"], "guest");
         assert_eq!(value["error"]["exit_code"], 8);
         assert_eq!(value["error"]["fix"][1]["run"], "fusionlab status");
