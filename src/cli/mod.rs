@@ -1,8 +1,269 @@
 //! Words: what the user types, what the user reads.
+//!
+//! ```text
+//! mod.rs       the program's types for clap, and main: parse, run the verb, print the error, exit
+//! options.rs   what every verb takes      context.rs   what every verb works with
+//! up.rs …      one file per verb: its help and one function
+//! calls.rs     what verbs call in the layers below
+//! error/       kinds, exit codes, advice, explanations
+//! report/      while something happens: bars, lines, JSON
+//! screen/      what stands still: tables, blocks, the error screen
+//! ```
 
+mod calls;
+mod completions;
+mod context;
+mod destroy;
+pub mod error;
+mod explain;
+mod init;
+mod kubeconfig;
+mod network;
+mod options;
+mod plan;
+mod render;
+pub mod report;
+mod schema;
+pub mod screen;
+mod sim;
+mod status;
+mod template;
+pub mod terminal;
+mod up;
+mod verify;
+mod words;
+
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ColorChoice as ClapColor, CommandFactory, FromArgMatches, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use context::Context;
+use error::{Failure, Kind, Report, Success};
+use options::Options;
+
+/// From one file to a Kubernetes lab on VMware Fusion, and back again
+///
+/// Brings up a highly available Kubernetes cluster with its own network and a pair of gateways, proves that it works,
+/// and takes it down again without a trace. Where there is no VMware Fusion, a simulated one takes its place and says so.
+#[derive(Parser, Debug)]
+#[command(
+    name = "fusionlab",
+    version,
+    propagate_version = false,
+    infer_subcommands = false,
+    arg_required_else_help = true
+)]
+#[command(after_help = "Examples:
+  fusionlab up --sim       the whole lab on the simulated Fusion, anywhere
+  fusionlab plan           what up would do here
+  fusionlab up             do it
+  fusionlab verify         prove it, hop by hop
+  fusionlab destroy        take it down
+
+Exit codes: 0 done, 2 usage, 3 lab file, 4 this machine, 5 locked, 6 Fusion, 7 network, 8 guest,
+9 Kubernetes, 10 verification, 11 partly done, 12 plan has changes, 130 interrupted, 1 anything else.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    options: Options,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Up(up::UpArgs),
+    Plan(plan::PlanArgs),
+    Status(status::StatusArgs),
+    Verify(verify::VerifyArgs),
+    Destroy(destroy::DestroyArgs),
+    Render(render::RenderArgs),
+    Init(init::InitArgs),
+    Schema(schema::SchemaArgs),
+    Explain(explain::ExplainArgs),
+    Kubeconfig(kubeconfig::KubeconfigArgs),
+    Template(template::TemplateArgs),
+    Network(network::NetworkArgs),
+    Sim(sim::SimArgs),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
+}
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let command = Cli::command().color(help_colors(&args));
+    let cli = match command.try_get_matches_from(args).and_then(|matches| parsed(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output with code 0, wrong usage to standard error with code 2.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Kind::Usage.exit_code()));
+        }
+    };
+    let json = cli.options.json();
+    let pen = terminal::Terminal::detect(cli.options.color).err;
+    match run(cli) {
+        Ok(success) => ExitCode::from(success.exit_code()),
+        Err(failure) => {
+            if json {
+                print_json(&failure);
+            } else {
+                for line in screen::error::lines(&failure, &pen) {
+                    eprintln!("{line}");
+                }
+            }
+            ExitCode::from(failure.kind().exit_code())
+        }
+    }
+}
+
+/// Reads the types off what clap matched. A FUSIONLAB_FUSION in the environment yields to `--sim`; the two flags
+/// together contradict each other.
+fn parsed(matches: &clap::ArgMatches) -> Result<Cli, clap::Error> {
+    let mut cli = Cli::from_arg_matches(matches)?;
+    if cli.options.sim && cli.options.fusion.take().is_some() {
+        let typed =
+            |matches: &clap::ArgMatches| matches.value_source("fusion") == Some(ValueSource::CommandLine);
+        if typed(matches) || matches.subcommand().is_some_and(|(_, matches)| typed(matches)) {
+            let words = "--sim and --fusion name two different Fusions: leave one of them out";
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, words));
+        }
+    }
+    Ok(cli)
+}
+
+fn run(cli: Cli) -> Result<Success, Failure> {
+    let context = Context::new(cli.options)?;
+    // Every TLS connection of the program uses this provider. A second call would find the same one installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        Report::new("unexpected", Kind::Unexpected, format!("start the runtime: {error}"))
+    })?;
+    let result = runtime.block_on(async {
+        tokio::spawn(stop_on_signal(context.cancel.clone()));
+        dispatch(cli.verb, &context).await
+    });
+    // A question that nobody answered still waits for a key; nothing else is left that would need waiting for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(verb: Verb, context: &Context) -> Result<Success, Failure> {
+    match verb {
+        Verb::Up(args) => up::run(args, context).await,
+        Verb::Plan(args) => plan::run(args, context).await,
+        Verb::Status(args) => status::run(args, context).await,
+        Verb::Verify(args) => verify::run(args, context).await,
+        Verb::Destroy(args) => destroy::run(args, context).await,
+        Verb::Render(args) => render::run(args, context).await,
+        Verb::Init(args) => init::run(args, context),
+        Verb::Schema(args) => schema::run(args, context),
+        Verb::Explain(args) => explain::run(args, context),
+        Verb::Kubeconfig(args) => kubeconfig::run(args, context),
+        Verb::Template(args) => template::run(args, context).await,
+        Verb::Network(args) => network::run(args, context).await,
+        Verb::Sim(args) => sim::run(args, context).await,
+        Verb::Completions(args) => completions::run(args, context),
+        Verb::Man(args) => completions::man(args, context),
+    }
+}
+
+/// Asks for a stop at the first Ctrl-C or SIGTERM, leaves at once at the second.
+async fn stop_on_signal(cancel: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Without handlers a signal ends the program at once, which is safe at any point.
+        return;
+    };
+    let mut next = async || {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    next().await;
+    cancel.cancel();
+    next().await;
+    // Bars and questions hide the cursor.
+    let _ = console::Term::stderr().show_cursor();
+    std::process::exit(Kind::Interrupted.exit_code().into());
+}
+
+fn print_json(failure: &Failure) {
+    use std::io::Write;
+    if matches!(failure, Failure::Told(_) | Failure::OutputClosed) {
+        return;
+    }
+    // Whoever reads this may have gone away; the exit code remains.
+    let _ = writeln!(std::io::stdout(), "{}", screen::error::json(failure));
+}
+
+/// Returns the colours of the help, which clap prints before there are options.
+fn help_colors(args: &[OsString]) -> ClapColor {
+    let words: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
+    let said = |when: &str| {
+        words.iter().any(|word| *word == format!("--color={when}"))
+            || words.windows(2).any(|pair| pair[0] == "--color" && pair[1] == when)
+    };
+    match () {
+        () if said("never") => ClapColor::Never,
+        () if said("always") => ClapColor::Always,
+        () => ClapColor::Auto,
+    }
+}
+
+/// Quotes a path for a command that the user may paste.
+fn quoted(path: &Path) -> String {
+    crate::formats::command::quote(&path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        parsed(&Cli::command().try_get_matches_from(line.split(' '))?)
+    }
+
+    #[test]
+    fn the_types_make_a_sound_command_line() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_verb() {
+        for line in ["fusionlab --sim up --yes", "fusionlab up --yes --sim"] {
+            assert!(parse(line).unwrap().options.sim, "{line}");
+        }
+        for line in ["fusionlab up --sim --fusion /x", "fusionlab --sim --fusion /x up"] {
+            assert!(parse(line).is_err(), "two Fusions are one too many: {line}");
+        }
+        assert!(parse("fusionlab up --sim-speed 0").is_err());
+    }
+
+    #[test]
+    fn wrong_usage_is_exit_code_2() {
+        assert_eq!(parse("fusionlab fly").unwrap_err().exit_code(), 2);
+        assert_eq!(parse("fusionlab up --help").unwrap_err().exit_code(), 0);
+    }
+
+    #[test]
+    fn every_verb_says_in_one_line_what_it_does() {
+        for verb in Cli::command().get_subcommands() {
+            let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(
+                !about.is_empty() && about.len() <= 70 && !about.ends_with('.'),
+                "{}: {about}",
+                verb.get_name()
+            );
+        }
+    }
 }

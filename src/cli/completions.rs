@@ -1,0 +1,71 @@
+//! `fusionlab completions` and `fusionlab man`: made from the same types as the help.
+
+use clap::{Args, Command, CommandFactory};
+use clap_complete::Shell;
+
+use super::Cli;
+use super::context::Context;
+use super::error::{Failure, Report, Success};
+
+/// Print a shell's completion script
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab completions zsh > ~/.zfunc/_fusionlab
+  source <(fusionlab completions bash)")]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Print a manual page
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab man > fusionlab.1
+  fusionlab man up > fusionlab-up.1")]
+pub struct ManArgs {
+    /// The verb; without one, the page of the whole program
+    verb: Option<String>,
+}
+
+pub fn run(args: CompletionsArgs, context: &Context) -> Result<Success, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "fusionlab", &mut script);
+    context.print([String::from_utf8_lossy(&script).trim_end()])?;
+    Ok(Success::Done)
+}
+
+pub fn man(args: ManArgs, context: &Context) -> Result<Success, Failure> {
+    let page = page(args.verb.as_deref())
+        .ok_or_else(|| Report::usage("there is no such verb").run("fusionlab help"))?;
+    context.print([page.trim_end()])?;
+    Ok(Success::Done)
+}
+
+/// Returns a manual page as roff; none if there is no such verb.
+fn page(verb: Option<&str>) -> Option<String> {
+    let mut whole = Cli::command();
+    whole.build();
+    let command: Command = match verb {
+        None => whole,
+        Some(verb) => whole.find_subcommand(verb).filter(|found| !found.is_hide_set())?.clone(),
+    };
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page).expect("writing to memory does not fail");
+    Some(String::from_utf8_lossy(&page).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verb_has_a_manual_page() {
+        for verb in Cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let page = page(Some(verb.get_name())).unwrap();
+            assert!(page.contains(&format!("fusionlab\\-{}", verb.get_name())), "{page}");
+        }
+        assert!(page(None).unwrap().contains(".SH NAME"));
+        assert_eq!(page(Some("fly")), None);
+    }
+}

@@ -1,0 +1,192 @@
+//! What a verb works with: options, streams, home folder, and the wish to stop.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::calls;
+use super::error::{Failure, Kind, LabFileProblems, Report};
+use super::init::PresetName;
+use super::options::Options;
+use super::screen::{confirm, problems};
+use super::terminal::Terminal;
+use crate::lab::Lab;
+use crate::lab::paths::Home;
+
+/// The lab file that is used if it is there and none is named.
+pub const LAB_FILE: &str = "fusionlab.yaml";
+
+/// How much a verb says about the lab file's warnings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warnings {
+    /// Nothing: they were said when the lab came up.
+    Untold,
+    /// A line each.
+    Brief,
+    /// With place and help.
+    Full,
+}
+
+/// Given to every verb.
+pub struct Context {
+    pub options: Options,
+    pub terminal: Terminal,
+    pub home: Home,
+    /// Cancelled at the first Ctrl-C.
+    pub cancel: CancellationToken,
+}
+
+impl Context {
+    pub fn new(options: Options) -> Result<Self, Failure> {
+        let terminal = Terminal::detect(options.color);
+        let home = match &options.home {
+            Some(home) => home.clone(),
+            None => user_home()?.join(".fusionlab"),
+        };
+        let home = std::path::absolute(&home)
+            .map_err(|error| Report::usage(format!("{} is no usable path: {error}", home.display())))?;
+        Ok(Self { options, terminal, home: Home(home), cancel: CancellationToken::new() })
+    }
+
+    pub fn json(&self) -> bool {
+        self.options.json()
+    }
+
+    /// Writes words to standard error, unless only results are wanted.
+    pub fn say<L: AsRef<str>>(&self, lines: impl IntoIterator<Item = L>) {
+        if self.options.quiet || self.json() {
+            return;
+        }
+        let mut err = io::stderr().lock();
+        for line in lines {
+            // Words are best effort: whoever closed standard error does not want them.
+            let _ = writeln!(err, "{}", line.as_ref());
+        }
+    }
+
+    /// Writes results to standard output.
+    pub fn print<L: AsRef<str>>(&self, lines: impl IntoIterator<Item = L>) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        let write = || {
+            for line in lines {
+                writeln!(out, "{}", line.as_ref())?;
+            }
+            out.flush()
+        };
+        write().map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::OutputClosed,
+            _ => Report::new("file-failed", Kind::Unexpected, format!("write standard output: {error}"))
+                .advise("see whether the disk behind it is full")
+                .into(),
+        })
+    }
+
+    /// Writes one JSON value to standard output, as one line: results end the stream of events.
+    pub fn print_json(&self, value: &Value) -> Result<(), Failure> {
+        self.print([value.to_string()])
+    }
+
+    /// Reads and resolves the lab file, or the built-in lab where there is none.
+    pub fn lab(&self, preset: Option<PresetName>, warnings: Warnings) -> Result<Lab, Failure> {
+        let (file, text) = self.lab_text()?;
+        let of_file = |problems| LabFileProblems {
+            file: file.clone().unwrap_or_else(|| "the built-in lab".to_owned()),
+            text: text.clone().unwrap_or_default(),
+            problems,
+        };
+        let (lab, found) = calls::resolve(text.as_deref(), preset)
+            .map_err(|problems| Failure::LabFile(of_file(problems)))?;
+        let pen = &self.terminal.err;
+        match warnings {
+            Warnings::Brief => self.say(found.iter().map(|problem| problems::brief(problem, pen))),
+            Warnings::Full if !found.is_empty() => {
+                self.say(problems::lines(&of_file(found), pen));
+                self.say([""]);
+            }
+            Warnings::Full | Warnings::Untold => {}
+        }
+        Ok(lab)
+    }
+
+    /// Returns the lab file's name and text; none if none was named and the default one is not there.
+    fn lab_text(&self) -> Result<(Option<String>, Option<String>), Failure> {
+        let path = self.options.lab.clone().unwrap_or_else(|| PathBuf::from(LAB_FILE));
+        let text = calls::read_text(&path)?;
+        match (text, &self.options.lab) {
+            (Some(text), _) => Ok((Some(path.display().to_string()), Some(text))),
+            (None, None) => Ok((None, None)),
+            (None, Some(_)) => Err(Report::new(
+                "lab-file-missing",
+                Kind::LabFile,
+                format!("there is no lab file {}", path.display()),
+            )
+            .run(format!("fusionlab init --preset ha --out {}", super::quoted(&path)))
+            .into()),
+        }
+    }
+
+    /// Asks whether to go on. Where nobody can answer, `--yes` must have been said.
+    pub async fn go_on(&self, question: &str) -> Result<(), Failure> {
+        self.may_ask()?;
+        let question = question.to_owned();
+        self.asked(move || confirm::go_on(&question)).await
+    }
+
+    /// Asks for a name to be typed.
+    pub async fn typed(&self, prompt: &str, name: &str) -> Result<(), Failure> {
+        self.may_ask()?;
+        let (prompt, name) = (prompt.to_owned(), name.to_owned());
+        self.asked(move || confirm::typed(&prompt, &name)).await
+    }
+
+    fn may_ask(&self) -> Result<(), Failure> {
+        if self.terminal.can_ask && !self.json() {
+            return Ok(());
+        }
+        Err(Report::usage("this asks before it changes anything, and nobody can answer here")
+            .advise("say --yes if you mean it")
+            .into())
+    }
+
+    /// Waits for an answer or for Ctrl-C, whichever comes first.
+    async fn asked(
+        &self,
+        question: impl FnOnce() -> io::Result<bool> + Send + 'static,
+    ) -> Result<(), Failure> {
+        let answer = tokio::select! {
+            answer = tokio::task::spawn_blocking(question) => answer,
+            () = self.cancel.cancelled() => return Err(not_done()),
+        };
+        match answer {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(not_done()),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Err(not_done()),
+            Ok(Err(error)) => Err(Report::usage(format!("the question could not be asked: {error}"))
+                .advise("say --yes if you mean it")
+                .into()),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    /// Returns a path as the user would type it: below the home folder with `~`.
+    pub fn shown(&self, path: &Path) -> String {
+        match user_home().ok().and_then(|home| path.strip_prefix(home).ok().map(Path::to_owned)) {
+            Some(rest) => format!("~/{}", rest.display()),
+            None => path.display().to_string(),
+        }
+    }
+}
+
+fn not_done() -> Failure {
+    Report::new("interrupted", Kind::Interrupted, "not confirmed").advise("nothing was changed").into()
+}
+
+fn user_home() -> Result<PathBuf, Failure> {
+    std::env::home_dir().filter(|home| home.is_absolute()).ok_or_else(|| {
+        Report::usage("the home folder is not known: HOME is not set")
+            .advise("set HOME, or say where to keep files with --home")
+            .into()
+    })
+}

@@ -1,0 +1,68 @@
+//! `fusionlab destroy`: the host as it was before.
+
+use clap::Args;
+use serde_json::json;
+
+use super::calls::{self, Outlook, Session};
+use super::context::{Context, Warnings};
+use super::error::{Failure, Success};
+use super::screen::{closing, confirm, opening};
+use crate::plan::facts::{Facts, VmState};
+
+/// The JSON form's schema; the number rises when a field changes its meaning or goes away.
+const SCHEMA: &str = "fusionlab.destroy/1";
+
+/// Take the lab down and leave the host as it was
+///
+/// Deletes the lab's machines, takes its lines out of Fusion's networking file and removes its folder. Machines that
+/// do not bear the lab's mark are not touched. The template and downloads stay for the next lab.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab destroy          asks for the lab's name
+  fusionlab destroy --yes    does not ask")]
+pub struct DestroyArgs {
+    /// Do not ask for the lab's name
+    #[arg(long, short)]
+    yes: bool,
+
+    /// Remove the templates that no lab uses, too
+    #[arg(long)]
+    all: bool,
+}
+
+pub async fn run(args: DestroyArgs, context: &Context) -> Result<Success, Failure> {
+    let pen = &context.terminal.err;
+    let lab = context.lab(None, Warnings::Untold)?;
+    let session = Session::open(context, lab, "destroy").await?;
+    let lab = session.lab.clone();
+    context.say([opening::line(&lab, &session.fusion, pen)]);
+    let Outlook { facts, plan } = session.outlook(true).await?;
+    let nothing = plan.is_empty();
+    if !nothing && !args.yes {
+        context.say(confirm::destroy_warning(&lab.name, &machines(&facts), pen));
+        context.typed("Type the lab's name to go on", &lab.name).await?;
+    }
+    let (summary, failure) = session.carry_out(context, &plan).await;
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    if args.all {
+        calls::prune_templates(context).await?;
+    }
+    if context.json() {
+        let took = closing::seconds(summary.took);
+        let changed = summary.done().1;
+        context
+            .print_json(&json!({ "schema": SCHEMA, "lab": lab.name, "took": took, "changed": changed }))?;
+    } else if nothing {
+        context.say([format!("there is nothing of {} here; nothing had to be done", lab.name)]);
+    } else {
+        context.say([closing::gone(&lab.name, summary.took, pen)]);
+    }
+    Ok(Success::Done)
+}
+
+fn machines(facts: &Facts) -> Vec<String> {
+    let ours = facts.vms.iter().filter(|(_, vm)| vm.state == VmState::Ours);
+    ours.map(|(name, vm)| format!("{name}  {}", vm.vmx.display())).collect()
+}

@@ -1,0 +1,292 @@
+//! Every error's id with a sentence and an explanation: what `fusionlab explain` prints, and `docs/errors.md`.
+
+use super::Kind;
+
+/// One explained id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explained {
+    pub id: &'static str,
+    pub summary: &'static str,
+    pub explanation: &'static str,
+}
+
+const fn explained(id: &'static str, summary: &'static str, explanation: &'static str) -> Explained {
+    Explained { id, summary, explanation }
+}
+
+/// Every error of the program, by id. Rules of the lab file stand in `lab::lint`.
+pub const ERRORS: &[Explained] = &[
+    explained(
+        "cluster-not-right",
+        "the cluster is not as it must be",
+        "Something was asked of Kubernetes and answered otherwise than it must be. The last lines printed are shown; the \
+         whole output is in the lab's `logs` folder.",
+    ),
+    explained(
+        "connection-failed",
+        "a TCP connection to a machine could not be made",
+        "fusionlab reaches the guests over the internal network that Fusion makes, from the Mac's own address on it.\n\
+         Refused means that the guest is up and the service is not. No answer means that the guest is down, or that \
+         something between swallows the packets: a VPN that claims the subnet, or a firewall. No way there means that \
+         Fusion's network is not running, or that macOS denies the terminal access to the local network (System \
+         Settings, Privacy & Security, Local Network).",
+    ),
+    explained(
+        "connection-lost",
+        "the connection broke while a guest worked",
+        "Whether the command did its work is not known, so nothing is assumed: the next run looks at the guest and does \
+         what is missing.",
+    ),
+    explained(
+        "deadline",
+        "something did not happen within its limit",
+        "Every wait has a limit, so that nothing hangs for ever. The limits stand in one table (`src/lab/limits.rs`); \
+         a lab file overrides one by its name under `limits:`, in seconds. They are generous: what runs into one is \
+         usually stuck rather than slow.",
+    ),
+    explained(
+        "digest-mismatch",
+        "a downloaded file is not the one that was asked for",
+        "Images are compared with the digest in the catalogue before they are used. A difference means that the file \
+         was replaced at its source, or changed on the way. The file is kept for you to look at, and never used.",
+    ),
+    explained(
+        "disk-full",
+        "there is no room left on the disk",
+        "A template takes a few gigabytes, each linked clone grows with what its guest writes. `fusionlab template \
+         prune` removes templates that no lab uses; `fusionlab destroy` gives back what a lab takes.",
+    ),
+    explained(
+        "download-failed",
+        "a download did not complete",
+        "Downloads go on where they stopped, so running the same command again costs nothing. Proxies are taken from \
+         HTTPS_PROXY and NO_PROXY.",
+    ),
+    explained(
+        "file-content",
+        "a file holds something that cannot be used",
+        "The file exists and could be read, but not understood. Nothing was changed in it: fusionlab does not edit \
+         what it does not understand.",
+    ),
+    explained(
+        "file-denied",
+        "the system denies access to a file",
+        "Fusion's networking file belongs to root and is changed only in the one step that asks for your password. \
+         Everything else belongs to you; a folder under ~/.fusionlab that belongs to root was made by running \
+         fusionlab with sudo, which is never needed. macOS asks once whether a terminal may see a folder such as \
+         Documents: System Settings, Privacy & Security, Files and Folders.",
+    ),
+    explained(
+        "file-failed",
+        "a file operation failed",
+        "The message names the operation, the file and the system's reason.",
+    ),
+    explained(
+        "fusion-not-found",
+        "VMware Fusion was not found",
+        "Fusion is looked for where its installer puts it, and where --fusion (or FUSIONLAB_FUSION) says. The simulated \
+         Fusion needs no installation: `fusionlab up --sim` runs the same lab on machines that are only models.",
+    ),
+    explained(
+        "fusion-refused",
+        "Fusion refused an operation on a virtual machine",
+        "Fusion's programs seldom say why. The reason is looked for in vmware.log beside the VM: a locked disk, too \
+         little memory, a network that is not there. A VM that is open in Fusion's window can be locked by it.",
+    ),
+    explained(
+        "fusion-too-old",
+        "this release of VMware Fusion cannot be used",
+        "The lab needs a Fusion that makes its own networks with NAT and DHCP by vmnet-cli. The message says what this \
+         release lacks.",
+    ),
+    explained(
+        "guest-command-failed",
+        "a command in a guest failed",
+        "The command and its last lines are shown; the whole output is in the lab's `logs` folder. A command that changes \
+         something is made so that it can be run again, and the next run does.",
+    ),
+    explained(
+        "guest-not-right",
+        "a guest is not as it must be",
+        "What was found in the guest contradicts the lab file: another address, another name, an old version. A machine that \
+         was made for another lab file is made anew after `fusionlab destroy`.",
+    ),
+    explained(
+        "host-key-mismatch",
+        "a guest shows another host key than its own",
+        "Host keys are made on this machine before a guest boots and are pinned, so a different key means a different \
+         machine: an address given twice, a leftover of an older lab, or somebody in between. Nothing was sent to it.",
+    ),
+    explained(
+        "identity-unusable",
+        "the lab's keys and certificates cannot be used",
+        "They lie in the lab's `identity` folder, were made before anything booted, and are not stored anywhere else. Without \
+         them the lab's machines cannot be reached any more; `fusionlab destroy`, then `fusionlab up`, makes new ones.",
+    ),
+    explained(
+        "in-the-way",
+        "something of somebody else stands in the way",
+        "A machine without the lab's mark, a network that is taken, a window of Fusion that is open: fusionlab does not touch \
+         what is not the lab's, so it stops before it changes anything. All of it is listed together.",
+    ),
+    explained(
+        "interrupted",
+        "the run was stopped by Ctrl-C or a signal",
+        "The first Ctrl-C starts nothing new and stops waiting; the second leaves at once. Both are safe: what was \
+         finished stands, what was half done is recognised and redone by the next run of the same command.",
+    ),
+    explained(
+        "kubeconfig-missing",
+        "the lab has no kubeconfig yet",
+        "`fusionlab up` writes the kubeconfig once the API server answers. It lies in the lab's folder, readable by you \
+         alone, with the LAN VIP as its server; `fusionlab destroy` removes it.",
+    ),
+    explained(
+        "lab-file-invalid",
+        "the lab file is not accepted",
+        "All problems are shown together, each with its place and the name of the rule; `fusionlab explain RULE` says \
+         more about one. Nothing was changed. `fusionlab schema` prints the JSON Schema for editors.",
+    ),
+    explained(
+        "lab-file-missing",
+        "the lab file that was named is not there",
+        "Without --lab, ./fusionlab.yaml is used if it is there, else the built-in lab: the networking document's. A \
+         file that is named with --lab must exist.",
+    ),
+    explained(
+        "locked",
+        "another run works on the same thing",
+        "A lab takes one run at a time, and so do Fusion's networks and the templates. The lock names the process that \
+         holds it; it is free again when that process ends, however it ends.",
+    ),
+    explained(
+        "login-refused",
+        "a guest does not let us in with the lab's key",
+        "The lab's own key is given to each guest by cloud-init before its first boot. Right after boot a refusal is \
+         retried until the limit; a guest that refuses later was changed, or was made with keys that are gone.",
+    ),
+    explained(
+        "network-not-applied",
+        "Fusion's networks did not come to the wished state",
+        "The networking file is replaced as a whole and Fusion's networks are restarted; then it is observed whether \
+         they run. If not, the file is put back and the networks are restarted once more. Fusion's own window \
+         overwrites the file on Apply, so it must not be open in its network settings.",
+    ),
+    explained(
+        "partly-done",
+        "several things failed, for several reasons",
+        "A failure stops only what needs the failed step; everything else is finished. The first failure is shown in \
+         full, the others by name. The next run of the same command redoes only what is missing.",
+    ),
+    explained(
+        "program-failed",
+        "one of Fusion's programs failed",
+        "The program's own output is shown, and its command line ready to be pasted.",
+    ),
+    explained(
+        "program-not-started",
+        "one of Fusion's programs could not be started",
+        "vmrun, vmnet-cli, vmrest and vmware-vdiskmanager are part of the Fusion app. One that is missing means an \
+         incomplete installation, or that --fusion points elsewhere.",
+    ),
+    explained(
+        "requirement-unmet",
+        "something that must become true did not in time",
+        "Every wait names what it waits for, how it looks and by when it must be. The last thing seen is shown. The limits \
+         stand in one table; a lab file overrides one by its name under `limits:`, in seconds.",
+    ),
+    explained(
+        "ssh-failed",
+        "a guest's SSH server did not do as wished",
+        "The connection stood, and the SSH session did not. Right after boot this is retried until the limit; later it \
+         means a full disk, too little memory, or a changed sshd in the guest.",
+    ),
+    explained(
+        "template-failed",
+        "the template could not be made",
+        "The template is booted once, installs what every node needs and powers itself off; then its versions are \
+         checked. It needs the internet for that. A template that failed is thrown away and made anew by the next run.",
+    ),
+    explained(
+        "unexpected",
+        "something that should not happen",
+        "This is a mistake in fusionlab, not in your lab. The message helps to find it.",
+    ),
+    explained(
+        "usage",
+        "the command cannot be carried out as it was typed",
+        "`fusionlab help VERB` shows what a verb takes. Verbs that ask a question need --yes where nobody can answer.",
+    ),
+    explained(
+        "verification-failed",
+        "the lab does not do all that it should",
+        "`fusionlab verify` walks a packet's way, hop by hop, and compares with what the lab file promises. The first \
+         failing hop is usually the cause of those after it.",
+    ),
+    explained(
+        "vmrest-refused",
+        "Fusion's REST server answered with an error",
+        "With `driver: rest` in the lab file, fusionlab starts vmrest for itself with credentials of its own. vmrest reads \
+         the library when it starts, and does less than vmrun; `driver: vmrun`, the default, does without it.",
+    ),
+];
+
+/// Finds an error by its id.
+pub fn find(id: &str) -> Option<&'static Explained> {
+    ERRORS.iter().find(|error| error.id == id)
+}
+
+/// Returns the page `docs/errors.md`: exit codes, errors, and the lab file's rules.
+pub fn page(rules: &[Explained]) -> String {
+    let mut page = String::from(
+        "# Errors\n\n\
+         <!-- Made by `fusionlab explain --page`; a test compares. -->\n\n\
+         `fusionlab explain ID` prints one of these in the terminal.\n\n\
+         ## Exit codes\n\n\
+         | code | meaning |\n|---|---|\n| 0 | done |\n",
+    );
+    let mut rows: Vec<(u8, &str)> =
+        Kind::TABLE.iter().map(|(kind, meaning)| (kind.exit_code(), *meaning)).collect();
+    rows.push((super::Success::Changes.exit_code(), "the plan has changes (`plan --detailed-exitcode`)"));
+    rows.sort_unstable();
+    for (code, meaning) in rows {
+        page.push_str(&format!("| {code} | {meaning} |\n"));
+    }
+    page.push_str("\n## Errors by id\n");
+    ERRORS.iter().for_each(|error| section(&mut page, error));
+    if !rules.is_empty() {
+        page.push_str("\n## Rules of the lab file\n");
+        rules.iter().for_each(|rule| section(&mut page, rule));
+    }
+    page
+}
+
+fn section(page: &mut String, explained: &Explained) {
+    page.push_str(&format!("\n### {}\n\n", explained.id));
+    let mut letters = explained.summary.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    page.push_str(&format!("{first}{}.\n\n{}\n", letters.as_str(), explained.explanation));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_sorted_unique_and_easy_to_type() {
+        assert!(ERRORS.windows(2).all(|pair| pair[0].id < pair[1].id));
+        for error in ERRORS {
+            assert!(error.id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{}", error.id);
+            assert!(!error.summary.ends_with('.') && error.explanation.ends_with('.'), "{}", error.id);
+        }
+    }
+
+    #[test]
+    fn the_page_in_docs_is_this_one() {
+        let rules = crate::cli::calls::rules();
+        assert!(
+            page(&rules) == include_str!("../../../docs/errors.md"),
+            "run: cargo run -- explain --page > docs/errors.md"
+        );
+    }
+}

@@ -1,0 +1,250 @@
+//! Advice on failed side effects of the host.
+
+use std::io::ErrorKind;
+
+use super::{Kind, Report};
+use crate::formats::command::Command;
+use crate::host::HostError;
+
+/// Lines of a program's output that are worth showing.
+const TAIL_LINES: usize = 10;
+
+impl From<&HostError> for Report {
+    fn from(error: &HostError) -> Self {
+        let what = error.to_string();
+        match error {
+            HostError::File { action, path, source } => file(action, path, source),
+            HostError::Content { path, reason } => {
+                Self::new("file-content", Kind::HostCheck, reason.clone())
+                    .at(path.display().to_string())
+                    .because("the file was written by something else, or was cut short")
+                    .advise("look at the file, mend it or move it away, then run the same command again")
+            }
+            HostError::Spawn { program, source } => {
+                Self::new("program-not-started", Kind::HostCheck, what)
+                    .because(match source.kind() {
+                        ErrorKind::NotFound => "it is not there: Fusion is missing or incomplete",
+                        ErrorKind::PermissionDenied => "this user may not run it",
+                        _ => "the system refused to run it",
+                    })
+                    .run(Command::new(["ls", "-l", &program.display().to_string()]).shell_line())
+            }
+            HostError::Program { program, args, status, output } => program_failed(program, args, status, output),
+            HostError::Deadline { limit, .. } => Self::new("deadline", Kind::HostCheck, what)
+                .because(format!(
+                    "it takes far less than {} s on an idle machine: this one is overloaded, or what we wait for hangs",
+                    limit.as_secs()
+                ))
+                .advise("run the same command again: what was finished stands")
+                .advise("if the machine is slow, set the limit of that name under `limits:` in the lab file"),
+            HostError::Fusion { operation, vmx, message, cause } => {
+                let report = Self::new("fusion-refused", Kind::Fusion, format!("{operation}: {message}"))
+                    .at(vmx.display().to_string());
+                let report = match cause {
+                    Some(cause) => report.because(format!("vmware.log says: {cause}")),
+                    None => report.because("Fusion gives no reason; vmware.log beside the VM may"),
+                };
+                report.advise("close the VM's window in Fusion if it is open there, then run the same command again")
+            }
+            HostError::NoFusion { searched } => no_fusion(searched),
+            HostError::OldFusion { .. } => Self::new("fusion-too-old", Kind::HostCheck, what)
+                .because("this release of Fusion lacks what the lab needs")
+                .advise("install a newer Fusion, or try the lab on the simulated one:")
+                .run("fusionlab up --sim"),
+            HostError::Connect { address, source } => {
+                Self::new("connection-failed", Kind::Network, what)
+                    .because(match source.kind() {
+                        ErrorKind::ConnectionRefused => "the machine is up, and nothing listens on that port",
+                        ErrorKind::TimedOut => "nobody answers: the machine is down, or a VPN or firewall swallows the packets",
+                        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                            "this machine knows no way to that address: Fusion's network is not up, \
+                             or macOS denies Local Network access to the terminal"
+                        }
+                        _ => "see the message",
+                    })
+                    .run("fusionlab status")
+                    .run(format!("nc -vz {} {}", address.ip(), address.port()))
+            }
+            HostError::Ssh { node, .. } => Self::new("ssh-failed", Kind::Guest, what)
+                .at(node.clone())
+                .because("the guest is still booting, its disk is full, or its sshd was changed")
+                .run("fusionlab status"),
+            HostError::Login { node, .. } => Self::new("login-refused", Kind::Guest, what)
+                .at(node.clone())
+                .because("cloud-init has not made the user, the lab's keys were replaced, or somebody edited the guest")
+                .advise("if the machine holds nothing you need, delete it in Fusion and let up make it anew:")
+                .run("fusionlab up"),
+            HostError::Lost { node, .. } => Self::new("connection-lost", Kind::Guest, what)
+                .at(node.clone())
+                .because("the guest restarted, lost its address, or ran out of memory")
+                .advise("run the same command again: it looks at what stands before it does anything")
+                .run("fusionlab status"),
+            HostError::HostKey { node, expected, found } => Self::new("host-key-mismatch", Kind::Guest, what)
+                .at(node.clone())
+                .because(format!(
+                    "another machine answers at its address: the key should be {expected}, it is {found}"
+                ))
+                .advise("look for another machine with this address, on this network or from an older lab")
+                .run("fusionlab network show"),
+            HostError::Rest { status, .. } => Self::new("vmrest-refused", Kind::Fusion, what)
+                .because(match status {
+                    401 => "vmrest runs with other credentials than ours",
+                    404 | 409 => "vmrest's list of VMs is older than the library",
+                    _ => "vmrest gives no other reason",
+                })
+                .advise("set `driver: vmrun` in the lab file to do without vmrest"),
+            HostError::Download { url, .. } => Self::new("download-failed", Kind::Network, what)
+                .because("no way to the internet, a proxy that is not known here, or the server is down")
+                .run(Command::new(["curl", "-fIL", url]).shell_line())
+                .advise("then run the same command again: the part that came is kept, and the download goes on from there"),
+            HostError::Digest { expected, found, kept, .. } => {
+                Self::new("digest-mismatch", Kind::Network, what)
+                    .because(format!(
+                        "the file was changed on the way or at its source: expected {expected}, found {found}"
+                    ))
+                    .at(kept.display().to_string())
+                    .advise("do not use the file; remove it and run the same command again to download it anew")
+                    .run(Command::new(["rm", &kept.display().to_string()]).shell_line())
+            }
+            HostError::Locked { pid, .. } => Self::new("locked", Kind::Locked, what)
+                .because("two runs on one lab would undo each other's work")
+                .advise("wait for the other run, or stop it with Ctrl-C in its window")
+                .run(format!("ps -p {pid}")),
+            HostError::Network { output, restored, .. } => {
+                let report = Self::new("network-not-applied", Kind::Network, what)
+                    .with_tail(last_lines(output))
+                    .because("Fusion's window overwrites the file when it is open, and a VPN can hold the subnet");
+                let report = if *restored {
+                    report.advise("Fusion's networking file was put back as it was")
+                } else {
+                    report.advise("Fusion's networking file was not put back: `networking.before` in the lab's folder is the file before our change")
+                };
+                report.advise("quit Fusion's window, then run the same command again").run("fusionlab network show")
+            }
+            HostError::Interrupted => Self::interrupted(),
+        }
+    }
+}
+
+fn file(action: &str, path: &std::path::Path, source: &std::io::Error) -> Report {
+    let what = format!("{action} {}: {source}", path.display());
+    let look = Command::new(["ls", "-ld", &path.display().to_string()]).shell_line();
+    match source.kind() {
+        ErrorKind::PermissionDenied => Report::new("file-denied", Kind::HostCheck, what)
+            .because("the file belongs to another user, or macOS denies this terminal access to the folder")
+            .run(look),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Report::new("disk-full", Kind::HostCheck, what)
+            .because("there is no room left on this disk")
+            .run("df -h ~")
+            .run("fusionlab template prune"),
+        ErrorKind::NotFound => Report::new("file-failed", Kind::Unexpected, what)
+            .because("something removed it, or the path is mistyped")
+            .run(look),
+        _ => Report::new("file-failed", Kind::Unexpected, what).run(look),
+    }
+}
+
+fn program_failed(program: &std::path::Path, args: &[String], status: &str, output: &str) -> Report {
+    let name = program
+        .file_name()
+        .map_or_else(|| program.display().to_string(), |name| name.to_string_lossy().into());
+    let mut line = vec![program.display().to_string()];
+    line.extend(args.iter().cloned());
+    Report::new("program-failed", Kind::Fusion, format!("{name} failed ({status})"))
+        .with_tail(last_lines(output))
+        .because("the program's own words are below")
+        .advise("the command was:")
+        .run(Command::new(line).shell_line())
+}
+
+fn no_fusion(searched: &[std::path::PathBuf]) -> Report {
+    let report = Report::new("fusion-not-found", Kind::HostCheck, "VMware Fusion was not found");
+    let report = if searched.is_empty() {
+        report
+    } else {
+        let places: Vec<String> = searched.iter().map(|path| path.display().to_string()).collect();
+        report.at(places.join(", "))
+    };
+    report
+        .because("it is not installed, or it is somewhere else")
+        .advise("install VMware Fusion, or say where it is with --fusion; or try the lab on the simulated Fusion:")
+        .run("fusionlab up --sim")
+}
+
+fn last_lines(output: &str) -> Vec<String> {
+    let lines: Vec<&str> = output.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::super::catalogue;
+    use super::*;
+
+    fn one_of_each() -> Vec<HostError> {
+        let path = || PathBuf::from("/tmp/a file");
+        let text = || "text".to_owned();
+        vec![
+            HostError::File { action: "read", path: path(), source: io::ErrorKind::PermissionDenied.into() },
+            HostError::File { action: "write", path: path(), source: io::ErrorKind::StorageFull.into() },
+            HostError::File { action: "read", path: path(), source: io::ErrorKind::NotFound.into() },
+            HostError::Content { path: path(), reason: text() },
+            HostError::Spawn { program: path(), source: io::ErrorKind::NotFound.into() },
+            HostError::Program {
+                program: path(),
+                args: vec!["a b".into()],
+                status: "exit 1".into(),
+                output: text(),
+            },
+            HostError::Deadline { what: text(), limit: Duration::from_secs(30) },
+            HostError::Fusion { operation: "start", vmx: path(), message: text(), cause: None },
+            HostError::NoFusion { searched: vec![path()] },
+            HostError::OldFusion { version: "12.0".into(), reason: text() },
+            HostError::Login { node: text(), user: text() },
+            HostError::Lost { node: text(), command: text(), reason: text() },
+            HostError::Connect {
+                address: ([10, 10, 0, 131], 22).into(),
+                source: io::ErrorKind::TimedOut.into(),
+            },
+            HostError::Ssh { node: text(), reason: text() },
+            HostError::HostKey { node: text(), expected: text(), found: text() },
+            HostError::Rest { method: "GET", path: "/api/vms".into(), status: 401, message: text() },
+            HostError::Download { url: "https://example.org/a".into(), reason: text() },
+            HostError::Digest { url: text(), expected: text(), found: text(), kept: path() },
+            HostError::Locked { what: text(), pid: 7, verb: "up".into(), since: "12:00".into() },
+            HostError::Network { reason: text(), output: text(), restored: false },
+            HostError::Interrupted,
+        ]
+    }
+
+    #[test]
+    fn every_error_has_an_explained_id_and_says_what_to_do() {
+        for error in one_of_each() {
+            let report = Report::from(&error);
+            assert!(catalogue::find(report.id).is_some(), "{} is not explained", report.id);
+            assert!(!report.fix.is_empty(), "{} gives no advice", report.id);
+            assert!(!report.what.is_empty());
+        }
+    }
+
+    #[test]
+    fn commands_can_be_pasted() {
+        let report = Report::from(&one_of_each()[5]);
+        assert!(
+            report.fix.contains(&super::super::Fix::Run("'/tmp/a file' 'a b'".into())),
+            "{:?}",
+            report.fix
+        );
+    }
+
+    #[test]
+    fn only_the_last_lines_are_shown() {
+        let output: String = (1..=30).map(|number| format!("line {number}\n\n")).collect();
+        let tail = last_lines(&output);
+        assert_eq!((tail.len(), tail[0].as_str(), tail[9].as_str()), (10, "line 21", "line 30"));
+    }
+}

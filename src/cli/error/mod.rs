@@ -1,0 +1,221 @@
+//! Errors as the user meets them: kinds with exit codes, probable causes, and what to do. All advice stands here.
+//!
+//! Lower layers say what happened, as types; [`from_host`] and [`from_run`] add why and what next. Each id is
+//! explained at length in [`catalogue`], which `fusionlab explain` prints and `docs/errors.md` is made from.
+
+pub mod catalogue;
+mod from_host;
+pub mod from_run;
+
+use serde::Serialize;
+
+use crate::host::HostError;
+use crate::lab::problem::{Problem, Severity};
+
+/// What an error concerns; decides the exit code (design §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    Unexpected,
+    Usage,
+    LabFile,
+    HostCheck,
+    Locked,
+    Fusion,
+    Network,
+    Guest,
+    Kubernetes,
+    Verification,
+    Partly,
+    Interrupted,
+}
+
+impl Kind {
+    /// Every kind with its exit code and its meaning, in order of the codes. 0 is success, 12 is
+    /// `plan --detailed-exitcode` with changes.
+    pub const TABLE: &[(Self, &str)] = &[
+        (Self::Unexpected, "unexpected: see the message"),
+        (Self::Usage, "wrong usage"),
+        (Self::LabFile, "the lab file is not valid"),
+        (Self::HostCheck, "a check of this machine failed"),
+        (Self::Locked, "the lab is locked by another run"),
+        (Self::Fusion, "VMware Fusion refused something"),
+        (Self::Network, "a network or a download failed"),
+        (Self::Guest, "a virtual machine failed"),
+        (Self::Kubernetes, "Kubernetes failed"),
+        (Self::Verification, "verification failed"),
+        (Self::Partly, "partly done: several things failed"),
+        (Self::Interrupted, "interrupted"),
+    ];
+
+    /// Returns the process's exit code.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Unexpected => 1,
+            Self::Usage => 2,
+            Self::LabFile => 3,
+            Self::HostCheck => 4,
+            Self::Locked => 5,
+            Self::Fusion => 6,
+            Self::Network => 7,
+            Self::Guest => 8,
+            Self::Kubernetes => 9,
+            Self::Verification => 10,
+            Self::Partly => 11,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// How a verb ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Success {
+    Done,
+    /// `plan --detailed-exitcode`: the plan is not empty.
+    Changes,
+}
+
+impl Success {
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Changes => 12,
+        }
+    }
+}
+
+/// One error, complete: what, where, why, the last words of a guest, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Stable; `fusionlab explain` knows it.
+    pub id: &'static str,
+    pub kind: Kind,
+    /// What failed: a lower-case fragment.
+    pub what: String,
+    /// Where: a node, a step, a file.
+    pub place: Option<String>,
+    /// The probable cause.
+    pub why: Option<String>,
+    /// The last lines that a guest or a program printed.
+    pub tail: Vec<String>,
+    /// What to do, the likeliest first.
+    pub fix: Vec<Fix>,
+}
+
+/// One piece of advice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fix {
+    /// Words.
+    Say(String),
+    /// A command line, ready to be pasted.
+    Run(String),
+}
+
+impl Report {
+    /// Returns a report with nothing but what happened.
+    pub fn new(id: &'static str, kind: Kind, what: impl Into<String>) -> Self {
+        Self { id, kind, what: what.into(), place: None, why: None, tail: Vec::new(), fix: Vec::new() }
+    }
+
+    pub fn at(mut self, place: impl Into<String>) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+
+    pub fn because(mut self, why: impl Into<String>) -> Self {
+        self.why = Some(why.into());
+        self
+    }
+
+    pub fn with_tail(mut self, tail: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.tail = tail.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Adds advice in words.
+    pub fn advise(mut self, words: impl Into<String>) -> Self {
+        self.fix.push(Fix::Say(words.into()));
+        self
+    }
+
+    /// Adds a command to run.
+    pub fn run(mut self, command: impl Into<String>) -> Self {
+        self.fix.push(Fix::Run(command.into()));
+        self
+    }
+
+    /// A wish that cannot be granted as it was typed.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::new("usage", Kind::Usage, what)
+    }
+
+    /// The user said stop.
+    pub fn interrupted() -> Self {
+        Self::new("interrupted", Kind::Interrupted, "interrupted")
+            .advise("what was finished stands; the same command goes on from there")
+    }
+}
+
+/// A lab file that was not accepted, with all that is wrong in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabFileProblems {
+    /// As the user named it.
+    pub file: String,
+    pub text: String,
+    pub problems: Vec<Problem>,
+}
+
+impl LabFileProblems {
+    /// Returns the number of errors and of warnings.
+    pub fn counts(&self) -> (usize, usize) {
+        let errors = self.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+        (errors, self.problems.len() - errors)
+    }
+}
+
+/// Why a verb did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    Report(Box<Report>),
+    LabFile(LabFileProblems),
+    /// Everything was said already; only the exit code is left to give.
+    Told(Kind),
+    /// Whoever read our output went away: nobody is left to tell.
+    OutputClosed,
+}
+
+impl Failure {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Report(report) => report.kind,
+            Self::LabFile(_) => Kind::LabFile,
+            Self::Told(kind) => *kind,
+            Self::OutputClosed => Kind::Unexpected,
+        }
+    }
+}
+
+impl From<Report> for Failure {
+    fn from(report: Report) -> Self {
+        Self::Report(Box::new(report))
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        Report::from(&error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_those_of_the_design() {
+        let codes: Vec<u8> = Kind::TABLE.iter().map(|(kind, _)| kind.exit_code()).collect();
+        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 130]);
+        assert_eq!((Success::Done.exit_code(), Success::Changes.exit_code()), (0, 12));
+    }
+}

@@ -1,0 +1,95 @@
+//! What every verb takes.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::terminal::ColorChoice;
+
+/// The form of what is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OutputForm {
+    #[default]
+    Text,
+    /// One object a line on standard output, with a versioned `schema` field.
+    Json,
+}
+
+/// Options that may stand before or after the verb.
+#[derive(Args, Clone, Debug, PartialEq)]
+#[command(next_help_heading = "Options of every verb")]
+pub struct Options {
+    /// The lab file [default: fusionlab.yaml if it is there, else the built-in lab]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub lab: Option<PathBuf>,
+
+    /// Where VMware Fusion is: the app, or a folder laid out like a Mac's root
+    #[arg(long, global = true, value_name = "PATH", env = "FUSIONLAB_FUSION", hide_env_values = true)]
+    pub fusion: Option<PathBuf>,
+
+    /// Where fusionlab keeps its files [default: ~/.fusionlab]
+    #[arg(long, global = true, value_name = "DIR", env = "FUSIONLAB_HOME", hide_env_values = true)]
+    pub home: Option<PathBuf>,
+
+    /// Form of what is printed: text or json
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORM",
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub output: OutputForm,
+
+    /// Print results and errors only
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+
+    /// Colours: auto, always or never
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub color: ColorChoice,
+
+    /// Use the simulated Fusion, even where there is a real one
+    #[arg(long, global = true)]
+    pub sim: bool,
+
+    /// How much faster than a Mac the simulated Fusion works
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub sim_speed: Option<u32>,
+}
+
+impl Options {
+    pub fn json(&self) -> bool {
+        self.output == OutputForm::Json
+    }
+
+    /// Returns the options that another command needs to find the same lab and Fusion, ready to be pasted.
+    pub fn again(&self) -> String {
+        let mut words = Vec::new();
+        if let Some(lab) = &self.lab {
+            words.extend(["--lab".to_owned(), quoted(lab)]);
+        }
+        if let Some(fusion) = &self.fusion {
+            words.extend(["--fusion".to_owned(), quoted(fusion)]);
+        }
+        if let Some(home) = &self.home {
+            words.extend(["--home".to_owned(), quoted(home)]);
+        }
+        if self.sim {
+            words.push("--sim".to_owned());
+        }
+        words.join(" ")
+    }
+}
+
+fn quoted(path: &std::path::Path) -> String {
+    crate::formats::command::quote(&path.display().to_string())
+}

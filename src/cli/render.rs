@@ -1,0 +1,35 @@
+//! `fusionlab render`: every generated file, to be read.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::calls;
+use super::context::{Context, Warnings};
+use super::error::{Failure, Success};
+use super::words;
+
+/// Write every generated file into a folder, to be read
+///
+/// Machine configurations, seeds, cloud-init, kubeadm, Cilium, nginx, Keepalived: just as `up` would use them.
+#[derive(Args, Debug)]
+pub struct RenderArgs {
+    /// The folder to write to
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// Write keys, tokens and passwords, too
+    #[arg(long)]
+    secrets: bool,
+}
+
+pub async fn run(args: RenderArgs, context: &Context) -> Result<Success, Failure> {
+    let lab = context.lab(None, Warnings::Full)?;
+    let files = calls::render(context, &lab, &args.out, args.secrets).await?;
+    context.print(files.iter().map(|file| &file.path))?;
+    let redacted = files.iter().filter(|file| file.redacted).count();
+    let without =
+        if redacted > 0 { format!(", {redacted} of them without their secrets") } else { String::new() };
+    context.say([format!("{} in {}{without}", words::count(files.len(), "file"), args.out.display())]);
+    Ok(Success::Done)
+}

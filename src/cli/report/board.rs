@@ -1,0 +1,315 @@
+//! The state behind the live rows: one row for the host, one for each node, one for the cluster.
+
+use std::time::Duration;
+
+use crate::engine::event::{Event, PlannedStep};
+use crate::plan::step::{Phase, StepId};
+
+/// Where a step, or a cell of steps, stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Pending,
+    Running,
+    Done,
+    Failed,
+    Skipped,
+}
+
+/// What a running step says of itself.
+#[derive(Clone, Debug, PartialEq)]
+enum Detail {
+    None,
+    Waiting(String),
+    Bytes { done: u64, total: Option<u64>, since: Duration, from: u64 },
+}
+
+/// One step in a cell.
+#[derive(Clone, Debug)]
+struct StepState {
+    id: StepId,
+    text: String,
+    state: State,
+    started: Duration,
+    detail: Detail,
+}
+
+/// One phase of a node, or one area of the host or the cluster.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    pub label: String,
+    steps: Vec<StepState>,
+}
+
+/// One line of the board.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub name: String,
+    pub cells: Vec<Cell>,
+    first_start: Option<Duration>,
+    last_end: Duration,
+}
+
+/// All rows of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Board {
+    pub rows: Vec<Row>,
+}
+
+/// A transfer in progress.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Transfer {
+    pub done: u64,
+    pub total: Option<u64>,
+    /// Time to the end at the speed so far; none before there is a speed.
+    pub left: Option<Duration>,
+}
+
+/// What to say at a row's right end.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Doing {
+    Nothing,
+    Text(String),
+    Transfer { text: String, transfer: Transfer },
+}
+
+pub const HOST_ROW: &str = "host";
+pub const CLUSTER_ROW: &str = "cluster";
+
+/// How long a transfer is watched before its speed is trusted.
+const SPEED_AFTER: Duration = Duration::from_secs(1);
+
+impl Board {
+    /// Takes in an event that came at `now`, counted from the start of the run.
+    pub fn event(&mut self, event: &Event, now: Duration) {
+        match event {
+            Event::Planned { steps } => steps.iter().for_each(|step| self.place(step)),
+            Event::StepStarted { step } => self.edit(step, now, |step| {
+                step.state = State::Running;
+                step.started = now;
+            }),
+            Event::Waiting { step, requirement } => {
+                self.edit(step, now, |step| step.detail = Detail::Waiting(requirement.clone()));
+            }
+            Event::Progress { step, done, total } => self.edit(step, now, |step| {
+                let (since, from) = match step.detail {
+                    Detail::Bytes { since, from, .. } if from <= *done => (since, from),
+                    _ => (now, *done),
+                };
+                step.detail = Detail::Bytes { done: *done, total: *total, since, from };
+            }),
+            Event::StepDone { step, .. } => self.edit(step, now, |step| step.state = State::Done),
+            Event::StepFailed { step, .. } => self.edit(step, now, |step| step.state = State::Failed),
+            Event::StepSkipped { step, .. } => self.edit(step, now, |step| step.state = State::Skipped),
+            Event::Line { .. } | Event::Note { .. } | Event::Checked { .. } => {}
+        }
+    }
+
+    /// Puts a planned step into its row and cell; rows stand in the order host, nodes, cluster.
+    fn place(&mut self, step: &PlannedStep) {
+        let (name, label) = match (&step.node, step.phase) {
+            (Some(node), phase) if phase != Phase::Cluster && phase != Phase::Host => {
+                (node.as_str(), phase_name(phase).to_owned())
+            }
+            (_, Phase::Cluster) => (CLUSTER_ROW, area(&step.id)),
+            _ => (HOST_ROW, area(&step.id)),
+        };
+        let at = self.rows.iter().position(|row| row.name == name).unwrap_or_else(|| {
+            let cluster = self.rows.iter().position(|row| row.name == CLUSTER_ROW);
+            let at = if name == HOST_ROW { 0 } else { cluster.unwrap_or(self.rows.len()) };
+            let row =
+                Row { name: name.to_owned(), cells: Vec::new(), first_start: None, last_end: Duration::ZERO };
+            self.rows.insert(at, row);
+            at
+        });
+        let state = StepState {
+            id: step.id.clone(),
+            text: step.text.clone(),
+            state: State::Pending,
+            started: Duration::ZERO,
+            detail: Detail::None,
+        };
+        let cells = &mut self.rows[at].cells;
+        match cells.iter_mut().find(|cell| cell.label == label) {
+            Some(cell) => cell.steps.push(state),
+            None => cells.push(Cell { label, steps: vec![state] }),
+        }
+    }
+
+    fn edit(&mut self, id: &StepId, now: Duration, change: impl FnOnce(&mut StepState)) {
+        for row in &mut self.rows {
+            if let Some(step) =
+                row.cells.iter_mut().flat_map(|cell| &mut cell.steps).find(|step| step.id == *id)
+            {
+                change(step);
+                row.first_start.get_or_insert(now);
+                row.last_end = now;
+                return;
+            }
+        }
+    }
+
+    /// Returns how many steps have ended, and how many there are.
+    pub fn count(&self) -> (usize, usize) {
+        let steps = || self.rows.iter().flat_map(|row| &row.cells).flat_map(|cell| &cell.steps);
+        let ended = steps().filter(|step| !matches!(step.state, State::Pending | State::Running)).count();
+        (ended, steps().count())
+    }
+}
+
+impl Cell {
+    /// Returns the state of its steps together: the worst that happened, else what happens.
+    pub fn state(&self) -> State {
+        let any = |state| self.steps.iter().any(|step| step.state == state);
+        if any(State::Failed) {
+            State::Failed
+        } else if any(State::Running) {
+            State::Running
+        } else if any(State::Pending) {
+            // Between two steps of one cell the cell still runs.
+            if any(State::Done) { State::Running } else { State::Pending }
+        } else if any(State::Skipped) {
+            State::Skipped
+        } else {
+            State::Done
+        }
+    }
+}
+
+impl Row {
+    /// Returns the state of the whole row.
+    pub fn state(&self) -> State {
+        let any = |state| self.cells.iter().any(|cell| cell.state() == state);
+        let running = self.running().is_some();
+        match () {
+            () if running => State::Running,
+            () if any(State::Failed) => State::Failed,
+            () if any(State::Pending) || any(State::Running) => State::Pending,
+            () if any(State::Skipped) => State::Skipped,
+            () => State::Done,
+        }
+    }
+
+    /// Returns the running step that was started last.
+    fn running(&self) -> Option<&StepState> {
+        self.cells
+            .iter()
+            .flat_map(|cell| &cell.steps)
+            .filter(|step| step.state == State::Running)
+            .max_by_key(|step| step.started)
+    }
+
+    /// Returns the stopwatch: of the running step, or of the whole row once nothing runs; none before it starts.
+    pub fn elapsed(&self, now: Duration) -> Option<Duration> {
+        match self.running() {
+            Some(step) => Some(now.saturating_sub(step.started)),
+            None => self.first_start.map(|start| self.last_end.saturating_sub(start)),
+        }
+    }
+
+    /// Returns what the running step says.
+    pub fn doing(&self, now: Duration) -> Doing {
+        let Some(step) = self.running() else { return Doing::Nothing };
+        match &step.detail {
+            Detail::None => Doing::Text(step.text.clone()),
+            Detail::Waiting(requirement) => Doing::Text(requirement.clone()),
+            Detail::Bytes { done, total, since, from } => {
+                let left = total
+                    .and_then(|total| time_left(*done - from, total.saturating_sub(*done), now - *since));
+                let transfer = Transfer { done: *done, total: *total, left };
+                Doing::Transfer { text: step.text.clone(), transfer }
+            }
+        }
+    }
+}
+
+fn time_left(moved: u64, missing: u64, took: Duration) -> Option<Duration> {
+    if took < SPEED_AFTER || moved == 0 {
+        return None;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "an estimate in seconds")]
+    let seconds = missing as f64 / moved as f64 * took.as_secs_f64();
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Host => "Host",
+        Phase::Clone => "Clone",
+        Phase::Boot => "Boot",
+        Phase::Ready => "Ready",
+        Phase::Configure => "Configure",
+        Phase::Join => "Join",
+        Phase::Cluster => "Cluster",
+        Phase::Stop => "Stop",
+        Phase::Delete => "Delete",
+    }
+}
+
+/// Returns what stands before the dot of a step's id: `image` of `image.fetch`.
+fn area(id: &StepId) -> String {
+    id.0.split(['.', '/']).next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::{done, failed, id, plan, start, waiting};
+    use super::*;
+
+    fn board(events: &[(u64, Event)]) -> Board {
+        let mut board = Board::default();
+        board.event(&plan(), Duration::ZERO);
+        for (second, event) in events {
+            board.event(event, Duration::from_secs(*second));
+        }
+        board
+    }
+
+    fn row<'a>(board: &'a Board, name: &str) -> &'a Row {
+        board.rows.iter().find(|row| row.name == name).unwrap()
+    }
+
+    #[test]
+    fn rows_are_host_nodes_cluster_and_cells_the_phases_planned() {
+        let board = board(&[]);
+        let names: Vec<&str> = board.rows.iter().map(|row| row.name.as_str()).collect();
+        assert_eq!(names, ["host", "gateway1", "k8s-master1", "cluster"]);
+        let cells: Vec<&str> = row(&board, "gateway1").cells.iter().map(|cell| cell.label.as_str()).collect();
+        assert_eq!(cells, ["Clone", "Boot", "Ready", "Configure"]);
+        assert_eq!(board.count(), (0, 12));
+    }
+
+    #[test]
+    fn a_running_step_has_its_own_stopwatch_and_its_reason() {
+        let board = board(&[
+            (1, start("vm.clone/gateway1")),
+            (3, done("vm.clone/gateway1", 2000)),
+            (4, start("guest.await/gateway1")),
+            (5, waiting("guest.await/gateway1", "cloud-init")),
+        ]);
+        let row = row(&board, "gateway1");
+        let now = Duration::from_secs(10);
+        assert_eq!(row.elapsed(now), Some(Duration::from_secs(6)));
+        assert_eq!(row.doing(now), Doing::Text("cloud-init".into()));
+        assert_eq!(row.cells[0].state(), State::Done);
+        assert_eq!(row.state(), State::Running);
+    }
+
+    #[test]
+    fn a_failed_row_stands_still() {
+        let board = board(&[(1, start("vm.clone/gateway1")), (3, failed("vm.clone/gateway1", 2000))]);
+        let row = row(&board, "gateway1");
+        assert_eq!(row.state(), State::Failed);
+        assert_eq!(row.elapsed(Duration::from_secs(99)), Some(Duration::from_secs(2)));
+        assert_eq!(row.doing(Duration::from_secs(99)), Doing::Nothing);
+    }
+
+    #[test]
+    fn time_left_comes_from_the_speed_of_this_run_not_from_what_was_there_already() {
+        let progress = |done| Event::Progress { step: id("image.fetch"), done, total: Some(1000) };
+        let board = board(&[(0, start("image.fetch")), (0, progress(500)), (10, progress(600))]);
+        let Doing::Transfer { transfer, .. } = row(&board, "host").doing(Duration::from_secs(10)) else {
+            panic!("a transfer runs");
+        };
+        assert_eq!(transfer.left, Some(Duration::from_secs(40)));
+    }
+}

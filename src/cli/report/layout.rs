@@ -1,0 +1,236 @@
+//! The board as lines of a given width: names left, phases in fixed columns, reason and stopwatch right.
+
+use std::time::Duration;
+
+use super::board::{Board, Cell, Doing, Row, State, Transfer};
+use crate::cli::terminal::{Ink, Pen};
+use crate::cli::words;
+use console::measure_text_width as width_of;
+
+/// A row is not drawn wider than this: the eye must find the stopwatch.
+const WIDEST: usize = 110;
+/// Room for a reason, below which the phases are drawn as symbols only.
+const LEAST_DETAIL: usize = 11;
+/// Columns of the stopwatch with its gap: `  48.1 s`.
+const STOPWATCH: usize = 8;
+/// Between name, phases and reason.
+const GAP: usize = 2;
+
+/// Returns the board's lines: one for each row and a last one with the count of steps.
+pub fn lines(board: &Board, now: Duration, pen: &Pen) -> Vec<String> {
+    // The last column stays free: some terminals wrap when it is filled.
+    let width = pen.width.min(WIDEST).saturating_sub(1);
+    let name = board.rows.iter().map(|row| width_of(&row.name)).max().unwrap_or(0);
+    let full =
+        board.rows.iter().map(|row| width_of(&cells(row, &Pen { color: false, ..*pen }))).max().unwrap_or(0);
+    let roomy = name + full + 2 * GAP + LEAST_DETAIL + STOPWATCH <= width;
+    let middle = if roomy { full } else { board.rows.iter().map(|row| row.cells.len()).max().unwrap_or(0) };
+    let columns = Columns { name, middle, roomy, width };
+    let mut lines: Vec<String> = board.rows.iter().map(|row| line(row, &columns, now, pen)).collect();
+    let (ended, all) = board.count();
+    let total = format!("{ended} of {}", words::count(all, "step"));
+    lines.push(line_of(&columns, &total, "", "", &words::stopwatch(now), pen, |text| {
+        pen.paint(Ink::Dim, text)
+    }));
+    lines
+}
+
+struct Columns {
+    name: usize,
+    middle: usize,
+    roomy: bool,
+    width: usize,
+}
+
+fn line(row: &Row, columns: &Columns, now: Duration, pen: &Pen) -> String {
+    let middle = if columns.roomy { cells(row, pen) } else { symbols(row, pen) };
+    let detail = match (row.doing(now), columns.roomy) {
+        (Doing::Nothing, _) => String::new(),
+        (doing, true) => said(doing),
+        (doing, false) => match row.cells.iter().find(|cell| cell.state() == State::Running) {
+            Some(cell) => format!("{}: {}", cell.label, said(doing)),
+            None => said(doing),
+        },
+    };
+    let state = row.state();
+    // A running stopwatch shows seconds only, so that it does not flicker; a row that stands still tells more.
+    let watch = match (row.elapsed(now), state) {
+        (None, _) => String::new(),
+        (Some(elapsed), State::Running) => words::stopwatch(elapsed),
+        (Some(elapsed), _) => words::lap(elapsed),
+    };
+    line_of(columns, &row.name, &middle, &detail, &watch, pen, |name| match state {
+        State::Done | State::Pending | State::Skipped => pen.paint(Ink::Dim, name),
+        State::Failed => pen.paint(Ink::Bad, name),
+        State::Running => pen.paint(Ink::Strong, name),
+    })
+}
+
+/// Puts the four columns beside each other; the reason gets what is left and is cut to it.
+fn line_of(
+    columns: &Columns,
+    name: &str,
+    middle: &str,
+    detail: &str,
+    watch: &str,
+    pen: &Pen,
+    paint_name: impl Fn(&str) -> String,
+) -> String {
+    let gap = " ".repeat(GAP);
+    let mut line = pad(&paint_name(name), columns.name);
+    line.push_str(&gap);
+    if width_of(&line) <= columns.name + GAP {
+        line.push_str(&pad(middle, columns.middle));
+        line.push_str(&gap);
+    }
+    let room = columns.width.saturating_sub(width_of(&line) + STOPWATCH);
+    let detail = pad(&pen.paint(Ink::Dim, &pen.fit(detail, room)), room);
+    line.push_str(&detail);
+    let watch = format!("{watch:>STOPWATCH$}");
+    line.push_str(&pen.paint(Ink::Dim, &watch));
+    pen.fit(line.trim_end(), columns.width)
+}
+
+fn pad(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(width_of(text))))
+}
+
+/// Returns `✓ Clone  ● Boot  · Ready`: symbols change in place, words do not move.
+fn cells(row: &Row, pen: &Pen) -> String {
+    let gap = " ".repeat(GAP);
+    row.cells
+        .iter()
+        .map(|cell| paint_cell(cell, &format!("{} {}", symbol(cell.state(), pen), cell.label), pen))
+        .collect::<Vec<_>>()
+        .join(&gap)
+}
+
+/// Returns `✓●·`, for narrow terminals.
+fn symbols(row: &Row, pen: &Pen) -> String {
+    row.cells.iter().map(|cell| paint_cell(cell, symbol(cell.state(), pen), pen)).collect()
+}
+
+fn symbol(state: State, pen: &Pen) -> &'static str {
+    match state {
+        State::Pending => pen.pending(),
+        State::Running => pen.running(),
+        State::Done => pen.tick(),
+        State::Failed => pen.cross(),
+        State::Skipped => pen.skipped(),
+    }
+}
+
+fn paint_cell(cell: &Cell, text: &str, pen: &Pen) -> String {
+    match cell.state() {
+        State::Running => pen.paint(Ink::Accent, text),
+        State::Failed => pen.paint(Ink::Bad, text),
+        State::Pending | State::Done | State::Skipped => pen.paint(Ink::Dim, text),
+    }
+}
+
+fn said(doing: Doing) -> String {
+    match doing {
+        Doing::Nothing => String::new(),
+        Doing::Text(text) => text,
+        Doing::Transfer { text, transfer } => format!("{} {text}", transferred(&transfer)),
+    }
+}
+
+/// Returns `231.4 MiB of 598.0 MiB, 1:12 left`.
+pub fn transferred(transfer: &Transfer) -> String {
+    let mut text = words::bytes(transfer.done);
+    if let Some(total) = transfer.total {
+        text = format!("{text} of {}", words::bytes(total));
+    }
+    if let Some(left) = transfer.left {
+        text = format!("{text}, {} left", words::stopwatch(left));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::{done, failed, id, plan, start, waiting};
+    use super::*;
+    use crate::engine::event::Event;
+
+    fn board() -> Board {
+        let mut board = Board::default();
+        let events = [
+            (0, plan()),
+            (0, start("network.apply")),
+            (1, done("network.apply", 1000)),
+            (1, start("image.fetch")),
+            (1, Event::Progress { step: id("image.fetch"), done: 0, total: Some(627_304_038) }),
+            (6, Event::Progress { step: id("image.fetch"), done: 242_221_056, total: Some(627_304_038) }),
+            (1, start("vm.clone/gateway1")),
+            (2, done("vm.clone/gateway1", 1000)),
+            (2, start("vm.start/gateway1")),
+            (3, done("vm.start/gateway1", 1000)),
+            (3, start("guest.await/gateway1")),
+            (3, waiting("guest.await/gateway1", "cloud-init to finish (modules:final)")),
+            (4, start("vm.clone/k8s-master1")),
+            (5, failed("vm.clone/k8s-master1", 1000)),
+        ];
+        for (second, event) in events {
+            board.event(&event, Duration::from_secs(second));
+        }
+        board
+    }
+
+    fn drawn(width: usize) -> Vec<String> {
+        lines(&board(), Duration::from_secs(9), &Pen::plain(width))
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for width in [20, 40, 60, 80, 100, 120, 200] {
+            for color in [false, true] {
+                for line in lines(&board(), Duration::from_secs(9), &Pen { color, ..Pen::plain(width) }) {
+                    assert!(width_of(&line) < width, "{width}: {line:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn wide_terminals_show_every_phase_by_name() {
+        let lines = drawn(200);
+        assert_eq!(
+            lines[1],
+            "gateway1     ✓ Clone  ✓ Boot  ● Ready  · Configure          cloud-init to finish (modules:final)         0:06"
+        );
+        assert!(
+            lines[2].starts_with("k8s-master1  ✗ Clone  · Boot  · Ready  · Configure  · Join"),
+            "{}",
+            lines[2]
+        );
+        assert!(lines[0].contains("231.0 MiB of 598.2 MiB, 0:12 left"), "{}", lines[0]);
+    }
+
+    #[test]
+    fn narrow_terminals_show_symbols_and_the_phase_that_runs() {
+        let lines = drawn(60);
+        assert!(lines[1].starts_with("gateway1     ✓✓●·   Ready: cloud-init to finish"), "{}", lines[1]);
+        assert!(lines[1].ends_with("0:06"), "{}", lines[1]);
+        assert!(lines.iter().all(|line| width_of(line) < 60));
+    }
+
+    #[test]
+    fn stopwatches_stand_in_one_column() {
+        for width in [60, 80, 200] {
+            let ends: Vec<usize> = drawn(width)
+                .iter()
+                .filter(|line| line.ends_with(|last: char| last.is_ascii_digit()))
+                .map(|line| width_of(line))
+                .collect();
+            assert!(ends.len() >= 3 && ends.windows(2).all(|pair| pair[0] == pair[1]), "{width}: {ends:?}");
+        }
+    }
+
+    #[test]
+    fn without_utf8_everything_is_ascii() {
+        let pen = Pen { unicode: false, ..Pen::plain(80) };
+        assert!(lines(&board(), Duration::from_secs(9), &pen).iter().all(|line| line.is_ascii()));
+    }
+}

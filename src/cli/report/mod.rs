@@ -1,0 +1,217 @@
+//! Consumers of the engine's events, equal among themselves: live bars, plain lines, JSON lines, silence.
+//!
+//! ```text
+//! engine ──Event──▶ pump ──▶ Summary           what the screens after a run are made from
+//!                     └────▶ dyn Reporter      bars.rs | plain.rs | json.rs | quiet
+//! ```
+//!
+//! [`board`] holds the state of the rows and [`layout`] turns it into lines; both are pure.
+
+pub mod bars;
+pub mod board;
+pub mod json;
+pub mod layout;
+pub mod plain;
+pub mod summary;
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::terminal::Terminal;
+use crate::engine::event::Event;
+use summary::Summary;
+
+/// How often running stopwatches are redrawn.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// Said at the first Ctrl-C.
+const STOPPING: &str = "stopping: nothing new is started. Ctrl-C again leaves at once";
+
+/// Shows what happens while it happens.
+pub trait Reporter: Send {
+    fn event(&mut self, event: &Event);
+
+    /// Time has passed; whoever shows stopwatches redraws them.
+    fn tick(&mut self) {}
+
+    /// Nothing more will come.
+    fn finish(&mut self);
+}
+
+/// Says nothing; failures are told by the error screen.
+pub struct Quiet;
+
+impl Reporter for Quiet {
+    fn event(&mut self, _event: &Event) {}
+
+    fn finish(&mut self) {}
+}
+
+/// Chooses the reporter: JSON if asked for, silence if asked for, bars on a terminal, lines elsewhere.
+pub fn choose(json: bool, quiet: bool, terminal: &Terminal) -> Box<dyn Reporter> {
+    match (json, quiet, terminal.live) {
+        (true, ..) => Box::new(json::Json::new(std::io::stdout())),
+        (_, true, _) => Box::new(Quiet),
+        (.., true) => Box::new(bars::Bars::new(terminal.err)),
+        _ => Box::new(plain::Plain::new(std::io::stderr(), terminal.err)),
+    }
+}
+
+/// A reporter at work beside the engine.
+pub struct Reporting {
+    pumping: JoinHandle<Summary>,
+    ended: CancellationToken,
+}
+
+impl Reporting {
+    /// Starts to hand events to a reporter. `cancel` is the user's wish to stop, which is told once.
+    pub fn start(
+        events: mpsc::UnboundedReceiver<Event>,
+        reporter: Box<dyn Reporter>,
+        cancel: CancellationToken,
+    ) -> Self {
+        let ended = CancellationToken::new();
+        Self { pumping: tokio::spawn(pump(events, reporter, cancel, ended.clone())), ended }
+    }
+
+    /// Shows what is left to show, and returns what all events add up to.
+    ///
+    /// Does not wait for the senders to go away: a guest's last words may still hold one.
+    pub async fn end(self) -> Summary {
+        self.ended.cancel();
+        self.pumping.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+}
+
+async fn pump(
+    mut events: mpsc::UnboundedReceiver<Event>,
+    mut reporter: Box<dyn Reporter>,
+    cancel: CancellationToken,
+    ended: CancellationToken,
+) -> Summary {
+    let started = Instant::now();
+    let mut summary = Summary::default();
+    let mut redraw = tokio::time::interval(REDRAW);
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            // In this order: what was sent before the end is shown before the end.
+            biased;
+            event = events.recv() => match event {
+                Some(event) => {
+                    summary.event(&event, started.elapsed());
+                    reporter.event(&event);
+                }
+                None => break,
+            },
+            () = ended.cancelled() => break,
+            _ = redraw.tick() => reporter.tick(),
+            () = cancel.cancelled(), if !stopping => {
+                stopping = true;
+                reporter.event(&Event::Note { step: None, text: STOPPING.to_owned() });
+            }
+        }
+    }
+    reporter.finish();
+    summary.took = started.elapsed();
+    summary
+}
+
+#[cfg(test)]
+pub(crate) mod examples {
+    //! A short run as events, for the tests of all reporters.
+
+    use super::*;
+    use crate::engine::event::PlannedStep;
+    use crate::plan::step::{Phase, StepId};
+
+    pub fn id(id: &str) -> StepId {
+        StepId(id.to_owned())
+    }
+
+    pub fn planned(name: &str, phase: Phase, text: &str) -> PlannedStep {
+        let node = name.split_once('/').map(|(_, node)| node.to_owned());
+        PlannedStep { id: id(name), node, phase, text: text.to_owned(), cost_seconds: 1 }
+    }
+
+    pub fn plan() -> Event {
+        let mut steps = vec![
+            planned("network.apply", Phase::Host, "make vmnet2"),
+            planned("image.fetch", Phase::Host, "download ubuntu-24.04"),
+        ];
+        for node in ["gateway1", "k8s-master1"] {
+            steps.push(planned(&format!("vm.clone/{node}"), Phase::Clone, &format!("clone {node}")));
+            steps.push(planned(&format!("vm.start/{node}"), Phase::Boot, &format!("start {node}")));
+            steps.push(planned(&format!("guest.await/{node}"), Phase::Ready, &format!("wait for {node}")));
+            steps.push(planned(
+                &format!("guest.prepare/{node}"),
+                Phase::Configure,
+                &format!("prepare {node}"),
+            ));
+        }
+        steps.push(planned("kubeadm.init/k8s-master1", Phase::Join, "start the cluster"));
+        steps.push(planned("cilium.install", Phase::Cluster, "install Cilium"));
+        Event::Planned { steps }
+    }
+
+    pub fn start(name: &str) -> Event {
+        Event::StepStarted { step: id(name) }
+    }
+
+    pub fn done(name: &str, millis: u64) -> Event {
+        Event::StepDone { step: id(name), took: Duration::from_millis(millis), changed: true }
+    }
+
+    pub fn failed(name: &str, millis: u64) -> Event {
+        Event::StepFailed {
+            step: id(name),
+            took: Duration::from_millis(millis),
+            message: "vmrun failed".to_owned(),
+        }
+    }
+
+    pub fn waiting(name: &str, requirement: &str) -> Event {
+        Event::Waiting { step: id(name), requirement: requirement.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Recorder(mpsc::UnboundedSender<String>);
+
+    impl Reporter for Recorder {
+        fn event(&mut self, event: &Event) {
+            self.0.send(serde_json::to_value(event).unwrap()["event"].to_string()).unwrap();
+        }
+
+        fn finish(&mut self) {
+            self.0.send("finish".to_owned()).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn every_event_arrives_in_order_and_a_wish_to_stop_is_said_once() {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let (seen, mut log) = mpsc::unbounded_channel();
+        let cancel = CancellationToken::new();
+        let reporting = Reporting::start(receiver, Box::new(Recorder(seen)), cancel.clone());
+        events.send(examples::plan()).unwrap();
+        assert_eq!(log.recv().await.unwrap(), "\"planned\"");
+        cancel.cancel();
+        assert_eq!(log.recv().await.unwrap(), "\"note\"");
+        events.send(examples::start("network.apply")).unwrap();
+        events.send(examples::done("network.apply", 5)).unwrap();
+        let summary = reporting.end().await;
+        let mut rest = Vec::new();
+        while let Some(line) = log.recv().await {
+            rest.push(line);
+        }
+        assert_eq!(rest, ["\"step-started\"", "\"step-done\"", "finish"]);
+        assert_eq!(summary.steps.len(), 12);
+    }
+}

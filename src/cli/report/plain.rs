@@ -1,0 +1,159 @@
+//! One line for each thing that happens, with the time of day: for logs, pipes and dumb terminals.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use super::Reporter;
+use crate::cli::terminal::{Ink, Pen};
+use crate::cli::words;
+use crate::engine::event::{Event, PlannedStep};
+use crate::host::clock;
+use crate::plan::step::StepId;
+
+/// A transfer is reported each time another tenth is done.
+const PROGRESS_PARTS: u64 = 10;
+
+/// Writes lines to a stream.
+pub struct Plain<W> {
+    to: W,
+    pen: Pen,
+    steps: BTreeMap<StepId, PlannedStep>,
+    progress: BTreeMap<StepId, u64>,
+    node_width: usize,
+    step_width: usize,
+}
+
+impl<W: Write + Send> Plain<W> {
+    pub fn new(to: W, pen: Pen) -> Self {
+        Self { to, pen, steps: BTreeMap::new(), progress: BTreeMap::new(), node_width: 0, step_width: 0 }
+    }
+
+    /// Returns the line for an event without the time; none if it is not worth one.
+    fn line(&mut self, event: &Event) -> Option<String> {
+        let pen = self.pen;
+        match event {
+            Event::Planned { steps } => {
+                for step in steps {
+                    self.node_width = self.node_width.max(place(step).len());
+                    self.step_width = self.step_width.max(verb(&step.id).len());
+                    self.steps.insert(step.id.clone(), step.clone());
+                }
+                Some(words::count(steps.len(), "step"))
+            }
+            Event::StepStarted { step } => {
+                let text = self.steps.get(step).map(|step| step.text.clone()).unwrap_or_default();
+                Some(self.of_step(step, &text))
+            }
+            Event::Waiting { step, requirement } => {
+                Some(self.of_step(step, &format!("{} {requirement}", pen.paint(Ink::Dim, "waits for"))))
+            }
+            Event::Progress { step, done, total } => self.progress(step, *done, *total),
+            Event::Line { .. } => None,
+            Event::Note { step: Some(step), text } => {
+                Some(self.of_step(step, &format!("{} {text}", pen.paint(Ink::Warn, "note:"))))
+            }
+            Event::Note { step: None, text } => Some(format!("{} {text}", pen.paint(Ink::Warn, "note:"))),
+            Event::StepDone { step, took, changed } => {
+                let words = if *changed { "done in" } else { "as it should be, seen in" };
+                let text = pen.paint(Ink::Good, &format!("{words} {}", words::duration(*took)));
+                Some(self.of_step(step, &text))
+            }
+            Event::StepFailed { step, took, message } => {
+                let text = pen.paint(Ink::Bad, &format!("failed after {}:", words::duration(*took)));
+                Some(self.of_step(step, &format!("{text} {message}")))
+            }
+            Event::StepSkipped { step, because } => Some(self.of_step(step, &format!("skipped: {because}"))),
+            Event::Checked { check, passed, detail } => {
+                let (ink, word) = if *passed { (Ink::Good, "ok") } else { (Ink::Bad, "FAILED") };
+                Some(format!("{} {check}  {detail}", pen.paint(ink, word)).trim_end().to_owned())
+            }
+        }
+    }
+
+    fn progress(&mut self, step: &StepId, done: u64, total: Option<u64>) -> Option<String> {
+        let total = total.filter(|total| *total > 0)?;
+        let part = done.saturating_mul(PROGRESS_PARTS) / total;
+        let said = self.progress.entry(step.clone()).or_insert(0);
+        if part <= *said {
+            return None;
+        }
+        *said = part;
+        Some(self.of_step(step, &format!("{} of {}", words::bytes(done), words::bytes(total))))
+    }
+
+    fn of_step(&self, step: &StepId, text: &str) -> String {
+        let place = self.steps.get(step).map_or_else(|| "host".to_owned(), place);
+        let (node_width, step_width) = (self.node_width, self.step_width);
+        format!("{place:<node_width$}  {:<step_width$}  {text}", verb(step))
+    }
+}
+
+impl<W: Write + Send> Reporter for Plain<W> {
+    fn event(&mut self, event: &Event) {
+        if let Some(line) = self.line(event) {
+            let time = self.pen.paint(Ink::Dim, &clock::time_of_day(clock::now()));
+            // A reader that went away must not stop the run.
+            let _ = writeln!(self.to, "{time} {line}");
+        }
+    }
+
+    fn finish(&mut self) {
+        let _ = self.to.flush();
+    }
+}
+
+fn place(step: &PlannedStep) -> String {
+    step.node.clone().unwrap_or_else(|| "host".to_owned())
+}
+
+/// Returns a step's id without its node: `vm.start`.
+fn verb(step: &StepId) -> &str {
+    step.0.split('/').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::{done, failed, id, plan, start, waiting};
+    use super::*;
+
+    fn lines(events: &[Event]) -> Vec<String> {
+        let mut plain = Plain::new(Vec::new(), Pen::plain(80));
+        events.iter().filter_map(|event| plain.line(event)).collect()
+    }
+
+    #[test]
+    fn a_line_names_the_node_the_step_and_what_happens() {
+        let lines = lines(&[
+            plan(),
+            start("vm.start/k8s-master1"),
+            waiting("guest.await/gateway1", "sshd"),
+            done("vm.start/k8s-master1", 1200),
+            failed("network.apply", 60_000),
+        ]);
+        assert_eq!(
+            lines,
+            [
+                "12 steps",
+                "k8s-master1  vm.start        start k8s-master1",
+                "gateway1     guest.await     waits for sshd",
+                "k8s-master1  vm.start        done in 1.2 s",
+                "host         network.apply   failed after 1 min 00 s: vmrun failed",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_transfer_is_told_in_tenths_not_in_packets() {
+        let step = |done| Event::Progress { step: id("image.fetch"), done, total: Some(1000) };
+        let events: Vec<Event> = (0..=1000).map(step).collect();
+        assert_eq!(lines(&events).len(), 10);
+    }
+
+    #[test]
+    fn each_line_begins_with_the_time_of_day() {
+        let mut plain = Plain::new(Vec::new(), Pen::plain(80));
+        plain.event(&plan());
+        let text = String::from_utf8(plain.to).unwrap();
+        assert_eq!(text.find(" 12 steps\n"), Some("12:03:07".len()), "{text:?}");
+    }
+}

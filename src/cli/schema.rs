@@ -1,0 +1,17 @@
+//! `fusionlab schema`: the lab file's JSON Schema.
+
+use clap::Args;
+
+use super::calls;
+use super::context::Context;
+use super::error::{Failure, Success};
+
+/// Print the lab file's JSON Schema, for editors
+#[derive(Args, Debug)]
+pub struct SchemaArgs {}
+
+pub fn run(_args: SchemaArgs, context: &Context) -> Result<Success, Failure> {
+    // Read by people and kept in files, hence not on one line.
+    context.print([format!("{:#}", calls::schema())])?;
+    Ok(Success::Done)
+}

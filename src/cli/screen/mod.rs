@@ -1,0 +1,11 @@
+//! What stands still on screen: the first line, the closing block, tables, errors. Pure: values to text.
+
+pub mod closing;
+pub mod confirm;
+pub mod error;
+pub mod opening;
+pub mod problems;
+pub mod status;
+pub mod table;
+pub mod timings;
+pub mod verify;

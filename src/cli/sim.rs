@@ -1,0 +1,38 @@
+//! `fusionlab sim`: the simulated Fusion itself.
+
+use clap::{Args, Subcommand};
+
+use super::calls;
+use super::context::Context;
+use super::error::{Failure, Success};
+
+/// The simulated Fusion: look at it, stop it, break it
+///
+/// It starts by itself when `up` needs it, and keeps its machines until `wipe`.
+#[derive(Args, Debug)]
+pub struct SimArgs {
+    #[command(subcommand)]
+    command: SimCommand,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum SimCommand {
+    /// Show whether it runs, and its machines
+    Status,
+    /// Start it
+    Start,
+    /// Stop it: to its machines, the power goes
+    Stop,
+    /// Stop it and remove all that it holds
+    Wipe,
+    /// Let something go wrong; without a name, list what can
+    Fault {
+        /// What goes wrong
+        name: Option<String>,
+    },
+}
+
+pub async fn run(args: SimArgs, context: &Context) -> Result<Success, Failure> {
+    context.print(calls::sim(context, &args.command).await?)?;
+    Ok(Success::Done)
+}

@@ -1,0 +1,68 @@
+//! `fusionlab up`: the lab, from nothing or from whatever stands.
+
+use clap::Args;
+
+use super::calls::{self, Outlook, Session};
+use super::context::{Context, Warnings};
+use super::error::{Failure, Success};
+use super::init::PresetName;
+use super::screen::{closing, opening, timings};
+
+/// Bring the lab up
+///
+/// Looks at what stands, shows the plan, asks, and does what is missing, as much at once as possible. Safe to run
+/// again at any time: what is as it should be is left alone, what was half done is done again.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab up                    the networking document's lab, or that of ./fusionlab.yaml
+  fusionlab up --yes --timings    without a question; afterwards, where the time went
+  fusionlab up --sim              on the simulated Fusion, anywhere")]
+pub struct UpArgs {
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+
+    /// The lab's size, where the lab file does not say
+    #[arg(long, value_enum, value_name = "PRESET")]
+    preset: Option<PresetName>,
+
+    /// Print where the time went, step by step
+    #[arg(long)]
+    timings: bool,
+}
+
+pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
+    let pen = &context.terminal.err;
+    let lab = context.lab(args.preset, Warnings::Brief)?;
+    let session = Session::open(context, lab, "up").await?;
+    let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
+    context.say([opening::line(&lab, &fusion, pen)]);
+    let Outlook { plan, .. } = session.outlook(false).await?;
+    if !plan.is_empty() && !args.yes {
+        context.say(calls::plan_lines(&plan, context));
+        context.go_on("Do this?").await?;
+    }
+    let (summary, failure) = session.carry_out(context, &plan).await;
+    if args.timings {
+        context.say(timings::lines(&summary, pen));
+    }
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    let kubeconfig = context.home.lab(&lab.name).kubeconfig();
+    let checks = summary.checks.iter().filter(|check| check.passed).count();
+    let ready = closing::Ready {
+        took: summary.took,
+        changed: summary.done().1,
+        kubeconfig: context.shown(&kubeconfig),
+        simulated: fusion.simulated,
+        checks: (checks > 0).then_some(checks),
+        flags: context.options.again(),
+    };
+    if context.json() {
+        context.print_json(&closing::json(&lab, &ready, &kubeconfig))?;
+    } else {
+        context.say([String::new()].into_iter().chain(closing::ready(&lab, &ready, pen)));
+    }
+    Ok(Success::Done)
+}

@@ -1,0 +1,120 @@
+//! Small pieces of language: plurals, durations, sizes, wrapped text.
+
+use std::time::Duration;
+
+/// Returns `1 worker`, `2 workers`.
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Returns a duration as one reads it: `12 ms`, `1.2 s`, `48 s`, `3 min 20 s`, `1 h 05 min`.
+pub fn duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let seconds = (millis + 500) / 1000;
+    match millis {
+        0..1_000 => format!("{millis} ms"),
+        1_000..9_950 => format!("{:.1} s", duration.as_secs_f64()),
+        9_950..59_500 => format!("{seconds} s"),
+        59_500..3_599_500 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// Returns a running stopwatch in whole seconds: `0:07`, `3:20`, `1:05:00`. Its width seldom changes.
+pub fn stopwatch(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..3_600 => format!("{}:{:02}", seconds / 60, seconds % 60),
+        _ => format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60),
+    }
+}
+
+/// Returns a time that stands still in the same few columns: `0.4 s`, `48.1 s`, `3:20`.
+pub fn lap(duration: Duration) -> String {
+    let tenths = duration.as_millis() / 100;
+    if tenths < 600 { format!("{}.{} s", tenths / 10, tenths % 10) } else { stopwatch(duration) }
+}
+
+/// Returns a size in binary units: `512 B`, `1.5 KiB`, `598.2 MiB`, `12 GiB`.
+pub fn bytes(bytes: u64) -> String {
+    const STEP: f64 = 1024.0;
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let mut size = bytes as f64;
+    let mut units = ["B", "KiB", "MiB", "GiB", "TiB"].iter().peekable();
+    while let Some(unit) = units.next() {
+        if size < STEP || units.peek().is_none() {
+            let digits = usize::from(*unit != "B" && size < 1000.0);
+            return format!("{size:.digits$} {unit}");
+        }
+        size /= STEP;
+    }
+    unreachable!("the last unit returns")
+}
+
+/// Breaks text into lines of at most so many columns, between words; a longer word stands alone. A line's own
+/// indentation stays, so that YAML in advice can be copied.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for paragraph in text.lines() {
+        let indent = &paragraph[..paragraph.len() - paragraph.trim_start().len()];
+        let mut line = String::new();
+        for word in paragraph.split_whitespace() {
+            let grown = console::measure_text_width(&line) + 1 + console::measure_text_width(word);
+            if !line.is_empty() && grown > width {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push_str(if line.is_empty() { indent } else { " " });
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well_and_never_show_sixty_seconds() {
+        let cases = [
+            (12, "12 ms"),
+            (999, "999 ms"),
+            (1_200, "1.2 s"),
+            (9_949, "9.9 s"),
+            (9_950, "10 s"),
+            (59_499, "59 s"),
+            (59_500, "1 min 00 s"),
+            (119_700, "2 min 00 s"),
+            (200_000, "3 min 20 s"),
+            (3_599_600, "1 h 00 min"),
+            (3_900_000, "1 h 05 min"),
+        ];
+        for (millis, text) in cases {
+            assert_eq!(duration(Duration::from_millis(millis)), text, "{millis} ms");
+        }
+        assert_eq!(lap(Duration::from_millis(440)), "0.4 s");
+        assert_eq!(lap(Duration::from_millis(59_940)), "59.9 s");
+        assert_eq!(lap(Duration::from_millis(60_000)), "1:00");
+        assert_eq!(stopwatch(Duration::from_millis(7_900)), "0:07");
+        assert_eq!(stopwatch(Duration::from_secs(3_900)), "1:05:00");
+    }
+
+    #[test]
+    fn sizes_use_binary_units() {
+        assert_eq!(bytes(512), "512 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(627_304_038), "598.2 MiB");
+        assert_eq!(bytes(1020 * 1024 * 1024), "1020 MiB");
+        assert_eq!(bytes(u64::MAX), "16777216 TiB");
+    }
+
+    #[test]
+    fn words_wrap_and_long_ones_stay_whole() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("a /very/long/path b", 5), ["a", "/very/long/path", "b"]);
+        assert_eq!(wrap("nodes:\n  one: {}", 20), ["nodes:", "  one: {}"]);
+        assert_eq!(count(1, "worker"), "1 worker");
+        assert_eq!(count(0, "worker"), "0 workers");
+    }
+}
