@@ -2,6 +2,7 @@
 //!
 //! Everything here is pure: values in, values out. Disk formats speak `std::io` traits, never paths.
 
+pub mod block;
 pub mod command;
 pub mod dhcp;
 pub mod lines;

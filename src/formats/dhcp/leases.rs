@@ -27,8 +27,10 @@ impl Lease {
         };
         let Self { address, mac, starts, ends, hostname } = self;
         let ends = if *ends == u64::MAX { "never".to_owned() } else { moment(*ends) };
-        let hostname =
-            hostname.as_deref().map(|name| format!("\tclient-hostname \"{}\";\n", name.replace('"', ""))).unwrap_or_default();
+        let hostname = hostname
+            .as_deref()
+            .map(|name| format!("\tclient-hostname \"{}\";\n", name.replace('"', "")))
+            .unwrap_or_default();
         let starts = moment(*starts);
         format!(
             "lease {address} {{\n\tstarts {starts};\n\tends {ends};\n\thardware ethernet {mac};\n\tuid 01:{mac};\n{hostname}}}\n"
