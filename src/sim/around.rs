@@ -149,4 +149,3 @@ impl Surroundings for Around {
         self.world.upgrade().is_some_and(|world| faults::strikes(&world.places, name, &self.name))
     }
 }
-

@@ -25,7 +25,10 @@ pub fn connect(config: &mut Vmx, networks: &Networks, taken: &BTreeSet<Mac>) -> 
     let mut slots = BTreeSet::new();
     let mut macs = taken.clone();
     let mut cards = Vec::new();
-    for number in (0..MAX_CARDS).filter(|number| is_true(config, &format!("ethernet{number}.present"))) {
+    for number in 0..MAX_CARDS {
+        if !is_true(config, &format!("ethernet{number}.present")) {
+            continue;
+        }
         let card = Key(number);
         let slot = settle_slot(config, &format!("ethernet{number}"), &mut slots)
             .ok_or_else(|| format!("No PCIe slot available for Ethernet{number}."))?;
@@ -53,11 +56,11 @@ pub fn connect(config: &mut Vmx, networks: &Networks, taken: &BTreeSet<Mac>) -> 
         }
         cards.push(Card { mac, segment, name: guest_name(slot) });
     }
-    for device in OTHER_DEVICES.iter().filter(|device| is_true(config, &format!("{device}.present"))).copied()
-        .collect::<Vec<_>>()
-    {
-        // Fusion finds these a place of their own if theirs is taken.
-        settle_slot(config, device, &mut slots);
+    for device in OTHER_DEVICES {
+        if is_true(config, &format!("{device}.present")) {
+            // Fusion finds these a place of their own if theirs is taken.
+            settle_slot(config, device, &mut slots);
+        }
     }
     Ok(cards)
 }
@@ -168,7 +171,9 @@ mod tests {
 
     #[test]
     fn slots_are_named_as_linux_names_them() {
-        for (slot, name) in [(160, "ens160"), (192, "ens192"), (1184, "ens161"), (1216, "ens193"), (33, "ens33")] {
+        for (slot, name) in
+            [(160, "ens160"), (192, "ens192"), (1184, "ens161"), (1216, "ens193"), (33, "ens33")]
+        {
             assert_eq!(guest_name(slot), name);
         }
     }

@@ -35,14 +35,30 @@ pub enum Request {
     List,
     /// The world itself.
     Describe,
-    Start { vmx: PathBuf },
-    Stop { vmx: PathBuf, soft: bool },
-    Reset { vmx: PathBuf, soft: bool },
-    Suspend { vmx: PathBuf },
-    Pause { vmx: PathBuf },
-    Unpause { vmx: PathBuf },
+    Start {
+        vmx: PathBuf,
+    },
+    Stop {
+        vmx: PathBuf,
+        soft: bool,
+    },
+    Reset {
+        vmx: PathBuf,
+        soft: bool,
+    },
+    Suspend {
+        vmx: PathBuf,
+    },
+    Pause {
+        vmx: PathBuf,
+    },
+    Unpause {
+        vmx: PathBuf,
+    },
     /// One VM's power, tools and addresses.
-    Inspect { vmx: PathBuf },
+    Inspect {
+        vmx: PathBuf,
+    },
     /// Pulls every plug and leaves.
     Quit,
 }

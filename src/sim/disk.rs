@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::{files, image};
-use crate::formats::vmdk::{self, BlockSource, EmptyDisk, EXTENT_NAME, Info, Kind, NO_PARENT, SparseDisk};
+use crate::formats::vmdk::{self, BlockSource, EXTENT_NAME, EmptyDisk, Info, Kind, NO_PARENT, SparseDisk};
 
 /// Where a guest's state begins on its disk: two slots written in turn, so that one is always whole.
 const SLOTS: [u64; 2] = [1 << 20, 17 << 20];
@@ -231,7 +231,8 @@ fn name_extent(path: &Path) -> Result<(), String> {
     let own = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let written = format!("\"{EXTENT_NAME}\"");
     let named = format!("\"{own}\"");
-    let rename = |line: &str| if line.starts_with("RW ") { line.replace(&written, &named) } else { line.to_owned() };
+    let rename =
+        |line: &str| if line.starts_with("RW ") { line.replace(&written, &named) } else { line.to_owned() };
     edit_descriptor(path, rename).map_err(|error| error.to_string())
 }
 

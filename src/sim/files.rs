@@ -1,5 +1,8 @@
 //! The few file operations that the simulated programs share.
-#![expect(clippy::disallowed_methods, reason = "the simulated Fusion writes its own files, as the real one does")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the simulated Fusion writes its own files, as the real one does"
+)]
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -90,7 +93,8 @@ pub fn lock(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         make_folder(folder)?;
     }
-    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(|e| at(path, e))?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(path).map_err(|e| at(path, e))?;
     file.lock()?;
     Ok(file)
 }

@@ -169,8 +169,11 @@ pub enum ServiceKind {
 /// (facts/fusion-networking.md §2.2).
 pub fn services(networks: &BTreeMap<u8, Network>) -> Vec<Service> {
     let of = |(vmnet, network): (&u8, &Network)| {
-        let wanted =
-            [(ServiceKind::Nat, network.nat), (ServiceKind::Adapter, network.adapter), (ServiceKind::Dhcp, network.dhcp)];
+        let wanted = [
+            (ServiceKind::Nat, network.nat),
+            (ServiceKind::Adapter, network.adapter),
+            (ServiceKind::Dhcp, network.dhcp),
+        ];
         let vmnet = *vmnet;
         wanted.into_iter().filter(|(_, wanted)| *wanted).map(move |(kind, _)| Service { vmnet, kind })
     };

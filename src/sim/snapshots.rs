@@ -105,7 +105,9 @@ impl Snapshots {
         let mut snapshots = Self::load(vmx)?;
         let clone = clone.display().to_string();
         let all = snapshots.all();
-        let Some(snapshot) = all.iter().find(|snapshot| snapshot.clones.contains(&clone)) else { return Ok(()) };
+        let Some(snapshot) = all.iter().find(|snapshot| snapshot.clones.contains(&clone)) else {
+            return Ok(());
+        };
         let left: Vec<&String> = snapshot.clones.iter().filter(|there| **there != clone).collect();
         for at in 0..snapshot.clones.len() {
             snapshots.dictionary.remove(&format!("snapshot{}.clone{at}", snapshot.index));
@@ -258,7 +260,8 @@ fn consolidate(vmx: &Path, config: &Vmx, frozen: &[PathBuf], left: &[Snapshot]) 
         return Ok(());
     }
     // Nothing is frozen any more: the whole chain becomes one disk, under the first one's name.
-    let first = disk::chain(&leaf).map_err(Refusal::Unknown)?.into_iter().rev().find(|disk| frozen.contains(disk));
+    let first =
+        disk::chain(&leaf).map_err(Refusal::Unknown)?.into_iter().rev().find(|disk| frozen.contains(disk));
     let Some(first) = first else { return Ok(()) };
     let whole = leaf.with_extension("merged");
     disk::flatten(&leaf, &whole).map_err(Refusal::Unknown)?;
@@ -391,7 +394,8 @@ pub fn delete_vm(vmx: &Path) -> Result<(), Refusal> {
     }
     let folder = vmx.parent().unwrap_or(Path::new("/"));
     let own = super::places::vm_name(vmx);
-    let chain = power::disk_of(vmx, &config).and_then(|(_, disk)| disk::chain(&disk).ok()).unwrap_or_default();
+    let chain =
+        power::disk_of(vmx, &config).and_then(|(_, disk)| disk::chain(&disk).ok()).unwrap_or_default();
     for disk in chain.iter().filter(|disk| disk.parent() == Some(folder)) {
         files::remove(disk)?;
     }
@@ -413,7 +417,9 @@ pub fn delete_vm(vmx: &Path) -> Result<(), Refusal> {
 fn next_child(disk: &Path) -> PathBuf {
     let stem = disk.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let base = match stem.rsplit_once('-') {
-        Some((base, digits)) if digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_digit()) => base,
+        Some((base, digits)) if digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_digit()) => {
+            base
+        }
         _ => &stem,
     };
     let candidates = (1..).map(|count| disk.with_file_name(format!("{base}-{count:06}.vmdk")));

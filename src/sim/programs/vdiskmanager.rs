@@ -31,7 +31,8 @@ pub async fn run(places: &Places, args: &[String], screen: &mut Screen) -> u8 {
 
 fn verb(args: &[String]) -> Result<&'static str, String> {
     let option = |name: &str| args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1));
-    let file = args.last().map(PathBuf::from).filter(|_| args.len() > 1).ok_or("Invalid number of arguments.")?;
+    let file =
+        args.last().map(PathBuf::from).filter(|_| args.len() > 1).ok_or("Invalid number of arguments.")?;
     let has = |name: &str| args.iter().any(|arg| arg == name);
     if let Some(kind) = option("-t").filter(|kind| *kind != MONOLITHIC_SPARSE) {
         return Err(format!("Disk type {kind} is not simulated."));

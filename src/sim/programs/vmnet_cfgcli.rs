@@ -98,9 +98,8 @@ fn append(places: &Places, line: &str) -> io::Result<()> {
 
 fn unused(places: &Places, screen: &mut Screen) -> io::Result<bool> {
     let used = network::database(places)?.vmnets();
-    let free = (2..=u8::MAX).find(|number| {
-        *number != 8 && used.iter().all(|vmnet| vmnet.number != *number || vmnet.husk)
-    });
+    let free = (2..=u8::MAX)
+        .find(|number| *number != 8 && used.iter().all(|vmnet| vmnet.number != *number || vmnet.husk));
     if let Some(free) = free {
         screen.line(&format!("vmnet: vmnet{free}"));
     }
@@ -109,7 +108,8 @@ fn unused(places: &Places, screen: &mut Screen) -> io::Result<bool> {
 
 /// Adds a network with a subnet of its own: even numbers in 172.16, odd ones in 192.168.
 fn add(places: &Places, vmnet: Option<u8>) -> io::Result<bool> {
-    let Some(number) = vmnet.filter(|number| !network::database(places).is_ok_and(|db| db.vmnet(*number).exists))
+    let Some(number) =
+        vmnet.filter(|number| !network::database(places).is_ok_and(|db| db.vmnet(*number).exists))
     else {
         return Ok(false);
     };

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{FAILED, Screen};
+use crate::formats::vmx::Vmx;
 use crate::sim::control::{self, Power, Reply, Request, VmView};
 use crate::sim::faults;
 use crate::sim::files;
 use crate::sim::install::BUILD;
-use crate::sim::network::{self, Networks};
+use crate::sim::network::Networks;
 use crate::sim::pace::{Operation, Pace};
 use crate::sim::places::{Places, vm_name};
 use crate::sim::power;
@@ -18,7 +19,6 @@ use crate::sim::refusal::Refusal;
 use crate::sim::settings::Settings;
 use crate::sim::snapshots::{self, CloneKind, Snapshots};
 use crate::sim::vmlog;
-use crate::formats::vmx::Vmx;
 
 /// vmrun's own version, which it prints with its usage.
 const VERSION: &str = "1.17.0";
@@ -251,8 +251,7 @@ impl Call<'_> {
             Some((kind, rest)) if kind == "full" => (CloneKind::Full, rest),
             _ => return Err(Refusal::Invalid),
         };
-        let operation =
-            if kind == CloneKind::Linked { Operation::CloneLinked } else { Operation::CloneFull };
+        let operation = if kind == CloneKind::Linked { Operation::CloneLinked } else { Operation::CloneFull };
         // One clone of a parent at a time: it is written into the parent's .vmsd.
         let lock = files::lock(&self.places.run().join(format!("{}.clone.lock", digest(from))))?;
         self.stopped(from, operation).await?;
