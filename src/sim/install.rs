@@ -113,7 +113,7 @@ fn info_plist() -> String {
 /// Says whether a simulated Mac is laid out under a root.
 pub fn is_installed(root: &Path) -> bool {
     let places = Places::new(root);
-    places.info_plist().is_file() && places.program("vmrun").exists()
+    places.info_plist().is_file() && places.program("vmrun").symlink_metadata().is_ok()
 }
 
 /// Writes the simulated cloud image; returns its SHA-256.

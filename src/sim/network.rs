@@ -101,7 +101,6 @@ pub fn configure(places: &Places) -> io::Result<()> {
         files::remove(&places.vmnet(number))?;
     }
     append_lines(places, &additions)?;
-    networks.seen = files::read(&places.networking())?.unwrap_or_default();
     networks.save(places)
 }
 
