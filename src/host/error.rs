@@ -35,6 +35,10 @@ pub enum HostError {
     #[error("VMware Fusion was not found")]
     NoFusion { searched: Vec<PathBuf> },
 
+    /// A Fusion was found that cannot do what we need.
+    #[error("VMware Fusion {version} cannot be used: {reason}")]
+    OldFusion { version: String, reason: String },
+
     /// A TCP connection could not be made.
     #[error("connect to {address}: {source}")]
     Connect { address: SocketAddr, source: std::io::Error },
@@ -46,6 +50,14 @@ pub enum HostError {
     /// The guest showed another host key than the one we gave it.
     #[error("{node} shows a host key that is not its own")]
     HostKey { node: String, expected: String, found: String },
+
+    /// The guest's SSH server refused our key.
+    #[error("{node} does not let {user} in with the lab's key")]
+    Login { node: String, user: String },
+
+    /// The connection broke while a guest command ran: whether it did its work is unknown.
+    #[error("the connection to {node} broke during `{command}`: {reason}")]
+    Lost { node: String, command: String, reason: String },
 
     /// vmrest answered with an error.
     #[error("vmrest {method} {path}: {status} {message}")]

@@ -1,1 +1,429 @@
-//! TODO
+//! Files and folders of the host, with errors that say what was attempted on which path.
+#![expect(clippy::disallowed_methods, reason = "this is where the program touches files")]
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::{HostError, Result};
+
+/// Mode of a file or folder that only its owner may see.
+pub const PRIVATE_FILE: u32 = 0o600;
+pub const PRIVATE_FOLDER: u32 = 0o700;
+/// Mode of a file that anybody may read.
+pub const PUBLIC_FILE: u32 = 0o644;
+
+const READ_BUFFER: usize = 1024 * 1024;
+const WRITE_BITS: u32 = 0o222;
+
+/// Who owns a file, and what its mode bits allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    pub user: u32,
+    pub group: u32,
+    /// Permission bits only, such as `0o644`.
+    pub mode: u32,
+}
+
+impl Ownership {
+    /// Says whether root owns it and nobody else but root's group may write: safe to run as root.
+    pub fn is_roots_own(&self) -> bool {
+        self.user == 0 && self.mode & 0o002 == 0 && (self.group == 0 || self.mode & 0o020 == 0)
+    }
+}
+
+/// Returns a file's bytes.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(HostError::file("read", path))
+}
+
+/// Returns a file's bytes; none if there is no such file.
+pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(HostError::file("read", path)(error)),
+    }
+}
+
+/// Returns a file's text, which must be UTF-8.
+pub fn read_text(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(HostError::file("read", path))
+}
+
+/// Opens a file to read and seek in.
+pub fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(HostError::file("open", path))
+}
+
+/// Creates a new file to write, read and seek in; one that exists is an error.
+pub fn create_new(path: &Path, mode: u32) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true).mode(mode);
+    options.open(path).map_err(HostError::file("create", path))
+}
+
+/// Says whether something stands at a path, be it a dangling link.
+pub fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+pub fn is_folder(path: &Path) -> bool {
+    path.is_dir()
+}
+
+/// Returns a file's length in bytes.
+pub fn size(path: &Path) -> Result<u64> {
+    Ok(fs::metadata(path).map_err(HostError::file("look at", path))?.len())
+}
+
+/// Returns when a file or folder was last changed.
+pub fn modified(path: &Path) -> Result<std::time::SystemTime> {
+    fs::metadata(path).and_then(|facts| facts.modified()).map_err(HostError::file("look at", path))
+}
+
+/// Returns the paths in a folder, sorted; none if there is no such folder.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(HostError::file("list", folder))?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.map_err(HostError::file("list", folder))?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Creates a folder and those above it; one that exists is left alone.
+pub fn create_dir(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(HostError::file("create folder", folder))
+}
+
+/// Creates a folder that only its owner may enter, and makes one that exists so.
+pub fn create_private_dir(folder: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(PRIVATE_FOLDER);
+    builder.create(folder).map_err(HostError::file("create folder", folder))?;
+    set_mode(folder, PRIVATE_FOLDER)
+}
+
+/// Replaces a file's content such that a reader, or a power cut, sees the old or the new one whole.
+pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    replace(path, bytes, mode, None).map_err(HostError::file("write", path))
+}
+
+/// Like [`write_atomic`], but a file that exists keeps its owner and mode; a new one gets `mode`.
+pub fn write_keeping_owner(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let before = if exists(path) { Some(ownership(path)?) } else { None };
+    let mode = before.map_or(mode, |before| before.mode);
+    replace(path, bytes, mode, before).map_err(HostError::file("write", path))
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32, owner: Option<Ownership>) -> io::Result<()> {
+    let folder = parent(path);
+    let mut file = tempfile::Builder::new().prefix(".fusionlab-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    if let Some(owner) = owner {
+        let now = file.as_file().metadata()?;
+        if (now.uid(), now.gid()) != (owner.user, owner.group) {
+            std::os::unix::fs::fchown(file.as_file(), Some(owner.user), Some(owner.group))?;
+        }
+    }
+    // After the owner: changing that clears bits.
+    file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder)
+}
+
+/// Appends to a file, creating it with this mode, and returns when the bytes are on the disk.
+pub fn append(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(mode);
+    let write = || {
+        let mut file = options.open(path)?;
+        file.write_all(bytes)?;
+        file.sync_data()
+    };
+    write().map_err(HostError::file("append to", path))
+}
+
+/// Removes a file or a link; none there is as good.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(HostError::file("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder with all that is in it, if it lies below `base`; none there is as good.
+///
+/// `base` says what the caller believes to own. A path outside it, the user's home, or a folder above
+/// that is refused whatever the caller says; a link is removed, never followed.
+pub fn remove_tree(path: &Path, base: &Path) -> Result<()> {
+    let Ok(facts) = fs::symlink_metadata(path) else { return Ok(()) };
+    if facts.file_type().is_symlink() || facts.is_file() {
+        refuse_outside(path, base)?;
+        return remove_file(path);
+    }
+    refuse_outside(path, base)?;
+    fs::remove_dir_all(path).map_err(HostError::file("remove folder", path))
+}
+
+fn refuse_outside(path: &Path, base: &Path) -> Result<()> {
+    let refuse = |reason: &str| {
+        let source = io::Error::new(io::ErrorKind::PermissionDenied, reason);
+        HostError::File { action: "remove folder", path: path.to_owned(), source }
+    };
+    let Some(name) = path.file_name() else { return Err(refuse("it has no name of its own")) };
+    let real = canonicalize(parent(path))?.join(name);
+    let base = canonicalize(base)?;
+    if real == base || !real.starts_with(&base) {
+        return Err(refuse(&format!("it is not below {}", base.display())));
+    }
+    if super::system::home().is_some_and(|home| home.canonicalize().unwrap_or(home).starts_with(&real)) {
+        return Err(refuse("it holds the user's home"));
+    }
+    Ok(())
+}
+
+/// Gives a file or folder another name on the same volume, durably.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(HostError::file("rename", from))?;
+    sync_folder(parent(to)).map_err(HostError::file("sync", to))
+}
+
+/// Takes everybody's right to write, or gives it back to the owner.
+pub fn set_read_only(path: &Path, read_only: bool) -> Result<()> {
+    let mode = ownership(path)?.mode;
+    set_mode(path, if read_only { mode & !WRITE_BITS } else { mode | 0o200 })
+}
+
+pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    let permissions = fs::Permissions::from_mode(mode);
+    fs::set_permissions(path, permissions).map_err(HostError::file("set the mode of", path))
+}
+
+/// Returns owner and mode; of a link, those of what it points to.
+pub fn ownership(path: &Path) -> Result<Ownership> {
+    let facts = fs::metadata(path).map_err(HostError::file("look at", path))?;
+    Ok(Ownership { user: facts.uid(), group: facts.gid(), mode: facts.mode() & 0o7777 })
+}
+
+/// Says whether this process may write to a file or into a folder.
+pub fn is_writable(path: &Path) -> bool {
+    let Ok(path) = std::ffi::CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: access reads the path, which is a C string that outlives the call.
+    unsafe { libc::access(path.as_ptr(), libc::W_OK) == 0 }
+}
+
+/// Returns the path without links and dots; it must exist.
+pub fn canonicalize(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().map_err(HostError::file("resolve", path))
+}
+
+/// Returns the path without links and dots, or as it is if it does not exist (any more).
+pub fn resolved(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// Returns the SHA-256 of a file in hexadecimal.
+pub fn sha256_file(path: &Path) -> Result<String> {
+    let mut file = open(path)?;
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; READ_BUFFER];
+    loop {
+        match file.read(&mut buffer).map_err(HostError::file("read", path))? {
+            0 => return Ok(hex::encode(digest.finalize())),
+            count => digest.update(&buffer[..count]),
+        }
+    }
+}
+
+/// Copies a file to a new place, sharing its blocks where the file system can (APFS, Btrfs, XFS), and
+/// otherwise leaving holes as holes: a VM's disk is mostly holes.
+pub fn clone_file(from: &Path, to: &Path) -> Result<()> {
+    if exists(to) {
+        let source = io::Error::from(io::ErrorKind::AlreadyExists);
+        return Err(HostError::File { action: "copy to", path: to.to_owned(), source });
+    }
+    if share_blocks(from, to).is_ok() {
+        return Ok(());
+    }
+    copy_sparse(from, to).inspect_err(|_| {
+        let _ = fs::remove_file(to);
+    })
+}
+
+#[cfg(target_os = "macos")]
+fn share_blocks(from: &Path, to: &Path) -> io::Result<()> {
+    let text = |path: &Path| std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other);
+    let (from, to) = (text(from)?, text(to)?);
+    // SAFETY: clonefile reads two C strings that outlive the call.
+    match unsafe { libc::clonefile(from.as_ptr(), to.as_ptr(), 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(not(target_os = "macos"))]
+fn share_blocks(from: &Path, to: &Path) -> io::Result<()> {
+    let source = File::open(from)?;
+    let mode = source.metadata()?.mode() & 0o777;
+    let target = OpenOptions::new().write(true).create_new(true).mode(mode).open(to)?;
+    // SAFETY: FICLONE takes a file descriptor by value; both are open for the whole call.
+    let outcome = unsafe { libc::ioctl(target.as_raw_fd(), libc::FICLONE, source.as_raw_fd()) };
+    if outcome == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    drop(target);
+    fs::remove_file(to)?;
+    Err(error)
+}
+
+fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
+    let source = open(from)?;
+    let facts = source.metadata().map_err(HostError::file("look at", from))?;
+    // Writable while it is written; the source's mode comes last.
+    let target = create_new(to, PRIVATE_FILE)?;
+    target.set_len(facts.len()).map_err(HostError::file("write", to))?;
+    let mut buffer = vec![0; READ_BUFFER];
+    let mut position = 0;
+    while let Some((start, end)) = next_data(&source, position).map_err(HostError::file("read", from))? {
+        position = start;
+        while position < end {
+            let wanted = usize::try_from(end - position).map_or(READ_BUFFER, |left| left.min(READ_BUFFER));
+            let count =
+                source.read_at(&mut buffer[..wanted], position).map_err(HostError::file("read", from))?;
+            if count == 0 {
+                break;
+            }
+            target.write_all_at(&buffer[..count], position).map_err(HostError::file("write", to))?;
+            position += count as u64;
+        }
+        position = end;
+    }
+    target.sync_all().map_err(HostError::file("write", to))?;
+    set_mode(to, facts.mode() & 0o777)
+}
+
+/// Returns start and end of the first stretch at or after `from` that is not a hole.
+fn next_data(file: &File, from: u64) -> io::Result<Option<(u64, u64)>> {
+    let seek = |from: u64, whence: libc::c_int| {
+        let from = libc::off_t::try_from(from).map_err(io::Error::other)?;
+        // SAFETY: lseek takes a descriptor that is open for the whole call, and numbers.
+        let found = unsafe { libc::lseek(file.as_raw_fd(), from, whence) };
+        u64::try_from(found).map_err(|_| io::Error::last_os_error())
+    };
+    match seek(from, libc::SEEK_DATA) {
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+        // A file system without holes: all is data.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            let end = (&*file).seek(SeekFrom::End(0))?;
+            Ok((from < end).then_some((from, end)))
+        }
+        Err(error) => Err(error),
+        Ok(start) => Ok(Some((start, seek(start, libc::SEEK_HOLE)?))),
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str() != OsStr::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_atomic_write_replaces_content_and_mode_and_leaves_nothing_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        write_atomic(&path, b"old", 0o644).unwrap();
+        write_atomic(&path, b"new", PRIVATE_FILE).unwrap();
+        assert_eq!(read(&path).unwrap(), b"new");
+        assert_eq!(ownership(&path).unwrap().mode, PRIVATE_FILE);
+        assert_eq!(list(folder.path()).unwrap(), [path.clone()]);
+
+        set_mode(&path, 0o640).unwrap();
+        write_keeping_owner(&path, b"newer", PUBLIC_FILE).unwrap();
+        assert_eq!(ownership(&path).unwrap().mode, 0o640);
+    }
+
+    #[test]
+    fn an_error_names_action_and_path() {
+        let error = read(Path::new("/nonexistent/lab")).unwrap_err().to_string();
+        assert_eq!(error, "read /nonexistent/lab: No such file or directory (os error 2)");
+        assert!(read_if_exists(Path::new("/nonexistent/lab")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_tree_is_removed_only_below_its_base() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().join("labs");
+        let other = folder.path().join("other");
+        for path in [&base.join("one/deep"), &other] {
+            create_dir(path).unwrap();
+        }
+        remove_tree(&other, &base).unwrap_err();
+        remove_tree(&base, &base).unwrap_err();
+        remove_tree(&base.join("../other"), &base).unwrap_err();
+        remove_tree(Path::new("/"), Path::new("/")).unwrap_err();
+        let home = super::super::system::home().unwrap();
+        remove_tree(&home, Path::new("/")).unwrap_err();
+
+        std::os::unix::fs::symlink(&other, base.join("link")).unwrap();
+        remove_tree(&base.join("link"), &base).unwrap();
+        assert!(other.is_dir(), "a link is not followed");
+
+        remove_tree(&base.join("one"), &base).unwrap();
+        assert!(!exists(&base.join("one")));
+        remove_tree(&base.join("one"), &base).unwrap();
+    }
+
+    #[test]
+    fn a_copy_has_the_same_bytes_and_holes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("a"), folder.path().join("b"));
+        let file = create_new(&from, 0o640).unwrap();
+        file.set_len(64 << 20).unwrap();
+        file.write_all_at(b"head", 0).unwrap();
+        file.write_all_at(b"tail", (64 << 20) - 4).unwrap();
+        drop(file);
+        set_mode(&from, 0o440).unwrap();
+
+        copy_sparse(&from, &to).unwrap();
+        assert_eq!(sha256_file(&from).unwrap(), sha256_file(&to).unwrap());
+        assert_eq!(ownership(&to).unwrap().mode, 0o440);
+        assert!(fs::metadata(&to).unwrap().blocks() * 512 < 1 << 20, "holes stay holes");
+        assert!(clone_file(&from, &to).is_err(), "nothing is overwritten");
+        clone_file(&from, &folder.path().join("c")).unwrap();
+    }
+
+    #[test]
+    fn read_only_is_for_everybody_and_can_be_undone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("disk");
+        write_atomic(&path, b"", 0o664).unwrap();
+        set_read_only(&path, true).unwrap();
+        assert_eq!(ownership(&path).unwrap().mode, 0o444);
+        set_read_only(&path, false).unwrap();
+        assert_eq!(ownership(&path).unwrap().mode, 0o644);
+    }
+}

@@ -10,6 +10,7 @@ pub mod download;
 pub mod error;
 pub mod files;
 pub mod fusion;
+pub mod http;
 pub mod lock;
 pub mod process;
 pub mod ssh;
@@ -81,7 +82,7 @@ pub trait Hypervisor: Send + Sync {
 }
 
 /// Where to reach a guest's SSH server, and which key it must show.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GuestTarget {
     /// The node's name, for messages.
     pub node: String,

@@ -1,1 +1,320 @@
-//! TODO
+//! Programs of the host: an argv, a deadline, captured output, never a shell.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+use super::{HostError, Result, files};
+
+/// How much of each output stream is kept; of a longer one, its end.
+const KEPT_OUTPUT: usize = 1024 * 1024;
+/// How long a stream may stay open after its program ended: programs leave children behind that hold it.
+const DRAIN: Duration = Duration::from_millis(200);
+const READ_BUFFER: usize = 16 * 1024;
+
+/// What a program is given besides its arguments.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// When it has to be done; then it is killed.
+    pub limit: Duration,
+    /// Bytes for its standard input.
+    pub stdin: Vec<u8>,
+    /// Variables added to ours.
+    pub env: Vec<(OsString, OsString)>,
+    pub cwd: Option<PathBuf>,
+    /// Kill only the program itself, not its process group: what `vmrun start` starts outlives it.
+    pub spare_children: bool,
+}
+
+impl Options {
+    pub fn limit(limit: Duration) -> Self {
+        Self { limit, stdin: Vec::new(), env: Vec::new(), cwd: None, spare_children: false }
+    }
+}
+
+/// What a program left.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+impl Finished {
+    pub fn success(&self) -> bool {
+        self.status.success()
+    }
+
+    /// Returns the standard output as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Returns both streams as text for a message, trimmed.
+    pub fn output(&self) -> String {
+        let streams = [&self.stdout, &self.stderr];
+        let texts = streams.map(|stream| String::from_utf8_lossy(stream).trim().to_owned());
+        texts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Returns the error that says how this program failed.
+    pub fn error<A: AsRef<OsStr>>(&self, program: &Path, args: impl IntoIterator<Item = A>) -> HostError {
+        HostError::Program {
+            program: program.to_owned(),
+            args: args.into_iter().map(|arg| arg.as_ref().to_string_lossy().into_owned()).collect(),
+            status: describe(self.status),
+            output: self.output(),
+        }
+    }
+}
+
+/// Runs a program to its end. Its exit status is not judged: Fusion's programs lie about it.
+///
+/// It gets a process group of its own, so that Ctrl-C in our terminal does not hit it half-way. When the
+/// deadline passes or the future is dropped, the group is killed.
+pub async fn run<A: AsRef<OsStr>>(
+    program: &Path,
+    args: impl IntoIterator<Item = A>,
+    options: Options,
+) -> Result<Finished> {
+    let mut command = command(program, args, &options);
+    command.stdin(if options.stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let child = spawn(program, &mut command)?;
+    let mut running = Running::new(child, options.spare_children);
+    let stdout = capture(running.child.stdout.take());
+    let stderr = capture(running.child.stderr.take());
+    if let Some(mut pipe) = running.child.stdin.take() {
+        let bytes = options.stdin;
+        // A program that does not read its input closes the pipe; that is its right.
+        tokio::spawn(async move { drop(pipe.write_all(&bytes).await) });
+    }
+    let Ok(status) = tokio::time::timeout(options.limit, running.child.wait()).await else {
+        let what = format!("the end of {}", program.display());
+        return Err(HostError::Deadline { what, limit: options.limit });
+    };
+    let status = status.map_err(HostError::file("wait for", program))?;
+    running.finished = true;
+    Ok(Finished { status, stdout: stdout.finish().await, stderr: stderr.finish().await })
+}
+
+/// Runs a program that talks to the user, such as `sudo` asking for a password: it shares our terminal
+/// and process group; only its standard output is captured.
+pub async fn run_attached<A: AsRef<OsStr>>(
+    program: &Path,
+    args: impl IntoIterator<Item = A>,
+    limit: Duration,
+) -> Result<Finished> {
+    let mut command = command(program, args, &Options::limit(limit));
+    command.stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut child = spawn(program, &mut command)?;
+    let stdout = capture(child.stdout.take());
+    let Ok(status) = tokio::time::timeout(limit, child.wait()).await else {
+        return Err(HostError::Deadline { what: format!("the end of {}", program.display()), limit });
+    };
+    let status = status.map_err(HostError::file("wait for", program))?;
+    Ok(Finished { status, stdout: stdout.finish().await, stderr: Vec::new() })
+}
+
+/// Starts a program that outlives us: in a session of its own, with its output appended to a file.
+/// Returns its process id.
+pub fn spawn_detached<A: AsRef<OsStr>>(
+    program: &Path,
+    args: impl IntoIterator<Item = A>,
+    env: &[(OsString, OsString)],
+    log: &Path,
+) -> Result<u32> {
+    use std::os::unix::process::CommandExt;
+
+    files::append(log, b"", files::PRIVATE_FILE)?;
+    let mut options = std::fs::OpenOptions::new();
+    let log = options.append(true).open(log).map_err(HostError::file("open", log))?;
+    let twin = log.try_clone().map_err(HostError::file("open", program))?;
+    #[expect(clippy::disallowed_methods, reason = "this is where the program starts programs")]
+    let mut command = std::process::Command::new(program);
+    command.args(args).envs(env.iter().cloned());
+    command.stdin(Stdio::null()).stdout(log).stderr(twin);
+    // SAFETY: between fork and exec the closure makes one system call that is safe there, and allocates nothing.
+    unsafe {
+        command.pre_exec(|| if libc::setsid() < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) });
+    }
+    let child = command.spawn().map_err(|source| HostError::Spawn { program: program.to_owned(), source })?;
+    Ok(child.id())
+}
+
+/// Starts a program that serves us until it is dropped; its standard output is piped.
+pub fn spawn_serving<A: AsRef<OsStr>>(
+    program: &Path,
+    args: impl IntoIterator<Item = A>,
+    options: &Options,
+) -> Result<Child> {
+    let mut command = command(program, args, options);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    spawn(program, &mut command)
+}
+
+fn command<A: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = A>, options: &Options) -> Command {
+    #[expect(clippy::disallowed_methods, reason = "this is where the program starts programs")]
+    let mut command = Command::new(program);
+    command.args(args).envs(options.env.iter().cloned()).kill_on_drop(true);
+    if let Some(folder) = &options.cwd {
+        command.current_dir(folder);
+    }
+    command
+}
+
+fn spawn(program: &Path, command: &mut Command) -> Result<Child> {
+    command.spawn().map_err(|source| HostError::Spawn { program: program.to_owned(), source })
+}
+
+/// A child whose whole process group is killed if it is dropped before its end.
+struct Running {
+    child: Child,
+    spare_children: bool,
+    finished: bool,
+}
+
+impl Running {
+    fn new(child: Child, spare_children: bool) -> Self {
+        Self { child, spare_children, finished: false }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.finished || self.spare_children {
+            // The program itself, if it still runs, is killed by `kill_on_drop`.
+            return;
+        }
+        if let Some(group) = self.child.id().and_then(|id| libc::pid_t::try_from(id).ok()) {
+            // SAFETY: kill takes numbers. The child has not been waited for, so its id is still its own.
+            unsafe { libc::kill(-group, libc::SIGKILL) };
+        }
+    }
+}
+
+/// Reads a stream beside the program, so that a full pipe never stops it.
+pub(super) struct Capture {
+    kept: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+pub(super) fn capture(stream: Option<impl AsyncRead + Unpin + Send + 'static>) -> Capture {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&kept);
+    let reader = tokio::spawn(async move {
+        let Some(mut stream) = stream else { return };
+        let mut buffer = vec![0; READ_BUFFER];
+        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            let mut kept = sink.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.extend_from_slice(&buffer[..count]);
+            trim_to_end(&mut kept, KEPT_OUTPUT);
+        }
+    });
+    Capture { kept, reader }
+}
+
+impl Capture {
+    /// Returns what has come so far, as text.
+    pub(super) fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.kept.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    async fn finish(mut self) -> Vec<u8> {
+        if tokio::time::timeout(DRAIN, &mut self.reader).await.is_err() {
+            self.reader.abort();
+        }
+        let mut kept = std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner));
+        let excess = kept.len().saturating_sub(KEPT_OUTPUT);
+        kept.drain(..excess);
+        kept
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// Cuts a growing buffer to its last `kept` bytes, now and then rather than each time.
+pub(super) fn trim_to_end(buffer: &mut Vec<u8>, kept: usize) {
+    if buffer.len() > 2 * kept {
+        buffer.drain(..buffer.len() - kept);
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "unknown status".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHELL: &str = "/bin/sh";
+
+    async fn shell(script: &str, options: Options) -> Result<Finished> {
+        run(Path::new(SHELL), ["-c", script], options).await
+    }
+
+    #[tokio::test]
+    async fn input_output_and_status_come_through() {
+        let mut options = Options::limit(Duration::from_secs(10));
+        options.stdin = vec![b'x'; 300_000];
+        options.env = vec![("LAB".into(), "one".into())];
+        options.cwd = Some("/".into());
+        let finished =
+            shell("wc -c | tr -d ' '; pwd; echo $LAB; echo oops >&2; exit 3", options).await.unwrap();
+        assert_eq!(finished.text(), "300000\n/\none\n");
+        assert_eq!(finished.status.code(), Some(3));
+        let error = finished.error(Path::new(SHELL), ["-c"]).to_string();
+        assert_eq!(error, "/bin/sh failed (exit status 3): 300000\n/\none\noops");
+    }
+
+    #[tokio::test]
+    async fn a_program_and_its_children_end_at_the_deadline() {
+        let folder = tempfile::tempdir().unwrap();
+        let pid = folder.path().join("pid");
+        let script = format!("sleep 60 & echo $! > {}; wait", pid.display());
+        let limit = Duration::from_millis(500);
+        let error = shell(&script, Options::limit(limit)).await.unwrap_err();
+        assert!(matches!(error, HostError::Deadline { .. }));
+        let child: libc::pid_t = files::read_text(&pid).unwrap().trim().parse().unwrap();
+        for _ in 0..200 {
+            // A killed orphan is a zombie until its new parent looks; both count as ended.
+            let state = files::read_text(Path::new(&format!("/proc/{child}/stat"))).unwrap_or_default();
+            if state.is_empty() || state.contains(") Z ") {
+                return;
+            }
+            crate::host::clock::pause(Duration::from_millis(10)).await;
+        }
+        panic!("the grandchild still runs");
+    }
+
+    #[tokio::test]
+    async fn a_child_that_holds_the_pipes_does_not_hold_us() {
+        let started = std::time::Instant::now();
+        let finished = shell("echo up; sleep 5 &", Options::limit(Duration::from_secs(30))).await.unwrap();
+        assert_eq!(finished.text(), "up\n");
+        assert!(started.elapsed() < Duration::from_secs(4));
+    }
+
+    #[tokio::test]
+    async fn a_missing_program_is_named() {
+        let error = run(Path::new("/nonexistent/vmrun"), ["list"], Options::limit(Duration::from_secs(1)));
+        let text = error.await.unwrap_err().to_string();
+        assert!(text.starts_with("start /nonexistent/vmrun: "), "{text}");
+    }
+}

@@ -1,1 +1,214 @@
-//! TODO
+//! The machine we run on: processor, memory, user, and what else runs.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{HostError, Result, files};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Returns `arm64` or `amd64`: what guests must be, since Fusion does not emulate. Under Rosetta it is still the
+/// Mac's own.
+pub fn arch() -> &'static str {
+    #[cfg(target_os = "macos")]
+    if sysctl_u64("hw.optional.arm64") == Some(1) {
+        return "arm64";
+    }
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
+}
+
+/// Returns the machine's memory in MiB; 0 if it does not say.
+#[cfg(target_os = "macos")]
+pub fn memory_mib() -> u64 {
+    sysctl_u64("hw.memsize").unwrap_or(0) / MIB
+}
+
+/// Returns the machine's memory in MiB; 0 if it does not say.
+#[cfg(not(target_os = "macos"))]
+pub fn memory_mib() -> u64 {
+    let text = files::read_text(Path::new("/proc/meminfo")).unwrap_or_default();
+    let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
+    kib.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or(0) * 1024 / MIB
+}
+
+/// Returns how many processors this process may use.
+pub fn cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX))
+}
+
+/// Returns MiB that may still be written to the volume a path is on; the path need not exist yet.
+pub fn free_mib(path: &Path) -> Result<u64> {
+    use std::os::unix::ffi::OsStrExt;
+
+    let existing = path.ancestors().find(|path| files::exists(path)).unwrap_or(Path::new("/"));
+    let text = std::ffi::CString::new(existing.as_os_str().as_bytes())
+        .map_err(|error| HostError::file("look at", existing)(error.into()))?;
+    // SAFETY: a statvfs of zeros is valid; the call reads a C string and writes only the statvfs.
+    let (outcome, facts) = unsafe {
+        let mut facts: libc::statvfs = std::mem::zeroed();
+        (libc::statvfs(text.as_ptr(), &raw mut facts), facts)
+    };
+    if outcome != 0 {
+        return Err(HostError::file("look at", existing)(std::io::Error::last_os_error()));
+    }
+    #[cfg_attr(
+        not(target_os = "macos"),
+        expect(clippy::unnecessary_cast, reason = "one is narrower on a Mac")
+    )]
+    Ok(facts.f_bavail as u64 * facts.f_frsize as u64 / MIB)
+}
+
+/// Returns macOS's version, such as `15.1`, as the system under `root` says; none if there is none.
+pub fn macos_version(root: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct SystemVersion {
+        #[serde(rename = "ProductVersion")]
+        product_version: String,
+    }
+    let path = root.join("System/Library/CoreServices/SystemVersion.plist");
+    let bytes = files::read_if_exists(&path).ok()??;
+    plist::from_bytes::<SystemVersion>(&bytes).ok().map(|version| version.product_version)
+}
+
+/// Returns the home folder: `HOME`, or what the user database says.
+pub fn home() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| home.is_absolute())
+}
+
+/// Returns the user's login name.
+pub fn user_name() -> Option<String> {
+    // SAFETY: geteuid has no arguments; getpwuid's record is read before any other call could change it,
+    // and its name is a C string if it is not null.
+    let name = unsafe {
+        let record = libc::getpwuid(libc::geteuid());
+        if record.is_null() || (*record).pw_name.is_null() {
+            return std::env::var("USER").ok();
+        }
+        std::ffi::CStr::from_ptr((*record).pw_name).to_owned()
+    };
+    name.into_string().ok()
+}
+
+pub fn is_root() -> bool {
+    // SAFETY: geteuid has no arguments and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Returns the path of the program that this process runs.
+pub fn own_program() -> Result<PathBuf> {
+    std::env::current_exe().map_err(HostError::file("find", Path::new("our own program")))
+}
+
+/// Returns what tells this boot of the machine from any other; empty if it does not say.
+#[cfg(target_os = "macos")]
+pub fn boot_id() -> String {
+    sysctl_text("kern.bootsessionuuid").unwrap_or_default()
+}
+
+/// Returns what tells this boot of the machine from any other; empty if it does not say.
+#[cfg(not(target_os = "macos"))]
+pub fn boot_id() -> String {
+    let text = files::read_text(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// Says whether a process of exactly this name runs, such as `VMware Fusion`.
+#[cfg(target_os = "macos")]
+pub async fn process_runs(name: &str, limit: Duration) -> Result<bool> {
+    use super::process::{self, Options};
+    let found = process::run(Path::new("/usr/bin/pgrep"), ["-x", name], Options::limit(limit)).await?;
+    Ok(found.success())
+}
+
+/// Says whether a process of exactly this name runs, such as `VMware Fusion`.
+#[cfg(not(target_os = "macos"))]
+pub async fn process_runs(name: &str, _limit: Duration) -> Result<bool> {
+    // The kernel keeps the first 15 bytes of a name.
+    const KEPT: usize = 15;
+    let name = &name.as_bytes()[..name.len().min(KEPT)];
+    for process in files::list(Path::new("/proc"))? {
+        let is_process = process.file_name().is_some_and(|name| name.as_encoded_bytes()[0].is_ascii_digit());
+        if !is_process {
+            continue;
+        }
+        // A process may end while we look.
+        if files::read(&process.join("comm")).is_ok_and(|comm| comm.trim_ascii_end() == name) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(target_os = "macos")]
+fn sysctl(name: &str) -> Option<Vec<u8>> {
+    let name = std::ffi::CString::new(name).ok()?;
+    let mut length: libc::size_t = 0;
+    // SAFETY: with a null buffer, sysctlbyname only writes the needed length.
+    let outcome = unsafe {
+        libc::sysctlbyname(name.as_ptr(), std::ptr::null_mut(), &raw mut length, std::ptr::null_mut(), 0)
+    };
+    if outcome != 0 {
+        return None;
+    }
+    let mut value = vec![0_u8; length];
+    // SAFETY: the buffer has `length` bytes; sysctlbyname writes no more, and the length that it wrote.
+    let outcome = unsafe {
+        libc::sysctlbyname(name.as_ptr(), value.as_mut_ptr().cast(), &raw mut length, std::ptr::null_mut(), 0)
+    };
+    value.truncate(length);
+    (outcome == 0).then_some(value)
+}
+
+#[cfg(target_os = "macos")]
+fn sysctl_u64(name: &str) -> Option<u64> {
+    let value = sysctl(name)?;
+    match value.len() {
+        4 => Some(u64::from(u32::from_ne_bytes(value.try_into().ok()?))),
+        8 => Some(u64::from_ne_bytes(value.try_into().ok()?)),
+        _ => None,
+    }
+}
+
+#[cfg(target_os = "macos")]
+fn sysctl_text(name: &str) -> Option<String> {
+    let value = sysctl(name)?;
+    Some(String::from_utf8_lossy(&value).trim_end_matches('\0').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_describes_itself() {
+        assert!(memory_mib() > 0 && cpus() > 0);
+        assert!(["arm64", "amd64"].contains(&arch()));
+        assert!(!boot_id().is_empty());
+        assert!(user_name().is_some());
+        assert!(free_mib(Path::new("/nonexistent/deep")).unwrap() > 0);
+    }
+
+    #[test]
+    fn the_version_of_macos_is_read_from_its_own_file() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(macos_version(root.path()), None);
+        let folder = root.path().join("System/Library/CoreServices");
+        files::create_dir(&folder).unwrap();
+        let text = r#"<?xml version="1.0" encoding="UTF-8"?>
+<plist version="1.0"><dict><key>ProductVersion</key><string>15.1</string><key>ProductBuildVersion</key>
+<string>24B83</string></dict></plist>"#;
+        files::write_atomic(&folder.join("SystemVersion.plist"), text.as_bytes(), 0o644).unwrap();
+        assert_eq!(macos_version(root.path()).as_deref(), Some("15.1"));
+    }
+
+    #[tokio::test]
+    async fn our_own_process_runs_and_another_does_not() {
+        let own = files::read_text(Path::new("/proc/self/comm"));
+        if let Ok(own) = own {
+            assert!(process_runs(own.trim_end(), Duration::from_secs(5)).await.unwrap());
+        }
+        assert!(!process_runs("no such process", Duration::from_secs(5)).await.unwrap());
+    }
+}

@@ -1,13 +1,21 @@
 //! VMware Fusion: where it is, and its programs.
 
 pub mod discover;
+#[cfg(test)]
+mod fake;
+pub mod observe;
+pub mod root_step;
 pub mod vmnet;
 pub mod vmrest;
+mod vmrest_server;
 pub mod vmrun;
+pub mod vmware_log;
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+
+use super::HostError;
 
 /// An installed Fusion and the places it keeps things.
 ///
@@ -59,5 +67,29 @@ impl Fusion {
     /// Says whether this Fusion's files are the system's own.
     pub fn is_system(&self) -> bool {
         self.root == Path::new("/")
+    }
+}
+
+/// Returns the error of an operation that Fusion refused, with the cause that the VM's log gives. `silent` is said if
+/// Fusion itself had no complaint.
+fn refusal(operation: &'static str, vmx: &Path, complaint: Option<String>, silent: &str) -> HostError {
+    let message = complaint.unwrap_or_else(|| silent.to_owned());
+    HostError::Fusion { operation, vmx: vmx.to_owned(), message, cause: vmware_log::cause(vmx) }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Returns a Fusion that stands in a test's folder.
+    pub fn fusion(root: &Path) -> Fusion {
+        Fusion {
+            root: root.to_owned(),
+            app: root.join("Applications/VMware Fusion.app"),
+            version: "13.6.3".to_owned(),
+            build: "24585314".to_owned(),
+            simulated: false,
+            library: root.join("Virtual Machines.localized"),
+        }
     }
 }

@@ -1,1 +1,106 @@
-//! TODO
+//! Commands in guests over SSH: one thread for each session, sessions kept and used again.
+//!
+//! ```text
+//! SshShell ──▶ Guest (one for each target): at most SESSIONS sessions, the idle ones kept
+//!                └─ worker.rs: a thread that owns one session and takes one command at a time
+//!                     └─ connection.rs: libssh2, and what we learned not to do with it
+//! ```
+//!
+//! A session that a future abandons is cut at its socket, so that nothing blocks (facts/crates.md §3).
+
+mod connection;
+mod output;
+mod worker;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use super::dial::Dial;
+use super::{GuestShell, GuestTarget, LineSink, Output, Result};
+use crate::formats::command::Command;
+use worker::{Failure, Job, Worker};
+
+/// Sessions to one guest at once. OpenSSH starts to refuse at ten logins in progress.
+const SESSIONS: usize = 3;
+
+/// Says how guests are dialled now; asked for each new session.
+pub type DialSource = Arc<dyn Fn() -> Result<Dial> + Send + Sync>;
+
+/// Runs commands in guests, as [`GuestShell`].
+pub struct SshShell {
+    dial: DialSource,
+    /// Limit of one connection, and of each answer during the login (`Limits::guest_connect`).
+    connect: Duration,
+    guests: Mutex<HashMap<GuestTarget, Arc<Guest>>>,
+}
+
+struct Guest {
+    target: GuestTarget,
+    idle: Mutex<Vec<Worker>>,
+    permits: Semaphore,
+}
+
+impl SshShell {
+    pub fn new(dial: DialSource, connect: Duration) -> Self {
+        Self { dial, connect, guests: Mutex::new(HashMap::new()) }
+    }
+
+    /// Closes the idle sessions of a node, before it is stopped or its keys change.
+    pub fn forget(&self, node: &str) {
+        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        guests.retain(|target, _| target.node != node);
+    }
+
+    fn guest(&self, target: &GuestTarget) -> Arc<Guest> {
+        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let guest = guests.entry(target.clone()).or_insert_with(|| {
+            let (idle, permits) = (Mutex::default(), Semaphore::new(SESSIONS));
+            Arc::new(Guest { target: target.clone(), idle, permits })
+        });
+        Arc::clone(guest)
+    }
+}
+
+impl Guest {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Worker>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl GuestShell for SshShell {
+    async fn run(
+        &self,
+        target: &GuestTarget,
+        command: &Command,
+        limit: Duration,
+        lines: Option<LineSink>,
+    ) -> Result<Output> {
+        let guest = self.guest(target);
+        let _permit = guest.permits.acquire().await.expect("the semaphore is never closed");
+        let job = Arc::new(Job { line: command.shell_line(), input: command.input.clone(), limit, lines });
+        loop {
+            let kept = guest.idle().pop();
+            let fresh = kept.is_none();
+            let worker = kept
+                .unwrap_or_else(|| Worker::start(guest.target.clone(), Arc::clone(&self.dial), self.connect));
+            // Dropping this future drops the worker, which cuts its connection.
+            match worker.run(Arc::clone(&job)).await {
+                Ok(output) => {
+                    guest.idle().push(worker);
+                    return Ok(output);
+                }
+                // A kept session may have died of old age, of a reboot; the guest has seen nothing of the command.
+                Err(Failure::NotBegun(_)) if !fresh => {}
+                Err(Failure::NotBegun(error) | Failure::Broken(error)) => return Err(error),
+            }
+        }
+    }
+}
+
+#[cfg(all(test, feature = "sim"))]
+mod tests;

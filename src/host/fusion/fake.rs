@@ -1,0 +1,57 @@
+//! A Fusion of small shell scripts that write down how they were called, for the drivers' tests.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::Fusion;
+use crate::host::files;
+
+/// A folder laid out like a Mac's root; removed when dropped.
+pub struct Fake {
+    root: TempDir,
+}
+
+impl Fake {
+    pub fn new() -> Self {
+        let fake = Self { root: tempfile::tempdir().unwrap() };
+        files::create_dir(&fake.fusion().program("")).unwrap();
+        files::create_dir(&fake.fusion().preferences()).unwrap();
+        fake
+    }
+
+    pub fn root(&self) -> std::path::PathBuf {
+        files::canonicalize(self.root.path()).unwrap()
+    }
+
+    pub fn fusion(&self) -> Fusion {
+        super::tests::fusion(&self.root())
+    }
+
+    /// Installs a program; its script finds `$FOLDER` to keep things in, and `$FOLDER/fault` if one is set.
+    pub fn program(&self, name: &str, script: &str) {
+        let folder = self.root();
+        let text = format!(
+            "#!/bin/sh\nFOLDER='{}'\n{{ printf '{name}'; for arg in \"$@\"; do printf '|%s' \"$arg\"; done; echo; }} >> \
+\"$FOLDER/calls\"\n{script}\n",
+            folder.display()
+        );
+        files::write_atomic(&self.fusion().program(name), text.as_bytes(), 0o755).unwrap();
+    }
+
+    pub fn fault(&self, name: &str) {
+        files::write_atomic(&self.root().join("fault"), name.as_bytes(), 0o644).unwrap();
+    }
+
+    /// Returns each call as `program|argument|…`, but for those with one of these words.
+    pub fn orders(&self, except: &[&str]) -> Vec<String> {
+        let text = files::read_text(&self.root().join("calls")).unwrap_or_default();
+        let wanted = |line: &&str| !line.split('|').any(|word| except.contains(&word));
+        text.lines().filter(wanted).map(str::to_owned).collect()
+    }
+
+    pub fn write(&self, path: &Path, text: &str) {
+        files::create_dir(path.parent().unwrap()).unwrap();
+        files::write_atomic(path, text.as_bytes(), 0o644).unwrap();
+    }
+}

@@ -1,0 +1,263 @@
+//! One SSH session of libssh2, used by the rules of facts/crates.md §3.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddrV4, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use ssh2::{BlockDirections, Channel, ErrorCode, HostKeyType, MethodType, Session};
+
+use super::output::Stream;
+use super::worker::{Cut, Failure, Job, KEEPALIVE};
+use crate::host::dial::Dial;
+use crate::host::{GuestTarget, HostError, Output, Result, clock, files};
+
+const SSH_PORT: u16 = 22;
+const STDOUT: i32 = 0;
+const STDERR: i32 = 1;
+const READ_BUFFER: usize = 64 * 1024;
+/// How long to wait for the socket before looking at the clock again.
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
+/// libssh2's codes (libssh2.h) that tell a refused key from a broken connection.
+const AUTHENTICATION_FAILED: i32 = -18;
+const PUBLICKEY_UNVERIFIED: i32 = -19;
+const WOULD_BLOCK: i32 = -37;
+
+/// A session that is logged in.
+pub struct Connection {
+    session: Session,
+    socket: RawFd,
+    node: String,
+}
+
+impl Connection {
+    /// Connects, checks the host key against the pinned one, and logs in. No step takes longer than `limit`.
+    pub fn open(dial: Dial, target: &GuestTarget, limit: Duration, cut: &Cut) -> Result<Self> {
+        let stream = dial.connect_blocking(SocketAddrV4::new(target.address, SSH_PORT), limit)?;
+        let twin: TcpStream = stream.try_clone().map_err(|error| refusal(target, &error.to_string()))?;
+        cut.arm(twin);
+        let failed = |what: &str| {
+            let what = what.to_owned();
+            move |error: ssh2::Error| refusal(target, &format!("{what}: {}", error.message()))
+        };
+        let mut session = Session::new().map_err(failed("no session"))?;
+        session.set_timeout(u32::try_from(limit.as_millis()).unwrap_or(u32::MAX));
+        let (algorithm, key) = pinned(target)?;
+        session.method_pref(MethodType::HostKey, algorithm).map_err(failed("host key algorithm"))?;
+        let socket = stream.as_raw_fd();
+        session.set_tcp_stream(stream);
+        session.handshake().map_err(failed("handshake"))?;
+        check_host_key(&session, target, &key)?;
+        log_in(&session, target)?;
+        session.set_keepalive(true, u32::try_from(KEEPALIVE.as_secs()).unwrap_or(u32::MAX));
+        Ok(Self { session, socket, node: target.node.clone() })
+    }
+
+    /// Shows the guest that we live; false if it does not any more.
+    pub fn keep_alive(&self) -> bool {
+        self.session.keepalive_send().is_ok()
+    }
+
+    /// Runs one command to its end. After a failure the connection is of no use.
+    pub fn run(&self, job: &Job, cut: &Cut) -> Result<Output, Failure> {
+        self.session.set_blocking(true);
+        let mut channel = self
+            .session
+            .channel_session()
+            .map_err(|error| Failure::NotBegun(self.broken("no channel", &error)))?;
+        let outcome = self.drive(&mut channel, job);
+        if outcome.is_err() {
+            // Dropping the channel says good-bye to the guest and waits for an answer: not on a cut socket.
+            cut.now();
+        }
+        self.session.set_blocking(true);
+        drop(channel);
+        outcome.map_err(Failure::Broken)
+    }
+
+    fn drive(&self, channel: &mut Channel, job: &Job) -> Result<Output> {
+        let deadline = clock::monotonic() + job.limit;
+        channel.exec(&job.line).map_err(|error| self.lost(job, error.message()))?;
+        self.session.set_blocking(false);
+        let mut pump = Pump::new(&job.input);
+        while !channel.eof() {
+            if !pump.turn(self, channel, job)? {
+                self.wait(deadline, job)?;
+            } else if clock::monotonic() >= deadline {
+                return Err(self.late(job));
+            }
+        }
+        // The status is 0 until the guest has closed the channel, which it may do long after the last output.
+        while let Err(error) = channel.wait_close() {
+            if error.code() != ErrorCode::Session(WOULD_BLOCK) {
+                return Err(self.lost(job, error.message()));
+            }
+            self.wait(deadline, job)?;
+        }
+        let ended = |error: ssh2::Error| self.lost(job, error.message());
+        let signal = channel.exit_signal().map_err(ended)?.exit_signal;
+        let status = channel.exit_status().map_err(ended)?;
+        let (stdout, stderr) = pump.finish(job);
+        // A command that a signal ended has status 0 as well.
+        let status = signal.is_none().then_some(status);
+        Ok(Output { status, signal, stdout, stderr })
+    }
+
+    /// Waits until the socket is ready for what libssh2 wants to do with it.
+    fn wait(&self, deadline: Instant, job: &Job) -> Result<()> {
+        let left = deadline.saturating_duration_since(clock::monotonic());
+        if left.is_zero() {
+            return Err(self.late(job));
+        }
+        let events = match self.session.block_directions() {
+            BlockDirections::Outbound => libc::POLLOUT,
+            BlockDirections::Both => libc::POLLIN | libc::POLLOUT,
+            BlockDirections::Inbound | BlockDirections::None => libc::POLLIN,
+        };
+        let mut poll = libc::pollfd { fd: self.socket, events, revents: 0 };
+        let patience = left.min(LONGEST_WAIT).as_millis().max(1);
+        let patience = libc::c_int::try_from(patience).unwrap_or(1);
+        // SAFETY: poll reads and writes the one record it is given; the session keeps the socket open.
+        unsafe { libc::poll(&raw mut poll, 1, patience) };
+        Ok(())
+    }
+
+    fn late(&self, job: &Job) -> HostError {
+        let what = format!("the end of `{}` on {}", job.line, self.node);
+        HostError::Deadline { what, limit: job.limit }
+    }
+
+    fn lost(&self, job: &Job, reason: &str) -> HostError {
+        let (node, command) = (self.node.clone(), job.line.clone());
+        HostError::Lost { node, command, reason: reason.to_owned() }
+    }
+
+    fn broken(&self, what: &str, error: &ssh2::Error) -> HostError {
+        HostError::Ssh { node: self.node.clone(), reason: format!("{what}: {}", error.message()) }
+    }
+}
+
+/// Moves bytes both ways without ever waiting for one stream: a full window on another would stop all.
+struct Pump<'a> {
+    input: Input<'a>,
+    stdout: Stream,
+    stderr: Stream,
+    buffer: Vec<u8>,
+}
+
+/// How far the command's input is.
+enum Input<'a> {
+    Left(&'a [u8]),
+    Ended,
+}
+
+impl<'a> Pump<'a> {
+    fn new(input: &'a [u8]) -> Self {
+        let (stdout, stderr) = (Stream::default(), Stream::default());
+        Self { input: Input::Left(input), stdout, stderr, buffer: vec![0; READ_BUFFER] }
+    }
+
+    /// Moves what can be moved now; false if nothing could.
+    fn turn(&mut self, connection: &Connection, channel: &mut Channel, job: &Job) -> Result<bool> {
+        let mut moved = self.send(channel);
+        if !moved && self.half_sent(connection) {
+            // libssh2 must be given the very same bytes again before it is asked for anything else.
+            return Ok(false);
+        }
+        for id in [STDOUT, STDERR] {
+            match channel.stream(id).read(&mut self.buffer) {
+                Ok(0) => {}
+                Ok(count) => {
+                    let stream = if id == STDOUT { &mut self.stdout } else { &mut self.stderr };
+                    stream.take(&self.buffer[..count], job.lines.as_ref());
+                    moved = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(connection.lost(job, &error.to_string())),
+            }
+        }
+        Ok(moved)
+    }
+
+    fn half_sent(&self, connection: &Connection) -> bool {
+        let outbound = matches!(
+            connection.session.block_directions(),
+            BlockDirections::Outbound | BlockDirections::Both
+        );
+        outbound && matches!(self.input, Input::Left(_))
+    }
+
+    /// Sends some of the input, or its end.
+    fn send(&mut self, channel: &mut Channel) -> bool {
+        let Input::Left(left) = self.input else { return false };
+        if left.is_empty() {
+            return match channel.send_eof() {
+                Err(error) if error.code() == ErrorCode::Session(WOULD_BLOCK) => false,
+                // A command that ended without reading needs no end of input.
+                _ => {
+                    self.input = Input::Ended;
+                    true
+                }
+            };
+        }
+        match channel.write(left) {
+            Ok(count) => {
+                self.input = Input::Left(&left[count..]);
+                count > 0
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            // It closed its input, which is its right; a broken connection shows in reading.
+            Err(_) => {
+                self.input = Input::Ended;
+                true
+            }
+        }
+    }
+
+    fn finish(self, job: &Job) -> (Vec<u8>, Vec<u8>) {
+        (self.stdout.finish(job.lines.as_ref()), self.stderr.finish(job.lines.as_ref()))
+    }
+}
+
+fn refusal(target: &GuestTarget, reason: &str) -> HostError {
+    HostError::Ssh { node: target.node.clone(), reason: reason.to_owned() }
+}
+
+/// Returns algorithm and raw key of the line `ssh-ed25519 AAAA… comment`.
+fn pinned(target: &GuestTarget) -> Result<(&str, Vec<u8>)> {
+    let mut words = target.host_key.split_ascii_whitespace();
+    let key = words.next().zip(words.next());
+    key.and_then(|(algorithm, key)| Some((algorithm, BASE64_STANDARD.decode(key).ok()?)))
+        .ok_or_else(|| refusal(target, "the pinned host key is not one in OpenSSH's form"))
+}
+
+fn check_host_key(session: &Session, target: &GuestTarget, pinned: &[u8]) -> Result<()> {
+    let Some((shown, kind)) = session.host_key() else {
+        return Err(refusal(target, "the server shows no host key"));
+    };
+    if shown == pinned {
+        return Ok(());
+    }
+    let algorithm = match kind {
+        HostKeyType::Ed25519 => "ssh-ed25519",
+        HostKeyType::Rsa => "ssh-rsa",
+        _ => "(another kind)",
+    };
+    Err(HostError::HostKey {
+        node: target.node.clone(),
+        expected: target.host_key.clone(),
+        found: format!("{algorithm} {}", BASE64_STANDARD.encode(shown)),
+    })
+}
+
+fn log_in(session: &Session, target: &GuestTarget) -> Result<()> {
+    let key = files::read_text(&target.identity)?;
+    session.userauth_pubkey_memory(&target.user, None, &key, None).map_err(|error| match error.code() {
+        ErrorCode::Session(AUTHENTICATION_FAILED | PUBLICKEY_UNVERIFIED) => {
+            HostError::Login { node: target.node.clone(), user: target.user.clone() }
+        }
+        _ => refusal(target, &format!("login: {}", error.message())),
+    })
+}
