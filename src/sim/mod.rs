@@ -33,6 +33,7 @@ mod disk;
 mod files;
 mod image;
 mod network;
+mod orders;
 mod power;
 mod refusal;
 mod serve;

@@ -236,7 +236,9 @@ impl Mac {
         impl russh::client::Handler for Client {
             type Error = russh::Error;
             async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
-                Ok(matches!(key, PublicKeyOrCertificate::PublicKey { key, .. } if key.key_data() == self.0.key_data()))
+                Ok(
+                    matches!(key, PublicKeyOrCertificate::PublicKey { key, .. } if key.key_data() == self.0.key_data()),
+                )
             }
         }
         let stream = self.dial(ADDRESS, 22).await.expect("sshd answers");
@@ -387,7 +389,11 @@ async fn a_linked_clone_hangs_on_the_snapshot_and_carries_the_baked_state() {
     let dictionary = files::read(&clone.with_extension("vmsd")).unwrap().unwrap();
     assert!(dictionary.contains("cloneOf0"));
     let mut config = Vmx::parse(&files::read(&clone).unwrap().unwrap()).unwrap();
-    assert_eq!(config.get("ethernet0.address").as_deref(), Some("00:50:56:00:00:02"), "a static MAC is copied");
+    assert_eq!(
+        config.get("ethernet0.address").as_deref(),
+        Some("00:50:56:00:00:02"),
+        "a static MAC is copied"
+    );
     assert_eq!(config.get("uuid.bios"), None);
     config.set("ethernet0.address", MAC);
     files::write(&clone, config.render()).unwrap();
@@ -464,7 +470,9 @@ async fn the_network_tools_speak_as_fusions_do() {
     let mac = Mac::new().await;
     mac.make_vmnet2().await;
     let before = files::read(&mac.places.networking()).unwrap().unwrap();
-    assert!(before.contains("answer VNET_2_HOSTONLY_UUID ") && before.contains("answer VNET_2_DHCP_CFG_HASH "));
+    assert!(
+        before.contains("answer VNET_2_HOSTONLY_UUID ") && before.contains("answer VNET_2_DHCP_CFG_HASH ")
+    );
     let (status, said) = mac.run("vmnet-cli", &["--status"]).await;
     assert_eq!(status, 0);
     assert!(said.contains("DHCP service on vmnet2 is running\n"));
@@ -478,7 +486,9 @@ async fn the_network_tools_speak_as_fusions_do() {
     mac.run("vmnet-cli", &["--configure"]).await;
     let (_, said) = mac.run("vmnet-cli", &["--start"]).await;
     assert!(said.starts_with("Enabled hostonly virtual adapter on vmnet1\nStarted DHCP service on vmnet1\n"));
-    assert!(said.ends_with("Started DHCP service on vmnet8\nStarted all configured services on all networks\n"));
+    assert!(
+        said.ends_with("Started DHCP service on vmnet8\nStarted all configured services on all networks\n")
+    );
     let after = files::read(&mac.places.networking()).unwrap().unwrap();
     assert_eq!(before, after, "applying twice changes nothing");
     let conf = files::read(&mac.places.vmnet(2).join("dhcpd.conf")).unwrap().unwrap();
@@ -615,4 +625,74 @@ async fn wiping_ends_the_world_and_leaves_nothing() {
     mac.start(&vmx).await;
     install::wipe(mac.folder.path()).await.unwrap();
     assert!(!mac.folder.path().exists());
+}
+
+/// What vmrest answers: the status and the body.
+async fn rest(base: &str, method: &str, url: &str, body: &str) -> (u16, serde_json::Value) {
+    const MEDIA_TYPE: &str = "application/vnd.vmware.vmw.rest-v1+json";
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = client.request(method.parse().unwrap(), format!("{base}{url}"));
+    let request = request.basic_auth("me", Some("Passw0rd!")).header("content-type", MEDIA_TYPE);
+    let response = request.body(body.to_owned()).send().await.unwrap();
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text)))
+}
+
+#[tokio::test]
+async fn vmrest_shows_the_same_world() {
+    crate::host::download::install_crypto();
+    let mac = Mac::new().await;
+    mac.make_vmnet2().await;
+    let vmx = mac.make_vm("master", MAC);
+    let hash = bcrypt::hash("saltPassw0rd!", 4).unwrap();
+    let settings = format!("port=1\r\nusername=me\r\npassword={hash}\r\nsalt=salt\r\n");
+    let orders = super::orders::Orders::new(&mac.places).unwrap();
+    let app = programs::vmrest::app_of(orders, &settings).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let bare = reqwest::Client::builder().no_proxy().build().unwrap();
+    assert_eq!(bare.get(format!("{base}/api/vms")).send().await.unwrap().status().as_u16(), 401);
+    let json = bare.put(format!("{base}/api/vms")).basic_auth("me", Some("Passw0rd!")).body("on");
+    assert_eq!(json.header("content-type", "application/json").send().await.unwrap().status().as_u16(), 406);
+    assert_eq!(rest(&base, "GET", "/nothing", "").await, (404, "404 page not found\n".into()));
+    assert_eq!(rest(&base, "GET", "/api/vms", "").await, (200, serde_json::json!([])), "not registered");
+    let body = serde_json::json!({ "name": "master", "path": vmx }).to_string();
+    let (status, made) = rest(&base, "POST", "/api/vms/registration", &body).await;
+    assert_eq!(status, 201);
+    let id = made["id"].as_str().unwrap().to_owned();
+    assert!(id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'V')));
+    let power = format!("/api/vms/{id}/power");
+    assert_eq!(rest(&base, "PUT", &power, "on").await.1["power_state"], "poweredOn");
+    mac.until_reachable().await;
+    let (_, addresses) = rest(&base, "GET", &format!("/api/vms/{id}/nicips"), "").await;
+    assert_eq!(
+        (&addresses["nics"][0]["mac"], &addresses["nics"][0]["ip"][0]),
+        (&MAC.into(), &format!("{ADDRESS}/24").into())
+    );
+    let parent = serde_json::json!({ "name": "copy", "parentId": id }).to_string();
+    let (status, error) = rest(&base, "POST", "/api/vms", &parent).await;
+    assert_eq!((status, &error["Code"]), (409, &107.into()), "the parent runs");
+    assert_eq!(rest(&base, "PUT", &power, "off").await.1["power_state"], "poweredOff");
+    let (status, error) = rest(&base, "PUT", &power, "off").await;
+    assert_eq!((status, &error["Code"]), (409, &106.into()));
+    mac.until(|| !vmx.with_extension("vmx.lck").exists()).await;
+    let (status, copy) = rest(&base, "POST", "/api/vms", &parent).await;
+    assert_eq!((status, &copy["cpu"]["processors"]), (201, &2.into()));
+    assert_eq!(rest(&base, "GET", "/api/vms", "").await.1.as_array().unwrap().len(), 2);
+    let card = rest(&base, "POST", &format!("/api/vms/{id}/nic"), r#"{"type":"nat","vmnet":"vmnet8"}"#).await;
+    assert_eq!((card.0, &card.1["Code"]), (400, &121.into()));
+    let (_, reserved) = rest(&base, "GET", "/api/vmnet/vmnet2/mactoip", "").await;
+    assert_eq!(reserved["mactoips"][0]["ip"], ADDRESS.to_string());
+    server.abort();
+}
+
+/// Lays out a root that stays, to try the real programs by hand.
+#[test]
+#[ignore = "for trying by hand"]
+fn try_by_hand() {
+    let exe = std::env::var("SIM_EXE").unwrap();
+    let root = std::env::var("SIM_ROOT").unwrap();
+    install::install(Path::new(&root), Path::new(&exe), &Settings::default()).unwrap();
 }

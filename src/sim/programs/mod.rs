@@ -1,5 +1,6 @@
 //! Fusion's programs as the simulation plays them: same names, arguments, output shapes, exit codes and quirks.
 
+mod rest_calls;
 pub mod vdiskmanager;
 pub mod vmnet_cfgcli;
 pub mod vmnet_cli;

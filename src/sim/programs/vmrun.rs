@@ -1,24 +1,22 @@
 //! `vmrun`: power, snapshots, clones and questions (facts/vmrun-vmrest.md §1).
 
-use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{FAILED, Screen};
 use crate::formats::vmx::Vmx;
-use crate::sim::control::{self, Power, Reply, Request, VmView};
+use crate::sim::control::{Power, Request};
 use crate::sim::faults;
 use crate::sim::files;
 use crate::sim::install::BUILD;
 use crate::sim::network::Networks;
-use crate::sim::pace::{Operation, Pace};
+use crate::sim::orders::{Orders, resolve};
+use crate::sim::pace::Operation;
 use crate::sim::places::{Places, vm_name};
 use crate::sim::power;
 use crate::sim::refusal::Refusal;
-use crate::sim::settings::Settings;
 use crate::sim::snapshots::{self, CloneKind, Snapshots};
-use crate::sim::vmlog;
 
 /// vmrun's own version, which it prints with its usage.
 const VERSION: &str = "1.17.0";
@@ -31,15 +29,14 @@ type Result<T = ()> = std::result::Result<T, Refusal>;
 
 /// One call of vmrun.
 struct Call<'a> {
-    places: &'a Places,
-    pace: Pace,
+    orders: Orders,
     screen: &'a mut Screen,
 }
 
 /// Runs one vmrun command. What it says of failures stands on standard output.
 pub async fn run(places: &Places, args: &[String], screen: &mut Screen) -> u8 {
-    let pace = match Settings::load(places) {
-        Ok(settings) => Pace::new(settings.speed),
+    let orders = match Orders::new(places) {
+        Ok(orders) => orders,
         Err(error) => {
             screen.line(&format!("Error: {error}"));
             return FAILED;
@@ -53,7 +50,7 @@ pub async fn run(places: &Places, args: &[String], screen: &mut Screen) -> u8 {
         usage(screen);
         return FAILED;
     };
-    let mut call = Call { places, pace, screen };
+    let mut call = Call { orders, screen };
     match call.dispatch(command, rest).await {
         Ok(true) => 0,
         Ok(false) => {
@@ -109,27 +106,28 @@ impl Call<'_> {
             ("stop", Some(vmx), how) => self.stop(&resolve(vmx), how).await?,
             ("reset", Some(vmx), how) => {
                 let soft = how != Some("hard");
-                self.order(Request::Reset { vmx: resolve(vmx), soft }).await?;
+                let vmx = resolve(vmx);
+                self.orders.order(&vmx, Request::Reset { vmx: vmx.clone(), soft }).await?;
             }
-            ("suspend", Some(vmx), _) => self.order(Request::Suspend { vmx: resolve(vmx) }).await?,
-            ("pause", Some(vmx), _) => self.order(Request::Pause { vmx: resolve(vmx) }).await?,
-            ("unpause", Some(vmx), _) => self.order(Request::Unpause { vmx: resolve(vmx) }).await?,
+            ("suspend", Some(vmx), _) => self.power(vmx, |vmx| Request::Suspend { vmx }).await?,
+            ("pause", Some(vmx), _) => self.power(vmx, |vmx| Request::Pause { vmx }).await?,
+            ("unpause", Some(vmx), _) => self.power(vmx, |vmx| Request::Unpause { vmx }).await?,
             ("listSnapshots", Some(vmx), tree) => self.list_snapshots(&resolve(vmx), tree.is_some()).await?,
             ("snapshot", Some(vmx), Some(name)) => {
-                self.stopped(&resolve(vmx), Operation::Snapshot).await?;
+                self.orders.stopped(&resolve(vmx), Operation::Snapshot).await?;
                 snapshots::take(&resolve(vmx), name)?;
             }
             ("deleteSnapshot", Some(vmx), Some(name)) => {
-                self.stopped(&resolve(vmx), Operation::Snapshot).await?;
+                self.orders.stopped(&resolve(vmx), Operation::Snapshot).await?;
                 snapshots::delete(&resolve(vmx), name, word(2) == Some("andDeleteChildren"))?;
             }
             ("revertToSnapshot", Some(vmx), Some(name)) => {
-                self.stopped(&resolve(vmx), Operation::Snapshot).await?;
+                self.orders.stopped(&resolve(vmx), Operation::Snapshot).await?;
                 snapshots::revert(&resolve(vmx), name)?;
             }
             ("clone", Some(from), Some(to)) => self.clone(&resolve(from), &resolve(to), &args[2..]).await?,
-            ("deleteVM", Some(vmx), _) => self.delete(&resolve(vmx)).await?,
-            ("upgradevm", Some(vmx), _) => self.stopped(&resolve(vmx), Operation::Question).await?,
+            ("deleteVM", Some(vmx), _) => self.orders.delete(&resolve(vmx)).await?,
+            ("upgradevm", Some(vmx), _) => self.orders.stopped(&resolve(vmx), Operation::Question).await?,
             ("getGuestIPAddress", Some(vmx), wait) => {
                 self.address(&resolve(vmx), wait == Some("-wait")).await?;
             }
@@ -150,36 +148,15 @@ impl Call<'_> {
         Ok(true)
     }
 
-    async fn ask(&self, request: &Request) -> Result<Option<Reply>> {
-        control::ask(self.places, request).await.map_err(unknown)
-    }
-
-    /// Gives an order about a VM; without a world nothing runs.
-    async fn order(&self, request: Request) -> Result {
-        let vmx = match &request {
-            Request::Reset { vmx, .. } | Request::Stop { vmx, .. } => vmx,
-            Request::Suspend { vmx } | Request::Pause { vmx } | Request::Unpause { vmx } => vmx,
-            _ => unreachable!("only orders about a VM's power come here"),
-        };
-        power::open_vmx(vmx)?;
-        let vmx = vmx.clone();
-        done(self.ask(&request).await?.unwrap_or(Reply::Refused(Refusal::NotPoweredOn(vmx))))
-    }
-
-    async fn view(&self, vmx: &Path) -> Result<VmView> {
-        match self.ask(&Request::Inspect { vmx: vmx.to_owned() }).await? {
-            Some(Reply::Vm(view)) => Ok(view),
-            _ => Ok(VmView::off()),
-        }
+    async fn power(&self, vmx: &str, request: impl FnOnce(PathBuf) -> Request) -> Result {
+        let vmx = resolve(vmx);
+        self.orders.order(&vmx, request(vmx.clone())).await
     }
 
     async fn list(&mut self) -> Result {
-        self.pace.take(Operation::Question).await;
-        let running = match self.ask(&Request::List).await? {
-            Some(Reply::Running(running)) => running,
-            _ => Vec::new(),
-        };
-        if faults::strikes(self.places, faults::NOISE_LINES, "") {
+        self.orders.pace.take(Operation::Question).await;
+        let running = self.orders.running().await?;
+        if faults::strikes(&self.orders.places, faults::NOISE_LINES, "") {
             let stamp = crate::sim::timestamp::iso(crate::sim::now_ms());
             self.screen.line(&format!("{stamp}| ServiceImpl_Opener: PID {}", std::process::id()));
         }
@@ -192,15 +169,14 @@ impl Call<'_> {
 
     async fn start(&self, vmx: &Path) -> Result {
         power::open_vmx(vmx)?;
-        let strikes = |fault| faults::strikes(self.places, fault, &vm_name(vmx));
+        let strikes = |fault| faults::strikes(&self.orders.places, fault, &vm_name(vmx));
         if strikes(faults::START_HANGS) {
             std::future::pending::<()>().await;
         }
         if strikes(faults::START_SILENT) {
             return Ok(());
         }
-        let request = Request::Start { vmx: vmx.to_owned() };
-        done(control::ask_awake(self.places, &request).await.map_err(unknown)?)?;
+        self.orders.start(vmx).await?;
         if strikes(faults::START_LIES) { Err(Refusal::CannotConnect) } else { Ok(()) }
     }
 
@@ -214,28 +190,12 @@ impl Call<'_> {
                 config.get("powerType.powerOff").is_none_or(|kind| !kind.eq_ignore_ascii_case("hard"))
             }
         };
-        if soft && faults::strikes(self.places, faults::STOP_SOFT_HANGS, &vm_name(vmx)) {
-            std::future::pending::<()>().await;
-        }
-        self.order(Request::Stop { vmx: vmx.to_owned(), soft }).await
-    }
-
-    /// Makes sure that a VM is off and nobody holds its files, and lets an operation's time pass.
-    async fn stopped(&self, vmx: &Path, operation: Operation) -> Result {
-        power::open_vmx(vmx)?;
-        if self.view(vmx).await?.power != Power::Off {
-            return Err(Refusal::AlreadyRunning);
-        }
-        if power::is_locked(vmx) {
-            return Err(Refusal::InUse);
-        }
-        self.pace.take(operation).await;
-        Ok(())
+        self.orders.stop(vmx, soft).await
     }
 
     async fn list_snapshots(&mut self, vmx: &Path, tree: bool) -> Result {
         power::open_vmx(vmx)?;
-        self.pace.take(Operation::Question).await;
+        self.orders.pace.take(Operation::Question).await;
         let all = Snapshots::load(vmx)?.tree();
         self.screen.line(&format!("Total snapshots: {}", all.len()));
         for (depth, snapshot) in all {
@@ -251,57 +211,38 @@ impl Call<'_> {
             Some((kind, rest)) if kind == "full" => (CloneKind::Full, rest),
             _ => return Err(Refusal::Invalid),
         };
-        let operation = if kind == CloneKind::Linked { Operation::CloneLinked } else { Operation::CloneFull };
-        // One clone of a parent at a time: it is written into the parent's .vmsd.
-        let lock = files::lock(&self.places.run().join(format!("{}.clone.lock", digest(from))))?;
-        self.stopped(from, operation).await?;
-        let target = vm_name(to);
-        if faults::strikes(self.places, faults::CLONE_CANCELED, &target) {
-            vmlog::error(from, "Insufficient system resources exist to complete the requested service.");
-            return Err(Refusal::Canceled);
-        }
-        if faults::strikes(self.places, faults::DISK_FULL, &target) {
-            return Err(Refusal::DiskFull);
-        }
         let (snapshot, name) = (option(options, "-snapshot"), option(options, "-cloneName"));
-        let cloned = snapshots::clone(from, to, kind, snapshot.as_deref(), name.as_deref());
-        drop(lock);
-        cloned
-    }
-
-    async fn delete(&self, vmx: &Path) -> Result {
-        self.stopped(vmx, Operation::Delete).await?;
-        snapshots::delete_vm(vmx)
+        self.orders.clone_vm(from, to, kind, snapshot.as_deref(), name.as_deref()).await
     }
 
     async fn address(&mut self, vmx: &Path, wait: bool) -> Result {
         power::open_vmx(vmx)?;
-        self.pace.take(Operation::Question).await;
-        if faults::strikes(self.places, faults::UNKNOWN_ADDRESS, &vm_name(vmx)) {
+        self.orders.pace.take(Operation::Question).await;
+        if faults::strikes(&self.orders.places, faults::UNKNOWN_ADDRESS, &vm_name(vmx)) {
             self.screen.line("unknown");
             return Ok(());
         }
         let address = loop {
-            let view = self.view(vmx).await?;
+            let view = self.orders.view(vmx).await?;
             if view.power == Power::Off {
                 return Err(Refusal::NotPoweredOn(vmx.to_owned()));
             }
             let known = view.cards.iter().flat_map(|(_, addresses)| addresses).next().copied();
             match known {
                 Some(address) if view.tools => break address,
-                _ if wait => self.pace.pass(ADDRESS_POLL).await,
+                _ if wait => self.orders.pace.pass(ADDRESS_POLL).await,
                 _ if view.tools => return Err(Refusal::NoAddress),
                 _ => return Err(Refusal::NoTools(vmx.to_owned())),
             }
         };
-        let wrong = faults::strikes(self.places, faults::WRONG_ADDRESS, &vm_name(vmx));
+        let wrong = faults::strikes(&self.orders.places, faults::WRONG_ADDRESS, &vm_name(vmx));
         self.screen.line(&if wrong { WRONG_ADDRESS } else { address }.to_string());
         Ok(())
     }
 
     async fn tools(&mut self, vmx: &Path) -> Result {
         power::open_vmx(vmx)?;
-        let view = self.view(vmx).await?;
+        let view = self.orders.view(vmx).await?;
         let word = match (view.power, view.tools) {
             (Power::On, true) => "running",
             (Power::On, false) => "installed",
@@ -325,7 +266,7 @@ impl Call<'_> {
     }
 
     fn list_host_networks(&mut self) -> Result {
-        let networks = Networks::load(self.places)?;
+        let networks = Networks::load(&self.orders.places)?;
         let mut rows = vec![(0, "bridged", "false", "empty".to_owned(), "empty".to_owned())];
         for (number, network) in networks.configured() {
             let kind = if network.nat { "nat" } else { "hostOnly" };
@@ -376,34 +317,6 @@ fn option(args: &[String], name: &str) -> Option<String> {
         Some((_, value)) => Some(value.to_owned()),
         None => args.get(at + 1).cloned(),
     }
-}
-
-/// Resolves a path as Fusion does, so that one VM has one name; a file that is not there yet by its folder.
-pub fn resolve(path: &str) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.into());
-    if let Ok(real) = path.canonicalize() {
-        return real;
-    }
-    match (path.parent().map(Path::canonicalize), path.file_name()) {
-        (Some(Ok(folder)), Some(name)) => folder.join(name),
-        _ => path,
-    }
-}
-
-fn digest(path: &Path) -> String {
-    use sha2::{Digest, Sha256};
-    hex::encode(&Sha256::digest(path.as_os_str().as_encoded_bytes())[..8])
-}
-
-fn done(reply: Reply) -> Result {
-    match reply {
-        Reply::Refused(refusal) => Err(refusal),
-        _ => Ok(()),
-    }
-}
-
-fn unknown(error: io::Error) -> Refusal {
-    Refusal::Unknown(error.to_string())
 }
 
 #[cfg(test)]
