@@ -37,6 +37,7 @@ mod orders;
 mod power;
 mod refusal;
 mod serve;
+mod shell;
 mod snapshots;
 mod ssh;
 mod timestamp;

@@ -112,10 +112,7 @@ fn journal_lines(places: &Places, document: &Document, vmnet: &Vmnet) -> io::Res
     if vmnet.uuid.is_none() {
         lines.push(format!("answer VNET_{number}_HOSTONLY_UUID {}", uuid(number, vmnet.subnet)));
     }
-    let hash = match files::read(&places.vmnet(number).join("dhcpd.conf"))? {
-        Some(conf) => Some(hash(&conf)),
-        None => None,
-    };
+    let hash = files::read(&places.vmnet(number).join("dhcpd.conf"))?.map(|conf| hash(&conf));
     let written = document.answers(number).remove("DHCP_CFG_HASH");
     if let Some(hash) = hash.filter(|hash| Some(hash) != written.as_ref()) {
         lines.extend(written.map(|_| format!("remove_answer VNET_{number}_DHCP_CFG_HASH")));

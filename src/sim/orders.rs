@@ -72,7 +72,11 @@ impl Orders {
         if self.view(vmx).await?.power != Power::Off {
             return Err(Refusal::AlreadyRunning);
         }
-        if power::is_locked(vmx) {
+        let world = match self.ask(&Request::Describe).await? {
+            Some(Reply::World(world)) => Some(world.pid),
+            _ => None,
+        };
+        if power::is_locked(vmx, world) {
             return Err(Refusal::InUse);
         }
         self.pace.take(operation).await;

@@ -185,7 +185,7 @@ fn check_platform(config: &Vmx) -> Result<(), Cause> {
 
 fn check_memory(config: &Vmx, settings: &Settings, occupied: &Occupied) -> Result<u32, Cause> {
     let memory = number(config, "memsize").unwrap_or(0);
-    if memory == 0 || memory % 4 != 0 {
+    if memory == 0 || !memory.is_multiple_of(4) {
         return Err(format!("Invalid memory size: {memory} MB is not a multiple of 4 MB."));
     }
     let free = settings.memory_mib.saturating_sub(occupied.memory_mib);
@@ -343,9 +343,13 @@ pub fn release(vmx: &Path) {
     }
 }
 
-/// Says whether a VM's files are held.
-pub fn is_locked(vmx: &Path) -> bool {
-    !lock_folders(vmx).is_empty()
+/// Says whether a VM's files are held by the world that runs, if one does, or by another Mac. What a world left
+/// that is gone holds nothing.
+pub fn is_locked(vmx: &Path, world: Option<u32>) -> bool {
+    let world = world.map(|pid| pid.to_string());
+    let files = lock_folders(vmx).into_iter().flat_map(|folder| files::entries(&folder));
+    let mut holders = files.filter_map(|file| files::read(&file).ok().flatten());
+    holders.any(|holder| holder == FOREIGN_LOCK || Some(holder) == world)
 }
 
 /// Writes into the VMX how the VM went off; peers wait for it (facts/vmrun-vmrest.md §1.5).

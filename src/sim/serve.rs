@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::control::{GREETING, Request};
 use super::world::World;
@@ -36,9 +37,14 @@ pub async fn serve(world: Arc<World>) -> io::Result<()> {
     let listener = UnixListener::bind(&socket)?;
     let dialling = tokio::spawn(dial::serve(world.clone(), dialled));
     let leaving = world.leaving().clone();
+    let mut terminated = signal(SignalKind::terminate())?;
     let ended = tokio::select! {
         ended = accept(&world, listener) => ended,
         () = stay_while_needed(&world) => Ok(()),
+        _ = terminated.recv() => {
+            world.quit();
+            Ok(())
+        }
         () = leaving.cancelled() => {
             pace::wait(LOOK).await;
             Ok(())

@@ -1,12 +1,12 @@
 //! A guest's SSH server: russh in front of the machine, with the host key and the users that the seed gave it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use russh::keys::{PrivateKey, PublicKey};
 use russh::server::{self, Auth, ChannelOpenHandle, Handle, Msg, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId, MethodKind, MethodSet};
+use russh::{Channel, ChannelId, MethodKind, MethodSet, Pty};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::faults;
 use super::pace;
 use super::seam::{Chunk, SshFace};
+use super::shell;
 use super::world::Vm;
 
 /// Chunks of a command's output that may wait for the network.
@@ -40,7 +41,14 @@ where
         ..server::Config::default()
     });
     let cut = vm.power_lost().child_token();
-    let guest = Guest { vm, face, user: String::new(), cut: cut.clone(), commands: HashMap::new() };
+    let guest = Guest {
+        vm,
+        face,
+        user: String::new(),
+        cut: cut.clone(),
+        commands: HashMap::new(),
+        terminals: HashSet::new(),
+    };
     tokio::select! {
         () = cut.cancelled() => {}
         session = server::run_stream(config, stream, guest) => {
@@ -57,6 +65,9 @@ where
     }
 }
 
+/// What a client sends to a command or a shell.
+type Input = mpsc::UnboundedReceiver<Vec<u8>>;
+
 /// One connection to one guest.
 struct Guest {
     vm: Arc<Vm>,
@@ -66,9 +77,26 @@ struct Guest {
     cut: CancellationToken,
     /// Input on its way to each channel's command; dropping the sender ends the input.
     commands: HashMap<ChannelId, mpsc::UnboundedSender<Vec<u8>>>,
+    /// Channels with a terminal: somebody types there, and does not end the input.
+    terminals: HashSet<ChannelId>,
 }
 
 impl Guest {
+    /// Prepares what runs on a channel, with its input.
+    fn begin(&mut self, channel: ChannelId, handle: Handle, line: &[u8]) -> (Running, Input) {
+        let (input, incoming) = mpsc::unbounded_channel();
+        self.commands.insert(channel, input);
+        let running = Running {
+            vm: self.vm.clone(),
+            user: self.user.clone(),
+            line: String::from_utf8_lossy(line).into_owned(),
+            channel,
+            handle,
+            cut: self.cut.clone(),
+        };
+        (running, incoming)
+    }
+
     fn may_log_in(&self, user: &str, key: &PublicKey) -> bool {
         let keys = self.face.users.get(user).map(Vec::as_slice).unwrap_or_default();
         keys.iter()
@@ -113,18 +141,32 @@ impl server::Handler for Guest {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         session.channel_success(channel)?;
-        let (input, incoming) = mpsc::unbounded_channel();
-        self.commands.insert(channel, input);
-        let command = Running {
-            vm: self.vm.clone(),
-            user: self.user.clone(),
-            line: String::from_utf8_lossy(line).into_owned(),
-            channel,
-            handle: session.handle(),
-            cut: self.cut.clone(),
-        };
-        tokio::spawn(command.run(incoming));
+        let (command, incoming) = self.begin(channel, session.handle(), line);
+        let at_terminal = self.terminals.contains(&channel);
+        tokio::spawn(command.run(incoming, at_terminal));
         Ok(())
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), Self::Error> {
+        session.channel_success(channel)?;
+        let (shell, incoming) = self.begin(channel, session.handle(), b"");
+        tokio::spawn(shell.converse(incoming));
+        Ok(())
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _: &str,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.terminals.insert(channel);
+        session.channel_success(channel)
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), Self::Error> {
@@ -157,17 +199,26 @@ struct Running {
 }
 
 impl Running {
-    async fn run(self, incoming: mpsc::UnboundedReceiver<Vec<u8>>) {
+    async fn run(self, incoming: Input, at_terminal: bool) {
         let cut = self.cut.clone();
         tokio::select! {
             () = cut.cancelled() => {}
             () = self.strike() => {}
-            () = self.exec(incoming) => {}
+            () = self.exec(incoming, at_terminal) => {}
         }
     }
 
-    async fn exec(&self, incoming: mpsc::UnboundedReceiver<Vec<u8>>) {
-        let input = collect(incoming).await;
+    /// Is a login shell.
+    async fn converse(self, typed: Input) {
+        let cut = self.cut.clone();
+        tokio::select! {
+            () = cut.cancelled() => {}
+            status = shell::run(self.vm.clone(), &self.user, typed, &self) => self.end(status).await,
+        }
+    }
+
+    async fn exec(&self, incoming: Input, at_terminal: bool) {
+        let input = if at_terminal { Vec::new() } else { collect(incoming).await };
         let (output, mut chunks) = mpsc::channel(OUTPUT_BUFFER);
         let machine = self.vm.machine();
         let exec = machine.exec(&self.user, &self.line, input, output);
@@ -187,6 +238,11 @@ impl Running {
             while chunks.recv().await.is_some() {}
         };
         let (status, ()) = tokio::join!(exec, pump);
+        self.end(status).await;
+    }
+
+    async fn end(&self, status: i32) {
+        // A client that is gone is told nothing.
         let _ = self.handle.exit_status_request(self.channel, status.cast_unsigned()).await;
         let _ = self.handle.eof(self.channel).await;
         let _ = self.handle.close(self.channel).await;
@@ -207,8 +263,14 @@ impl Running {
     }
 }
 
+impl shell::Terminal for Running {
+    async fn show(&self, bytes: Vec<u8>) -> bool {
+        self.handle.data(self.channel, bytes).await.is_ok()
+    }
+}
+
 /// Gathers a command's input until its end.
-async fn collect(mut incoming: mpsc::UnboundedReceiver<Vec<u8>>) -> Vec<u8> {
+async fn collect(mut incoming: Input) -> Vec<u8> {
     let mut input = Vec::new();
     loop {
         tokio::select! {

@@ -579,6 +579,21 @@ async fn faults_of_vmrun_are_those_that_peers_report() {
 }
 
 #[tokio::test]
+async fn locks_of_a_world_that_is_gone_hold_nothing() {
+    let mac = Mac::new().await;
+    mac.make_vmnet2().await;
+    let vmx = mac.make_vm("master", MAC);
+    let lock = vmx.with_extension("vmx.lck");
+    files::write(&lock.join("M1.lck"), "1").unwrap();
+    mac.start(&vmx).await;
+    mac.vmrun(&["stop", path(&vmx), "hard"]).await;
+    mac.until(|| !lock.exists()).await;
+    files::write(&lock.join("M1.lck"), "1").unwrap();
+    assert_eq!(mac.vmrun(&["deleteVM", path(&vmx)]).await, (0, String::new()));
+    assert!(!vmx.parent().unwrap().exists());
+}
+
+#[tokio::test]
 async fn a_guest_can_power_itself_off() {
     let mac = Mac::new().await;
     mac.make_vmnet2().await;
