@@ -14,12 +14,50 @@
 //!
 //! Product code knows nothing of this but where Fusion is and how to dial.
 
+pub mod control;
+pub mod faults;
 pub mod guest;
+pub mod install;
+pub mod pace;
+pub mod places;
+pub mod programs;
 pub mod seam;
+pub mod settings;
+pub mod world;
+
+mod around;
+mod cards;
+mod dhcp;
+mod dial;
+mod disk;
+mod files;
+mod image;
+mod network;
+mod orders;
+mod power;
+mod refusal;
+mod serve;
+mod shell;
+mod snapshots;
+mod ssh;
+mod timestamp;
+mod vmlog;
+
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
+use std::time::UNIX_EPOCH;
 
 /// Runs the simulated Fusion's program that this process was started as, if its name is one's.
 pub fn run_as_named_program() -> Option<ExitCode> {
-    None
+    programs::run_as_called()
+}
+
+/// Returns milliseconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "the simulated Mac's own clock")]
+fn now_ms() -> u64 {
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

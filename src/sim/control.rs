@@ -1,0 +1,179 @@
+//! How Fusion's small programs talk to the world: one JSON line asked, one answered, over a Unix socket.
+#![expect(clippy::disallowed_methods, reason = "the first program that needs the world starts it, detached")]
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+
+use super::files;
+use super::pace;
+use super::places::Places;
+use super::refusal::Refusal;
+
+/// The argument that makes `vmware-vmx` the world.
+pub const WORLD_ARGUMENT: &str = "--world";
+/// What the world says to a connection that it has counted, so that it does not leave meanwhile.
+pub const GREETING: &str = "ready";
+/// How long a world may take to listen.
+const WAKING: Duration = Duration::from_secs(20);
+/// How often a starting world is looked for.
+const WAKING_POLL: Duration = Duration::from_millis(10);
+
+/// A question or an order to the world.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// The VMs that `vmrun list` shows.
+    List,
+    /// The world itself.
+    Describe,
+    Start {
+        vmx: PathBuf,
+    },
+    Stop {
+        vmx: PathBuf,
+        soft: bool,
+    },
+    Reset {
+        vmx: PathBuf,
+        soft: bool,
+    },
+    Suspend {
+        vmx: PathBuf,
+    },
+    Pause {
+        vmx: PathBuf,
+    },
+    Unpause {
+        vmx: PathBuf,
+    },
+    /// One VM's power, tools and addresses.
+    Inspect {
+        vmx: PathBuf,
+    },
+    /// Pulls every plug and leaves.
+    Quit,
+}
+
+/// The world's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", content = "content", rename_all = "kebab-case")]
+pub enum Reply {
+    Done,
+    Running(Vec<PathBuf>),
+    World(WorldView),
+    Vm(VmView),
+    Refused(Refusal),
+}
+
+/// The world process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorldView {
+    pub pid: u32,
+    /// Where its SOCKS5 server listens.
+    pub dial: SocketAddr,
+    pub running: Vec<PathBuf>,
+}
+
+/// A VM's power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Power {
+    Off,
+    On,
+    Paused,
+    Suspended,
+}
+
+/// One VM as the world knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmView {
+    pub power: Power,
+    pub tools: bool,
+    /// Each card's MAC with the addresses on its segment.
+    pub cards: Vec<(crate::formats::mac::Mac, Vec<std::net::Ipv4Addr>)>,
+}
+
+impl VmView {
+    pub fn off() -> Self {
+        Self { power: Power::Off, tools: false, cards: Vec::new() }
+    }
+}
+
+/// Asks a world that runs; none if there is none.
+pub async fn ask(places: &Places, request: &Request) -> io::Result<Option<Reply>> {
+    match UnixStream::connect(places.socket()).await {
+        Ok(stream) => exchange(stream, request, None).await,
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Asks the world, and starts it before if need be.
+pub async fn ask_awake(places: &Places, request: &Request) -> io::Result<Reply> {
+    let path = places.world_lock();
+    // Locking blocks; nothing else runs in these small programs.
+    let lock = files::lock(&path)?;
+    let stream = match UnixStream::connect(places.socket()).await {
+        Ok(stream) => stream,
+        Err(error) if is_absent(&error) => wake(places).await?,
+        Err(error) => return Err(error),
+    };
+    exchange(stream, request, Some(lock)).await?.ok_or_else(|| io::Error::other("the world ended meanwhile"))
+}
+
+/// Sends one request and reads the answer; none if the world left without one. The lock is let go as soon as
+/// the world has counted the connection.
+async fn exchange(stream: UnixStream, request: &Request, lock: Option<File>) -> io::Result<Option<Reply>> {
+    let mut stream = BufReader::new(stream);
+    let mut greeting = String::new();
+    if stream.read_line(&mut greeting).await.is_err() || greeting.trim() != GREETING {
+        return Ok(None);
+    }
+    drop(lock);
+    let mut line = serde_json::to_string(request)?;
+    line.push('\n');
+    stream.write_all(line.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_line(&mut answer).await?;
+    if answer.is_empty() { Ok(None) } else { Ok(Some(serde_json::from_str(&answer)?)) }
+}
+
+/// Starts the world in a process group of its own, so that the user's Ctrl-C does not end it.
+async fn wake(places: &Places) -> io::Result<UnixStream> {
+    let log = File::options().create(true).append(true).open(places.world_log())?;
+    let mut child = Command::new(places.program("vmware-vmx"))
+        .arg(WORLD_ARGUMENT)
+        .current_dir(places.root())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .process_group(0)
+        .spawn()?;
+    let until = Instant::now() + WAKING;
+    loop {
+        if let Ok(stream) = UnixStream::connect(places.socket()).await {
+            return Ok(stream);
+        }
+        if let Some(status) = child.try_wait()? {
+            let log = places.world_log();
+            return Err(io::Error::other(format!("the world ended ({status}); see {}", log.display())));
+        }
+        if Instant::now() > until {
+            return Err(io::Error::other("the world does not answer"));
+        }
+        pace::wait(WAKING_POLL).await;
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}

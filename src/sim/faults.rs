@@ -1,0 +1,163 @@
+//! What can be made to go wrong, by name: where, how often, and on which VM.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::places::Places;
+use super::settings::Settings;
+
+macro_rules! faults {
+    ($($(#[doc = $doc:literal])+ $constant:ident = $name:literal,)+) => {
+        $($(#[doc = $doc])+ pub const $constant: &str = $name;)+
+
+        /// Every fault's name with what it does.
+        pub const TABLE: &[(&str, &str)] = &[$(($name, concat!($($doc),+)),)+];
+    };
+}
+
+faults! {
+    /// `vmrun start` never returns, and the VM does not start (facts/vmrun-vmrest.md §1.5).
+    START_HANGS = "vmrun-start-hangs",
+    /// `vmrun start` says that it cannot connect, but the VM runs.
+    START_LIES = "start-lies",
+    /// `vmrun start` succeeds without a word, but nothing runs.
+    START_SILENT = "start-silent",
+    /// `vmrun start` is canceled; vmware.log says why.
+    START_CANCELED = "start-canceled",
+    /// A soft `vmrun stop` never returns.
+    STOP_SOFT_HANGS = "stop-soft-hangs",
+    /// `vmrun clone` is canceled; the parent's vmware.log says why.
+    CLONE_CANCELED = "clone-canceled",
+    /// `vmrun clone` finds the Mac's disk full.
+    DISK_FULL = "disk-full",
+    /// `vmrun list` begins with a line that does not belong there.
+    NOISE_LINES = "noise-lines",
+    /// `vmrun getGuestIPAddress` names a container bridge's address.
+    WRONG_ADDRESS = "wrong-nic",
+    /// `vmrun getGuestIPAddress` does not know the address.
+    UNKNOWN_ADDRESS = "address-unknown",
+    /// A VM's lock folder belongs to another Mac.
+    STALE_LOCK = "stale-lock",
+    /// `vmnet-cli --start` starts only some services, but exits with 0.
+    NETWORK_START_LIES = "network-start-fails-and-lies",
+    /// `vmnet-cli --configure` fails.
+    NETWORK_CONFIGURE_FAILS = "network-configure-fails",
+    /// Fusion's window writes its own view over the networking file when the networks start.
+    UI_OVERWRITES = "ui-overwrites-networking",
+    /// Fusion's DHCP server does not answer a VM.
+    DHCP_SILENT = "dhcp-silent",
+    /// The guest never comes up after power-on.
+    BOOT_HANGS = "guest-hangs-at-boot",
+    /// The SSH connection breaks in the middle of a command.
+    SSH_DROPS = "ssh-drops",
+    /// The VM loses power in the middle of a command.
+    POWER_LOST = "power-lost",
+    /// The guest's disk takes no more data.
+    GUEST_DISK_FULL = "guest-disk-full",
+    /// vmrest says that the VM is locked.
+    REST_LOCKED = "rest-locked",
+}
+
+/// A planted fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// One of [`TABLE`]'s names, or one that only a guest knows.
+    pub name: String,
+    /// The VM or network it is meant for; any, if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// How often it still strikes; always, if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+    /// Occasions that it lets pass before it strikes.
+    #[serde(default)]
+    pub after: u32,
+}
+
+impl Fault {
+    fn concerns(&self, name: &str, target: &str) -> bool {
+        self.name == name && self.target.as_deref().is_none_or(|wanted| wanted == target)
+    }
+}
+
+/// Plants a fault.
+pub fn plant(places: &Places, fault: Fault) -> io::Result<()> {
+    Settings::update(places, |settings| settings.faults.push(fault))
+}
+
+/// Takes all planted faults away.
+pub fn clear(places: &Places) -> io::Result<()> {
+    Settings::update(places, |settings| settings.faults.clear())
+}
+
+/// Says whether a fault strikes now, and counts it. Broken settings plant no fault.
+pub fn strikes(places: &Places, name: &str, target: &str) -> bool {
+    let planted = |settings: &Settings| settings.faults.iter().any(|fault| fault.concerns(name, target));
+    // Most occasions find nothing planted, and then need no lock.
+    if !Settings::load(places).is_ok_and(|settings| planted(&settings)) {
+        return false;
+    }
+    Settings::update(places, |settings| count(&mut settings.faults, name, target)).unwrap_or(false)
+}
+
+fn count(faults: &mut Vec<Fault>, name: &str, target: &str) -> bool {
+    let Some(at) = faults.iter().position(|fault| fault.concerns(name, target)) else { return false };
+    let fault = &mut faults[at];
+    if fault.after > 0 {
+        fault.after -= 1;
+        return false;
+    }
+    match &mut fault.times {
+        None => true,
+        Some(0) => {
+            faults.remove(at);
+            false
+        }
+        Some(times) => {
+            *times -= 1;
+            if *times == 0 {
+                faults.remove(at);
+            }
+            true
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(name: &str, target: Option<&str>, times: Option<u32>, after: u32) -> Fault {
+        Fault { name: name.to_owned(), target: target.map(str::to_owned), times, after }
+    }
+
+    #[test]
+    fn a_fault_strikes_its_target_as_often_as_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::new(folder.path());
+        assert!(!strikes(&places, SSH_DROPS, "gateway1"));
+        plant(&places, fault(SSH_DROPS, Some("gateway1"), Some(2), 1)).unwrap();
+        assert!(!strikes(&places, SSH_DROPS, "gateway2"), "another VM");
+        assert!(!strikes(&places, POWER_LOST, "gateway1"), "another fault");
+        let struck: Vec<bool> = (0..4).map(|_| strikes(&places, SSH_DROPS, "gateway1")).collect();
+        assert_eq!(struck, [false, true, true, false]);
+        assert_eq!(Settings::load(&places).unwrap().faults, []);
+    }
+
+    #[test]
+    fn a_fault_without_a_count_stays_until_cleared() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::new(folder.path());
+        plant(&places, fault(DHCP_SILENT, None, None, 0)).unwrap();
+        assert!((0..3).all(|_| strikes(&places, DHCP_SILENT, "any")));
+        clear(&places).unwrap();
+        assert!(!strikes(&places, DHCP_SILENT, "any"));
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: std::collections::BTreeSet<_> = TABLE.iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), TABLE.len());
+    }
+}

@@ -1,0 +1,170 @@
+//! Laying out a simulated Mac under a root folder, looking at it, and taking it away.
+
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::control::{self, Reply, Request};
+use super::network::{self, Networks};
+use super::places::Places;
+use super::settings::Settings;
+use super::{files, image, pace, serve};
+
+/// The release that is simulated, as Info.plist spells it (facts/vmrun-vmrest.md §4).
+pub const VERSION: &str = "26H1";
+pub const BUILD: &str = "25388279";
+
+/// The programs of the bundle that this binary plays.
+const PROGRAMS: &[&str] =
+    &["vmrun", "vmnet-cli", "vmnet-cfgcli", "vmrest", "vmware-vdiskmanager", "vmware-vmx"];
+
+/// Fusion's networking file as an installation makes it: vmnet1 host-only, vmnet8 with NAT.
+const NETWORKING: &str = "\
+VERSION=1,0
+answer VNET_1_DHCP yes
+answer VNET_1_HOSTONLY_NETMASK 255.255.255.0
+answer VNET_1_HOSTONLY_SUBNET 172.16.59.0
+answer VNET_1_HOSTONLY_UUID 5B7C1D3A-7B5E-4A0F-9C53-1F0E2D3C4B5A
+answer VNET_1_VIRTUAL_ADAPTER yes
+answer VNET_8_DHCP yes
+answer VNET_8_HOSTONLY_NETMASK 255.255.255.0
+answer VNET_8_HOSTONLY_SUBNET 192.168.215.0
+answer VNET_8_HOSTONLY_UUID 9F1C5A27-0B6E-4C1B-8A57-2D0B3C4E5F60
+answer VNET_8_NAT yes
+answer VNET_8_VIRTUAL_ADAPTER yes
+";
+
+/// How long the world may take to leave when it is told to.
+const LEAVING: Duration = Duration::from_secs(10);
+const LEAVING_POLL: Duration = Duration::from_millis(20);
+
+/// What a simulated Mac does now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Status {
+    pub installed: bool,
+    /// The world's process; none while nothing runs.
+    pub pid: Option<u32>,
+    /// VMX paths of running VMs.
+    pub running: Vec<PathBuf>,
+    /// Running networks by number, with their subnets.
+    pub networks: Vec<(u8, ipnet::Ipv4Net)>,
+    /// Where the world's SOCKS5 server listens.
+    pub dial: Option<std::net::SocketAddr>,
+}
+
+/// Lays a simulated Mac out under a root; what is there already stays, but for the programs and the settings.
+///
+/// `exe` is this binary: Fusion's programs are links to it.
+pub fn install(root: &Path, exe: &Path, settings: &Settings) -> io::Result<()> {
+    files::make_folder(root)?;
+    // The world and the programs must name a VM alike.
+    let places = Places::new(root.canonicalize()?);
+    for folder in [places.programs(), places.library(), places.run(), places.preferences()] {
+        files::make_folder(&folder)?;
+    }
+    files::make_folder(&places.root().join("var/db/vmware"))?;
+    files::write(&places.info_plist(), info_plist())?;
+    for program in PROGRAMS {
+        link(exe, &places.program(program))?;
+    }
+    let planted = Settings::load(&places).map(|settings| settings.faults).unwrap_or_default();
+    let faults = if settings.faults.is_empty() { planted } else { settings.faults.clone() };
+    Settings { faults, ..settings.clone() }.save(&places)?;
+    files::write_new(&places.dial_file(), serve::NOWHERE)?;
+    if !places.networking().exists() {
+        files::write(&places.networking(), NETWORKING)?;
+        network::configure(&places)?;
+        network::start(&places, None)?;
+    }
+    Ok(())
+}
+
+fn link(exe: &Path, program: &Path) -> io::Result<()> {
+    if program.read_link().is_ok_and(|target| target == exe) {
+        return Ok(());
+    }
+    files::remove(program)?;
+    symlink(exe, program)
+}
+
+fn info_plist() -> String {
+    format!(
+        r#"<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0">
+<dict>
+	<key>CFBundleIdentifier</key>
+	<string>com.vmware.fusion</string>
+	<key>CFBundleName</key>
+	<string>VMware Fusion (simulated)</string>
+	<key>CFBundleShortVersionString</key>
+	<string>{VERSION}</string>
+	<key>CFBundleVersion</key>
+	<string>{BUILD}</string>
+	<key>FusionlabSimulated</key>
+	<true/>
+</dict>
+</plist>
+"#
+    )
+}
+
+/// Says whether a simulated Mac is laid out under a root.
+pub fn is_installed(root: &Path) -> bool {
+    let places = Places::new(root);
+    places.info_plist().is_file() && places.program("vmrun").symlink_metadata().is_ok()
+}
+
+/// Writes the simulated cloud image; returns its SHA-256.
+pub fn image(path: &Path) -> io::Result<String> {
+    image::write(path)
+}
+
+/// Looks at a simulated Mac.
+pub async fn status(root: &Path) -> io::Result<Status> {
+    let places = of(root);
+    let networks = Networks::load(&places)?;
+    let running = networks.all_running().iter().map(|(number, network)| (*number, network.subnet));
+    let mut status =
+        Status { installed: is_installed(root), networks: running.collect(), ..Status::default() };
+    if let Some(Reply::World(world)) = control::ask(&places, &Request::Describe).await? {
+        status.pid = Some(world.pid);
+        status.running = world.running;
+        status.dial = Some(world.dial);
+    }
+    Ok(status)
+}
+
+/// Pulls every plug and ends the world; returns when it is gone.
+pub async fn stop(root: &Path) -> io::Result<()> {
+    let places = of(root);
+    if control::ask(&places, &Request::Quit).await?.is_none() {
+        return Ok(());
+    }
+    let gone = async {
+        while control::ask(&places, &Request::Describe).await?.is_some() {
+            pace::wait(LEAVING_POLL).await;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        gone = gone => gone,
+        () = pace::wait(LEAVING) => Err(io::Error::new(io::ErrorKind::TimedOut, "the world does not leave")),
+    }
+}
+
+/// Ends the world and removes the simulated Mac with all its VMs. A folder that is none stays.
+pub async fn wipe(root: &Path) -> io::Result<()> {
+    if !is_installed(root) {
+        return Ok(());
+    }
+    stop(root).await?;
+    files::remove(&of(root).socket())?;
+    files::remove(root)
+}
+
+/// Returns the places of a root as the programs see them: with links resolved.
+fn of(root: &Path) -> Places {
+    Places::new(root.canonicalize().unwrap_or_else(|_| root.to_owned()))
+}

@@ -1,0 +1,87 @@
+//! Fusion's programs as the simulation plays them: same names, arguments, output shapes, exit codes and quirks.
+
+mod rest_calls;
+pub mod vdiskmanager;
+pub mod vmnet_cfgcli;
+pub mod vmnet_cli;
+pub mod vmrest;
+pub mod vmrun;
+pub mod vmx;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use super::places::{Places, called_as};
+
+/// The exit status of a program that failed: -1 as a byte.
+pub const FAILED: u8 = 255;
+
+/// What a program says. It is kept for tests, and shown at once when the program is a process of its own.
+#[derive(Debug, Default)]
+pub struct Screen {
+    pub out: String,
+    pub err: String,
+    live: bool,
+}
+
+impl Screen {
+    pub fn live() -> Self {
+        Self { live: true, ..Self::default() }
+    }
+
+    pub fn line(&mut self, text: &str) {
+        self.out.push_str(text);
+        self.out.push('\n');
+        if self.live {
+            let mut stdout = std::io::stdout().lock();
+            // A reader that went away is told by the exit status of its own pipe.
+            let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+        }
+    }
+
+    pub fn error_line(&mut self, text: &str) {
+        self.err.push_str(text);
+        self.err.push('\n');
+        if self.live {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+}
+
+/// Runs the program that this process was started as; none if it is none of Fusion's.
+pub fn run_as_called() -> Option<ExitCode> {
+    let called = called_as()?;
+    let name = called.file_name()?.to_str()?.to_owned();
+    let known = ["vmrun", "vmnet-cli", "vmnet-cfgcli", "vmrest", "vmware-vdiskmanager", "vmware-vmx"];
+    if !known.contains(&name.as_str()) {
+        return None;
+    }
+    let Some(places) = Places::of_program(&called) else {
+        Screen::live().error_line(&format!("{name}: not inside a VMware Fusion.app"));
+        return Some(ExitCode::from(FAILED));
+    };
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    // The world serves many machines at once; the small programs do one thing.
+    let runtime = if name == "vmware-vmx" {
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    } else {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    };
+    let Ok(runtime) = runtime else { return Some(ExitCode::from(FAILED)) };
+    let status = runtime.block_on(run(&name, &places, &args, &mut Screen::live()));
+    runtime.shutdown_background();
+    Some(ExitCode::from(status))
+}
+
+/// Runs a program by its name.
+pub async fn run(name: &str, places: &Places, args: &[String], screen: &mut Screen) -> u8 {
+    match name {
+        "vmrun" => vmrun::run(places, args, screen).await,
+        "vmnet-cli" => vmnet_cli::run(places, args, screen).await,
+        "vmnet-cfgcli" => vmnet_cfgcli::run(places, args, screen).await,
+        "vmrest" => vmrest::run(places, args, screen).await,
+        "vmware-vdiskmanager" => vdiskmanager::run(places, args, screen).await,
+        "vmware-vmx" => vmx::run(places, args, screen).await,
+        _ => FAILED,
+    }
+}

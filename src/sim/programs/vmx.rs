@@ -1,0 +1,48 @@
+//! `vmware-vmx`: the process behind VMs. Here one of them is the whole world.
+
+use std::sync::Arc;
+
+use super::{FAILED, Screen};
+use crate::sim::control::WORLD_ARGUMENT;
+use crate::sim::guest::{Commons, Model};
+use crate::sim::install::{BUILD, VERSION};
+use crate::sim::places::Places;
+use crate::sim::serve;
+use crate::sim::world::{Made, Maker, World};
+
+/// Prints the version, or becomes the world.
+pub async fn run(places: &Places, args: &[String], screen: &mut Screen) -> u8 {
+    match args.first().map(String::as_str) {
+        Some("-v") => {
+            screen.error_line(&format!("VMware Fusion {VERSION} build-{BUILD} Release"));
+            0
+        }
+        Some("--query-license") => {
+            screen.line("");
+            0
+        }
+        Some(WORLD_ARGUMENT) => match World::new(places.clone(), model_maker()) {
+            Ok(world) => match serve::serve(world).await {
+                Ok(()) => 0,
+                Err(error) => {
+                    screen.error_line(&format!("vmware-vmx: {error}"));
+                    FAILED
+                }
+            },
+            Err(error) => {
+                screen.error_line(&format!("vmware-vmx: {error}"));
+                FAILED
+            }
+        },
+        _ => FAILED,
+    }
+}
+
+/// Makes model machines that share one world's commons.
+pub fn model_maker() -> Maker {
+    let commons = Arc::new(Commons::default());
+    Arc::new(move |hardware, state, surroundings| {
+        let model = Model::new(hardware, state, surroundings, commons.clone());
+        Made { machine: model.clone(), kind: model }
+    })
+}
