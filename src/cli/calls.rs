@@ -2,24 +2,47 @@
 
 use std::path::Path;
 
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
 use super::context::Context;
 use super::error::catalogue::Explained;
+use super::error::from_engine::of_engine;
 use super::error::{Failure, Kind, Report};
 use super::init::PresetName;
-use super::report::summary::Summary;
+use super::report::summary::{Checked, Summary};
+use super::report::{self, Reporting};
 use super::screen::verify::CheckLine;
 use super::sim::SimCommand;
+use crate::engine::context::{Engine, Parts};
+use crate::engine::error::EngineError;
+use crate::engine::event::Event;
+pub use crate::engine::verbs::Outlook;
+use crate::engine::{observe, verbs, verify};
+use crate::host::dial::Dial;
+use crate::host::fusion::vmnet::Networks;
+use crate::host::fusion::vmrest::Vmrest;
+use crate::host::fusion::vmrun::Vmrun;
 use crate::host::fusion::{Fusion, discover};
-use crate::host::{HostError, files, system};
+use crate::host::ssh::SshShell;
+use crate::host::{HostError, Hypervisor, files, system};
 use crate::lab::catalogue::Arch;
 use crate::lab::lint::RULES;
 use crate::lab::presets::{self, Preset};
 use crate::lab::problem::Problem;
-use crate::lab::{Lab, resolve, spec};
+use crate::lab::{Driver, Lab, resolve, spec};
 use crate::plan::facts::Facts;
-use crate::plan::step::Plan;
+use crate::plan::{self, step::Plan};
+use crate::sim::faults::{self, Fault};
+use crate::sim::install;
+use crate::sim::places::Places;
+use crate::sim::settings::Settings;
 
-// WIRE: what calls this waits for the engine, the plan or the simulation.
+/// The name of an image that a lab file gives itself.
+const CUSTOM_IMAGE: &str = "custom";
+
+// WIRE: left are render, templates and network_lines.
 fn not_wired<T>(what: &str) -> Result<T, Failure> {
     Err(Report::new("unexpected", Kind::Unexpected, format!("{what} is not part of this build yet")).into())
 }
@@ -89,51 +112,139 @@ pub async fn fusion(context: &Context) -> Result<Fusion, Failure> {
     simulated_fusion(context).await
 }
 
-/// Lays the simulated Fusion out if it is not there, and returns it. WIRE: sim::install::install.
+/// Lays the simulated Fusion out if it is not there, and returns it.
+#[cfg(feature = "sim")]
 async fn simulated_fusion(context: &Context) -> Result<Fusion, Failure> {
-    Ok(discover::find(Some(&context.home.sim()))?)
+    let root = context.home.sim();
+    let exe = system::own_program()?;
+    let install = || {
+        let mut settings = Settings::load(&Places::new(&root))?;
+        settings.speed = context.options.sim_speed.map_or(settings.speed, f64::from);
+        install::install(&root, &exe, &settings)
+    };
+    install().map_err(HostError::file("lay the simulated Fusion out in", &root))?;
+    Ok(discover::find(Some(&root))?)
 }
 
-/// What was seen of the world, and the plan that follows.
-pub struct Outlook {
-    pub facts: Facts,
-    pub plan: Plan,
+/// The simulated Fusion's machines start from an image of its own, since a real one holds nothing that it could run.
+/// An image that the lab file names itself stays.
+#[cfg(feature = "sim")]
+fn simulated_image(lab: &mut Lab, fusion: &Fusion) -> Result<(), Failure> {
+    if lab.image.name == CUSTOM_IMAGE {
+        return Ok(());
+    }
+    let path = Places::new(&fusion.root).image();
+    let digest = install::image(&path).map_err(HostError::file("write", &path))?;
+    lab.image.name = "simulated".to_owned();
+    lab.image.url = format!("file://{}", path.display());
+    lab.image.digest = Some(digest);
+    lab.image.digest_url = None;
+    Ok(())
 }
 
-/// One verb's work on one lab. WIRE: holds the engine and the receiver of its events.
+#[cfg(not(feature = "sim"))]
+fn simulated_image(_lab: &mut Lab, _fusion: &Fusion) -> Result<(), Failure> {
+    Ok(())
+}
+
+#[cfg(not(feature = "sim"))]
+async fn simulated_fusion(_context: &Context) -> Result<Fusion, Failure> {
+    Err(Report::usage("this build has no simulated Fusion").advise("build it with the feature `sim`").into())
+}
+
+/// One verb's work on one lab.
 pub struct Session {
     pub lab: Lab,
     pub fusion: Fusion,
+    engine: Arc<Engine>,
+    events: mpsc::UnboundedReceiver<Event>,
+    verb: &'static str,
 }
 
 impl Session {
-    /// Finds Fusion and puts the engine together. `verb` is written to the lock and the journal. WIRE: Engine::new.
-    pub async fn open(context: &Context, lab: Lab, _verb: &'static str) -> Result<Self, Failure> {
+    /// Finds Fusion and puts the engine together. `verb` is written to the lock and the journal.
+    pub async fn open(context: &Context, mut lab: Lab, verb: &'static str) -> Result<Self, Failure> {
         let fusion = fusion(context).await?;
-        Ok(Self { lab, fusion })
+        if fusion.simulated {
+            simulated_image(&mut lab, &fusion)?;
+        }
+        let (sender, events) = mpsc::unbounded_channel();
+        let limits = &lab.limits;
+        let vmrun = Vmrun::new(fusion.clone(), limits.fusion_query, limits.vm_unlock);
+        let vms: Arc<dyn Hypervisor> = match lab.driver {
+            Driver::Vmrun => Arc::new(vmrun),
+            Driver::Rest => {
+                let home = context.home.rest();
+                Arc::new(Vmrest::start(vmrun, &home, limits.fusion_query, limits.vm_unlock).await?)
+            }
+        };
+        let dialled = fusion.clone();
+        let shell = SshShell::new(Arc::new(move || Dial::of(&dialled)), limits.guest_connect);
+        let engine = Engine::new(Parts {
+            lab: lab.clone(),
+            home: context.home.clone(),
+            networks: Networks::new(fusion.clone()),
+            fusion: fusion.clone(),
+            vms,
+            shell: Arc::new(shell),
+            host_cpus: system::cpus(),
+            events: sender,
+            cancel: context.cancel.clone(),
+            verb,
+        })?;
+        Ok(Self { lab, fusion, engine: Arc::new(engine), events, verb })
     }
 
-    /// Looks at the world. WIRE: engine::observe::facts.
+    /// Looks at the world.
     pub async fn facts(&self) -> Result<Facts, Failure> {
-        not_wired("observing")
+        Ok(observe::facts(&self.engine).await?)
     }
 
-    /// Looks at the world and plans. WIRE: engine::verbs::outlook and destroy_outlook.
-    pub async fn outlook(&self, _destroy: bool) -> Result<Outlook, Failure> {
-        not_wired("planning")
+    /// Looks at the world and plans.
+    pub async fn outlook(&self, destroy: bool) -> Result<Outlook, Failure> {
+        let outlook = if destroy {
+            verbs::destroy_outlook(&self.engine).await?
+        } else {
+            verbs::outlook(&self.engine).await?
+        };
+        Ok(outlook)
     }
 
-    /// Carries a plan out while a reporter shows it; the failure comes with what was done until then.
-    ///
-    /// WIRE: `let reporting = Reporting::start(events, report::choose(…), context.cancel.clone())`, then
-    /// engine::verbs::carry_out, then `reporting.end().await`.
-    pub async fn carry_out(self, _context: &Context, _plan: &Plan) -> (Summary, Option<Failure>) {
-        (Summary::default(), not_wired::<()>("the engine").err())
+    /// Carries a plan out, proves an `up`, and shows both; the failure comes with what was done until then.
+    pub async fn carry_out(self, context: &Context, plan: &Plan) -> (Summary, Option<Failure>) {
+        let reporter = report::choose(context.json(), context.options.quiet, &context.terminal);
+        let reporting = Reporting::start(self.events, reporter, context.cancel.clone());
+        let result = async {
+            let _lock = verbs::lock(&self.engine, self.verb)?;
+            verbs::carry_out(&self.engine, plan).await?;
+            if self.verb == "up" {
+                verify::verify(&self.engine).await?;
+            }
+            Ok(())
+        };
+        let result: Result<(), EngineError> = result.await;
+        let summary = reporting.end().await;
+        let failure = result.err().map(|error| of_engine(&error, &summary));
+        (summary, failure)
     }
 
-    /// Runs all checks. WIRE: engine::verify, with `Summary::checks` as lines.
-    pub async fn verify(self, _context: &Context) -> Result<Vec<CheckLine>, Failure> {
-        not_wired("verify")
+    /// Runs all checks; that some failed is in the lines, not in the error.
+    pub async fn verify(self, context: &Context) -> Result<Vec<CheckLine>, Failure> {
+        // The lines come all at once, aligned, so nothing is shown meanwhile.
+        let reporting = Reporting::start(self.events, Box::new(report::Quiet), context.cancel.clone());
+        let result = verify::verify(&self.engine).await;
+        let summary = reporting.end().await;
+        match result {
+            Ok(_) | Err(EngineError::Verification { .. }) => {}
+            Err(error) => return Err(of_engine(&error, &summary)),
+        }
+        let line = |check: Checked| CheckLine {
+            check: check.check,
+            passed: check.passed,
+            detail: check.detail,
+            took: Some(check.took),
+        };
+        Ok(summary.checks.into_iter().map(line).collect())
     }
 }
 
@@ -174,9 +285,9 @@ pub async fn prune_templates(_context: &Context) -> Result<Vec<TemplateLine>, Fa
     not_wired("template prune")
 }
 
-/// The plan as text. WIRE: plan::text.
-pub fn plan_lines(_plan: &Plan, _context: &Context) -> Vec<String> {
-    Vec::new()
+/// The plan as text.
+pub fn plan_lines(plan: &Plan, context: &Context) -> Vec<String> {
+    plan::text::text(plan, !context.options.quiet).lines().map(str::to_owned).collect()
 }
 
 /// Fusion's networks as text. WIRE: formats::networking over Fusion::networking().
@@ -184,7 +295,47 @@ pub async fn network_lines(_context: &Context) -> Result<Vec<String>, Failure> {
     not_wired("network show")
 }
 
-/// WIRE: sim::install::{status, stop, wipe}, sim::faults::{TABLE, plant}.
-pub async fn sim(_context: &Context, _command: &SimCommand) -> Result<Vec<String>, Failure> {
-    not_wired("the simulated Fusion")
+/// Does what `fusionlab sim` asks.
+pub async fn sim(context: &Context, command: &SimCommand) -> Result<Vec<String>, Failure> {
+    let root = context.home.sim();
+    let failed = |action| HostError::file(action, &root);
+    Ok(match command {
+        SimCommand::Start => {
+            simulated_fusion(context).await?;
+            vec![format!("laid out in {}; it runs while something needs it", context.shown(&root))]
+        }
+        SimCommand::Status => {
+            let status = install::status(&root).await.map_err(failed("look at"))?;
+            if !status.installed {
+                return Ok(vec!["there is no simulated Fusion; up lays one out".to_owned()]);
+            }
+            let state =
+                status.pid.map_or_else(|| "does not run".to_owned(), |pid| format!("runs as process {pid}"));
+            let mut lines = vec![format!("{} {state}", context.shown(&root))];
+            lines.extend(status.networks.iter().map(|(number, subnet)| format!("  vmnet{number}  {subnet}")));
+            lines.extend(status.running.iter().map(|vmx| format!("  {}", vmx.display())));
+            lines
+        }
+        SimCommand::Stop => {
+            install::stop(&root).await.map_err(failed("stop"))?;
+            vec!["stopped".to_owned()]
+        }
+        SimCommand::Wipe => {
+            install::wipe(&root).await.map_err(failed("remove"))?;
+            vec!["removed".to_owned()]
+        }
+        SimCommand::Fault { name: None } => {
+            faults::TABLE.iter().map(|(name, meaning)| format!("{name:<32}{}", meaning.trim())).collect()
+        }
+        SimCommand::Fault { name: Some(name) } => {
+            if !faults::TABLE.iter().any(|(known, _)| known == name) {
+                return Err(Report::usage(format!("there is no fault {name}"))
+                    .run("fusionlab sim fault")
+                    .into());
+            }
+            let fault = Fault { name: name.clone(), target: None, times: Some(1), after: 0 };
+            faults::plant(&Places::new(&root), fault).map_err(failed("plant a fault in"))?;
+            vec![format!("{name} will strike once")]
+        }
+    })
 }

@@ -60,6 +60,8 @@ pub enum Event {
         check: String,
         passed: bool,
         detail: String,
+        #[serde(serialize_with = "seconds")]
+        took: Duration,
     },
 }
 

@@ -39,18 +39,19 @@ pub async fn verify(engine: &Arc<Engine>) -> Result<usize> {
         let (engine, gate) = (engine.clone(), gate.clone());
         running.spawn(async move {
             let _permit = gate.acquire_owned().await.expect("the gate is never closed");
+            let started = clock::monotonic();
             let verdict = prove(&engine, &check).await;
-            (index, check, verdict)
+            (index, check, verdict, started.elapsed())
         });
     }
     let mut results = running.join_all().await;
-    results.sort_by_key(|(index, _, _)| *index);
+    results.sort_by_key(|(index, ..)| *index);
     let mut failed = Vec::new();
-    for (_, check, verdict) in results {
+    for (_, check, verdict, took) in results {
         if !verdict.passed {
             failed.push(format!("{}: {}", check.title, verdict.detail));
         }
-        engine.send(Event::Checked { check: check.title, passed: verdict.passed, detail: verdict.detail });
+        engine.send(Event::Checked { check: check.title, passed: verdict.passed, detail: verdict.detail, took });
     }
     if failed.is_empty() { Ok(total) } else { Err(EngineError::Verification { failed, total }) }
 }

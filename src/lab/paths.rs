@@ -44,6 +44,11 @@ impl Home {
         self.templates().join(key)
     }
 
+    /// Where vmrest keeps the credentials that we give it.
+    pub fn rest(&self) -> PathBuf {
+        self.0.join("rest")
+    }
+
     pub fn host_lock(&self) -> PathBuf {
         self.0.join("host.lock")
     }

@@ -74,6 +74,11 @@ impl Places {
         self.root.join("Virtual Machines.localized")
     }
 
+    /// The cloud image that simulated machines start from.
+    pub fn image(&self) -> PathBuf {
+        self.root.join("var/cache/simulated-cloud-image.img")
+    }
+
     /// The simulation's settings and planted faults.
     pub fn settings(&self) -> PathBuf {
         self.root.join("var/db/fusionlab-sim.json")

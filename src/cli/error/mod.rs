@@ -4,6 +4,7 @@
 //! explained at length in [`catalogue`], which `fusionlab explain` prints and `docs/errors.md` is made from.
 
 pub mod catalogue;
+pub mod from_engine;
 mod from_host;
 pub mod from_run;
 

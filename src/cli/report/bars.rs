@@ -61,7 +61,7 @@ impl Reporter for Bars {
         self.board.event(event, self.started.elapsed());
         match event {
             Event::Note { text, .. } => self.say(Ink::Warn, "!", text),
-            Event::Checked { check, passed, detail } => {
+            Event::Checked { check, passed, detail, .. } => {
                 let (ink, symbol) =
                     if *passed { (Ink::Good, self.pen.tick()) } else { (Ink::Bad, self.pen.cross()) };
                 self.say(ink, symbol, format!("{check}  {detail}").trim_end());

@@ -63,7 +63,7 @@ impl<W: Write + Send> Plain<W> {
                 Some(self.of_step(step, &format!("{text} {message}")))
             }
             Event::StepSkipped { step, because } => Some(self.of_step(step, &format!("skipped: {because}"))),
-            Event::Checked { check, passed, detail } => {
+            Event::Checked { check, passed, detail, .. } => {
                 let (ink, word) = if *passed { (Ink::Good, "ok") } else { (Ink::Bad, "FAILED") };
                 Some(format!("{} {check}  {detail}", pen.paint(ink, word)).trim_end().to_owned())
             }

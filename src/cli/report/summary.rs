@@ -44,6 +44,7 @@ pub struct Checked {
     pub check: String,
     pub passed: bool,
     pub detail: String,
+    pub took: Duration,
 }
 
 /// A whole run.
@@ -78,8 +79,8 @@ impl Summary {
             Event::StepSkipped { step, because } => {
                 self.edit(step, |run| run.end = End::Skipped { because: because.clone() });
             }
-            Event::Checked { check, passed, detail } => {
-                self.checks.push(Checked { check: check.clone(), passed: *passed, detail: detail.clone() });
+            Event::Checked { check, passed, detail, took } => {
+                self.checks.push(Checked { check: check.clone(), passed: *passed, detail: detail.clone(), took: *took });
             }
             Event::Waiting { .. } | Event::Progress { .. } | Event::Note { .. } => {}
         }

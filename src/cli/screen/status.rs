@@ -201,7 +201,7 @@ impl NodeStatus {
             vm: match facts.vms.get(&node.name) {
                 None => Vm::Absent,
                 Some(vm) => match (vm.state, vm.running) {
-                    (VmState::Absent, _) => Vm::Absent,
+                    (VmState::Absent | VmState::Unfinished, _) => Vm::Absent,
                     (VmState::Foreign, _) => Vm::Foreign,
                     (VmState::Ours, true) => Vm::Running,
                     (VmState::Ours, false) => Vm::Stopped,

@@ -1,0 +1,223 @@
+//! Advice on failed runs and steps.
+
+use super::from_run::of_run;
+use super::{Failure, Kind, LabFileProblems, Report};
+use crate::cli::report::summary::Summary;
+use crate::cli::words::count;
+use crate::engine::error::{EngineError, Requirement, StepFailure};
+use crate::plan::obstacle::Obstacle;
+
+/// Returns the failure of a run; what the reporter saw adds each step's last lines.
+pub fn of_engine(error: &EngineError, summary: &Summary) -> Failure {
+    match error {
+        EngineError::Steps { failures, .. } => {
+            let reports = failures.iter().map(|failure| of_step(failure, summary)).collect();
+            of_run(reports).unwrap_or_else(|| Report::from(error)).into()
+        }
+        EngineError::Invalid(problems) => Failure::LabFile(LabFileProblems {
+            file: "the lab".to_owned(),
+            text: String::new(),
+            problems: problems.clone(),
+        }),
+        other => Report::from(other).into(),
+    }
+}
+
+fn of_step(failure: &StepFailure, summary: &Summary) -> Report {
+    Report::from(&failure.error).in_step(&failure.step, failure.node.as_deref(), &summary.tail(&failure.step))
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        of_engine(&error, &Summary::default())
+    }
+}
+
+impl From<&EngineError> for Report {
+    fn from(error: &EngineError) -> Self {
+        let what = error.to_string();
+        let go_on = |report: Self| {
+            report
+                .advise("what was finished stands; mend the cause and go on with the same command")
+                .run("fusionlab status")
+        };
+        match error {
+            EngineError::Host(host) => Self::from(host),
+            EngineError::Invalid(_) => {
+                Self::new("lab-file-invalid", Kind::LabFile, what).run("fusionlab plan")
+            }
+            EngineError::Obstacles(obstacles) => in_the_way(obstacles),
+            EngineError::Identity(_) | EngineError::Certificates(_) => {
+                Self::new("identity-unusable", Kind::HostCheck, what)
+                    .because("files in the lab's `identity` folder were removed or changed")
+                    .advise("put the folder back if you have it, or make the lab anew:")
+                    .run("fusionlab destroy")
+                    .run("fusionlab up")
+            }
+            EngineError::Requirement { node, requirement, last, tail } => {
+                unmet(node.as_deref(), requirement, last, tail)
+            }
+            EngineError::Command { node, command, reason, tail } => {
+                let report = Self::new("guest-command-failed", kind_of_command(command), reason.clone());
+                go_on(report.at(node.clone()).because(format!("the command was: {command}")).with_tail(tail))
+            }
+            EngineError::Guest { node, reason, tail } => {
+                let report = Self::new("guest-not-right", Kind::Guest, format!("{node}: {reason}"));
+                go_on(report.at(node.clone()).with_tail(tail))
+            }
+            EngineError::Cluster { reason, tail } => {
+                go_on(Self::new("cluster-not-right", Kind::Kubernetes, reason.clone()).with_tail(tail))
+            }
+            EngineError::Template { reason, tail } => {
+                Self::new("template-failed", Kind::Guest, reason.clone())
+                    .with_tail(tail)
+                    .because("most often the template's machine has no way to the internet")
+                    .advise("mend the cause and run the same command again: the template is made anew")
+            }
+            EngineError::Steps { failures, .. } => {
+                let reports = failures.iter().map(|one| of_step(one, &Summary::default())).collect();
+                of_run(reports).unwrap_or_else(|| Self::new("unexpected", Kind::Unexpected, what))
+            }
+            EngineError::Verification { failed, .. } => {
+                let report = Self::new("verification-failed", Kind::Verification, what);
+                let report = match failed.first() {
+                    Some(first) => report.because(format!("the first that failed: {first}")),
+                    None => report,
+                };
+                report
+                    .advise("see what stands, then let up put it right:")
+                    .run("fusionlab status")
+                    .run("fusionlab up")
+            }
+            EngineError::Interrupted { .. } => Self { what, ..Self::interrupted() },
+        }
+    }
+}
+
+fn unmet(node: Option<&str>, requirement: &Requirement, last: &str, tail: &[String]) -> Report {
+    let what = format!("{} did not happen within {} s", requirement.what, requirement.limit.as_secs());
+    let report =
+        Report::new("requirement-unmet", kind_of_limit(requirement.limit_name), what).with_tail(tail);
+    let report = match node {
+        Some(node) => report.at(node),
+        None => report,
+    };
+    report
+        .because(format!("last seen: {last}"))
+        .advise(requirement.hint)
+        .advise(format!(
+            "if the machine is only slow, set `limits: {{{}: …}}` in the lab file",
+            requirement.limit_name
+        ))
+        .run("fusionlab status")
+}
+
+/// Returns what a limit's requirement concerns, by its name in `lab::limits`.
+fn kind_of_limit(name: &str) -> Kind {
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    match () {
+        () if begins(&["fusion_", "vm_"]) => Kind::Fusion,
+        () if begins(&["network_", "download_", "vip_"]) => Kind::Network,
+        () if begins(&["guest_", "template_", "clock_"]) => Kind::Guest,
+        () => Kind::Kubernetes,
+    }
+}
+
+/// Returns what a guest command concerns: the cluster's tools fail for the cluster's reasons.
+fn kind_of_command(line: &str) -> Kind {
+    const CLUSTER_TOOLS: [&str; 4] = ["kubeadm", "kubectl", "helm", "cilium"];
+    let mut words = line.split_whitespace().skip_while(|word| *word == "sudo" || word.starts_with('-'));
+    let program = words.next().and_then(|word| word.rsplit('/').next()).unwrap_or_default();
+    if CLUSTER_TOOLS.contains(&program) { Kind::Kubernetes } else { Kind::Guest }
+}
+
+fn in_the_way(obstacles: &[Obstacle]) -> Report {
+    let network =
+        |obstacle: &Obstacle| matches!(obstacle, Obstacle::Network { .. } | Obstacle::NetworkingFile { .. });
+    let kind = if obstacles.iter().all(network) { Kind::Network } else { Kind::HostCheck };
+    let stand = if obstacles.len() == 1 { "stands" } else { "stand" };
+    let what = format!("{} {stand} in the way; nothing was changed", count(obstacles.len(), "thing"));
+    obstacles.iter().fold(Report::new("in-the-way", kind, what), |report, obstacle| {
+        report.advise(format!("{obstacle}: {}", remedy(obstacle)))
+    })
+}
+
+fn remedy(obstacle: &Obstacle) -> String {
+    match obstacle {
+        Obstacle::Network { free_vmnet: Some(free), .. } => {
+            format!("choose another network in the lab file, such as `internal: {{vmnet: {free}}}`")
+        }
+        Obstacle::Network { free_vmnet: None, .. } => {
+            "choose another subnet in the lab file, or free the network in Fusion".to_owned()
+        }
+        Obstacle::NetworkingFile { .. } => "mend the line, or let Fusion write the file anew".to_owned(),
+        Obstacle::ForeignVm { .. } => {
+            "move that VM away, or give the lab another name in the lab file".to_owned()
+        }
+        Obstacle::ForeignMac { .. } => {
+            "give the lab another name, from which its MACs follow, or change that VM's".to_owned()
+        }
+        Obstacle::IdentityLost => {
+            "put the lab's `identity` folder back, or `fusionlab destroy` and begin anew".to_owned()
+        }
+        Obstacle::FusionOpen => "quit Fusion; running VMs may go on".to_owned(),
+        Obstacle::OthersRunning { vmx } => {
+            let paths: Vec<String> = vmx.iter().map(|path| path.display().to_string()).collect();
+            format!("shut down or suspend {}", paths.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::catalogue;
+    use super::*;
+    use crate::lab::limits::Limits;
+
+    #[test]
+    fn every_limit_concerns_something() {
+        for (name, ..) in Limits::TABLE {
+            let kind = kind_of_limit(name);
+            let cluster = ["kubeadm", "api", "crds", "helm", "cilium", "nodes", "gateway", "verify"];
+            let is_cluster = cluster.iter().any(|prefix| name.starts_with(prefix));
+            assert_eq!(kind == Kind::Kubernetes, is_cluster, "{name}: {kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_clusters_tools_fail_for_the_clusters_reasons() {
+        assert_eq!(kind_of_command("sudo -n kubeadm init --config x"), Kind::Kubernetes);
+        assert_eq!(kind_of_command("/usr/local/bin/helm upgrade"), Kind::Kubernetes);
+        assert_eq!(kind_of_command("sudo -n nginx -t"), Kind::Guest);
+    }
+
+    #[test]
+    fn a_requirement_says_what_was_seen_last_and_which_limit_it_is() {
+        let requirement = Requirement {
+            what: "k8s-master1 takes our SSH key".into(),
+            limit_name: "guest_ssh",
+            limit: Duration::from_secs(300),
+            hint: "look at the VM's console in Fusion",
+        };
+        let error = EngineError::Requirement {
+            node: Some("k8s-master1".into()),
+            requirement,
+            last: "connection refused".into(),
+            tail: vec!["login:".into()],
+        };
+        let report = Report::from(&error);
+        assert_eq!((report.id, report.kind), ("requirement-unmet", Kind::Guest));
+        assert!(catalogue::find(report.id).is_some());
+        assert!(format!("{:?}", report.fix).contains("guest_ssh") && report.why.unwrap().contains("refused"));
+    }
+
+    #[test]
+    fn everything_in_the_way_is_listed_with_a_remedy() {
+        let report = in_the_way(&[Obstacle::FusionOpen, Obstacle::IdentityLost]);
+        assert_eq!(report.fix.len(), 2);
+        assert_eq!(report.what, "2 things stand in the way; nothing was changed");
+        assert!(catalogue::find(report.id).is_some());
+    }
+}
