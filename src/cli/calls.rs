@@ -9,17 +9,19 @@ use tokio::sync::mpsc;
 use super::context::Context;
 use super::error::catalogue::Explained;
 use super::error::from_engine::of_engine;
-use super::error::{Failure, Kind, Report};
+use super::error::{Failure, Report};
 use super::init::PresetName;
 use super::report::summary::{Checked, Summary};
 use super::report::{self, Reporting};
+use super::screen::networks;
 use super::screen::verify::CheckLine;
 use super::sim::SimCommand;
 use crate::engine::context::{Engine, Parts};
 use crate::engine::error::EngineError;
 use crate::engine::event::Event;
 pub use crate::engine::verbs::Outlook;
-use crate::engine::{observe, verbs, verify};
+use crate::engine::{observe, store, templates, verbs, verify};
+use crate::formats::networking::Document;
 use crate::host::dial::Dial;
 use crate::host::fusion::vmnet::Networks;
 use crate::host::fusion::vmrest::Vmrest;
@@ -33,7 +35,7 @@ use crate::lab::presets::{self, Preset};
 use crate::lab::problem::Problem;
 use crate::lab::{Driver, Lab, resolve, spec};
 use crate::plan::facts::Facts;
-use crate::plan::{self, step::Plan};
+use crate::plan::{self, rendering, step::Plan};
 use crate::sim::faults::{self, Fault};
 use crate::sim::install;
 use crate::sim::places::Places;
@@ -41,11 +43,6 @@ use crate::sim::settings::Settings;
 
 /// The name of an image that a lab file gives itself.
 const CUSTOM_IMAGE: &str = "custom";
-
-// WIRE: left are render, templates and network_lines.
-fn not_wired<T>(what: &str) -> Result<T, Failure> {
-    Err(Report::new("unexpected", Kind::Unexpected, format!("{what} is not part of this build yet")).into())
-}
 
 /// Reads a text file; none if it is not there.
 pub fn read_text(path: &Path) -> Result<Option<String>, HostError> {
@@ -254,14 +251,33 @@ pub struct Rendered {
     pub redacted: bool,
 }
 
-/// WIRE: engine::render.
+/// Writes every file of a lab below a folder, which must be new or empty. Nothing else is touched: a lab without an
+/// identity is rendered with one made up for the purpose.
 pub async fn render(
-    _context: &Context,
-    _lab: &Lab,
-    _out: &Path,
-    _secrets: bool,
+    context: &Context,
+    lab: &Lab,
+    out: &Path,
+    secrets: bool,
 ) -> Result<Vec<Rendered>, Failure> {
-    not_wired("render")
+    if !files::list(out)?.is_empty() {
+        let what = format!("{} is not empty", out.display());
+        return Err(Report::usage(what).advise("name a folder that does not exist yet").into());
+    }
+    let fusion = fusion(context).await?;
+    let facts = Facts { networking: Networks::new(fusion).read()?, ..Facts::default() };
+    let identity = store::existing_or_made_up(lab, &context.home.lab(&lab.name))?;
+    let mut rendered = Vec::new();
+    for file in rendering::files(lab, &identity, &facts, secrets) {
+        let path = out.join(&file.path);
+        files::create_dir(path.parent().unwrap_or(out))?;
+        files::write_atomic(
+            &path,
+            &file.content,
+            if secrets { files::PRIVATE_FILE } else { files::PUBLIC_FILE },
+        )?;
+        rendered.push(Rendered { path: path.display().to_string(), redacted: file.redacted });
+    }
+    Ok(rendered)
 }
 
 /// One template in the home folder.
@@ -275,14 +291,27 @@ pub struct TemplateLine {
     pub used_by: Vec<String>,
 }
 
-/// WIRE: engine::template.
-pub async fn templates(_context: &Context) -> Result<Vec<TemplateLine>, Failure> {
-    not_wired("template list")
+/// Returns the templates in the home folder, with the labs whose VMs hang on each.
+pub async fn templates(context: &Context) -> Result<Vec<TemplateLine>, Failure> {
+    let fusion = fusion(context).await?;
+    let lines = templates::list(&context.home, &fusion)?.into_iter().map(|template| TemplateLine {
+        key: template.key,
+        image: template.image,
+        kubernetes: template.kubernetes,
+        bytes: template.bytes,
+        used_by: template.used_by,
+    });
+    Ok(lines.collect())
 }
 
-/// Removes templates that no VM hangs on; returns those removed. WIRE: engine::template.
-pub async fn prune_templates(_context: &Context) -> Result<Vec<TemplateLine>, Failure> {
-    not_wired("template prune")
+/// Removes templates that no VM hangs on; returns those removed.
+pub async fn prune_templates(context: &Context) -> Result<Vec<TemplateLine>, Failure> {
+    let mut lines = templates(context).await?;
+    lines.retain(|template| template.used_by.is_empty());
+    for template in &lines {
+        templates::remove(&context.home, &template.key)?;
+    }
+    Ok(lines)
 }
 
 /// The plan as text.
@@ -290,9 +319,18 @@ pub fn plan_lines(plan: &Plan, context: &Context) -> Vec<String> {
     plan::text::text(plan, !context.options.quiet).lines().map(str::to_owned).collect()
 }
 
-/// Fusion's networks as text. WIRE: formats::networking over Fusion::networking().
-pub async fn network_lines(_context: &Context) -> Result<Vec<String>, Failure> {
-    not_wired("network show")
+/// Fusion's networks as a table, from its networking file.
+pub async fn network_lines(context: &Context) -> Result<Vec<String>, Failure> {
+    let fusion = fusion(context).await?;
+    let path = fusion.networking();
+    let Some(bytes) = Networks::new(fusion).read()? else {
+        return Ok(vec![format!("{} does not exist: Fusion was not started yet", path.display())]);
+    };
+    let document = Document::parse(&bytes).map_err(|refusal| HostError::Content {
+        path,
+        reason: format!("line {}: {}", refusal.line, refusal.reason),
+    })?;
+    Ok(networks::lines(&document, &context.terminal.out))
 }
 
 /// Does what `fusionlab sim` asks.

@@ -15,6 +15,7 @@ pub mod run;
 pub mod steps;
 pub mod store;
 pub mod template;
+pub mod templates;
 pub mod verbs;
 pub mod verify;
 pub mod wait;

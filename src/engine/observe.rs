@@ -147,7 +147,7 @@ fn foreign_macs(engine: &Engine) -> Result<Vec<(String, PathBuf)>> {
 }
 
 /// Returns the VMX files of bundles in the library and one folder below.
-fn library_vmx_files(library: &Path) -> Vec<PathBuf> {
+pub fn library_vmx_files(library: &Path) -> Vec<PathBuf> {
     let list = |folder: &Path| files::list(folder).unwrap_or_default();
     let is_bundle = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "vmwarevm");
     let (mut bundles, folders): (Vec<PathBuf>, Vec<PathBuf>) = list(library).into_iter().partition(is_bundle);

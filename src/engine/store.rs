@@ -18,14 +18,25 @@ pub fn load(lab: &Lab, dir: &LabDir) -> Result<Option<Identity>> {
     if stored.is_empty() { Ok(None) } else { Ok(Some(Identity::from_files(lab, &stored)?)) }
 }
 
+/// Returns the lab's identity, or one made up that is written nowhere.
+pub fn existing_or_made_up(lab: &Lab, dir: &LabDir) -> Result<Identity> {
+    match load(lab, dir)? {
+        Some(identity) if is_complete(lab, &identity) => Ok(identity),
+        _ => Ok(Identity::generate(lab, clock::now(), &mut random)?),
+    }
+}
+
 /// Says whether an identity lacks nothing for this lab.
 pub fn is_complete(lab: &Lab, identity: &Identity) -> bool {
     lab.nodes.iter().all(|node| identity.host(&node.name).is_some())
 }
 
+fn random(bytes: &mut [u8]) {
+    rand::Rng::fill_bytes(&mut rand::rng(), bytes);
+}
+
 /// Makes what is missing of the identity and writes it; keeps everything that is there.
 pub fn create(lab: &Lab, dir: &LabDir) -> Result<Identity> {
-    let mut random = |bytes: &mut [u8]| rand::Rng::fill_bytes(&mut rand::rng(), bytes);
     let identity = match load(lab, dir)? {
         None => Identity::generate(lab, clock::now(), &mut random)?,
         Some(mut identity) => {

@@ -51,7 +51,12 @@ pub async fn verify(engine: &Arc<Engine>) -> Result<usize> {
         if !verdict.passed {
             failed.push(format!("{}: {}", check.title, verdict.detail));
         }
-        engine.send(Event::Checked { check: check.title, passed: verdict.passed, detail: verdict.detail, took });
+        engine.send(Event::Checked {
+            check: check.title,
+            passed: verdict.passed,
+            detail: verdict.detail,
+            took,
+        });
     }
     if failed.is_empty() { Ok(total) } else { Err(EngineError::Verification { failed, total }) }
 }

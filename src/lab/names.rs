@@ -8,6 +8,8 @@ pub const VMX_LAB: &str = "fusionlab.lab";
 pub const VMX_NODE: &str = "fusionlab.node";
 /// Digest of everything the VM was made from: see `stack::vm::spec_digest`.
 pub const VMX_SPEC: &str = "fusionlab.spec";
+/// Key of the template that the VM was made from; a linked clone hangs on its disk.
+pub const VMX_TEMPLATE: &str = "fusionlab.template";
 
 /// The value of [`VMX_NODE`] in a template.
 pub const TEMPLATE_NODE: &str = "(template)";

@@ -9,6 +9,7 @@ pub mod destroy;
 pub mod facts;
 pub mod lint;
 pub mod obstacle;
+pub mod rendering;
 pub mod step;
 pub mod text;
 pub mod up;

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::formats::openssh::KeyPair;
@@ -135,6 +137,22 @@ impl Identity {
     /// Returns a text without the token, which kubeadm prints, for logs and reports.
     pub fn redact(&self, text: &str) -> String {
         text.replace(self.token.expose_secret(), "[token]")
+    }
+
+    /// Returns a text in which every secret is replaced by its name, in each form that our files write it in:
+    /// as it is, in base64, and as a JSON string.
+    pub fn conceal(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for file in self.files().iter().filter(|file| file.secret) {
+            let secret = String::from_utf8_lossy(&file.content);
+            let json = serde_json::to_string(&secret).expect("a text is a JSON string");
+            let forms =
+                [STANDARD.encode(&file.content), json.trim_matches('"').to_owned(), secret.trim().to_owned()];
+            for form in forms {
+                text = text.replace(&form, &format!("[{}]", file.name));
+            }
+        }
+        text
     }
 
     /// Returns everything as files, for the lab's identity folder.

@@ -80,7 +80,12 @@ impl Summary {
                 self.edit(step, |run| run.end = End::Skipped { because: because.clone() });
             }
             Event::Checked { check, passed, detail, took } => {
-                self.checks.push(Checked { check: check.clone(), passed: *passed, detail: detail.clone(), took: *took });
+                self.checks.push(Checked {
+                    check: check.clone(),
+                    passed: *passed,
+                    detail: detail.clone(),
+                    took: *took,
+                });
             }
             Event::Waiting { .. } | Event::Progress { .. } | Event::Note { .. } => {}
         }

@@ -3,6 +3,7 @@
 pub mod closing;
 pub mod confirm;
 pub mod error;
+pub mod networks;
 pub mod opening;
 pub mod problems;
 pub mod status;

@@ -62,6 +62,7 @@ pub fn configure(context: &StepContext, name: &str) -> Result<bool> {
     let mut vmx = vm::node_vmx(&engine.lab, node, base.as_ref(), &disk);
     vmx.set(names::VMX_LAB, &engine.lab.name);
     vmx.set(names::VMX_NODE, name);
+    vmx.set(names::VMX_TEMPLATE, &key);
     vmx.set(names::VMX_SPEC, &vm::spec_digest(&engine.lab, node, &identity, &key));
     files::write_atomic(&vmx_path, vmx.render().as_bytes(), 0o644)?;
     files::remove_file(&bundle.join(UNFINISHED))?;
