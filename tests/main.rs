@@ -6,7 +6,9 @@
 
 mod fake_fusion;
 mod layers;
+mod refusals;
 mod support;
+mod up;
 
 use std::fs;
 use std::path::Path;

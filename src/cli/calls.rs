@@ -16,6 +16,7 @@ use super::report::{self, Reporting};
 use super::screen::networks;
 use super::screen::verify::CheckLine;
 use super::sim::SimCommand;
+use super::words;
 use crate::engine::context::{Engine, Parts};
 use crate::engine::error::EngineError;
 use crate::engine::event::Event;
@@ -362,18 +363,25 @@ pub async fn sim(context: &Context, command: &SimCommand) -> Result<Vec<String>,
             install::wipe(&root).await.map_err(failed("remove"))?;
             vec!["removed".to_owned()]
         }
-        SimCommand::Fault { name: None } => {
+        SimCommand::Fault { clear: true, .. } => {
+            faults::clear(&Places::new(&root)).map_err(failed("change"))?;
+            vec!["nothing goes wrong any more".to_owned()]
+        }
+        SimCommand::Fault { name: None, .. } => {
             faults::TABLE.iter().map(|(name, meaning)| format!("{name:<32}{}", meaning.trim())).collect()
         }
-        SimCommand::Fault { name: Some(name) } => {
+        SimCommand::Fault { name: Some(name), on, times, .. } => {
             if !faults::TABLE.iter().any(|(known, _)| known == name) {
                 return Err(Report::usage(format!("there is no fault {name}"))
                     .run("fusionlab sim fault")
                     .into());
             }
-            let fault = Fault { name: name.clone(), target: None, times: Some(1), after: 0 };
+            simulated_fusion(context).await?;
+            let fault = Fault { name: name.clone(), target: on.clone(), times: *times, after: 0 };
             faults::plant(&Places::new(&root), fault).map_err(failed("plant a fault in"))?;
-            vec![format!("{name} will strike once")]
+            let place = on.as_ref().map(|on| format!(" on {on}")).unwrap_or_default();
+            let often = times.map_or_else(|| "every time".to_owned(), |times| words::count(times as usize, "time"));
+            vec![format!("{name} will strike{place}, {often}; take it away with fusionlab sim fault --clear")]
         }
     })
 }

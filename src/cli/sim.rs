@@ -29,6 +29,18 @@ pub enum SimCommand {
     Fault {
         /// What goes wrong
         name: Option<String>,
+
+        /// Only for this machine or network, such as k8s-worker1
+        #[arg(long, value_name = "NAME")]
+        on: Option<String>,
+
+        /// How often; without it, every time
+        #[arg(long, value_name = "N")]
+        times: Option<u32>,
+
+        /// Take all planted faults away
+        #[arg(long, conflicts_with_all = ["name", "on", "times"])]
+        clear: bool,
     },
 }
 

@@ -150,6 +150,14 @@ impl Running {
         self.child.id()
     }
 
+    /// Waits until something is seen; a program that ends before, or takes longer than its limit, fails the test.
+    pub fn wait_until(&self, seen: impl Fn() -> bool) {
+        while !seen() {
+            assert!(self.began.elapsed() < self.session.limit, "not seen within {:?}", self.session.limit);
+            std::thread::sleep(POLL);
+        }
+    }
+
     /// Sends a signal by its name without SIG: `INT`, `TERM`, `KILL`.
     pub fn signal(&self, name: &str) {
         let done =
@@ -199,7 +207,6 @@ impl Running {
 }
 
 /// What a command left.
-#[must_use]
 pub struct Ended {
     pub stdout: String,
     pub stderr: String,

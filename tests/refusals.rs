@@ -1,0 +1,62 @@
+//! What stands in the way is said all at once, with what to do, and nothing is changed.
+
+use std::fs;
+
+use crate::support::session::Session;
+
+#[test]
+fn four_problems_are_one_report() {
+    let lab = "\
+version: 2
+lan:
+  subnet: 192.168.68.0/99
+  vipp: 192.168.68.200
+nodes:
+  k8s-master1: {address: 10.10.0.77}
+  k8s-worker1: {address: 10.10.0.77}
+";
+    let session = Session::new().file("fusionlab.yaml", lab);
+    let ended = session.clone().args(["up", "--yes"]).run().exits(3);
+    for place in ["fusionlab.yaml:1:10", "fusionlab.yaml:3:11", "fusionlab.yaml:4:3", "fusionlab.yaml:7:26"] {
+        assert!(ended.stderr.contains(place), "the report lacks {place}:\n{}", ended.stderr);
+    }
+    assert!(ended.stderr.contains("4 errors"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("did you mean"), "{}", ended.stderr);
+    assert!(!session.fusionlab_home().join("labs").exists(), "nothing was made");
+}
+
+#[test]
+fn a_vmnet2_of_someone_else_is_left_to_them() {
+    let session = Session::new();
+    session.clone().args(["sim", "start"]).run().exits(0);
+    let networking = session.simulated_mac().join("Library/Preferences/VMware Fusion/networking");
+    let mut text = fs::read_to_string(&networking).expect("it can be read");
+    text.push_str("answer VNET_2_DHCP yes\nanswer VNET_2_HOSTONLY_NETMASK 255.255.255.0\nanswer VNET_2_HOSTONLY_SUBNET 172.20.0.0\n");
+    fs::write(&networking, &text).expect("it can be written");
+    let ended = session.clone().args(["up", "--yes"]).run().exits(7);
+    for part in ["vmnet2", "172.20.0.0/24", "vmnet3"] {
+        assert!(ended.stderr.contains(part), "the report lacks {part:?}:\n{}", ended.stderr);
+    }
+    assert_eq!(fs::read_to_string(&networking).expect("it can be read"), text);
+    assert!(!session.simulated_mac().join("Virtual Machines.localized/lab").exists());
+}
+
+#[test]
+fn a_vm_of_someone_else_in_a_nodes_place_is_left_to_them() {
+    let session = Session::new();
+    session.clone().args(["sim", "start"]).run().exits(0);
+    let bundle = session.simulated_mac().join("Virtual Machines.localized/lab/gateway1.vmwarevm");
+    fs::create_dir_all(&bundle).expect("the library takes a folder");
+    fs::write(bundle.join("gateway1.vmx"), "config.version = \"8\"\n").expect("it can be written");
+    let ended = session.clone().args(["up", "--yes"]).run();
+    assert!(!ended.status.success());
+    assert!(ended.stderr.contains("gateway1.vmx"), "{}", ended.stderr);
+    assert_eq!(fs::read_dir(&bundle).expect("it stays").count(), 1);
+}
+
+#[test]
+fn a_question_that_nobody_can_answer_is_a_usage_error() {
+    Session::new().args(["destroy"]).run().exits(0);
+    let ended = Session::new().args(["up"]).run().exits(2);
+    assert!(ended.stderr.contains("--yes"), "{}", ended.stderr);
+}
