@@ -122,7 +122,7 @@ fn key() -> PrivateKey {
 impl Mac {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings { speed: AT_ONCE, memory_mib: 10_000, ..Settings::default() };
+        let settings = Settings { speed: AT_ONCE, memory_mib: 20_000, ..Settings::default() };
         install::install(folder.path(), Path::new("/nowhere/fusionlab"), &settings).unwrap();
         let places = Places::new(folder.path().canonicalize().unwrap());
         let (user, host) = (key(), key());

@@ -1,6 +1,6 @@
 //! `vmnet-cli` and `vmnet-cfgcli`.
 
-use super::machine::{MAC, Mac};
+use super::machine::{ADDRESS, MAC, Mac, path};
 use crate::formats::networking::Document;
 use crate::sim::{faults, files, network};
 
@@ -77,4 +77,76 @@ async fn cfgcli_says_one_for_success() {
     mac.run("vmnet-cfgcli", &["deletevnet", "vmnet2"]).await;
     let text = files::read(&mac.places.networking()).unwrap().unwrap();
     assert!(!Document::parse(text.as_bytes()).unwrap().vmnet(2).exists);
+}
+
+/// Waits until a VM's address is known.
+async fn address_of(mac: &Mac, vmx: &std::path::Path) -> String {
+    mac.vmrun(&["getGuestIPAddress", path(vmx), "-wait"]).await.1.trim().to_owned()
+}
+
+#[tokio::test]
+async fn strangers_are_served_from_the_low_end_of_the_pool_and_written_down() {
+    let mac = Mac::new().await;
+    mac.make_vmnet2().await;
+    for (name, address) in
+        [("a", "10.10.0.128"), ("b", "10.10.0.129"), ("c", "10.10.0.130"), ("d", "10.10.0.131")]
+    {
+        let vmx = mac.make_vm(name, &format!("00:50:56:00:01:0{name}"));
+        mac.start(&vmx).await;
+        assert_eq!(
+            address_of(&mac, &vmx).await,
+            address,
+            "even one that is reserved for somebody who is away"
+        );
+    }
+    let leases = crate::formats::dhcp::leases(&files::read(&mac.places.leases(2)).unwrap().unwrap());
+    let names: Vec<_> = leases.iter().map(|lease| lease.hostname.clone().unwrap()).collect();
+    assert_eq!(names, ["a", "b", "c", "d"]);
+    assert_eq!(leases[0].ends - leases[0].starts, 1800);
+}
+
+#[tokio::test]
+async fn a_client_is_given_its_last_address_again() {
+    let mac = Mac::new().await;
+    mac.make_vmnet2().await;
+    let (one, two) = (mac.make_vm("one", "00:50:56:00:01:01"), mac.make_vm("two", "00:50:56:00:01:02"));
+    mac.start(&one).await;
+    assert_eq!(address_of(&mac, &one).await, "10.10.0.128");
+    mac.start(&two).await;
+    mac.vmrun(&["stop", path(&one), "hard"]).await;
+    mac.until(|| !one.with_extension("vmx.lck").exists()).await;
+    files::remove(&one.with_file_name("console.log")).unwrap();
+    mac.start(&one).await;
+    assert_eq!(address_of(&mac, &one).await, "10.10.0.128");
+}
+
+#[tokio::test]
+async fn a_stopped_network_carries_nothing() {
+    let mac = Mac::new().await;
+    mac.make_vmnet2().await;
+    let vmx = mac.make_vm("master", MAC);
+    mac.start(&vmx).await;
+    mac.until_reachable().await;
+    mac.run("vmnet-cli", &["--stop"]).await;
+    assert_eq!(mac.dial(ADDRESS, 22).await.err(), Some(4));
+    mac.run("vmnet-cli", &["--start"]).await;
+    assert!(mac.dial(ADDRESS, 22).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_reservation_waits_for_the_next_start_of_the_dhcp_service() {
+    let mac = Mac::new().await;
+    mac.make_vmnet2().await;
+    let other = "00:50:56:00:01:09";
+    mac.run("vmnet-cfgcli", &["setdhcpmac2ip", "vmnet2", other, "10.10.0.77"]).await;
+    mac.run("vmnet-cli", &["--configure"]).await;
+    let vmx = mac.make_vm("other", other);
+    mac.start(&vmx).await;
+    assert_eq!(address_of(&mac, &vmx).await, "10.10.0.128");
+    mac.vmrun(&["stop", path(&vmx), "hard"]).await;
+    mac.until(|| !vmx.with_extension("vmx.lck").exists()).await;
+    files::remove(&vmx.with_file_name("console.log")).unwrap();
+    mac.run("vmnet-cli", &["--start"]).await;
+    mac.start(&vmx).await;
+    assert_eq!(address_of(&mac, &vmx).await, "10.10.0.77");
 }

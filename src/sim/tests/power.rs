@@ -19,7 +19,7 @@ async fn power_on_refuses_what_fusion_refuses_and_the_log_says_why() {
     for (key, value, cause) in [
         ("ethernet0.address", "00:0c:29:00:00:01", "not an allowed static Ethernet address"),
         ("pciBridge4.present", "FALSE", "No PCIe slot available for Ethernet0"),
-        ("memsize", "16384", "Not enough physical memory"),
+        ("memsize", "32768", "Not enough physical memory"),
         ("memsize", "4097", "not a multiple of 4"),
         ("guestOS", "ubuntu-arm", "not supported"),
         ("firmware", "bios", "requires EFI"),
