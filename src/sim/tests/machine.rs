@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::formats::networking::{Document, Ours, Wish};
 use crate::formats::vmx::Vmx;
+use crate::host::GuestTarget;
 use crate::sim::faults::{self, Fault};
 use crate::sim::places::Places;
 use crate::sim::programs::{self, Screen};
@@ -259,6 +260,19 @@ impl Mac {
         channel.data(input).await?;
         channel.eof().await?;
         read(channel).await
+    }
+
+    /// Returns how the product reaches the guest.
+    pub fn target(&self) -> GuestTarget {
+        let identity = self.folder.path().join("user");
+        files::write(&identity, self.user.to_openssh(LineEnding::LF).unwrap().as_bytes()).unwrap();
+        GuestTarget {
+            node: "master".to_owned(),
+            address: ADDRESS,
+            user: "fusionlab".to_owned(),
+            host_key: self.host.public_key().to_openssh().unwrap(),
+            identity,
+        }
     }
 
     pub async fn until_reachable(&self) {

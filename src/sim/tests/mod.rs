@@ -5,9 +5,15 @@ mod networks;
 mod power;
 mod rest;
 
+use crate::formats::command::Command;
 use crate::formats::vmx::Vmx;
+use crate::host::dial::Dial;
+use crate::host::fusion::discover;
+use crate::host::ssh::SshShell;
+use crate::host::{GuestShell, GuestTarget, HostError};
 use crate::sim::{disk, files, install, serve};
 use machine::{ADDRESS, ECHO_PORT, MAC, Mac, path};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -113,4 +119,25 @@ async fn people_get_a_shell() {
     let (shown, status) = mac.type_in(b"iq\x7fd\r\rexit\r").await.unwrap();
     assert!(shown.starts_with("fusionlab@master:~$ iq\x08 \x08d\r\nfusionlab:id::0"), "{shown:?}");
     assert_eq!(status, 3, "the last command's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_products_own_ssh_reaches_a_guest_through_the_dial_file() {
+    let mac = Mac::new().await;
+    mac.make_vmnet2().await;
+    let vmx = mac.make_vm("master", MAC);
+    mac.start(&vmx).await;
+    mac.until_reachable().await;
+    let fusion = discover::find(Some(mac.folder.path())).unwrap();
+    assert!(fusion.simulated);
+    let dial = Arc::new(move || Dial::of(&fusion));
+    let shell = SshShell::new(dial, Duration::from_secs(10));
+    let target = mac.target();
+    let command = Command::new(["cat", "/a b"]).with_input(vec![b'x'; 1 << 20]);
+    let output = shell.run(&target, &command, Duration::from_secs(20), None).await.unwrap();
+    assert_eq!((output.status, output.stderr.as_slice()), (Some(3), &b"warning"[..]));
+    assert_eq!(output.stdout.len(), "fusionlab:cat '/a b'::0".len() + (1 << 20));
+    let stranger = GuestTarget { host_key: "ssh-ed25519 AAAA".to_owned(), ..target };
+    let refused = shell.run(&stranger, &command, Duration::from_secs(20), None).await;
+    assert!(matches!(refused, Err(HostError::HostKey { .. })), "{refused:?}");
 }
