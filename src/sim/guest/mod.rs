@@ -1,32 +1,270 @@
-//! stub
-use crate::sim::seam::*;
-use std::sync::Arc;
+//! The model guest: a machine that believes nothing it was not told through its files, its seed and its commands.
+//!
+//! ```text
+//! boot ─▶ cloud_init ─▶ units ─▶ services          what runs and which ports answer
+//!            │            ▲         │
+//! shell ─▶ tools/ ────────┘         ▼
+//!            │                    kube/            one cluster's state, kept on its members' disks
+//!            ▼
+//!          state (the disk)
+//! ```
+//!
+//! [`Model`] is one machine; [`Commons`] is what lets the machines of one world find each other. Time is spent only
+//! through [`pace`], and all traffic between machines goes over [`Surroundings::connect`].
+
+pub mod bake;
+pub mod boot;
+pub mod cloud_init;
+pub mod http;
+pub mod keepalived;
+pub mod kube;
+pub mod live;
+pub mod network;
+pub mod nginx;
+pub mod pace;
+pub mod services;
+pub mod shell;
+pub mod state;
+pub mod tls;
+pub mod tools;
+pub mod units;
+pub mod user_data;
+pub mod vrrp;
+pub mod yaml;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::sim::seam::{Chunk, Hardware, Machine, Segment, SshFace, Surroundings, Wire};
+use kube::cluster::Cluster;
+use live::{Live, Phase};
+use state::Disk;
+
+/// Exit status of a command whose machine went away.
+const KILLED: i32 = 137;
+
+/// One model machine.
+pub struct Model {
+    pub(crate) hardware: Hardware,
+    pub(crate) around: Arc<dyn Surroundings>,
+    pub(crate) commons: Arc<Commons>,
+    disk: Mutex<DiskSlot>,
+    live: Mutex<Live>,
+    /// Cancelled when the power goes: everything that runs on the machine ends with it.
+    pub(crate) power: CancellationToken,
+    me: Weak<Model>,
+}
+
+/// The disk with what the kernel knows of it.
+struct DiskSlot {
+    disk: Disk,
+    /// Why it cannot be used, if it cannot.
+    broken: Option<String>,
+    /// Changed since it was last saved.
+    dirty: bool,
+}
+
+/// What all model machines of one world share.
 #[derive(Default)]
-pub struct Commons;
-pub struct Model;
-impl Model {
-    pub fn new(_: Hardware, _: Option<Vec<u8>>, _: Arc<dyn Surroundings>, _: Arc<Commons>) -> Arc<Self> {
-        Arc::new(Model)
+pub struct Commons {
+    machines: Mutex<Vec<Weak<Model>>>,
+    /// The clusters that some machine knows, by the digest of their CA's public key.
+    pub(crate) clusters: Mutex<BTreeMap<String, Weak<Cluster>>>,
+    /// Serialises VRRP elections, as the wire would.
+    pub(crate) election: Mutex<()>,
+    /// Told when anything changed that a neighbour might hear of.
+    changed: Notify,
+}
+
+impl Commons {
+    /// Returns the machines that run now.
+    pub(crate) fn running(&self) -> Vec<Arc<Model>> {
+        let mut machines = lock(&self.machines);
+        machines.retain(|machine| machine.strong_count() > 0);
+        machines.iter().filter_map(Weak::upgrade).filter(|machine| !machine.power.is_cancelled()).collect()
+    }
+
+    /// Wakes whoever watches the neighbourhood.
+    pub(crate) fn announce(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// Returns what waits for the next announcement, from this moment on.
+    pub(crate) fn news(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 }
-#[async_trait::async_trait]
+
+/// Locks a mutex whose holder never leaves its value half changed, so a panic elsewhere does not matter.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Model {
+    /// Makes a machine of this hardware, its disk as last saved; it does nothing until [`Machine::boot`].
+    pub fn new(
+        hardware: Hardware,
+        state: Option<Vec<u8>>,
+        surroundings: Arc<dyn Surroundings>,
+        commons: Arc<Commons>,
+    ) -> Arc<Self> {
+        let (disk, broken) = match Disk::read(state.as_deref()) {
+            Ok(disk) => (disk, None),
+            Err(error) => (Disk::read(None).expect("a fresh image reads"), Some(error.to_string())),
+        };
+        let model = Arc::new_cyclic(|me| Self {
+            hardware,
+            around: surroundings,
+            commons,
+            disk: Mutex::new(DiskSlot { disk, broken, dirty: false }),
+            live: Mutex::new(Live::default()),
+            power: CancellationToken::new(),
+            me: me.clone(),
+        });
+        lock(&model.commons.machines).push(Arc::downgrade(&model));
+        model
+    }
+
+    /// Returns this machine as the owner holds it.
+    pub(crate) fn arc(&self) -> Arc<Self> {
+        self.me.upgrade().expect("a machine whose methods run is owned by someone")
+    }
+
+    /// Reads from the disk.
+    pub(crate) fn disk<T>(&self, read: impl FnOnce(&Disk) -> T) -> T {
+        read(&lock(&self.disk).disk)
+    }
+
+    /// Writes to the disk's cache; [`Self::sync`] makes it last.
+    pub(crate) fn change_disk<T>(&self, change: impl FnOnce(&mut Disk) -> T) -> T {
+        let mut slot = lock(&self.disk);
+        slot.dirty = true;
+        change(&mut slot.disk)
+    }
+
+    /// Returns why the disk cannot be read, if it cannot.
+    pub(crate) fn broken_disk(&self) -> Option<String> {
+        lock(&self.disk).broken.clone()
+    }
+
+    /// Saves the disk if it changed. A machine without power saves nothing.
+    pub(crate) fn sync(&self) {
+        let mut slot = lock(&self.disk);
+        if !slot.dirty || slot.broken.is_some() || self.power.is_cancelled() {
+            return;
+        }
+        match self.around.save(&slot.disk.write()) {
+            Ok(()) => slot.dirty = false,
+            Err(error) => {
+                self.around.console(&format!("EXT4-fs error (device nvme0n1p1): I/O error: {error}"))
+            }
+        }
+    }
+
+    pub(crate) fn live<T>(&self, with: impl FnOnce(&mut Live) -> T) -> T {
+        with(&mut lock(&self.live))
+    }
+
+    /// Lets real time pass, unless the power goes first; then it never returns.
+    pub(crate) async fn pass(&self, real: Duration) {
+        tokio::select! {
+            () = self.around.pass(real) => tokio::task::yield_now().await,
+            () = self.power.cancelled() => std::future::pending().await,
+        }
+    }
+
+    /// Runs something in the background for as long as the machine has power.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let power = self.power.clone();
+        tokio::spawn(async move { power.run_until_cancelled(task).await });
+    }
+
+    /// Writes a line to a unit's journal, with the time.
+    pub(crate) fn log(&self, unit: &str, line: impl Into<String>) {
+        let (line, now) = (line.into(), self.around.clock_ms());
+        self.live(|live| live.log(unit, now, line));
+    }
+
+    /// Returns the node's name: what the kernel says.
+    pub(crate) fn hostname(&self) -> String {
+        self.live(|live| live.hostname.clone())
+    }
+
+    /// Returns the running model machines it can hear on a segment.
+    pub(crate) fn hears(&self, segment: &Segment) -> Vec<Arc<Model>> {
+        let neighbours = self.around.neighbours(segment).into_iter();
+        neighbours
+            .filter_map(|(_, machine)| machine.downcast::<Model>().ok())
+            .filter(|machine| !machine.power.is_cancelled() && !std::ptr::eq(Arc::as_ptr(machine), self))
+            .collect()
+    }
+
+    fn power_down(&self) {
+        self.sync();
+        self.power.cancel();
+        self.live(|live| live.phase = Phase::Off);
+        self.commons.announce();
+    }
+}
+
+#[async_trait]
 impl Machine for Model {
-    async fn boot(self: Arc<Self>) {}
+    async fn boot(self: Arc<Self>) {
+        let power = self.power.clone();
+        let _ = power.run_until_cancelled(boot::boot(&self)).await;
+    }
+
     fn ssh(&self) -> Option<SshFace> {
-        None
+        boot::ssh_face(self)
     }
-    async fn exec(&self, _: &str, _: &str, _: Vec<u8>, _: tokio::sync::mpsc::Sender<Chunk>) -> i32 {
-        0
+
+    async fn exec(&self, user: &str, line: &str, input: Vec<u8>, output: mpsc::Sender<Chunk>) -> i32 {
+        let model = self.arc();
+        let run = shell::run_line(&model, user, line, input, &output);
+        let status = self.power.run_until_cancelled(run).await.unwrap_or(KILLED);
+        self.sync();
+        status
     }
-    fn addresses(&self) -> Vec<(Segment, std::net::Ipv4Addr)> {
-        vec![]
+
+    fn addresses(&self) -> Vec<(Segment, Ipv4Addr)> {
+        if self.power.is_cancelled() {
+            return Vec::new();
+        }
+        network::addresses(self).into_iter().map(|held| (held.segment, held.address)).collect()
     }
-    fn accept(self: Arc<Self>, _: std::net::SocketAddrV4, _: Wire) -> std::io::Result<()> {
-        Ok(())
+
+    fn accept(self: Arc<Self>, to: SocketAddrV4, wire: Wire) -> io::Result<()> {
+        services::accept(&self, to, wire)
     }
+
     fn tools_running(&self) -> bool {
-        false
+        !self.power.is_cancelled() && self.live(|live| live.unit_active("open-vm-tools"))
     }
-    async fn shut_down(&self) {}
-    fn pull_plug(&self) {}
+
+    async fn shut_down(&self) {
+        if self.power.run_until_cancelled(boot::shut_down(self)).await.is_none() {
+            return;
+        }
+        self.power_down();
+    }
+
+    fn pull_plug(&self) {
+        self.power.cancel();
+        self.live(|live| live.phase = Phase::Off);
+        kube::kubelet::lost(self);
+        self.commons.announce();
+    }
 }

@@ -1,0 +1,333 @@
+//! The kubelet: crash-loops until configured, runs static pods, registers its node, and is missed when it is silent.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio_rustls::TlsAcceptor;
+
+use super::client;
+use super::cluster::Cluster;
+use super::controllers;
+use super::data::{set_condition, timestamp};
+use super::pki::{self, Subject};
+use crate::sim::guest::http::{self, Response};
+use crate::sim::guest::live::UnitState;
+use crate::sim::guest::tls::{self, Clients, Pair};
+use crate::sim::guest::{Model, network, pace, yaml};
+use crate::sim::seam::Wire;
+
+pub const CONFIG: &str = "/var/lib/kubelet/config.yaml";
+pub const FLAGS: &str = "/var/lib/kubelet/kubeadm-flags.env";
+pub const KUBECONFIG: &str = "/etc/kubernetes/kubelet.conf";
+pub const MANIFESTS: &str = "/etc/kubernetes/manifests";
+/// Where a CNI plugin says that it is there; Cilium's agent writes it.
+pub const CNI: &str = "/etc/cni/net.d/05-cilium.conflist";
+
+/// Starts the unit. It always "starts": what is missing shows as a restart loop.
+pub fn start(model: &Arc<Model>) {
+    let configured = model.disk(|disk| disk.file(CONFIG).is_some());
+    let runtime = model.live(|live| live.unit_active("containerd"));
+    let run = model.live(|live| {
+        live.kubelet_run += 1;
+        live.kubelet_run
+    });
+    if configured && runtime {
+        model.live(|live| live.set_unit("kubelet", UnitState::Active));
+        model.log("kubelet", "Started kubelet.");
+        let held = Arc::clone(model);
+        model.spawn(async move { work(&held, run).await });
+        return;
+    }
+    model.live(|live| live.set_unit("kubelet", UnitState::Activating));
+    let why = if configured {
+        "validate CRI v1 runtime API for endpoint \"unix:///run/containerd/containerd.sock\": connection refused".to_owned()
+    } else {
+        format!(
+            "failed to load Kubelet config file {CONFIG}, error: open {CONFIG}: no such file or directory"
+        )
+    };
+    model.log("kubelet", format!("E command failed: {why}"));
+    let held = Arc::clone(model);
+    model.spawn(async move { held.pass(pace::KUBELET_RESTART).await });
+}
+
+/// containerd came up: a kubelet that waited for it starts.
+pub fn containerd_up(model: &Arc<Model>) {
+    if model.live(|live| live.unit("kubelet")) == UnitState::Activating
+        && model.disk(|disk| disk.file(CONFIG).is_some())
+    {
+        start(model);
+    }
+}
+
+/// Stops the kubelet; containers go on running.
+pub fn stop(model: &Model) {
+    model.live(|live| live.kubelet_run += 1);
+    lost(model);
+}
+
+/// Says to the cluster that this node went silent: after the grace period it is NotReady.
+pub fn lost(model: &Model) {
+    let (cluster, node, member) =
+        model.live(|live| (live.cluster.clone(), live.node.clone(), live.static_pods.contains("etcd")));
+    let (Some(cluster), Some(node)) = (cluster, node) else { return };
+    if member && model.power.is_cancelled() {
+        cluster.member_down(&node);
+    }
+    let Some(leader) = cluster.leader() else { return };
+    let held = Arc::clone(&leader);
+    leader.spawn(async move {
+        held.pass(pace::NODE_GRACE).await;
+        controllers::settle(&cluster);
+    });
+}
+
+fn current(model: &Model, run: u64) -> bool {
+    model.live(|live| live.kubelet_run == run && live.unit_active("kubelet"))
+}
+
+async fn work(model: &Arc<Model>, run: u64) {
+    start_static_pods(model).await;
+    let name = node_name(model);
+    while current(model, run) {
+        let news = model.commons.news();
+        match register(model, &name).await {
+            Ok(cluster) => {
+                model.live(|live| {
+                    live.node = Some(name.clone());
+                    live.cluster = Some(Arc::clone(&cluster));
+                });
+                model.log("kubelet", format!("Successfully registered node {name}"));
+                model.commons.announce();
+                super::pods::restart_on(&cluster, &name);
+                return controllers::settle(&cluster);
+            }
+            Err(why) => model.log("kubelet", format!("E Unable to register node with API server: {why}")),
+        }
+        tokio::select! {
+            () = news => {}
+            () = model.pass(pace::KUBELET_RESTART) => {}
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Starts what lies in the manifests folder, etcd first.
+pub async fn start_static_pods(model: &Arc<Model>) {
+    let manifests = model.disk(|disk| disk.glob(MANIFESTS, ".yaml"));
+    let name =
+        |path: &String| path.rsplit('/').next().unwrap_or_default().trim_end_matches(".yaml").to_owned();
+    let missing: Vec<String> = manifests
+        .iter()
+        .map(name)
+        .filter(|name| !model.live(|live| live.static_pods.contains(name)))
+        .collect();
+    if missing.iter().any(|name| name == "etcd") {
+        model.pass(pace::ETCD_START).await;
+        start_etcd(model);
+    }
+    if missing.iter().any(|name| name != "etcd") {
+        model.pass(pace::CONTROL_PLANE_START).await;
+        model.live(|live| live.static_pods.extend(missing.into_iter().filter(|name| name != "etcd")));
+        model.commons.announce();
+        if let Some(cluster) = model.live(|live| live.cluster.clone()) {
+            controllers::settle(&cluster);
+        }
+    }
+}
+
+fn start_etcd(model: &Arc<Model>) {
+    let Some(etcd) = model.disk(|disk| disk.etcd.clone()) else {
+        return model
+            .log("kubelet", "etcd: the data directory is empty and the manifest names no new cluster");
+    };
+    let cluster = Cluster::of(&model.commons, &etcd.data);
+    model.live(|live| {
+        live.static_pods.insert("etcd".into());
+        live.cluster = Some(Arc::clone(&cluster));
+    });
+    cluster.member_up(&etcd.name, model);
+    model.commons.announce();
+}
+
+/// Returns the node's name: kubeadm's flag, or the host name.
+pub fn node_name(model: &Model) -> String {
+    flag(model, "hostname-override").unwrap_or_else(|| model.hostname())
+}
+
+/// Reads a flag that kubeadm wrote for the kubelet.
+fn flag(model: &Model, name: &str) -> Option<String> {
+    let text = model.disk(|disk| disk.text(FLAGS))?;
+    let prefix = format!("--{name}=");
+    text.split(['"', ' ', '\n']).find_map(|word| word.strip_prefix(&prefix)).map(str::to_owned)
+}
+
+async fn register(model: &Arc<Model>, name: &str) -> Result<Arc<Cluster>, String> {
+    let config = client::kubeconfig(model, KUBECONFIG)?;
+    let cluster = client::cluster(model, &config).await?;
+    let address = node_address(model)?;
+    let node = node_object(model, name, address);
+    let now_ms = model.around.clock_ms();
+    let now = timestamp(now_ms);
+    cluster.change(|data| {
+        super::objects::apply(data, node, now_ms)?;
+        let pods = controllers::pod_range(data, name);
+        if let Some(node) = data.get_mut("nodes", "", name) {
+            if let Some(range) = pods.filter(|_| node["spec"].get("podCIDR").is_none()) {
+                node["spec"]["podCIDR"] = range.clone().into();
+                node["spec"]["podCIDRs"] = json!([range]);
+            }
+            if node["status"]["conditions"].is_null() {
+                let why =
+                    "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady";
+                set_condition(node, "Ready", false, "KubeletNotReady", why, &now);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(cluster)
+}
+
+fn node_address(model: &Model) -> Result<Ipv4Addr, String> {
+    if let Some(text) = flag(model, "node-ip") {
+        let address: Ipv4Addr = text.parse().map_err(|_| format!("bad --node-ip {text}"))?;
+        let own = network::is_own(model, address) && !address.is_loopback();
+        return if own {
+            Ok(address)
+        } else {
+            Err(format!("node IP: {address} not found in the host's network interfaces"))
+        };
+    }
+    let routed = model.live(|live| {
+        live.interfaces.iter().find(|one| one.router.is_some()).and_then(|one| one.addresses.first().copied())
+    });
+    routed
+        .map(|(address, _)| address)
+        .ok_or_else(|| "no default routes found: can't get the node's IP".into())
+}
+
+fn node_object(model: &Model, name: &str, address: Ipv4Addr) -> Value {
+    let packages = model.disk(|disk| disk.packages.clone());
+    let version = |program: &str| packages.get(program).cloned().unwrap_or_default();
+    let taints =
+        flag(model, "register-with-taints").map(|text| text.split(',').filter_map(taint).collect::<Vec<_>>());
+    let mut node = json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "labels": { "kubernetes.io/hostname": name, "kubernetes.io/os": "linux" },
+            "annotations": { "node.alpha.kubernetes.io/ttl": "0" },
+        },
+        "spec": {},
+        "status": {
+            "addresses": [{ "type": "InternalIP", "address": address }, { "type": "Hostname", "address": name }],
+            "capacity": { "cpu": model.hardware.cpus.to_string(), "memory": format!("{}Mi", model.hardware.memory_mib) },
+            "nodeInfo": {
+                "kubeletVersion": version("kubelet"),
+                "containerRuntimeVersion": format!("containerd://{}", version("containerd")),
+                "osImage": "Ubuntu 24.04 LTS (fusionlab model, simulated)",
+                "kernelVersion": "6.8.0-fusionlab-model",
+                "bootID": model.live(|live| live.boot_id.clone()),
+                "machineID": model.disk(|disk| disk.text("/etc/machine-id")).unwrap_or_default().trim(),
+                "systemUUID": crate::sim::guest::boot::product_uuid(model),
+            },
+        },
+    });
+    if let Some(taints) = taints.filter(|taints| !taints.is_empty()) {
+        node["spec"]["taints"] = taints.into();
+    }
+    node
+}
+
+fn taint(text: &str) -> Option<Value> {
+    let (key, effect) = text.split_once(':')?;
+    let key = key.trim_end_matches('=');
+    Some(json!({ "key": key, "effect": effect }))
+}
+
+/// Writes what `kubelet-start` leaves: the configuration and the flags.
+pub fn configure(
+    model: &Model,
+    registration: &super::config::NodeRegistration,
+    kubelet: Option<&Value>,
+    control_plane: bool,
+) {
+    let mut flags = Vec::new();
+    if let Some(name) = &registration.name {
+        flags.push(format!("--hostname-override={name}"));
+    }
+    flags.extend(
+        registration
+            .kubelet_extra_args
+            .iter()
+            .map(|argument| format!("--{}={}", argument.name, argument.value)),
+    );
+    let default = || {
+        if control_plane {
+            vec![json!({"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"})]
+        } else {
+            Vec::new()
+        }
+    };
+    let taints = registration.taints.clone().unwrap_or_else(default);
+    let words: Vec<String> = taints
+        .iter()
+        .map(|taint| {
+            format!(
+                "{}:{}",
+                taint["key"].as_str().unwrap_or_default(),
+                taint["effect"].as_str().unwrap_or_default()
+            )
+        })
+        .collect();
+    if !words.is_empty() {
+        flags.push(format!("--register-with-taints={}", words.join(",")));
+    }
+    let config = kubelet.cloned().unwrap_or_else(
+        || json!({"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}),
+    );
+    model.change_disk(|disk| {
+        disk.put(CONFIG, 0o644, format!("{config:#}\n"));
+        disk.put(FLAGS, 0o644, format!("KUBELET_KUBEADM_ARGS=\"{}\"\n", flags.join(" ")));
+    });
+    debug_assert!(model.disk(|disk| disk.text(CONFIG)).is_some_and(|text| yaml::document(&text).is_ok()));
+}
+
+/// Serves port 10250: TLS with a certificate of its own, and nothing for strangers.
+pub async fn serve(model: &Arc<Model>, wire: Wire) {
+    let pair = model.disk(|disk| pki::authority(disk, "kubelet-serving"));
+    let pair = match pair {
+        Some(pair) => pair,
+        None => match own_certificate(model) {
+            Ok(pair) => pair,
+            Err(why) => return model.log("kubelet", why),
+        },
+    };
+    let Ok(config) = tls::server(&pair, Clients::Unknown) else { return };
+    let Ok(stream) = TlsAcceptor::from(config).accept(wire).await else { return };
+    let _ = http::serve(stream, |_| async { Response::new(401, "text/plain", "Unauthorized") }).await;
+}
+
+fn own_certificate(model: &Model) -> Result<Pair, String> {
+    model.change_disk(|disk| {
+        let ca = pki::ensure_authority(disk, "kubelet-serving-ca", "kubelet-ca")?;
+        let name = disk.text("/etc/hostname").unwrap_or_default().trim().to_owned();
+        let subject = Subject { name: &name, organization: None, server: true, alternative: &[] };
+        let pair = pki::issue(&ca, &subject)?;
+        pki::put_pair(disk, "kubelet-serving", &pair);
+        Ok(pair)
+    })
+}
+
+/// Serves `127.0.0.1:10248/healthz`.
+pub async fn serve_health(wire: Wire) {
+    let _ = http::serve(wire, |request| async move {
+        match request.path.as_str() {
+            "/healthz" => Response::new(200, "text/plain", "ok"),
+            _ => Response::new(404, "text/plain", "404 page not found\n"),
+        }
+    })
+    .await;
+}

@@ -1,0 +1,27 @@
+//! The model's Kubernetes: one cluster's state on its members' disks, and the programs that work on it.
+//!
+//! ```text
+//! data, resources, objects   what etcd holds and how the API server lets it change
+//! cluster                    who holds it, quorum, writing it to the members' disks
+//! api, client                TLS and HTTP at both ends of a real connection
+//! config, preflight, init, join   kubeadm
+//! kubelet                    static pods, the node object, pods' starts
+//! controllers, gateway       what Kubernetes and Cilium make of the objects
+//! ```
+
+pub mod api;
+pub mod client;
+pub mod cluster;
+pub mod config;
+pub mod controllers;
+pub mod data;
+pub mod gateway;
+pub mod images;
+pub mod init;
+pub mod join;
+pub mod kubelet;
+pub mod objects;
+pub mod pki;
+pub mod pods;
+pub mod preflight;
+pub mod resources;

@@ -1,0 +1,141 @@
+//! What a running model guest holds in memory: lost at power-off.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::kube::cluster::Cluster;
+use super::nginx::Nginx;
+use super::vrrp::Vrrp;
+use crate::sim::seam::Segment;
+
+/// Journal lines kept for each unit.
+const JOURNAL_LINES: usize = 200;
+
+/// How far the machine is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    #[default]
+    Off,
+    Booting,
+    Running,
+    ShuttingDown,
+}
+
+/// The running machine's memory.
+#[derive(Default)]
+pub struct Live {
+    pub phase: Phase,
+    pub boot_id: String,
+    pub hostname: String,
+    /// sshd takes logins.
+    pub sshd: bool,
+    pub cloud_init: CloudInit,
+    pub interfaces: Vec<Interface>,
+    units: BTreeMap<String, UnitState>,
+    journal: BTreeMap<String, VecDeque<String>>,
+    /// Applied kernel parameters (`sysctl`), and loaded modules.
+    pub sysctl: BTreeMap<String, String>,
+    pub modules: BTreeSet<String>,
+    pub nginx: Option<Arc<Nginx>>,
+    pub vrrp: Option<Arc<Vrrp>>,
+    pub clock_synced: bool,
+    /// Static pods that answer: `etcd`, `kube-apiserver`, …
+    pub static_pods: BTreeSet<String>,
+    pub cluster: Option<Arc<Cluster>>,
+    /// The node's name in the cluster, once the kubelet runs as one.
+    pub node: Option<String>,
+    /// Background processes outlive the command that started them only while this number stands.
+    pub kubelet_run: u64,
+}
+
+/// What `cloud-init status` says.
+#[derive(Clone, Debug)]
+pub struct CloudInit {
+    /// `not run`, `running`, `done`, `error`, `disabled`.
+    pub status: &'static str,
+    pub stage: &'static str,
+    pub datasource: &'static str,
+    pub errors: Vec<String>,
+    /// Level → messages; any makes the exit status 2 (facts/vm-images-cloudinit.md §4.8).
+    pub recoverable: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl Default for CloudInit {
+    fn default() -> Self {
+        Self {
+            status: "not run",
+            stage: "init-local",
+            datasource: "",
+            errors: Vec::new(),
+            recoverable: BTreeMap::new(),
+        }
+    }
+}
+
+/// One network interface that is up.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    pub name: String,
+    pub segment: Segment,
+    /// Address and prefix length.
+    pub addresses: Vec<(Ipv4Addr, u8)>,
+    pub router: Option<Ipv4Addr>,
+    pub dns: Vec<Ipv4Addr>,
+}
+
+/// systemd's word for a unit's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitState {
+    Active,
+    /// Starting again and again: `activating (auto-restart)`.
+    Activating,
+    Inactive,
+    Failed,
+}
+
+impl UnitState {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Activating => "activating",
+            Self::Inactive => "inactive",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Live {
+    pub fn unit(&self, name: &str) -> UnitState {
+        self.units.get(name).copied().unwrap_or(UnitState::Inactive)
+    }
+
+    pub fn unit_active(&self, name: &str) -> bool {
+        self.unit(name) == UnitState::Active
+    }
+
+    pub fn set_unit(&mut self, name: &str, state: UnitState) {
+        self.units.insert(name.to_owned(), state);
+    }
+
+    pub fn active_units(&self) -> Vec<String> {
+        let active =
+            |(name, state): (&String, &UnitState)| (*state != UnitState::Inactive).then(|| name.clone());
+        self.units.iter().filter_map(active).collect()
+    }
+
+    pub fn log(&mut self, unit: &str, now_ms: u64, line: String) {
+        let lines = self.journal.entry(unit.to_owned()).or_default();
+        let (seconds, millis) = (now_ms / 1000, now_ms % 1000);
+        lines.push_back(format!("{seconds}.{millis:03} {} {unit}: {line}", self.hostname));
+        if lines.len() > JOURNAL_LINES {
+            lines.pop_front();
+        }
+    }
+
+    /// Returns a unit's last lines, oldest first.
+    pub fn journal(&self, unit: &str, count: usize) -> Vec<String> {
+        let Some(lines) = self.journal.get(unit) else { return Vec::new() };
+        lines.iter().skip(lines.len().saturating_sub(count)).cloned().collect()
+    }
+}

@@ -1,0 +1,182 @@
+//! curl: HTTP and HTTPS over the simulated networks.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+
+use crate::sim::guest::http::{self, Request, Response};
+use crate::sim::guest::services::{Stream, connect};
+use crate::sim::guest::shell::Call;
+use crate::sim::guest::tls::{self, Trust};
+use crate::sim::guest::{network, tools::coreutils};
+
+/// curl's exit statuses.
+const BAD_URL: i32 = 3;
+const NO_HOST: i32 = 6;
+const NOT_CONNECTED: i32 = 7;
+const TIMED_OUT: i32 = 28;
+const NOT_SECURE: i32 = 35;
+const NOT_TRUSTED: i32 = 60;
+const BAD_CA_FILE: i32 = 77;
+const NOTHING_RECEIVED: i32 = 52;
+
+#[derive(Default)]
+struct Options {
+    insecure: bool,
+    fail: bool,
+    head: bool,
+    discard: bool,
+    max_time: Option<u64>,
+    cacert: Option<String>,
+    resolve: Vec<String>,
+    write_out: Option<String>,
+    headers: Vec<(String, String)>,
+    url: Option<String>,
+}
+
+struct Url {
+    tls: bool,
+    host: String,
+    port: u16,
+    path: String,
+}
+
+pub async fn run(call: &Call<'_>) -> i32 {
+    let options = match options(&call.args) {
+        Ok(options) => options,
+        Err(why) => return call.fail(2, format!("curl: {why}")).await,
+    };
+    let Some(url) = options.url.as_deref().and_then(url) else {
+        return call.fail(BAD_URL, "curl: (3) URL rejected: Malformed input to a URL function").await;
+    };
+    let limit = async {
+        match options.max_time {
+            Some(seconds) => call.model.pass(Duration::from_secs(seconds)).await,
+            None => std::future::pending().await,
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = fetch(call, &options, &url) => outcome,
+        () = limit => Err((TIMED_OUT, "Operation timed out".to_owned())),
+    };
+    let (code, status) = match outcome {
+        Ok(response) => {
+            if options.head {
+                call.print(response.head()).await;
+            } else if !options.discard {
+                call.print(response.body.clone()).await;
+            }
+            (response.status, if options.fail && response.status >= 400 { 22 } else { 0 })
+        }
+        Err((status, why)) => (0, call.fail(status, format!("curl: ({status}) {why}")).await),
+    };
+    if let Some(format) = &options.write_out {
+        call.print(format.replace("%{http_code}", &format!("{code:03}")).replace("\\n", "\n")).await;
+    }
+    status
+}
+
+fn options(args: &[String]) -> Result<Options, String> {
+    let mut options = Options::default();
+    let mut words = args.iter();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().cloned().ok_or_else(|| format!("option {word}: requires parameter"));
+        match word.as_str() {
+            "-s" | "-S" | "-sS" | "--silent" | "--show-error" => {}
+            "-fsS" | "-f" | "--fail" => options.fail = true,
+            "--insecure" | "-k" => options.insecure = true,
+            "-I" | "--head" => options.head = true,
+            "-o" => options.discard = value()? == "/dev/null",
+            "-w" => options.write_out = Some(value()?),
+            "--max-time" | "-m" | "--connect-timeout" => {
+                options.max_time =
+                    Some(value()?.parse().map_err(|_| format!("option {word}: expected a number"))?);
+            }
+            "--cacert" => options.cacert = Some(value()?),
+            "--resolve" => options.resolve.push(value()?),
+            "-H" | "--header" => {
+                let header = value()?;
+                let (name, text) = header.split_once(':').ok_or("a header has a colon")?;
+                options.headers.push((name.trim().to_owned(), text.trim().to_owned()));
+            }
+            flag if flag.starts_with('-') => return Err(format!("option {flag}: is unknown")),
+            url => options.url = Some(url.to_owned()),
+        }
+    }
+    Ok(options)
+}
+
+fn url(text: &str) -> Option<Url> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+    let tls = match scheme {
+        "http" => false,
+        "https" => true,
+        _ => return None,
+    };
+    let (place, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok()?),
+        None => (place, if tls { 443 } else { 80 }),
+    };
+    (!host.is_empty()).then(|| Url { tls, host: host.to_owned(), port, path: format!("/{path}") })
+}
+
+async fn fetch(call: &Call<'_>, options: &Options, url: &Url) -> Result<Response, (i32, String)> {
+    let address = address(call, options, url)
+        .ok_or_else(|| (NO_HOST, format!("Could not resolve host: {}", url.host)))?;
+    let to = SocketAddrV4::new(address, url.port);
+    let wire = connect(call.model, to).await;
+    let wire = wire.map_err(|error| {
+        (NOT_CONNECTED, format!("Failed to connect to {} port {}: {error}", url.host, url.port))
+    })?;
+    let mut stream: Box<dyn Stream> = Box::new(wire);
+    if url.tls {
+        stream = secure(call, options, url, stream).await?;
+    }
+    let standard = if url.tls { 443 } else { 80 };
+    let host = if url.port == standard { url.host.clone() } else { format!("{}:{}", url.host, url.port) };
+    let mut request = Request::new(if options.head { "HEAD" } else { "GET" }, &host, &url.path);
+    options.headers.iter().for_each(|(name, value)| request.set(name, value));
+    http::ask(&mut stream, &request)
+        .await
+        .map_err(|error| (NOTHING_RECEIVED, format!("Empty reply from server ({error})")))
+}
+
+fn address(call: &Call<'_>, options: &Options, url: &Url) -> Option<Ipv4Addr> {
+    let key = format!("{}:{}:", url.host, url.port);
+    let pinned = options.resolve.iter().find_map(|entry| entry.strip_prefix(&key));
+    pinned.map_or_else(|| network::resolve(call.model, &url.host), |address| address.parse().ok())
+}
+
+async fn secure(
+    call: &Call<'_>,
+    options: &Options,
+    url: &Url,
+    stream: Box<dyn Stream>,
+) -> Result<Box<dyn Stream>, (i32, String)> {
+    let trust = match (&options.cacert, options.insecure) {
+        (_, true) => Trust::Anything,
+        (Some(path), false) => {
+            let pem = coreutils::read(call.model, path).filter(|(mode, _)| call.root || mode & 0o004 != 0);
+            let pem = pem.and_then(|(_, pem)| String::from_utf8(pem).ok());
+            Trust::Authorities(
+                pem.ok_or_else(|| (BAD_CA_FILE, format!("error adding trust anchors from file: {path}")))?,
+            )
+        }
+        (None, false) => {
+            return Err((
+                NOT_TRUSTED,
+                "SSL certificate problem: unable to get local issuer certificate".into(),
+            ));
+        }
+    };
+    let config = tls::client(&trust, None).map_err(|error| (BAD_CA_FILE, error.to_string()))?;
+    let name = ServerName::try_from(url.host.clone()).map_err(|_| (BAD_URL, "bad host name".to_owned()))?;
+    let secured = tokio_rustls::TlsConnector::from(config).connect(name, stream).await;
+    secured.map(|stream| Box::new(stream) as Box<dyn Stream>).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => (NOT_TRUSTED, format!("SSL certificate problem: {error}")),
+        _ => (NOT_SECURE, format!("TLS connect error: {error}")),
+    })
+}
