@@ -45,6 +45,8 @@ pub struct Live {
     pub cluster: Option<Arc<Cluster>>,
     /// The node's name in the cluster, once the kubelet runs as one.
     pub node: Option<String>,
+    /// Locked files (`flock`).
+    pub locks: BTreeMap<String, Arc<tokio::sync::Mutex<()>>>,
     /// Background processes outlive the command that started them only while this number stands.
     pub kubelet_run: u64,
 }

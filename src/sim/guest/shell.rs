@@ -146,7 +146,7 @@ fn may_sudo(model: &Model, user: &str) -> bool {
     user == "root" || rules.lines().any(allows)
 }
 
-async fn find_and_run(call: &mut Call<'_>, mut program: String, sudo: bool) -> i32 {
+pub async fn find_and_run(call: &mut Call<'_>, mut program: String, sudo: bool) -> i32 {
     let shell = matches!(program.as_str(), "sh" | "bash" | "/bin/sh" | "/bin/bash" | "/usr/bin/bash");
     if shell && call.args.first().is_some_and(|first| first.starts_with('/')) {
         program = call.args.remove(0);

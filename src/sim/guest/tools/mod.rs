@@ -6,6 +6,7 @@ pub mod coreutils;
 pub mod crictl;
 pub mod curl;
 pub mod facts;
+pub mod flock;
 pub mod helm;
 pub mod helm_chart;
 pub mod ip;
@@ -37,7 +38,7 @@ pub fn package_of(program: &str) -> Option<&'static str> {
         "install" | "mv" | "cat" | "rm" | "mkdir" | "test" | "true" | "false" | "echo" | "chmod"
         | "touch" | "sync" => "",
         "hostname" | "sysctl" | "modprobe" | "swapoff" | "netplan" | "poweroff" | "id" => "",
-        "curl" | "ping" | "ip" | "journalctl" | "systemctl" => "",
+        "curl" | "flock" | "ip" | "journalctl" | "ping" | "systemctl" => "",
         _ => return None,
     })
 }
@@ -54,6 +55,7 @@ pub async fn run(call: &mut Call<'_>, program: &str) -> i32 {
         "chronyc" => chronyc::run(call).await,
         "cloud-init" => cloud_init::run(call).await,
         "curl" => curl::run(call).await,
+        "flock" => flock::run(call).await,
         "ping" => ping::run(call).await,
         "ip" => ip::run(call).await,
         "journalctl" => journalctl::run(call).await,
