@@ -25,10 +25,6 @@ pub async fn boot(model: &Arc<Model>) {
         ));
         return std::future::pending().await;
     }
-    if model.around.fault("guest-boot-hang") {
-        model.around.console("[    1.200000] nvme nvme0: I/O timeout");
-        return std::future::pending().await;
-    }
     model.pass(pace::KERNEL).await;
     wake(model);
     start_early_units(model);

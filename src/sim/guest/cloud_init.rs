@@ -48,7 +48,7 @@ pub async fn local_stage(model: &Model) -> Option<Plan> {
 fn falls_to_none(disk: &Disk) -> bool {
     let texts = disk.glob("/etc/cloud/cloud.cfg.d", ".cfg").into_iter().filter_map(|path| disk.text(&path));
     let lists = texts.filter_map(|text| yaml::document(&text).ok()?.get("datasource_list").cloned());
-    lists.last().is_some_and(|list| list == serde_json::json!(["NoCloud", "None"]))
+    lists.collect::<Vec<_>>().last().is_some_and(|list| *list == serde_json::json!(["NoCloud", "None"]))
 }
 
 fn plan(model: &Model, seed: &std::collections::BTreeMap<String, Vec<u8>>) -> Plan {

@@ -200,7 +200,6 @@ impl Ethernet {
 }
 
 async fn take_lease(model: &Model, card: &Card, ethernet: &Ethernet, interface: &mut Interface) -> bool {
-    model.pass(pace::DHCP).await;
     let hostname =
         Some(model.hostname()).filter(|name| ethernet.dhcp4_overrides.send_hostname && !name.is_empty());
     let Some(lease) = model.around.lease(card, hostname.as_deref()).await else {

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::lock;
 use super::state::Disk;
 
 /// Directives by the block they may stand in, with what the model reads or lets pass.
@@ -127,25 +125,18 @@ pub struct Upstream {
 pub struct Server {
     pub address: SocketAddrV4,
     max_fails: u32,
-    fail_timeout: Duration,
+    pub fail_timeout: Duration,
     backup: bool,
     pub active: AtomicUsize,
-    health: Mutex<Health>,
-}
-
-#[derive(Debug, Default)]
-struct Health {
-    fails: u32,
-    /// When the last failure was counted, in milliseconds of the guest's clock.
-    checked: u64,
+    fails: AtomicU32,
 }
 
 impl Upstream {
     /// Returns the server for the next connection: never one of `tried`; a failed one only when nothing else is left.
-    pub fn choose(&self, now_ms: u64, tried: &[SocketAddrV4]) -> Option<&Server> {
+    pub fn choose(&self, tried: &[SocketAddrV4]) -> Option<&Server> {
         let fresh = |server: &&Server| !tried.contains(&server.address);
-        let primary = |server: &&Server| !server.backup && server.up(now_ms);
-        let backup = |server: &&Server| server.backup && server.up(now_ms);
+        let primary = |server: &&Server| !server.backup && server.up();
+        let backup = |server: &&Server| server.backup && server.up();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let pick = |candidates: Vec<&'_ Server>| -> Option<usize> {
             if candidates.is_empty() {
@@ -169,22 +160,17 @@ impl Upstream {
 }
 
 impl Server {
-    fn up(&self, now_ms: u64) -> bool {
-        let health = lock(&self.health);
-        self.max_fails == 0
-            || health.fails < self.max_fails
-            || now_ms.saturating_sub(health.checked)
-                > u64::try_from(self.fail_timeout.as_millis()).unwrap_or(u64::MAX)
+    fn up(&self) -> bool {
+        self.max_fails == 0 || self.fails.load(Ordering::Relaxed) < self.max_fails
     }
 
-    pub fn failed(&self, now_ms: u64) {
-        let mut health = lock(&self.health);
-        health.fails += 1;
-        health.checked = now_ms;
+    /// Counts a failure; the caller calls [`Self::worked`] once [`Self::fail_timeout`] has passed.
+    pub fn failed(&self) {
+        self.fails.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn worked(&self) {
-        *lock(&self.health) = Health::default();
+        self.fails.store(0, Ordering::Relaxed);
     }
 }
 
@@ -331,7 +317,7 @@ fn read_backend(directive: &Directive, path: &str) -> Result<Server, String> {
         fail_timeout: Duration::from_secs(10),
         backup: false,
         active: AtomicUsize::new(0),
-        health: Mutex::default(),
+        fails: AtomicU32::new(0),
     };
     for option in directive.words.iter().skip(2) {
         let invalid = || format!("invalid parameter \"{option}\" in {path}:{}", directive.line);
@@ -571,14 +557,10 @@ mod tests {
         assert!(nginx.listener("10.9.9.9:6443".parse().unwrap()).is_some());
         assert!(nginx.listener("10.9.9.9:8099".parse().unwrap()).is_none());
         let upstream = &nginx.upstreams["api"];
-        let first = upstream.choose(0, &[]).unwrap();
-        first.failed(0);
+        let first = upstream.choose(&[]).unwrap();
+        first.failed();
         for _ in 0..3 {
-            assert_ne!(
-                upstream.choose(1, &[]).unwrap().address,
-                first.address,
-                "a failed server is left out"
-            );
+            assert_ne!(upstream.choose(&[]).unwrap().address, first.address, "a failed server is left out");
         }
     }
 

@@ -15,8 +15,6 @@ paces! {
     KERNEL = 2_500,
     /// cloud-init's local stage: the seed is found about here (facts/vm-images-cloudinit.md §4.3).
     CLOUD_INIT_LOCAL = 1_000,
-    /// One DHCP exchange, carrier included.
-    DHCP = 800,
     /// systemd-networkd-wait-online without a lease (facts/vm-images-cloudinit.md §4.4).
     WAIT_ONLINE = 120_000,
     /// cloud-init's network stage: users, keys, files.

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 
 use super::kube::{api, gateway, kubelet};
 use super::live::UnitState;
-use super::nginx::{Action, Proxy, Server};
+use super::nginx::{Action, Nginx, Proxy, Server};
 use super::{Model, network};
 use crate::sim::seam::{WIRE_BUFFER, Wire};
 
@@ -103,7 +103,7 @@ pub async fn connect(model: &Arc<Model>, to: SocketAddrV4) -> io::Result<Wire> {
 
 async fn serve_nginx(
     model: &Arc<Model>,
-    nginx: &super::nginx::Nginx,
+    nginx: &Arc<Nginx>,
     action: Action,
     to: SocketAddrV4,
     mut wire: Wire,
@@ -122,7 +122,7 @@ async fn serve_nginx(
         return Ok(());
     };
     let mut tried = Vec::new();
-    while let Some(server) = upstream.choose(model.around.clock_ms(), &tried) {
+    while let Some(server) = upstream.choose(&tried) {
         match reach(model, &proxy, server, to).await {
             Ok(mut far) => {
                 server.worked();
@@ -131,7 +131,7 @@ async fn serve_nginx(
                 return Ok(());
             }
             Err(error) => {
-                server.failed(model.around.clock_ms());
+                set_aside(model, nginx, &proxy.upstream, server);
                 model.log(
                     "nginx",
                     format!(
@@ -151,6 +151,18 @@ async fn serve_nginx(
         format!("[error] no live upstreams while connecting to upstream \"{}\"", proxy.upstream),
     );
     Err(io::ErrorKind::ConnectionReset.into())
+}
+
+/// Counts a failure, and forgets it after the server's `fail_timeout`.
+fn set_aside(model: &Arc<Model>, nginx: &Arc<Nginx>, upstream: &str, server: &Server) {
+    server.failed();
+    let (held, nginx, upstream) = (Arc::clone(model), Arc::clone(nginx), upstream.to_owned());
+    let (address, fail_timeout) = (server.address, server.fail_timeout);
+    model.spawn(async move {
+        held.pass(fail_timeout).await;
+        let servers = nginx.upstreams.get(&upstream).into_iter().flat_map(|upstream| &upstream.servers);
+        servers.filter(|server| server.address == address).for_each(Server::worked);
+    });
 }
 
 async fn reach(model: &Arc<Model>, proxy: &Proxy, server: &Server, to: SocketAddrV4) -> io::Result<Wire> {

@@ -614,13 +614,17 @@ async fn cilium_is_believed_only_with_values_that_work() {
     gateways(&world).await;
     let identity = Identity::new();
     first_master(&world, &identity).await;
+    put(&world, "k8s-master1", "/etc/fusionlab/cilium-values.yaml", "0644", &values().to_string()).await;
+    assert!(world.bad("k8s-master1", HELM).await.contains("no matches for kind \"GatewayClass\""));
     let mut wrong = values();
+    wrong["gatewayAPI"]["gatewayClass"]["create"] = "auto".into();
     wrong["ipv4NativeRoutingCIDR"] = "".into();
     cilium(&world, &wrong).await;
     let waited = format!("{KUBECTL} rollout status daemonset/cilium -n kube-system --timeout=60s");
     assert!(world.bad("k8s-master1", &waited).await.contains("timed out"));
     // The definitions come too late: the operator looked once.
     let mut good = values();
+    good["gatewayAPI"]["gatewayClass"]["create"] = "auto".into();
     good["operator"]["replicas"] = 1.into();
     cilium(&world, &good).await;
     rollouts(&world).await;

@@ -76,8 +76,14 @@ pub async fn start(model: &Arc<Model>, unit: &str) -> Result<(), String> {
         "nginx" => start_nginx(model, None),
         "keepalived" => start_keepalived(model),
         "containerd" => check_containerd(model),
-        "kubelet" => return Ok(kubelet::start(model)),
-        "chrony" => Ok(start_chrony(model)),
+        "kubelet" => {
+            kubelet::start(model);
+            return Ok(());
+        }
+        "chrony" => {
+            start_chrony(model);
+            Ok(())
+        }
         _ => Ok(()),
     };
     let state = if started.is_ok() { UnitState::Active } else { UnitState::Failed };

@@ -38,7 +38,10 @@ pub fn settle(cluster: &Arc<Cluster>) {
         leader.spawn(async move {
             held.pass(pace::GATEWAY_PROGRAM).await;
             let now_ms = held.around.clock_ms();
-            let _ = cluster.change(|data| Ok(gateway::reconcile(data, now_ms)));
+            let _ = cluster.change(|data| {
+                gateway::reconcile(data, now_ms);
+                Ok(())
+            });
             cluster.end_work("gateway");
             settle(&cluster);
         });

@@ -73,22 +73,24 @@ impl<'a> Node<'a> {
         let etcd = pki::ensure_authority(disk, "etcd/ca", "etcd-ca")?;
         let api = self.api_names();
         let own = vec![self.name.clone(), "localhost".into(), self.address.to_string(), "127.0.0.1".into()];
-        let masters = Some("kubeadm:cluster-admins");
-        let all: [(&str, &Pair, &str, Option<&str>, &[String]); 7] = [
-            ("apiserver", &ca, "kube-apiserver", None, &api),
-            ("apiserver-kubelet-client", &ca, "kube-apiserver-kubelet-client", masters, &[]),
-            ("front-proxy-client", &front, "front-proxy-client", None, &[]),
-            ("etcd/server", &etcd, &self.name, None, &own),
-            ("etcd/peer", &etcd, &self.name, None, &own),
-            ("etcd/healthcheck-client", &etcd, "kube-etcd-healthcheck-client", None, &[]),
-            ("apiserver-etcd-client", &etcd, "kube-apiserver-etcd-client", None, &[]),
+        let client = |name, organization| Subject { name, organization, server: false, alternative: &[] };
+        let server = |name, alternative| Subject { name, organization: None, server: true, alternative };
+        let leaves = [
+            ("apiserver", &ca, server("kube-apiserver", &api)),
+            (
+                "apiserver-kubelet-client",
+                &ca,
+                client("kube-apiserver-kubelet-client", Some("kubeadm:cluster-admins")),
+            ),
+            ("front-proxy-client", &front, client("front-proxy-client", None)),
+            ("etcd/server", &etcd, server(&self.name, &own)),
+            ("etcd/peer", &etcd, server(&self.name, &own)),
+            ("etcd/healthcheck-client", &etcd, client("kube-etcd-healthcheck-client", None)),
+            ("apiserver-etcd-client", &etcd, client("kube-apiserver-etcd-client", None)),
         ];
-        for (file, authority, name, organization, alternative) in all {
+        for (file, authority, subject) in leaves {
             if disk.file(&format!("{PKI}/{file}.crt")).is_none() {
-                let pair = pki::issue(
-                    authority,
-                    &Subject { name, organization, server: !alternative.is_empty(), alternative },
-                )?;
+                let pair = pki::issue(authority, &subject)?;
                 pki::put_pair(disk, file, &pair);
             }
         }

@@ -155,7 +155,7 @@ fn check(resource: &Resource, object: &Value) -> Result<(), String> {
             }
             match listeners {
                 Some(all) if !all.is_empty() => {
-                    all.iter().map(|listener| check_listener(listener).or_else(&invalid)).collect()
+                    all.iter().try_for_each(|listener| check_listener(listener).or_else(&invalid))
                 }
                 _ => invalid("spec.listeners: Required value"),
             }

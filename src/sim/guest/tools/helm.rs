@@ -11,7 +11,7 @@ use super::coreutils;
 use super::helm_chart::{self, Chart};
 use crate::sim::guest::kube::cluster::Cluster;
 use crate::sim::guest::kube::data::{Data, timestamp};
-use crate::sim::guest::kube::{client, controllers};
+use crate::sim::guest::kube::{client, controllers, resources};
 use crate::sim::guest::shell::Call;
 use crate::sim::guest::{pace, yaml};
 
@@ -150,6 +150,8 @@ async fn upgrade(
     };
     helm_chart::check(&chart, &values).map_err(|why| format!("Error: {why}"))?;
     let data = cluster.read()?;
+    let objects = helm_chart::render(&chart, &values, namespace, &data);
+    known_kinds(&data, &objects)?;
     let past = history(&data, namespace, Some(name));
     let last = past.last();
     if last.is_none() && !words.install {
@@ -183,10 +185,12 @@ async fn upgrade(
     if call.model.around.fault("helm-killed") {
         return Err("Error: signal: killed".into());
     }
-    let data = cluster.read()?;
-    let objects = helm_chart::render(&chart, &values, namespace, &data);
     for object in objects {
-        cluster.put(call.model, object).map_err(|why| format!("Error: {why}"))?;
+        if let Err(why) = cluster.put(call.model, object) {
+            release["info"]["status"] = "failed".into();
+            record(cluster, call, namespace, &release)?;
+            return Err(format!("Error: {why}"));
+        }
     }
     for mut old in past.into_iter().filter(|one| one["info"]["status"] == "deployed") {
         old["info"]["status"] = "superseded".into();
@@ -202,6 +206,20 @@ async fn upgrade(
         "NAME: {name}\nLAST DEPLOYED: {now}\nNAMESPACE: {namespace}\nSTATUS: deployed\nREVISION: {version}"
     ))
     .await;
+    Ok(())
+}
+
+/// Helm builds every object before it records a release: an unknown kind leaves nothing behind.
+fn known_kinds(data: &Data, objects: &[Value]) -> Result<(), String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for object in objects {
+        let (version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
+        if resources::by_manifest(data, &version, &kind).is_none() {
+            return Err(format!(
+                "Error: unable to build kubernetes objects from release manifest: no matches for kind \"{kind}\" in version \"{version}\"\nensure CRDs are installed first"
+            ));
+        }
+    }
     Ok(())
 }
 

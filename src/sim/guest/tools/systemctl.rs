@@ -49,7 +49,7 @@ async fn is_active(call: &Call<'_>, names: &[&str], quiet: bool) -> i32 {
     for state in states.iter().filter(|_| !quiet) {
         call.say(state.word()).await;
     }
-    if states.iter().any(|state| *state == UnitState::Active) { 0 } else { NOT_ACTIVE }
+    if states.contains(&UnitState::Active) { 0 } else { NOT_ACTIVE }
 }
 
 async fn is_enabled(call: &Call<'_>, names: &[&str]) -> i32 {
