@@ -21,6 +21,7 @@ pub mod kube;
 pub mod live;
 pub mod network;
 pub mod nginx;
+pub mod nginx_syntax;
 pub mod pace;
 pub mod services;
 pub mod shell;
@@ -34,6 +35,8 @@ pub mod yaml;
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod lab;
 #[cfg(test)]
 mod tests;
 
@@ -184,6 +187,12 @@ impl Model {
             () = self.around.pass(real) => tokio::task::yield_now().await,
             () = self.power.cancelled() => std::future::pending().await,
         }
+    }
+
+    /// Waits between two looks at something that others bring about. However fast the simulation runs, they need
+    /// some of the computer's own time for it.
+    pub(crate) async fn look_again(&self, real: Duration) {
+        tokio::join!(self.pass(real), pace::grain());
     }
 
     /// Runs something in the background for as long as the machine has power.

@@ -2,7 +2,20 @@
 //!
 //! Each is passed through [`Surroundings::pass`](crate::sim::seam::Surroundings::pass), which scales it.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the grain is the simulation's own, not a wait of the product"
+)]
+
 use std::time::Duration;
+
+/// The least time between two looks, by the computer's own clock.
+const GRAIN: Duration = Duration::from_millis(10);
+
+/// Waits the least time between two looks.
+pub async fn grain() {
+    tokio::time::sleep(GRAIN).await;
+}
 
 macro_rules! paces {
     ($($(#[doc = $doc:literal])+ $name:ident = $milliseconds:literal,)+) => {
