@@ -195,6 +195,11 @@ impl Model {
         tokio::join!(self.pass(real), pace::grain());
     }
 
+    /// Waits until a deadline of something that takes the computer's own time as well.
+    pub(crate) async fn deadline(&self, real: Duration) {
+        tokio::join!(self.pass(real), pace::least_deadline());
+    }
+
     /// Runs something in the background for as long as the machine has power.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let power = self.power.clone();

@@ -56,7 +56,7 @@ pub async fn run(call: &Call<'_>) -> i32 {
     };
     let limit = async {
         match options.max_time {
-            Some(seconds) => call.model.pass(Duration::from_secs(seconds)).await,
+            Some(seconds) => call.model.deadline(Duration::from_secs(seconds)).await,
             None => std::future::pending().await,
         }
     };
