@@ -17,7 +17,7 @@ use super::{dial, files, pace};
 /// unreachable and nobody mistakes the computer's own networks for the simulated ones.
 pub const NOWHERE: &str = "socks5://127.0.0.1:1\n";
 /// How long nothing must have power before the world leaves.
-const IDLE: Duration = Duration::from_secs(2);
+const IDLE: Duration = Duration::from_millis(300);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(250);
 

@@ -315,6 +315,9 @@ impl World {
         to: SocketAddrV4,
         reaches: impl Fn(&Segment) -> bool,
     ) -> io::Result<(Wire, CancellationToken)> {
+        if self.is_infrastructure(*to.ip(), &reaches) {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
         let Some(vm) = self.holder(*to.ip(), reaches) else {
             self.pace.take(Operation::Unreachable).await;
             return Err(io::ErrorKind::HostUnreachable.into());
@@ -327,6 +330,21 @@ impl World {
             vm.machine().accept(to, far)?;
         }
         Ok((near, vm.power_lost.clone()))
+    }
+
+    /// Says whether an address is the host's or the NAT's on one of Fusion's networks, or the home router's: these
+    /// live, but serve nothing here.
+    fn is_infrastructure(&self, address: Ipv4Addr, reaches: &impl Fn(&Segment) -> bool) -> bool {
+        let nth = |net: &Ipv4Net, number: u32| Ipv4Addr::from(u32::from(net.network()) + number);
+        if reaches(&Segment::Lan) && address == nth(&self.settings.lan, 1) {
+            return true;
+        }
+        let networks = Networks::load(&self.places).unwrap_or_default();
+        networks.all_running().iter().any(|(number, network)| {
+            let host = network.adapter && address == nth(&network.subnet, 1);
+            let nat = network.nat && address == nth(&network.subnet, 2);
+            reaches(&Segment::Vmnet(*number)) && (host || nat)
+        })
     }
 
     fn holder(&self, address: Ipv4Addr, reaches: impl Fn(&Segment) -> bool) -> Option<Arc<Vm>> {

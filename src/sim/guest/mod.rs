@@ -21,6 +21,7 @@ pub mod kube;
 pub mod live;
 pub mod network;
 pub mod nginx;
+pub mod nginx_syntax;
 pub mod pace;
 pub mod services;
 pub mod shell;
@@ -34,6 +35,8 @@ pub mod yaml;
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod lab;
 #[cfg(test)]
 mod tests;
 
@@ -184,6 +187,17 @@ impl Model {
             () = self.around.pass(real) => tokio::task::yield_now().await,
             () = self.power.cancelled() => std::future::pending().await,
         }
+    }
+
+    /// Waits between two looks at something that others bring about. However fast the simulation runs, they need
+    /// some of the computer's own time for it.
+    pub(crate) async fn look_again(&self, real: Duration) {
+        tokio::join!(self.pass(real), pace::grain());
+    }
+
+    /// Waits until a deadline of something that takes the computer's own time as well.
+    pub(crate) async fn deadline(&self, real: Duration) {
+        tokio::join!(self.pass(real), pace::least_deadline());
     }
 
     /// Runs something in the background for as long as the machine has power.

@@ -278,12 +278,6 @@ pub fn resolve(model: &Model, name: &str) -> Option<Ipv4Addr> {
     hosts.lines().find_map(line_names)
 }
 
-/// Says whether the machine has a name server and a router, and whether there is an internet behind them.
-pub fn reaches_the_internet(model: &Model) -> bool {
-    let has_way = |interface: &Interface| interface.router.is_some() && !interface.dns.is_empty();
-    model.around.internet() && model.live(|live| live.interfaces.iter().any(has_way))
-}
-
 /// Asks whether a machine at the address is alive: it answers, if only by refusing a connection to its echo port.
 pub async fn ping(model: &Model, address: Ipv4Addr, interface: Option<&str>) -> bool {
     const ECHO: u16 = 7;

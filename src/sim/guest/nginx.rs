@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::nginx_syntax::{Directive, parse};
 use super::state::Disk;
 
 /// Directives by the block they may stand in, with what the model reads or lets pass.
@@ -75,14 +76,6 @@ const SERVER: &[&str] = &[
 ];
 /// Options of `listen` that take no value the model uses.
 const LISTEN: &[&str] = &["reuseport", "proxy_protocol", "deferred", "bind"];
-
-/// One directive with its place.
-#[derive(Clone, Debug)]
-struct Directive {
-    line: usize,
-    words: Vec<String>,
-    block: Option<Vec<Directive>>,
-}
 
 /// A configuration that nginx accepted.
 #[derive(Debug, Default)]
@@ -441,86 +434,6 @@ fn parse_time(text: &str) -> Option<Duration> {
         _ => return None,
     };
     Some(Duration::from_millis(number.checked_mul(milliseconds)?))
-}
-
-/// Reads nginx's syntax: words, quotes, comments, `;` and braces.
-fn parse(text: &str, path: &str) -> Result<Vec<Directive>, String> {
-    let mut stack: Vec<(Directive, Vec<Directive>)> = Vec::new();
-    let (mut here, mut words, mut start): (Vec<Directive>, Vec<String>, usize) = (Vec::new(), Vec::new(), 0);
-    for (line, token) in tokens(text, path)? {
-        match token {
-            Token::Word(word) => {
-                if words.is_empty() {
-                    start = line;
-                }
-                words.push(word);
-            }
-            Token::Sign(sign) => {
-                let words = std::mem::take(&mut words);
-                match (sign, words.is_empty()) {
-                    (';', false) => here.push(Directive { line: start, words, block: None }),
-                    ('{', false) => {
-                        let opened = Directive { line: start, words, block: None };
-                        stack.push((opened, std::mem::take(&mut here)));
-                    }
-                    ('}', true) => {
-                        let (mut closed, outer) =
-                            stack.pop().ok_or_else(|| format!("unexpected \"}}\" in {path}:{line}"))?;
-                        closed.block = Some(std::mem::replace(&mut here, outer));
-                        here.push(closed);
-                    }
-                    (other, _) => return Err(format!("unexpected \"{other}\" in {path}:{line}")),
-                }
-            }
-        }
-    }
-    let last = text.lines().count();
-    if !words.is_empty() {
-        return Err(format!("unexpected end of file, expecting \";\" or \"}}\" in {path}:{last}"));
-    }
-    if !stack.is_empty() {
-        return Err(format!("unexpected end of file, expecting \"}}\" in {path}:{last}"));
-    }
-    Ok(here)
-}
-
-enum Token {
-    Word(String),
-    Sign(char),
-}
-
-fn tokens(text: &str, path: &str) -> Result<Vec<(usize, Token)>, String> {
-    let mut tokens = Vec::new();
-    let (mut line, mut chars) = (1, text.chars().peekable());
-    while let Some(char) = chars.next() {
-        match char {
-            '\n' => line += 1,
-            '#' => while chars.next_if(|next| *next != '\n').is_some() {},
-            ';' | '{' | '}' => tokens.push((line, Token::Sign(char))),
-            '"' | '\'' => {
-                let (mut word, start) = (String::new(), line);
-                loop {
-                    let next =
-                        chars.next().ok_or_else(|| format!("unexpected end of file in {path}:{start}"))?;
-                    if next == char {
-                        break;
-                    }
-                    line += usize::from(next == '\n');
-                    word.push(next);
-                }
-                tokens.push((start, Token::Word(word)));
-            }
-            space if space.is_whitespace() => {}
-            first => {
-                let mut word = String::from(first);
-                while let Some(next) = chars.next_if(|next| !next.is_whitespace() && !";{}".contains(*next)) {
-                    word.push(next);
-                }
-                tokens.push((line, Token::Word(word)));
-            }
-        }
-    }
-    Ok(tokens)
 }
 
 #[cfg(test)]

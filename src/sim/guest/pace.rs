@@ -2,7 +2,28 @@
 //!
 //! Each is passed through [`Surroundings::pass`](crate::sim::seam::Surroundings::pass), which scales it.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the grain is the simulation's own, not a wait of the product"
+)]
+
 use std::time::Duration;
+
+/// The least time between two looks, by the computer's own clock.
+const GRAIN: Duration = Duration::from_millis(10);
+
+/// The least time that a deadline leaves for work that the computer really does, such as a TLS handshake.
+const LEAST_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Waits the least time that a deadline leaves.
+pub async fn least_deadline() {
+    tokio::time::sleep(LEAST_DEADLINE).await;
+}
+
+/// Waits the least time between two looks.
+pub async fn grain() {
+    tokio::time::sleep(GRAIN).await;
+}
 
 macro_rules! paces {
     ($($(#[doc = $doc:literal])+ $name:ident = $milliseconds:literal,)+) => {

@@ -168,7 +168,7 @@ fn set_aside(model: &Arc<Model>, nginx: &Arc<Nginx>, upstream: &str, server: &Se
 async fn reach(model: &Arc<Model>, proxy: &Proxy, server: &Server, to: SocketAddrV4) -> io::Result<Wire> {
     let mut far = tokio::select! {
         connected = connect(model, server.address) => connected?,
-        () = model.pass(proxy.connect_timeout) => return Err(io::ErrorKind::TimedOut.into()),
+        () = model.deadline(proxy.connect_timeout) => return Err(io::ErrorKind::TimedOut.into()),
     };
     if proxy.proxy_protocol {
         // The world does not say who dialled, so the line names the listener on both sides.

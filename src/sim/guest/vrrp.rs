@@ -115,7 +115,7 @@ impl Vrrp {
             }
             tokio::select! {
                 () = news => {}
-                () = model.pass(pace::VRRP_LOOK) => {}
+                () = model.look_again(pace::VRRP_LOOK) => {}
             }
             tokio::task::yield_now().await;
         }

@@ -390,7 +390,7 @@ pub async fn wait_for_node(model: &Arc<Model>) -> Result<Arc<Cluster>, String> {
         {
             return Ok(cluster);
         }
-        model.pass(pace::POLL).await;
+        model.look_again(pace::POLL).await;
     }
     Err("a required Kubernetes component is not healthy: context deadline exceeded".into())
 }

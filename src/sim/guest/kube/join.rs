@@ -142,7 +142,7 @@ pub async fn worker(model: &Arc<Model>, join: &JoinConfiguration, found: &Discov
         if model.live(|live| live.node.is_some()) {
             return Ok(());
         }
-        model.pass(pace::POLL).await;
+        model.look_again(pace::POLL).await;
     }
     Err("error execution phase kubelet-wait-bootstrap: the kubelet did not register".into())
 }

@@ -49,7 +49,7 @@ pub fn start(model: &Arc<Model>) {
     };
     model.log("kubelet", format!("E command failed: {why}"));
     let held = Arc::clone(model);
-    model.spawn(async move { held.pass(pace::KUBELET_RESTART).await });
+    model.spawn(async move { held.look_again(pace::KUBELET_RESTART).await });
 }
 
 /// containerd came up: a kubelet that waited for it starts.
@@ -75,12 +75,15 @@ pub fn lost(model: &Model) {
     if member && model.power.is_cancelled() {
         cluster.member_down(&node);
     }
-    let Some(leader) = cluster.leader() else { return };
-    let held = Arc::clone(&leader);
-    leader.spawn(async move {
-        held.pass(pace::NODE_GRACE).await;
-        controllers::settle(&cluster);
-    });
+    // Whoever is left watches: the machine itself may be gone before the grace period ends.
+    let others = cluster.members_up().into_iter().filter(|(name, _)| *name != node);
+    for (_, other) in others.collect::<Vec<_>>() {
+        let (held, cluster) = (Arc::clone(&other), Arc::clone(&cluster));
+        other.spawn(async move {
+            held.pass(pace::NODE_GRACE).await;
+            controllers::settle(&cluster);
+        });
+    }
 }
 
 fn current(model: &Model, run: u64) -> bool {
@@ -107,7 +110,7 @@ async fn work(model: &Arc<Model>, run: u64) {
         }
         tokio::select! {
             () = news => {}
-            () = model.pass(pace::KUBELET_RESTART) => {}
+            () = model.look_again(pace::KUBELET_RESTART) => {}
         }
         tokio::task::yield_now().await;
     }

@@ -48,7 +48,7 @@ pub fn start(cluster: &Arc<Cluster>, leader: &Arc<Model>, pod: Waiting) {
         let outcome = run(&cluster, &pod).await;
         if let Err(why) = &outcome {
             note(&cluster, &pod, why);
-            held.pass(pace::POD_BACKOFF).await;
+            held.look_again(pace::POD_BACKOFF).await;
         }
         cluster.end_work(&work);
         if outcome.is_ok() || cluster.data().get("pods", &pod.namespace, &pod.name).is_some() {

@@ -38,7 +38,7 @@ pub async fn run(call: &Call<'_>) -> i32 {
                     .await;
                     return 0;
                 }
-                call.model.pass(pace::POLL).await;
+                call.model.look_again(pace::POLL).await;
             }
             1
         }

@@ -28,7 +28,7 @@ async fn status(call: &Call<'_>, flags: &[&str]) -> i32 {
     while flags.contains(&"--wait")
         && call.model.live(|live| matches!(live.cloud_init.status, "running" | "not run"))
     {
-        call.model.pass(pace::POLL).await;
+        call.model.look_again(pace::POLL).await;
     }
     let told = call.model.live(|live| live.cloud_init.clone());
     let degraded = !told.recoverable.is_empty();

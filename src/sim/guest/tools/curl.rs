@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
+use tokio::io::AsyncWriteExt;
 
 use crate::sim::guest::http::{self, Request, Response};
 use crate::sim::guest::services::{Stream, connect};
@@ -27,6 +28,8 @@ struct Options {
     insecure: bool,
     fail: bool,
     head: bool,
+    /// Speaks the PROXY protocol's line first.
+    proxy_protocol: bool,
     discard: bool,
     max_time: Option<u64>,
     cacert: Option<String>,
@@ -53,7 +56,7 @@ pub async fn run(call: &Call<'_>) -> i32 {
     };
     let limit = async {
         match options.max_time {
-            Some(seconds) => call.model.pass(Duration::from_secs(seconds)).await,
+            Some(seconds) => call.model.deadline(Duration::from_secs(seconds)).await,
             None => std::future::pending().await,
         }
     };
@@ -88,6 +91,7 @@ fn options(args: &[String]) -> Result<Options, String> {
             "-fsS" | "-f" | "--fail" => options.fail = true,
             "--insecure" | "-k" => options.insecure = true,
             "-I" | "--head" => options.head = true,
+            "--haproxy-protocol" => options.proxy_protocol = true,
             "-o" => options.discard = value()? == "/dev/null",
             "-w" => options.write_out = Some(value()?),
             "--max-time" | "-m" | "--connect-timeout" => {
@@ -125,15 +129,17 @@ fn url(text: &str) -> Option<Url> {
 
 async fn fetch(call: &Call<'_>, options: &Options, url: &Url) -> Result<Response, (i32, String)> {
     let Some(address) = address(call, options, url) else {
-        let resolved = network::reaches_the_internet(call.model) && url.host.contains('.');
-        let nowhere = || (NO_HOST, format!("Could not resolve host: {}", url.host));
-        return resolved.then(internet).ok_or_else(nowhere);
+        let unresolved = || (NO_HOST, format!("Could not resolve host: {}", url.host));
+        return internet(call).ok_or_else(unresolved);
     };
     let to = SocketAddrV4::new(address, url.port);
-    let wire = connect(call.model, to).await;
-    let wire = wire.map_err(|error| {
-        (NOT_CONNECTED, format!("Failed to connect to {} port {}: {error}", url.host, url.port))
-    })?;
+    let refused =
+        |error| (NOT_CONNECTED, format!("Failed to connect to {} port {}: {error}", url.host, url.port));
+    let mut wire = connect(call.model, to).await.map_err(refused)?;
+    if options.proxy_protocol {
+        let line = format!("PROXY TCP4 {address} {address} {0} {0}\r\n", url.port);
+        wire.write_all(line.as_bytes()).await.map_err(refused)?;
+    }
     let mut stream: Box<dyn Stream> = Box::new(wire);
     if url.tls {
         stream = secure(call, options, url, stream).await?;
@@ -142,14 +148,17 @@ async fn fetch(call: &Call<'_>, options: &Options, url: &Url) -> Result<Response
     let host = if url.port == standard { url.host.clone() } else { format!("{}:{}", url.host, url.port) };
     let mut request = Request::new(if options.head { "HEAD" } else { "GET" }, &host, &url.path);
     options.headers.iter().for_each(|(name, value)| request.set(name, value));
-    http::ask(&mut stream, &request)
-        .await
-        .map_err(|error| (NOTHING_RECEIVED, format!("Empty reply from server ({error})")))
+    let answer = http::ask(&mut stream, &request).await;
+    answer.map_err(|error| (NOTHING_RECEIVED, format!("Empty reply from server ({error})")))
 }
 
-/// The simulated internet has every site, and each says only that it is one.
-fn internet() -> Response {
-    Response::new(200, "text/plain", "the simulated internet\n").with("server", "simulated")
+/// Any name that the hosts file does not know is somewhere in the simulated internet, for who has a router, a name
+/// server and the world's leave; it says no more than that it is there.
+fn internet(call: &Call<'_>) -> Option<Response> {
+    let routed = call.model.live(|live| live.interfaces.iter().any(|one| one.router.is_some()));
+    let named = call.model.live(|live| live.interfaces.iter().any(|one| !one.dns.is_empty()));
+    let there = routed && named && call.model.around.internet();
+    there.then(|| Response::new(301, "", "").with("server", "fusionlab-simulated-internet"))
 }
 
 fn address(call: &Call<'_>, options: &Options, url: &Url) -> Option<Ipv4Addr> {

@@ -283,7 +283,7 @@ impl Session<'_, '_> {
                     self.call.say(format!("{} condition met", resource.display(&name))).await;
                     return Ok(());
                 }
-                Some(_) if tick < self.words.limit() => self.call.model.pass(pace::POLL).await,
+                Some(_) if tick < self.words.limit() => self.call.model.look_again(pace::POLL).await,
                 Some(_) => {}
             }
         }
@@ -311,7 +311,7 @@ impl Session<'_, '_> {
                 self.call.say(format!("{word} \"{name}\" successfully rolled out")).await;
                 return Ok(());
             }
-            self.call.model.pass(pace::POLL).await;
+            self.call.model.look_again(pace::POLL).await;
         }
         Err("error: timed out waiting for the condition".into())
     }
