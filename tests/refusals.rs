@@ -34,7 +34,7 @@ fn a_vmnet2_of_someone_else_is_left_to_them() {
     text.push_str("answer VNET_2_DHCP yes\nanswer VNET_2_HOSTONLY_NETMASK 255.255.255.0\nanswer VNET_2_HOSTONLY_SUBNET 172.20.0.0\n");
     fs::write(&networking, &text).expect("it can be written");
     let ended = session.clone().args(["up", "--yes"]).run().exits(7);
-    for part in ["vmnet2", "172.20.0.0/24", "vmnet3"] {
+    for part in ["vmnet2", "172.20.0.0/24", "vmnet: 3"] {
         assert!(ended.stderr.contains(part), "the report lacks {part:?}:\n{}", ended.stderr);
     }
     assert_eq!(fs::read_to_string(&networking).expect("it can be read"), text);

@@ -27,7 +27,8 @@ fn with_a_strangers_vm() -> (Session, PathBuf) {
     let bundle = library(&session).join("lab/stranger.vmwarevm");
     fs::create_dir_all(&bundle).expect("the library takes a folder");
     let vmx = bundle.join("stranger.vmx");
-    fs::write(&vmx, ".encoding = \"UTF-8\"\nconfig.version = \"8\"\nvirtualHW.version = \"20\"\n").expect("it can be written");
+    fs::write(&vmx, ".encoding = \"UTF-8\"\nconfig.version = \"8\"\nvirtualHW.version = \"20\"\n")
+        .expect("it can be written");
     (session, vmx)
 }
 
@@ -47,7 +48,8 @@ fn the_documents_lab_comes_up_and_goes_without_a_trace() {
     session.clone().args(["destroy", "--yes"]).run().exits(0);
     assert_eq!(sha256(&networking(&session)), before, "the networking file is what it was, byte for byte");
     assert_eq!(sha256(&stranger), stranger_before);
-    let left: Vec<_> = fs::read_dir(library(&session).join("lab")).expect("the stranger's folder stays").collect();
+    let left: Vec<_> =
+        fs::read_dir(library(&session).join("lab")).expect("the stranger's folder stays").collect();
     assert_eq!(left.len(), 1, "only the stranger is left: {left:?}");
     assert!(!session.fusionlab_home().join("labs/lab").exists());
     session.clone().args(["plan", "--detailed-exitcode"]).run().exits(12);
@@ -57,8 +59,15 @@ fn the_lab_is_as_the_document_says(session: &Session) {
     let status = session.clone().args(["status", "--output", "json"]).run().exits(0).json();
     let nodes = status["nodes"].as_array().expect("a list of nodes");
     let addresses: Vec<&str> = nodes.iter().filter_map(|node| node["address"].as_str()).collect();
-    let document =
-        ["10.10.0.11", "10.10.0.12", "10.10.0.131", "10.10.0.132", "10.10.0.133", "10.10.0.141", "10.10.0.142"];
+    let document = [
+        "10.10.0.11",
+        "10.10.0.12",
+        "10.10.0.131",
+        "10.10.0.132",
+        "10.10.0.133",
+        "10.10.0.141",
+        "10.10.0.142",
+    ];
     assert_eq!(addresses, document);
     assert!(nodes.iter().all(|node| node["vm"] == "running"), "{status:#}");
     let ready = nodes.iter().filter(|node| node["kubernetes"] == "ready").count();
@@ -100,7 +109,13 @@ fn the_rest_driver_brings_the_lab_up_too() {
 #[test]
 fn killed_in_the_middle_the_next_up_goes_on() {
     // A step whose start the journal tells: the program is killed there, and again at the next one.
-    let moments = ["network.apply", "template.bake", "vm.clone/k8s-worker1", "kube.init/k8s-master1", "kube.join/k8s-worker1"];
+    let moments = [
+        "network.apply",
+        "template.bake",
+        "vm.clone/k8s-worker1",
+        "kube.init/k8s-master1",
+        "kube.join/k8s-worker1",
+    ];
     let session = Session::new().file("fusionlab.yaml", "version: 1\npreset: small\n");
     let journal = session.fusionlab_home().join("labs/lab/journal.jsonl");
     for moment in moments {

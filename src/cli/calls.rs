@@ -380,7 +380,8 @@ pub async fn sim(context: &Context, command: &SimCommand) -> Result<Vec<String>,
             let fault = Fault { name: name.clone(), target: on.clone(), times: *times, after: 0 };
             faults::plant(&Places::new(&root), fault).map_err(failed("plant a fault in"))?;
             let place = on.as_ref().map(|on| format!(" on {on}")).unwrap_or_default();
-            let often = times.map_or_else(|| "every time".to_owned(), |times| words::count(times as usize, "time"));
+            let often =
+                times.map_or_else(|| "every time".to_owned(), |times| words::count(times as usize, "time"));
             vec![format!("{name} will strike{place}, {often}; take it away with fusionlab sim fault --clear")]
         }
     })

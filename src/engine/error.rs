@@ -36,7 +36,7 @@ pub enum EngineError {
     #[error("{} did not happen within {} s: {last}", requirement.what, requirement.limit.as_secs())]
     Requirement {
         node: Option<String>,
-        requirement: Requirement,
+        requirement: Box<Requirement>,
         /// What the last probe saw.
         last: String,
         /// The last lines of the guest's console.

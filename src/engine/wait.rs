@@ -44,7 +44,7 @@ pub async fn until<T>(
         if left.is_zero() {
             return Err(EngineError::Requirement {
                 node: context.step.node.clone(),
-                requirement,
+                requirement: Box::new(requirement),
                 last: seen,
                 tail: context.console_tail(),
             });

@@ -4,8 +4,11 @@ use std::fmt::Write;
 
 use super::step::{Action, Phase, Plan, Step};
 
+/// Says whether a step belongs to a group.
+type Belongs = fn(&Step) -> bool;
+
 /// The groups of the text, in order: heading, which steps.
-const GROUPS: &[(&str, fn(&Step) -> bool)] = &[
+const GROUPS: &[(&str, Belongs)] = &[
     ("Host", |step| step.phase == Phase::Host && !step.id.0.starts_with("network.")),
     ("Network", |step| step.id.0.starts_with("network.")),
     ("Machines", |step| {

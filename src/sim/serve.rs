@@ -19,7 +19,7 @@ pub const NOWHERE: &str = "socks5://127.0.0.1:1\n";
 /// How long nothing must have power before the world leaves.
 const IDLE: Duration = Duration::from_millis(300);
 /// How often it looks.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Serves a world until it is idle, told to quit, or its root is gone. Nothing of it is left then.
 ///

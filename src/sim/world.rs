@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use tokio_util::sync::CancellationToken;
 
 use super::around::Around;

@@ -203,7 +203,7 @@ mod tests {
         };
         let error = EngineError::Requirement {
             node: Some("k8s-master1".into()),
-            requirement,
+            requirement: Box::new(requirement),
             last: "connection refused".into(),
             tail: vec!["login:".into()],
         };

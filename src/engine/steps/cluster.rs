@@ -39,7 +39,7 @@ pub async fn cilium(context: &StepContext) -> Result<bool> {
     let lab = &engine.lab;
     let node = lab.first_control_plane();
     let before = observe::cluster_on(engine, node).await?;
-    for command in before.cilium.iter().flat_map(|release| cilium::recover(release)) {
+    for command in before.cilium.iter().flat_map(cilium::recover) {
         // A killed install blocks the next one until its record is gone (facts §5).
         context.note(format!("an unfinished Helm run is cleared away: {}", command.shell_line()));
         engine.must_within(node, &command, lab.limits.helm_install, None).await?;
