@@ -65,3 +65,57 @@ fn write_step(out: &mut String, step: &Step, verbose: bool) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::World;
+    use super::*;
+
+    #[test]
+    fn a_lab_that_stands_is_one_line_and_what_was_kept_on_request() {
+        let plan = World::complete().up().unwrap();
+        assert_eq!(text(&plan, false), "Nothing to do: the lab is as the lab file says.\n");
+        let verbose = text(&plan, true);
+        assert!(verbose.contains("\nKept\n"), "{verbose}");
+        assert!(verbose.contains("  = k8s-worker2: worker, joined\n"), "{verbose}");
+    }
+
+    #[test]
+    fn every_step_is_shown_once_under_one_heading() {
+        let plan = World::empty().up().unwrap();
+        let shown = text(&plan, false);
+        for step in &plan.steps {
+            let lines = shown
+                .lines()
+                .filter(|line| line.trim_start_matches([' ', '+', '-', '·']) == step.text)
+                .count();
+            assert_eq!(lines, 1, "{}:\n{shown}", step.id);
+        }
+        let headings: Vec<&str> =
+            shown.lines().filter(|line| GROUPS.iter().any(|(heading, _)| heading == line)).collect();
+        assert_eq!(headings, ["Host", "Network", "Machines", "Guests", "Cluster"]);
+        assert!(shown.ends_with(&format!("\n{} steps.\n", plan.steps.len())));
+    }
+
+    #[test]
+    fn the_networks_change_is_shown_line_by_line() {
+        let shown = text(&World::empty().up().unwrap(), false);
+        for line in ["+answer VNET_2_HOSTONLY_SUBNET 10.10.0.0", "10.10.0.131"] {
+            assert!(shown.contains(line), "{line} is not in:\n{shown}");
+        }
+    }
+
+    #[test]
+    fn reasons_are_given_on_request() {
+        let mut world = World::complete();
+        world.facts.kubeconfig = None;
+        let plan = world.up().unwrap();
+        let expected = "Cluster\n  + write the kubeconfig for https://192.168.68.200:6443\n";
+        assert_eq!(text(&plan, false), format!("{expected}\n1 step.\n"));
+        let verbose = text(&plan, true);
+        assert!(
+            verbose.starts_with(&format!("{expected}      kubeconfig.write: there is none\n")),
+            "{verbose}"
+        );
+    }
+}
