@@ -28,6 +28,7 @@ use crate::host::fusion::vmnet::Networks;
 use crate::host::fusion::vmrest::Vmrest;
 use crate::host::fusion::vmrun::Vmrun;
 use crate::host::fusion::{Fusion, discover};
+use crate::host::lock::Lock;
 use crate::host::ssh::SshShell;
 use crate::host::{HostError, Hypervisor, files, system};
 use crate::lab::catalogue::Arch;
@@ -157,6 +158,8 @@ pub struct Session {
     engine: Arc<Engine>,
     events: mpsc::UnboundedReceiver<Event>,
     verb: &'static str,
+    /// Held by the verbs that change something, from before they look until they are done.
+    _lock: Option<Lock>,
 }
 
 impl Session {
@@ -190,7 +193,9 @@ impl Session {
             cancel: context.cancel.clone(),
             verb,
         })?;
-        Ok(Self { lab, fusion, engine: Arc::new(engine), events, verb })
+        let changes = matches!(verb, "up" | "destroy");
+        let lock = if changes { Some(verbs::lock(&engine, verb)?) } else { None };
+        Ok(Self { lab, fusion, engine: Arc::new(engine), events, verb, _lock: lock })
     }
 
     /// Looks at the world.
@@ -213,7 +218,6 @@ impl Session {
         let reporter = report::choose(context.json(), context.options.quiet, &context.terminal);
         let reporting = Reporting::start(self.events, reporter, context.cancel.clone());
         let result = async {
-            let _lock = verbs::lock(&self.engine, self.verb)?;
             verbs::carry_out(&self.engine, plan).await?;
             if self.verb == "up" {
                 verify::verify(&self.engine).await?;

@@ -10,6 +10,7 @@ pub mod context;
 pub mod error;
 pub mod event;
 pub mod journal;
+pub mod log;
 pub mod observe;
 pub mod run;
 pub mod steps;

@@ -23,11 +23,17 @@ pub const UNFINISHED: &str = ".fusionlab-unfinished";
 
 /// Gathers all facts.
 pub async fn facts(engine: &Arc<Engine>) -> Result<Facts> {
+    let mut facts = host_facts(engine).await?;
+    facts.guests = guests(engine, &facts.vms).await;
+    facts.cluster = cluster(engine, &facts.guests).await;
+    Ok(facts)
+}
+
+/// Gathers what the host knows, asking no guest: enough to take a lab down.
+pub async fn host_facts(engine: &Arc<Engine>) -> Result<Facts> {
     let running = engine.vms.running().await?;
     let vms = lab_vms(engine, &running)?;
     let networking = engine.networks.read()?;
-    let guests = guests(engine, &vms).await;
-    let cluster = cluster(engine, &guests).await;
     Ok(Facts {
         host: host(engine, &running).await?,
         network_running: networking.is_some()
@@ -37,13 +43,12 @@ pub async fn facts(engine: &Arc<Engine>) -> Result<Facts> {
                 .await?,
         networking,
         network_record: network_record(engine)?,
-        template: template(engine)?,
+        template: template(engine, &running)?,
         identity: engine.identity().is_some_and(|identity| super::store::is_complete(&engine.lab, &identity)),
         lab_folder: files::exists(engine.dir.root()),
         kubeconfig: digest_of(&engine.dir.kubeconfig())?,
         vms,
-        guests,
-        cluster,
+        ..Facts::default()
     })
 }
 
@@ -76,11 +81,12 @@ pub fn network_record(engine: &Engine) -> Result<Option<NetworkRecord>> {
     Ok(Some(record))
 }
 
-fn template(engine: &Engine) -> Result<TemplateFacts> {
+fn template(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<TemplateFacts> {
     let dir = TemplateDir::of(engine);
     Ok(TemplateFacts {
         image_cached: super::template::cached_image(engine)?.is_some(),
-        disk_written: files::exists(&dir.disk()) && files::exists(&dir.vmx()),
+        disk_written: dir.is_written(running),
+        present: files::exists(&dir.root),
         baked: files::exists(&dir.baked()),
         frozen: files::exists(&dir.frozen()),
         key: dir.key,

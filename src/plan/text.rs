@@ -51,6 +51,7 @@ fn write_step(out: &mut String, step: &Step, verbose: bool) {
         Action::StopVm { .. }
         | Action::DeleteVm { .. }
         | Action::RestoreNetwork { .. }
+        | Action::DiscardTemplate
         | Action::ForgetLab => '-',
         Action::AwaitGuest { .. } | Action::AwaitVips | Action::AwaitEndpoint | Action::AwaitNodes => '·',
         _ => '+',

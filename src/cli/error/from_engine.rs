@@ -116,6 +116,7 @@ fn unmet(node: Option<&str>, requirement: &Requirement, last: &str, tail: &[Stri
 fn kind_of_limit(name: &str) -> Kind {
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     match () {
+        () if name == "turn" => Kind::Locked,
         () if begins(&["fusion_", "vm_"]) => Kind::Fusion,
         () if begins(&["network_", "download_", "vip_"]) => Kind::Network,
         () if begins(&["guest_", "template_", "clock_"]) => Kind::Guest,

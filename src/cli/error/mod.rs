@@ -5,7 +5,7 @@
 
 pub mod catalogue;
 pub mod from_engine;
-mod from_host;
+pub mod from_host;
 pub mod from_run;
 
 use serde::Serialize;

@@ -33,6 +33,8 @@ pub async fn clone(context: &StepContext, node: &str) -> Result<bool> {
             return Ok(true);
         }
     };
+    // A clone writes the parent's records, and other labs may clone it, too.
+    let _turn = super::template::turn(context, &template).await?;
     let (from, to) = (files::canonicalize(&template.vmx())?, engine.vmx(node));
     let limit = engine.lab.limits.vm_clone;
     engine.vms.clone_vm(&from, &to, how, names::TEMPLATE_SNAPSHOT, node, limit).await?;
