@@ -28,7 +28,11 @@ pub async fn clone(context: &StepContext, node: &str) -> Result<bool> {
         CloneMode::Full => Clone::Full,
         CloneMode::Cow => {
             let (from, to) = (template.disk(), bundle.join(paths::DISK_VMDK));
-            let copy = tokio::task::spawn_blocking(move || files::clone_file(&from, &to));
+            let copy = tokio::task::spawn_blocking(move || {
+                files::clone_file(&from, &to)?;
+                // The template's disk is read-only, and so is its copy at first.
+                files::set_read_only(&to, false)
+            });
             copy.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
             return Ok(true);
         }
