@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests prepare and read the files that the program works on")]
 
 mod fake_fusion;
+mod heal;
 mod layers;
 mod refusals;
 mod support;

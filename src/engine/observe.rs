@@ -18,8 +18,16 @@ use super::context::Engine;
 use super::error::Result;
 use super::template::TemplateDir;
 
+/// Marks a VM's folder as ours for its life, also when Fusion has deleted the VMX that bears the marks.
+pub const OURS: &str = ".fusionlab";
 /// Marks a VM's folder while its clone is not finished.
 pub const UNFINISHED: &str = ".fusionlab-unfinished";
+
+/// Says whether a folder is ours but holds no finished VM: it may be cleared away.
+pub fn is_leftover(bundle: &Path) -> bool {
+    let vmx = files::exists(&paths::vmx_of(bundle));
+    files::exists(&bundle.join(UNFINISHED)) || (files::exists(&bundle.join(OURS)) && !vmx)
+}
 
 /// Gathers all facts.
 pub async fn facts(engine: &Arc<Engine>) -> Result<Facts> {
@@ -115,7 +123,7 @@ fn vm_facts(lab: &str, node: &str, bundle: &Path, running: &BTreeSet<PathBuf>) -
     let resolved = files::canonicalize(&vmx).unwrap_or_else(|_| vmx.clone());
     let mut facts =
         VmFacts { running: running.contains(&resolved), vmx: resolved, state: VmState::Foreign, spec: None };
-    if files::exists(&bundle.join(UNFINISHED)) {
+    if is_leftover(bundle) {
         facts.state = VmState::Unfinished;
     } else if files::exists(&vmx) {
         let text = String::from_utf8_lossy(&files::read(&vmx)?).into_owned();
