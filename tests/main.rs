@@ -6,6 +6,7 @@
 
 mod fake_fusion;
 mod fusion_argv;
+mod heal;
 mod journey;
 mod layers;
 mod refusals;

@@ -13,9 +13,11 @@ use super::error::{Failure, Report};
 use super::init::PresetName;
 use super::report::summary::{Checked, Summary};
 use super::report::{self, Reporting};
-use super::screen::networks;
+use super::screen::table::{Cell, Table};
 use super::screen::verify::CheckLine;
+use super::screen::{networks, problems, root};
 use super::sim::SimCommand;
+use super::terminal::Ink;
 use super::words;
 use crate::engine::context::{Engine, Parts};
 use crate::engine::error::EngineError;
@@ -27,16 +29,18 @@ use crate::host::dial::Dial;
 use crate::host::fusion::vmnet::Networks;
 use crate::host::fusion::vmrest::Vmrest;
 use crate::host::fusion::vmrun::Vmrun;
-use crate::host::fusion::{Fusion, discover};
+use crate::host::fusion::{Fusion, discover, root_step};
+use crate::host::lock::Lock;
 use crate::host::ssh::SshShell;
 use crate::host::{HostError, Hypervisor, files, system};
 use crate::lab::catalogue::Arch;
-use crate::lab::lint::RULES;
+use crate::lab::lint::{self, HostSize, RULES};
 use crate::lab::presets::{self, Preset};
-use crate::lab::problem::Problem;
-use crate::lab::{Driver, Lab, resolve, spec};
+use crate::lab::problem::{Problem, Severity};
+use crate::lab::spec::{self, Origin};
+use crate::lab::{Driver, Lab, resolve};
 use crate::plan::facts::Facts;
-use crate::plan::{self, rendering, step::Plan};
+use crate::plan::{rendering, step::Plan};
 use crate::sim::faults::{self, Fault};
 use crate::sim::install;
 use crate::sim::places::Places;
@@ -150,6 +154,25 @@ async fn simulated_fusion(_context: &Context) -> Result<Fusion, Failure> {
     Err(Report::usage("this build has no simulated Fusion").advise("build it with the feature `sim`").into())
 }
 
+/// The verbs for which the lab must fit this machine; the others look at what stands.
+const MAKING_VERBS: [&str; 2] = ["up", "plan"];
+
+/// Checks what only this machine's size can tell; what the lab file alone tells was said when it was read.
+fn fits_host(context: &Context, lab: &Lab) -> Result<(), Failure> {
+    // 0 stands for a machine that does not say.
+    let size = Some(system::memory_mib()).filter(|size| *size > 0).map(|memory_mib| HostSize { memory_mib });
+    let origin = Origin::default();
+    let said = lint::lint(lab, &origin, None);
+    let mut found = lint::lint(lab, &origin, size);
+    found.retain(|problem| !said.contains(problem));
+    if found.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(Failure::LabFile(context.problems_of_lab(found)));
+    }
+    let pen = &context.terminal.err;
+    context.say(found.iter().flat_map(|problem| problems::brief(problem, pen)));
+    Ok(())
+}
+
 /// One verb's work on one lab.
 pub struct Session {
     pub lab: Lab,
@@ -157,6 +180,8 @@ pub struct Session {
     engine: Arc<Engine>,
     events: mpsc::UnboundedReceiver<Event>,
     verb: &'static str,
+    /// Held by the verbs that change something, from before they look until they are done.
+    _lock: Option<Lock>,
 }
 
 impl Session {
@@ -164,7 +189,10 @@ impl Session {
     pub async fn open(context: &Context, mut lab: Lab, verb: &'static str) -> Result<Self, Failure> {
         let fusion = fusion(context).await?;
         if fusion.simulated {
+            // Its machines take none of this host's memory.
             simulated_image(&mut lab, &fusion)?;
+        } else if MAKING_VERBS.contains(&verb) {
+            fits_host(context, &lab)?;
         }
         let (sender, events) = mpsc::unbounded_channel();
         let limits = &lab.limits;
@@ -190,7 +218,9 @@ impl Session {
             cancel: context.cancel.clone(),
             verb,
         })?;
-        Ok(Self { lab, fusion, engine: Arc::new(engine), events, verb })
+        let changes = matches!(verb, "up" | "destroy");
+        let lock = if changes { Some(verbs::lock(&engine, verb)?) } else { None };
+        Ok(Self { lab, fusion, engine: Arc::new(engine), events, verb, _lock: lock })
     }
 
     /// Looks at the world.
@@ -208,12 +238,31 @@ impl Session {
         Ok(outlook)
     }
 
+    /// Where a plan changes Fusion's networks and that takes root: says what and by which command, and lets `sudo`
+    /// ask for the password before anything is drawn. `shown` says whether the plan was shown already.
+    pub async fn become_root(&self, context: &Context, plan: &Plan, shown: bool) -> Result<(), Failure> {
+        let Some(diff) = root::change(plan) else { return Ok(()) };
+        if !self.engine.networks.needs_root() {
+            return Ok(());
+        }
+        let command = root_step::command(self.engine.dir.root())?;
+        let diff = (!shown).then_some(diff);
+        context.say(root::lines(&self.fusion.networking(), diff, &command, &context.terminal.err));
+        let can_ask = context.terminal.can_ask && !context.json();
+        if root_step::authenticate(can_ask, self.lab.limits.network_apply).await? {
+            return Ok(());
+        }
+        if context.cancel.is_cancelled() {
+            return Err(HostError::Interrupted.into());
+        }
+        Err(Report::root_denied(can_ask).into())
+    }
+
     /// Carries a plan out, proves an `up`, and shows both; the failure comes with what was done until then.
     pub async fn carry_out(self, context: &Context, plan: &Plan) -> (Summary, Option<Failure>) {
         let reporter = report::choose(context.json(), context.options.quiet, &context.terminal);
         let reporting = Reporting::start(self.events, reporter, context.cancel.clone());
         let result = async {
-            let _lock = verbs::lock(&self.engine, self.verb)?;
             verbs::carry_out(&self.engine, plan).await?;
             if self.verb == "up" {
                 verify::verify(&self.engine).await?;
@@ -315,11 +364,6 @@ pub async fn prune_templates(context: &Context) -> Result<Vec<TemplateLine>, Fai
     Ok(lines)
 }
 
-/// The plan as text.
-pub fn plan_lines(plan: &Plan, context: &Context) -> Vec<String> {
-    plan::text::text(plan, !context.options.quiet).lines().map(str::to_owned).collect()
-}
-
 /// Fusion's networks as a table, from its networking file.
 pub async fn network_lines(context: &Context) -> Result<Vec<String>, Failure> {
     let fusion = fusion(context).await?;
@@ -368,7 +412,13 @@ pub async fn sim(context: &Context, command: &SimCommand) -> Result<Vec<String>,
             vec!["nothing goes wrong any more".to_owned()]
         }
         SimCommand::Fault { name: None, .. } => {
-            faults::TABLE.iter().map(|(name, meaning)| format!("{name:<32}{}", meaning.trim())).collect()
+            let mut table = Table::new(["FAULT", "WHAT HAPPENS"]);
+            for (name, meaning) in faults::TABLE {
+                // The sources of a fault are for those who read the code.
+                let meaning = meaning.split(" (facts/").next().unwrap_or_default().trim();
+                table.row([Cell::inked(Ink::Accent, *name), Cell::plain(meaning.trim_end_matches('.'))]);
+            }
+            table.lines(&context.terminal.out)
         }
         SimCommand::Fault { name: Some(name), on, times, .. } => {
             if !faults::TABLE.iter().any(|(known, _)| known == name) {

@@ -14,9 +14,13 @@ use super::screen::{confirm, problems};
 use super::terminal::Terminal;
 use crate::lab::Lab;
 use crate::lab::paths::Home;
+use crate::lab::problem::Problem;
 
 /// The lab file that is used if it is there and none is named.
 pub const LAB_FILE: &str = "fusionlab.yaml";
+
+/// What the lab is called where there is no file.
+const BUILT_IN: &str = "the built-in lab";
 
 /// How much a verb says about the lab file's warnings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +94,18 @@ impl Context {
 
     /// Reads and resolves the lab file, or the built-in lab where there is none.
     pub fn lab(&self, preset: Option<PresetName>, warnings: Warnings) -> Result<Lab, Failure> {
+        self.lab_and_warnings(preset, warnings).map(|(lab, _)| lab)
+    }
+
+    /// As [`Context::lab`], with the warnings for those who tell them otherwise, too.
+    pub fn lab_and_warnings(
+        &self,
+        preset: Option<PresetName>,
+        warnings: Warnings,
+    ) -> Result<(Lab, Vec<Problem>), Failure> {
         let (file, text) = self.lab_text()?;
         let of_file = |problems| LabFileProblems {
-            file: file.clone().unwrap_or_else(|| "the built-in lab".to_owned()),
+            file: file.clone().unwrap_or_else(|| BUILT_IN.to_owned()),
             text: text.clone().unwrap_or_default(),
             problems,
         };
@@ -100,14 +113,23 @@ impl Context {
             .map_err(|problems| Failure::LabFile(of_file(problems)))?;
         let pen = &self.terminal.err;
         match warnings {
-            Warnings::Brief => self.say(found.iter().map(|problem| problems::brief(problem, pen))),
+            Warnings::Brief => self.say(found.iter().flat_map(|problem| problems::brief(problem, pen))),
             Warnings::Full if !found.is_empty() => {
-                self.say(problems::lines(&of_file(found), pen));
+                self.say(problems::lines(&of_file(found.clone()), pen));
                 self.say([""]);
             }
             Warnings::Full | Warnings::Untold => {}
         }
-        Ok(lab)
+        Ok((lab, found))
+    }
+
+    /// Returns problems of the lab as a whole, which have no place in its file.
+    pub fn problems_of_lab(&self, problems: Vec<Problem>) -> LabFileProblems {
+        let file = match self.lab_text() {
+            Ok((Some(file), _)) => file,
+            _ => BUILT_IN.to_owned(),
+        };
+        LabFileProblems { file, text: String::new(), problems }
     }
 
     /// Returns the lab file's name and text; none if none was named and the default one is not there.

@@ -7,6 +7,7 @@ use super::calls::{self, Outlook, Session};
 use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::screen::{closing, confirm, opening};
+use super::words;
 use crate::plan::facts::{Facts, VmState};
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
@@ -34,35 +35,46 @@ pub async fn run(args: DestroyArgs, context: &Context) -> Result<Success, Failur
     let pen = &context.terminal.err;
     let lab = context.lab(None, Warnings::Untold)?;
     let session = Session::open(context, lab, "destroy").await?;
-    let lab = session.lab.clone();
-    context.say([opening::line(&lab, &session.fusion, pen)]);
+    let (lab, simulated) = (session.lab.clone(), session.fusion.simulated);
+    context.say(opening::lines(&lab, &session.fusion, pen));
     let Outlook { facts, plan } = session.outlook(true).await?;
     let nothing = plan.is_empty();
     if !nothing && !args.yes {
         context.say(confirm::destroy_warning(&lab.name, &machines(&facts), pen));
         context.typed("Type the lab's name to go on", &lab.name).await?;
     }
+    session.become_root(context, &plan, false).await?;
     let (summary, failure) = session.carry_out(context, &plan).await;
     if let Some(failure) = failure {
         return Err(failure);
     }
-    if args.all {
-        calls::prune_templates(context).await?;
-    }
+    let pruned = if args.all { calls::prune_templates(context).await? } else { Vec::new() };
     if context.json() {
         let took = closing::seconds(summary.took);
         let changed = summary.done().1;
-        context
-            .print_json(&json!({ "schema": SCHEMA, "lab": lab.name, "took": took, "changed": changed }))?;
-    } else if nothing {
-        context.say([format!("there is nothing of {} here; nothing had to be done", lab.name)]);
+        let templates: Vec<&str> = pruned.iter().map(|template| template.key.as_str()).collect();
+        context.print_json(&json!({
+            "schema": SCHEMA,
+            "lab": lab.name,
+            "simulated": simulated,
+            "took": took,
+            "changed": changed,
+            "templates_removed": templates,
+        }))?;
+        return Ok(Success::Done);
+    }
+    if nothing {
+        context.say([format!("nothing of the lab \"{}\" is here; nothing had to be done", lab.name)]);
     } else {
-        context.say([closing::gone(&lab.name, summary.took, pen)]);
+        context.say(closing::gone(&lab.name, summary.took, pen));
+    }
+    if !pruned.is_empty() {
+        context.say([format!("{} removed", words::count(pruned.len(), "template"))]);
     }
     Ok(Success::Done)
 }
 
-fn machines(facts: &Facts) -> Vec<String> {
+fn machines(facts: &Facts) -> Vec<&str> {
     let ours = facts.vms.iter().filter(|(_, vm)| vm.state == VmState::Ours);
-    ours.map(|(name, vm)| format!("{name}  {}", vm.vmx.display())).collect()
+    ours.map(|(name, _)| name.as_str()).collect()
 }

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use super::calls;
 use super::context::{Context, LAB_FILE};
 use super::error::{Failure, Report, Success};
+use super::quoted;
 use crate::host::HostError;
 
 /// Sizes of labs.
@@ -48,6 +49,11 @@ pub fn run(args: InitArgs, context: &Context) -> Result<Success, Failure> {
         }
         other => Failure::from(other),
     })?;
-    context.say([format!("wrote {}; next: fusionlab plan", args.out.display())]);
+    let named = if args.out.as_os_str() == LAB_FILE {
+        String::new()
+    } else {
+        format!("--lab {} ", quoted(&args.out))
+    };
+    context.say([format!("wrote {}; edit it, then: fusionlab {named}plan", args.out.display())]);
     Ok(Success::Done)
 }

@@ -106,11 +106,12 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Kind::Usage.exit_code()));
         }
     };
-    let json = cli.options.json();
+    let (json, again) = (cli.options.json(), cli.options.again());
     let pen = terminal::Terminal::detect(cli.options.color).err;
     match run(cli) {
         Ok(success) => ExitCode::from(success.exit_code()),
         Err(failure) => {
+            let failure = failure.with_options(&again);
             if json {
                 print_json(&failure);
             } else {

@@ -1,10 +1,13 @@
 //! What every verb takes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
 use super::terminal::ColorChoice;
+
+const FUSION_VARIABLE: &str = "FUSIONLAB_FUSION";
+const HOME_VARIABLE: &str = "FUSIONLAB_HOME";
 
 /// The form of what is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -23,21 +26,22 @@ pub struct Options {
     #[arg(long, global = true, value_name = "FILE")]
     pub lab: Option<PathBuf>,
 
-    /// Where VMware Fusion is: the app, or a folder laid out like a Mac's root
-    #[arg(long, global = true, value_name = "PATH", env = "FUSIONLAB_FUSION", hide_env_values = true)]
+    /// Where VMware Fusion is: the app, or a folder laid out like a Mac's root [env: FUSIONLAB_FUSION]
+    #[arg(long, global = true, value_name = "PATH", env = FUSION_VARIABLE, hide_env = true)]
     pub fusion: Option<PathBuf>,
 
-    /// Where fusionlab keeps its files [default: ~/.fusionlab]
-    #[arg(long, global = true, value_name = "DIR", env = "FUSIONLAB_HOME", hide_env_values = true)]
+    /// Where fusionlab keeps its files [default: ~/.fusionlab] [env: FUSIONLAB_HOME]
+    #[arg(long, global = true, value_name = "DIR", env = HOME_VARIABLE, hide_env = true)]
     pub home: Option<PathBuf>,
 
-    /// Form of what is printed: text or json
+    /// Form of what is printed: text or json [default: text]
     #[arg(
         long,
         global = true,
         value_enum,
         value_name = "FORM",
         default_value_t,
+        hide_default_value = true,
         hide_possible_values = true
     )]
     pub output: OutputForm,
@@ -46,13 +50,14 @@ pub struct Options {
     #[arg(long, short, global = true)]
     pub quiet: bool,
 
-    /// Colours: auto, always or never
+    /// Colours: auto, always or never [default: auto]
     #[arg(
         long,
         global = true,
         value_enum,
         value_name = "WHEN",
         default_value_t,
+        hide_default_value = true,
         hide_possible_values = true
     )]
     pub color: ColorChoice,
@@ -77,10 +82,10 @@ impl Options {
         if let Some(lab) = &self.lab {
             words.extend(["--lab".to_owned(), quoted(lab)]);
         }
-        if let Some(fusion) = &self.fusion {
+        if let Some(fusion) = self.fusion.as_ref().filter(|path| !is_from(FUSION_VARIABLE, path)) {
             words.extend(["--fusion".to_owned(), quoted(fusion)]);
         }
-        if let Some(home) = &self.home {
+        if let Some(home) = self.home.as_ref().filter(|path| !is_from(HOME_VARIABLE, path)) {
             words.extend(["--home".to_owned(), quoted(home)]);
         }
         if self.sim {
@@ -90,6 +95,11 @@ impl Options {
     }
 }
 
-fn quoted(path: &std::path::Path) -> String {
+/// Says whether a value is the environment's, which the next command has as well.
+fn is_from(variable: &str, value: &Path) -> bool {
+    std::env::var_os(variable).is_some_and(|set| Path::new(&set) == value)
+}
+
+fn quoted(path: &Path) -> String {
     crate::formats::command::quote(&path.display().to_string())
 }

@@ -3,19 +3,24 @@
 use clap::Args;
 use serde_json::json;
 
-use super::calls::{self, Outlook, Session};
+use super::calls::{Outlook, Session};
 use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::init::PresetName;
-use super::screen::opening;
+use super::screen::{opening, plan};
+use crate::plan::text::Detail;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.plan/1";
 
 /// Show what up would do, and change nothing
 ///
-/// Each step with its reason, and the change to Fusion's networking file line by line.
+/// A line for each machine, and the change to Fusion's networking file as it would be made.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab plan                  what up would do here
+  fusionlab plan --verbose        each step with its id and its reason
+  fusionlab plan --destroy        what destroy would do")]
 pub struct PlanArgs {
     /// Exit with 12 if there is something to do, with 0 if not
     #[arg(long)]
@@ -25,29 +30,37 @@ pub struct PlanArgs {
     #[arg(long)]
     destroy: bool,
 
+    /// Show each step with its id and its reason, and what stands already
+    #[arg(long, short)]
+    verbose: bool,
+
     /// The lab's size, where the lab file does not say
     #[arg(long, value_enum, value_name = "PRESET")]
     preset: Option<PresetName>,
 }
 
 pub async fn run(args: PlanArgs, context: &Context) -> Result<Success, Failure> {
-    let lab = context.lab(args.preset, Warnings::Full)?;
+    let warnings = if args.destroy { Warnings::Untold } else { Warnings::Full };
+    let (lab, warnings) = context.lab_and_warnings(args.preset, warnings)?;
     let session = Session::open(context, lab, "plan").await?;
     let (lab, fusion) = (&session.lab, &session.fusion);
-    context.say([opening::line(lab, fusion, &context.terminal.err), String::new()]);
-    let Outlook { plan, .. } = session.outlook(args.destroy).await?;
+    context.say(opening::lines(lab, fusion, &context.terminal.err));
+    context.say([""]);
+    let Outlook { plan: steps, .. } = session.outlook(args.destroy).await?;
     if context.json() {
         context.print_json(&json!({
             "schema": SCHEMA,
             "lab": lab.name,
             "simulated": fusion.simulated,
             "verb": if args.destroy { "destroy" } else { "up" },
-            "steps": plan.steps,
-            "kept": plan.kept,
+            "steps": steps.steps,
+            "kept": steps.kept,
+            "warnings": warnings,
         }))?;
     } else {
-        context.print(calls::plan_lines(&plan, context))?;
+        let detail = if args.verbose { Detail::Full } else { Detail::Brief };
+        context.print(plan::lines(&steps, lab, detail, &context.terminal.out))?;
     }
-    let changes = args.detailed_exitcode && !plan.is_empty();
+    let changes = args.detailed_exitcode && !steps.is_empty();
     Ok(if changes { Success::Changes } else { Success::Done })
 }

@@ -2,11 +2,12 @@
 
 use clap::Args;
 
-use super::calls::{self, Outlook, Session};
+use super::calls::{Outlook, Session};
 use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::init::PresetName;
-use super::screen::{closing, opening, timings};
+use super::screen::{closing, opening, plan, timings};
+use crate::plan::text::Detail;
 
 /// Bring the lab up
 ///
@@ -36,13 +37,15 @@ pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
     let lab = context.lab(args.preset, Warnings::Brief)?;
     let session = Session::open(context, lab, "up").await?;
     let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
-    context.say([opening::line(&lab, &fusion, pen)]);
-    let Outlook { plan, .. } = session.outlook(false).await?;
-    if !plan.is_empty() && !args.yes {
-        context.say(calls::plan_lines(&plan, context));
+    context.say(opening::lines(&lab, &fusion, pen));
+    let Outlook { plan: steps, .. } = session.outlook(false).await?;
+    if !steps.is_empty() && !args.yes {
+        context.say([String::new()]);
+        context.say(plan::lines(&steps, &lab, Detail::Brief, pen));
         context.go_on("Do this?").await?;
     }
-    let (summary, failure) = session.carry_out(context, &plan).await;
+    session.become_root(context, &steps, !args.yes).await?;
+    let (summary, failure) = session.carry_out(context, &steps).await;
     if args.timings {
         context.say(timings::lines(&summary, pen));
     }

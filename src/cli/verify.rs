@@ -22,7 +22,8 @@ pub async fn run(_args: VerifyArgs, context: &Context) -> Result<Success, Failur
     let lab = context.lab(None, Warnings::Untold)?;
     let session = Session::open(context, lab, "verify").await?;
     let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
-    context.say([opening::line(&lab, &fusion, &context.terminal.err), String::new()]);
+    context.say(opening::lines(&lab, &fusion, &context.terminal.err));
+    context.say([""]);
     let checks = session.verify(context).await?;
     let failed: Vec<_> = checks.iter().filter(|check| !check.passed).collect();
     if context.json() {

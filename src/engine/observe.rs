@@ -18,16 +18,30 @@ use super::context::Engine;
 use super::error::Result;
 use super::template::TemplateDir;
 
+/// Marks a VM's folder as ours for its life, also when Fusion has deleted the VMX that bears the marks.
+pub const OURS: &str = ".fusionlab";
 /// Marks a VM's folder while its clone is not finished.
 pub const UNFINISHED: &str = ".fusionlab-unfinished";
 
+/// Says whether a folder is ours but holds no finished VM: it may be cleared away.
+pub fn is_leftover(bundle: &Path) -> bool {
+    let vmx = files::exists(&paths::vmx_of(bundle));
+    files::exists(&bundle.join(UNFINISHED)) || (files::exists(&bundle.join(OURS)) && !vmx)
+}
+
 /// Gathers all facts.
 pub async fn facts(engine: &Arc<Engine>) -> Result<Facts> {
+    let mut facts = host_facts(engine).await?;
+    facts.guests = guests(engine, &facts.vms).await;
+    facts.cluster = cluster(engine, &facts.guests).await;
+    Ok(facts)
+}
+
+/// Gathers what the host knows, asking no guest: enough to take a lab down.
+pub async fn host_facts(engine: &Arc<Engine>) -> Result<Facts> {
     let running = engine.vms.running().await?;
     let vms = lab_vms(engine, &running)?;
     let networking = engine.networks.read()?;
-    let guests = guests(engine, &vms).await;
-    let cluster = cluster(engine, &guests).await;
     Ok(Facts {
         host: host(engine, &running).await?,
         network_running: networking.is_some()
@@ -37,13 +51,12 @@ pub async fn facts(engine: &Arc<Engine>) -> Result<Facts> {
                 .await?,
         networking,
         network_record: network_record(engine)?,
-        template: template(engine)?,
+        template: template(engine, &running)?,
         identity: engine.identity().is_some_and(|identity| super::store::is_complete(&engine.lab, &identity)),
         lab_folder: files::exists(engine.dir.root()),
         kubeconfig: digest_of(&engine.dir.kubeconfig())?,
         vms,
-        guests,
-        cluster,
+        ..Facts::default()
     })
 }
 
@@ -76,11 +89,12 @@ pub fn network_record(engine: &Engine) -> Result<Option<NetworkRecord>> {
     Ok(Some(record))
 }
 
-fn template(engine: &Engine) -> Result<TemplateFacts> {
+fn template(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<TemplateFacts> {
     let dir = TemplateDir::of(engine);
     Ok(TemplateFacts {
         image_cached: super::template::cached_image(engine)?.is_some(),
-        disk_written: files::exists(&dir.disk()) && files::exists(&dir.vmx()),
+        disk_written: dir.is_written(running),
+        present: files::exists(&dir.root),
         baked: files::exists(&dir.baked()),
         frozen: files::exists(&dir.frozen()),
         key: dir.key,
@@ -109,7 +123,7 @@ fn vm_facts(lab: &str, node: &str, bundle: &Path, running: &BTreeSet<PathBuf>) -
     let resolved = files::canonicalize(&vmx).unwrap_or_else(|_| vmx.clone());
     let mut facts =
         VmFacts { running: running.contains(&resolved), vmx: resolved, state: VmState::Foreign, spec: None };
-    if files::exists(&bundle.join(UNFINISHED)) {
+    if is_leftover(bundle) {
         facts.state = VmState::Unfinished;
     } else if files::exists(&vmx) {
         let text = String::from_utf8_lossy(&files::read(&vmx)?).into_owned();

@@ -4,21 +4,24 @@
 //! finish their atomic pieces and starts no new ones.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, LocalSet};
 
+use crate::host::lock::{self, Lock};
 use crate::host::{HostError, clock, files};
 use crate::lab::paths;
 use crate::plan::step::{Gate, Plan, Step, StepId};
 
 use super::context::Engine;
-use super::error::{EngineError, Result, StepFailure};
+use super::error::{EngineError, Requirement, Result, StepFailure};
 use super::event::{Event, PlannedStep};
 use super::journal::State;
 use super::steps;
+use super::wait::{Probe, until};
 
 /// SSH logins at once: OpenSSH starts to refuse at ten (facts/crates.md §3).
 const GUESTS_AT_ONCE: usize = 8;
@@ -67,6 +70,22 @@ impl StepContext {
             () = clock::pause(pause) => Ok(()),
             () = self.engine.cancel.cancelled() => Err(HostError::Interrupted.into()),
         }
+    }
+
+    /// Waits for a lock that other runs may hold.
+    pub async fn turn(&self, path: &Path, what: &str) -> Result<Lock> {
+        let requirement = Requirement {
+            what: format!("{what} is free"),
+            limit_name: "turn",
+            limit: self.engine.lab.limits.turn,
+            hint: "another run of fusionlab works on it: wait for it, or end it",
+        };
+        until(self, requirement, async || match lock::acquire(path, what, &self.step.id.0) {
+            Ok(lock) => Ok(Probe::Met(lock)),
+            Err(held @ HostError::Locked { .. }) => Ok(Probe::NotYet(held.to_string())),
+            Err(error) => Err(error.into()),
+        })
+        .await
     }
 
     /// Returns the last lines of the node's serial console, if it has one.

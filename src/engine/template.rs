@@ -1,8 +1,10 @@
 //! The golden template on disk: where its parts are, and the image in the cache.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::host::download::{self, Digest};
+use crate::host::files;
 use crate::lab::catalogue::Image;
 use crate::lab::paths;
 use crate::stack::vm;
@@ -46,6 +48,19 @@ impl TemplateDir {
     /// What the bake said of itself: versions as JSON. Written by us once the bake is done.
     pub fn baked(&self) -> PathBuf {
         self.root.join("baked.json")
+    }
+
+    /// Stands while the template is baked. A disk of that time whose VM does not run any more is spoilt: cloud-init
+    /// has begun on it, and does not begin again.
+    pub fn baking(&self) -> PathBuf {
+        self.root.join("baking")
+    }
+
+    /// Says whether the disk is there and usable.
+    pub fn is_written(&self, running: &BTreeSet<PathBuf>) -> bool {
+        let written = files::exists(&self.disk()) && files::exists(&self.vmx());
+        let spoilt = files::exists(&self.baking()) && !running.contains(&files::resolved(&self.vmx()));
+        written && !spoilt
     }
 
     /// Written last: from here on nothing in the template changes.

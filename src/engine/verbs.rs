@@ -24,8 +24,8 @@ pub struct Outlook {
 
 /// Takes the lab's lock; held until the value is dropped.
 pub fn lock(engine: &Engine, verb: &str) -> Result<Lock> {
-    files::create_dir(engine.dir.root())?;
-    Ok(lock::acquire(&engine.dir.lock(), &format!("lab {}", engine.lab.name), verb)?)
+    let name = &engine.lab.name;
+    Ok(lock::acquire(&engine.home.lab_lock(name), &format!("lab {name}"), verb)?)
 }
 
 /// Plans `up`.
@@ -41,7 +41,7 @@ pub async fn outlook(engine: &Arc<Engine>) -> Result<Outlook> {
 
 /// Plans `destroy`.
 pub async fn destroy_outlook(engine: &Arc<Engine>) -> Result<Outlook> {
-    let facts = observe::facts(engine).await?;
+    let facts = observe::host_facts(engine).await?;
     let before = engine.dir.networking_before();
     let before = if files::exists(&before) { Some(files::read(&before)?) } else { None };
     let network = network_without(&facts, before.as_deref());
@@ -69,6 +69,10 @@ fn sound(plan: &Plan) -> Result<()> {
 
 /// Carries out a plan, with the folders that its records need.
 pub async fn carry_out(engine: &Arc<Engine>, plan: &Plan) -> Result<Summary> {
+    if plan.is_empty() {
+        return Ok(Summary::default());
+    }
     files::create_dir(engine.dir.root())?;
+    engine.start_log()?;
     run::run(engine, plan).await
 }

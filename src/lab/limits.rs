@@ -35,6 +35,8 @@ macro_rules! limits {
 }
 
 limits! {
+    /// Another run's work on Fusion's networks or on the template.
+    turn = 3600,
     /// `vmrun list` and other questions to Fusion.
     fusion_query = 30,
     // Peers raised theirs from 45 s to 300 s: facts/vmrun-vmrest.md §1.5.

@@ -3,16 +3,16 @@
 //! ```text
 //! ~/.fusionlab/                     FUSIONLAB_HOME
 //!   labs/<lab>/                     one lab; gone after `destroy`
-//!     lock  journal.jsonl           who works on it; what was done
+//!     journal.jsonl                 what was done, step by step
 //!     identity/                     0700: keys, certificates, tokens made before anything boots
 //!     kubeconfig                    0600: the user's, with the LAN VIP as server
 //!     known_hosts  ssh_config       for the user's own ssh
 //!     lab-ca.crt                    the authority behind https://*.<domain>
 //!     network.json  networking.before   what we changed in Fusion's file, and the file before it
-//!     logs/                         one folder a run: events.jsonl and a file for each step
+//!     logs/                         one file a run: all that happened, a line each
 //!   cache/images/                   downloaded images by digest
 //!   templates/<key>/                golden VMs, shared by labs
-//!   host.lock                       guards the networking file and the templates
+//!   locks/                          who works on a lab, on Fusion's networks, on a template
 //!   sim/                            the simulated Fusion, laid out like a Mac's root
 //! ```
 
@@ -49,8 +49,19 @@ impl Home {
         self.0.join("rest")
     }
 
-    pub fn host_lock(&self) -> PathBuf {
-        self.0.join("host.lock")
+    /// The lock of one lab's verbs. It stands outside the lab's folder, which comes and goes.
+    pub fn lab_lock(&self, name: &str) -> PathBuf {
+        self.0.join(format!("locks/lab-{name}"))
+    }
+
+    /// The lock of Fusion's networking file, which all labs share.
+    pub fn network_lock(&self) -> PathBuf {
+        self.0.join("locks/network")
+    }
+
+    /// The lock of one template, which labs may share.
+    pub fn template_lock(&self, key: &str) -> PathBuf {
+        self.0.join(format!("locks/template-{key}"))
     }
 
     pub fn sim(&self) -> PathBuf {
@@ -65,10 +76,6 @@ pub struct LabDir(pub PathBuf);
 impl LabDir {
     pub fn root(&self) -> &Path {
         &self.0
-    }
-
-    pub fn lock(&self) -> PathBuf {
-        self.0.join("lock")
     }
 
     pub fn journal(&self) -> PathBuf {

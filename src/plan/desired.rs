@@ -118,11 +118,18 @@ pub fn network_without(facts: &Facts, before: Option<&[u8]>) -> NetworkWish {
     let (Some(bytes), Some(record)) = (&facts.networking, &facts.network_record) else {
         return NetworkWish::Satisfied;
     };
-    if let Err(refusal) = Document::parse(bytes) {
-        return NetworkWish::Unreadable { line: refusal.line, reason: refusal.reason };
-    }
-    let after = restore(bytes, before, record.vmnet, record.made_vmnet, &record.reservations);
+    let document = match Document::parse(bytes) {
+        Ok(document) => document,
+        Err(refusal) => return NetworkWish::Unreadable { line: refusal.line, reason: refusal.reason },
+    };
+    let gone = record.made_vmnet && !others_use(&document, record);
+    let after = restore(bytes, before, record.vmnet, gone, &record.reservations);
     if after == *bytes { NetworkWish::Satisfied } else { change(bytes, after) }
+}
+
+/// Says whether somebody else, such as another lab, has reservations on the network that we made: then it stays.
+fn others_use(document: &Document, record: &NetworkRecord) -> bool {
+    document.reservations(record.vmnet).iter().any(|reservation| !record.reservations.contains(reservation))
 }
 
 fn change(before: &[u8], after: Vec<u8>) -> NetworkWish {

@@ -20,6 +20,10 @@ pub fn plan(lab: &str, facts: &Facts, network: &NetworkWish) -> Plan {
     }
     let foreign = facts.vms.iter().filter(|(_, vm)| vm.state == VmState::Foreign);
     plan.kept.extend(foreign.map(|(_, vm)| format!("{}: not ours, left alone", vm.vmx.display())));
+    if facts.template.present && !facts.template.frozen {
+        let text = "remove the template, which was not finished".to_owned();
+        plan.steps.push(of_host("template.discard", 2, text, Action::DiscardTemplate));
+    }
     let machines: Vec<StepId> = plan.steps.iter().map(|step| step.id.clone()).collect();
     if let NetworkWish::Change { diff, .. } = network {
         let vmnet = facts.network_record.as_ref().map(|record| record.vmnet).unwrap_or_default();
@@ -143,7 +147,7 @@ mod tests {
     #[test]
     fn the_networks_are_restarted_only_if_lines_of_ours_are_left() {
         let mut world = World::complete();
-        let shown = text::text(&planned(&world, None), false);
+        let shown = text::text(&planned(&world, None), &world.lab, text::Detail::Brief);
         assert!(shown.contains("-answer VNET_2_NAT yes"), "what is taken out is shown:\n{shown}");
         world.facts.networking = World::empty().facts.networking;
         assert!(!ids(&planned(&world, None)).iter().any(|id| id == "network.restore"));

@@ -63,7 +63,10 @@ pub struct NetworkRecord {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TemplateFacts {
     pub key: String,
+    /// Whether anything of it is there.
+    pub present: bool,
     pub image_cached: bool,
+    /// Whether its disk is there and usable: not one whose bake was cut short.
     pub disk_written: bool,
     pub baked: bool,
     pub frozen: bool,

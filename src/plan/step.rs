@@ -134,6 +134,8 @@ pub enum Action {
     DeleteVm {
         node: String,
     },
+    /// Remove a template that was not finished.
+    DiscardTemplate,
     /// Take our lines out of Fusion's networking file and restart its networks.
     RestoreNetwork {
         diff: String,

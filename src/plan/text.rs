@@ -2,61 +2,134 @@
 
 use std::fmt::Write;
 
-use super::step::{Action, Phase, Plan, Step};
+use super::step::{Action, Phase, Plan, Step, StepId};
+use crate::lab::{Lab, Node};
+
+/// How much of a plan is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// A line for each machine, and for each step of the host and the cluster.
+    Brief,
+    /// Each step with its id and its reason, and what stands already.
+    Full,
+}
 
 /// Says whether a step belongs to a group.
 type Belongs = fn(&Step) -> bool;
 
 /// The groups of the text, in order: heading, which steps.
 const GROUPS: &[(&str, Belongs)] = &[
-    ("Host", |step| step.phase == Phase::Host && !step.id.0.starts_with("network.")),
-    ("Network", |step| step.id.0.starts_with("network.")),
-    ("Machines", |step| {
-        matches!(step.phase, Phase::Clone | Phase::Boot | Phase::Ready | Phase::Stop | Phase::Delete)
-    }),
-    ("Guests", |step| matches!(step.phase, Phase::Configure)),
-    ("Cluster", |step| matches!(step.phase, Phase::Join | Phase::Cluster)),
+    ("Host", |step| is_of_host(step) && !is_of_network(step)),
+    ("Network", is_of_network),
+    (MACHINES, |step| step.node.is_some()),
+    ("Cluster", |step| step.node.is_none() && !is_of_host(step) && !is_of_network(step)),
 ];
 
-/// Returns the plan's text; `verbose` adds what stands already and each step's reason.
-pub fn text(plan: &Plan, verbose: bool) -> String {
+/// The group whose steps stand beside their machine.
+const MACHINES: &str = "Machines";
+
+/// What each step of a machine is called beside that machine's name: its verb, in a plan, while it runs.
+const WORDS: &[(&str, &str, &str)] = &[
+    ("vm.clone", "clone", "cloning the template"),
+    ("vm.stop", "stop", "shutting down"),
+    ("vm.delete", "delete", "deleting"),
+    ("vm.configure", "set up", "writing VMX and seed"),
+    ("vm.start", "start", "powering on"),
+    ("guest.ready", "await", "waiting for its login"),
+    ("gateway.configure", "nginx, keepalived", "nginx and keepalived"),
+    ("node.prepare", "prepare", "files, containerd, clock"),
+    ("kube.init", "kubeadm init", "kubeadm init"),
+    ("kube.join", "kubeadm join", "kubeadm join"),
+];
+
+/// Returns what a machine's step is called in a plan, where the machine is named beside it.
+pub fn word(id: &StepId) -> Option<&'static str> {
+    words(id).map(|(_, word, _)| *word)
+}
+
+/// Returns what a machine's step is called while it runs, where the machine is named beside it.
+pub fn doing(id: &StepId) -> Option<&'static str> {
+    words(id).map(|(.., doing)| *doing)
+}
+
+fn words(id: &StepId) -> Option<&'static (&'static str, &'static str, &'static str)> {
+    let verb = id.0.split('/').next().unwrap_or_default();
+    WORDS.iter().find(|(known, ..)| *known == verb)
+}
+
+fn is_of_host(step: &Step) -> bool {
+    step.phase == Phase::Host
+}
+
+fn is_of_network(step: &Step) -> bool {
+    matches!(step.action, Action::ApplyNetwork { .. } | Action::RestoreNetwork { .. })
+}
+
+/// Returns the plan's text.
+pub fn text(plan: &Plan, lab: &Lab, detail: Detail) -> String {
     let mut out = String::new();
     if plan.is_empty() {
-        out.push_str("Nothing to do: the lab is as the lab file says.\n");
+        out.push_str("Nothing to do: the world is as it should be.\n");
     }
     for (heading, belongs) in GROUPS {
         let steps: Vec<&Step> = plan.steps.iter().filter(|step| belongs(step)).collect();
-        if !steps.is_empty() {
-            let _ = writeln!(out, "{heading}");
-            steps.iter().for_each(|step| write_step(&mut out, step, verbose));
-            out.push('\n');
+        if steps.is_empty() {
+            continue;
         }
+        let _ = writeln!(out, "{heading}");
+        if *heading == MACHINES && detail == Detail::Brief {
+            write_machines(&mut out, &steps, lab);
+        } else {
+            steps.iter().for_each(|step| write_step(&mut out, step, detail));
+        }
+        out.push('\n');
     }
-    if verbose && !plan.kept.is_empty() {
+    if detail == Detail::Full && !plan.kept.is_empty() {
         out.push_str("Kept\n");
-        plan.kept.iter().for_each(|kept| {
+        for kept in &plan.kept {
             let _ = writeln!(out, "  = {kept}");
-        });
+        }
         out.push('\n');
     }
     if !plan.is_empty() {
-        let count = plan.steps.len();
-        let _ = writeln!(out, "{count} {}.", if count == 1 { "step" } else { "steps" });
+        let _ = writeln!(out, "{}", total(plan, lab));
     }
     out
 }
 
-fn write_step(out: &mut String, step: &Step, verbose: bool) {
+/// Writes a line for each machine: its name, its address, its steps in a few words.
+fn write_machines(out: &mut String, steps: &[&Step], lab: &Lab) {
+    let mut names: Vec<&str> = Vec::new();
+    for name in steps.iter().filter_map(|step| step.node.as_deref()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let address = |name: &str| lab.node(name).map(|node| node.address().to_string()).unwrap_or_default();
+    let name_width = names.iter().map(|name| name.len()).max().unwrap_or_default();
+    let address_width = names.iter().map(|name| address(name).len()).max().unwrap_or_default();
+    for name in names {
+        let own: Vec<&&Step> = steps.iter().filter(|step| step.node.as_deref() == Some(name)).collect();
+        let words: Vec<&str> = own.iter().map(|step| word(&step.id).unwrap_or(&step.text)).collect();
+        let is_removed = own.iter().any(|step| matches!(step.action, Action::DeleteVm { .. }));
+        let sign = if is_removed { '-' } else { '+' };
+        let (address, words) = (address(name), words.join(", "));
+        let _ = writeln!(out, "  {sign} {name:<name_width$}  {address:<address_width$}  {words}");
+    }
+}
+
+fn write_step(out: &mut String, step: &Step, detail: Detail) {
     let sign = match step.action {
         Action::StopVm { .. }
         | Action::DeleteVm { .. }
         | Action::RestoreNetwork { .. }
+        | Action::DiscardTemplate
         | Action::ForgetLab => '-',
         Action::AwaitGuest { .. } | Action::AwaitVips | Action::AwaitEndpoint | Action::AwaitNodes => '·',
         _ => '+',
     };
     let _ = writeln!(out, "  {sign} {}", step.text);
-    if verbose {
+    if detail == Detail::Full {
         let _ = writeln!(out, "      {}: {}", step.id, step.why);
     }
     if let Action::ApplyNetwork { diff } | Action::RestoreNetwork { diff } = &step.action {
@@ -66,56 +139,124 @@ fn write_step(out: &mut String, step: &Step, verbose: bool) {
     }
 }
 
+/// Returns the last line: how many steps, and what new machines take of the host.
+fn total(plan: &Plan, lab: &Lab) -> String {
+    let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
+    let steps = count(plan.steps.len(), "step");
+    let cloned = |node: &&Node| {
+        let is_clone =
+            |step: &Step| matches!(&step.action, Action::CloneVm { node: name } if *name == node.name);
+        plan.steps.iter().any(is_clone)
+    };
+    let new: Vec<&Node> = lab.nodes.iter().filter(cloned).collect();
+    if new.is_empty() {
+        return format!("{steps}.");
+    }
+    let memory: u64 = new.iter().map(|node| u64::from(node.memory_mib)).sum();
+    let memory = if memory % 1024 == 0 { format!("{} GiB", memory / 1024) } else { format!("{memory} MiB") };
+    let cpus: usize = new.iter().map(|node| usize::from(node.cpus)).sum();
+    format!(
+        "{steps}; {} with {} and {memory} of memory.",
+        count(new.len(), "new machine"),
+        count(cpus, "CPU"),
+    )
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::World;
     use super::*;
+    use crate::lab::catalogue::Arch;
+    use crate::lab::resolve::resolve;
+    use crate::plan::desired::{Desired, NetworkWish};
+    use crate::plan::facts::{Facts, VmFacts, VmState};
+    use crate::plan::fixture::World;
+    use crate::plan::{destroy, up};
 
-    #[test]
-    fn a_lab_that_stands_is_one_line_and_what_was_kept_on_request() {
-        let plan = World::complete().up().unwrap();
-        assert_eq!(text(&plan, false), "Nothing to do: the lab is as the lab file says.\n");
-        let verbose = text(&plan, true);
-        assert!(verbose.contains("\nKept\n"), "{verbose}");
-        assert!(verbose.contains("  = k8s-worker2: worker, joined\n"), "{verbose}");
+    fn lab() -> Lab {
+        resolve(None, None, Arch::Arm64).expect("the built-in lab is sound").lab
+    }
+
+    fn plan_of_up() -> (Lab, Plan) {
+        let lab = lab();
+        let facts = Facts::default();
+        let desired = Desired::of(&lab, None, &facts, None);
+        let plan = up::plan(&lab, &desired, &facts).expect("nothing is in the way");
+        (lab, plan)
+    }
+
+    fn plan_of_destroy() -> (Lab, Plan) {
+        let lab = lab();
+        let mut facts = Facts { lab_folder: true, ..Facts::default() };
+        for node in &lab.nodes {
+            let vmx = format!("/{}.vmx", node.name).into();
+            facts
+                .vms
+                .insert(node.name.clone(), VmFacts { vmx, state: VmState::Ours, spec: None, running: true });
+        }
+        let plan = destroy::plan(&lab.name, &facts, &NetworkWish::Satisfied);
+        (lab, plan)
     }
 
     #[test]
-    fn every_step_is_shown_once_under_one_heading() {
-        let plan = World::empty().up().unwrap();
-        let shown = text(&plan, false);
+    fn every_step_of_a_machine_has_its_words() {
+        for (_, plan) in [plan_of_up(), plan_of_destroy()] {
+            for step in plan.steps.iter().filter(|step| step.node.is_some()) {
+                assert!(word(&step.id).is_some() && doing(&step.id).is_some(), "{} has no words", step.id);
+            }
+        }
+    }
+
+    #[test]
+    fn a_machine_is_a_line_and_the_networks_change_stands_verbatim() {
+        let (lab, plan) = plan_of_up();
+        let text = text(&plan, &lab, Detail::Brief);
+        for line in [
+            "  + gateway1     10.10.0.11   clone, set up, start, await, nginx, keepalived\n",
+            "  + k8s-master1  10.10.0.131  clone, set up, start, await, prepare, kubeadm init\n",
+            "  + k8s-worker2  10.10.0.142  clone, set up, start, await, prepare, kubeadm join\n",
+            "      +answer VNET_2_HOSTONLY_SUBNET 10.10.0.0\n",
+            "      +add_dhcp_mac_to_ip 2 00:50:56:25:21:00 10.10.0.131\n",
+            "53 steps; 7 new machines with 12 CPUs and 22 GiB of memory.\n",
+        ] {
+            assert!(text.contains(line), "{line:?} is not in\n{text}");
+        }
+        assert!(!text.contains("vm.clone/"), "ids are for the full text:\n{text}");
+    }
+
+    #[test]
+    fn the_full_text_has_each_step_with_its_reason() {
+        let (lab, plan) = plan_of_up();
+        let text = text(&plan, &lab, Detail::Full);
         for step in &plan.steps {
-            let lines = shown
-                .lines()
-                .filter(|line| line.trim_start_matches([' ', '+', '-', '·']) == step.text)
-                .count();
-            assert_eq!(lines, 1, "{}:\n{shown}", step.id);
-        }
-        let headings: Vec<&str> =
-            shown.lines().filter(|line| GROUPS.iter().any(|(heading, _)| heading == line)).collect();
-        assert_eq!(headings, ["Host", "Network", "Machines", "Guests", "Cluster"]);
-        assert!(shown.ends_with(&format!("\n{} steps.\n", plan.steps.len())));
-    }
-
-    #[test]
-    fn the_networks_change_is_shown_line_by_line() {
-        let shown = text(&World::empty().up().unwrap(), false);
-        for line in ["+answer VNET_2_HOSTONLY_SUBNET 10.10.0.0", "10.10.0.131"] {
-            assert!(shown.contains(line), "{line} is not in:\n{shown}");
+            assert!(text.contains(&format!("  {}: {}\n", step.id, step.why)), "{} is missing", step.id);
         }
     }
 
     #[test]
-    fn reasons_are_given_on_request() {
+    fn what_is_taken_down_is_told_in_the_same_way() {
+        let (lab, plan) = plan_of_destroy();
+        let text = text(&plan, &lab, Detail::Brief);
+        assert!(text.contains("  - k8s-master1  10.10.0.131  stop, delete\n"), "{text}");
+        assert!(text.ends_with("15 steps.\n"), "{text}");
+    }
+
+    #[test]
+    fn an_empty_plan_says_so() {
+        assert_eq!(
+            text(&Plan::default(), &lab(), Detail::Brief),
+            "Nothing to do: the world is as it should be.\n"
+        );
+    }
+
+    #[test]
+    fn what_stands_is_told_in_full_and_each_reason_with_its_step() {
         let mut world = World::complete();
         world.facts.kubeconfig = None;
         let plan = world.up().unwrap();
         let expected = "Cluster\n  + write the kubeconfig for https://192.168.68.200:6443\n";
-        assert_eq!(text(&plan, false), format!("{expected}\n1 step.\n"));
-        let verbose = text(&plan, true);
-        assert!(
-            verbose.starts_with(&format!("{expected}      kubeconfig.write: there is none\n")),
-            "{verbose}"
-        );
+        assert_eq!(text(&plan, &world.lab, Detail::Brief), format!("{expected}\n1 step.\n"));
+        let full = text(&plan, &world.lab, Detail::Full);
+        assert!(full.starts_with(&format!("{expected}      kubeconfig.write: there is none\n")), "{full}");
+        assert!(full.contains("Kept\n") && full.contains("  = k8s-worker2: worker, joined\n"), "{full}");
     }
 }

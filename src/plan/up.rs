@@ -380,14 +380,11 @@ impl List<'_> {
         )
         .text(format!("kubeadm init on {} (Kubernetes {})", node.name, self.lab.versions.kubernetes))
         .why(why);
-        self.add(
-            draft,
-            [
-                format!("node.prepare/{}", node.name),
-                format!("guest.ready/{}", node.name),
-                "gateway.vips".to_owned(),
-            ],
-        );
+        // Every control plane is asked first: where one of them has the cluster, none is begun anew.
+        let ready = self.lab.control_planes().map(|node| format!("guest.ready/{}", node.name));
+        let needs: Vec<String> =
+            ready.chain([format!("node.prepare/{}", node.name), "gateway.vips".to_owned()]).collect();
+        self.add(draft, needs);
     }
 
     fn endpoint(&mut self) {

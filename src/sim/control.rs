@@ -141,10 +141,25 @@ async fn exchange(stream: UnixStream, request: &Request, lock: Option<File>) -> 
     drop(lock);
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
-    stream.write_all(line.as_bytes()).await?;
     let mut answer = String::new();
-    stream.read_line(&mut answer).await?;
-    if answer.is_empty() { Ok(None) } else { Ok(Some(serde_json::from_str(&answer)?)) }
+    let talk = async {
+        stream.write_all(line.as_bytes()).await?;
+        stream.read_line(&mut answer).await
+    };
+    match talk.await {
+        Ok(_) if answer.is_empty() => Ok(None),
+        Ok(_) => Ok(Some(serde_json::from_str(&answer)?)),
+        Err(error) if has_left(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Says whether an error means that the world ended in the middle of the talk.
+fn has_left(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof
+    )
 }
 
 /// Starts the world in a process group of its own, so that the user's Ctrl-C does not end it.

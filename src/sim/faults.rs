@@ -55,6 +55,10 @@ faults! {
     POWER_LOST = "power-lost",
     /// The guest's disk takes no more data.
     GUEST_DISK_FULL = "guest-disk-full",
+    /// Helm is killed in the middle of an upgrade.
+    HELM_KILLED = "helm-killed",
+    /// `kubeadm init` fails half-way.
+    KUBEADM_INIT_FAILS = "kubeadm-init-fails",
     /// vmrest says that the VM is locked.
     REST_LOCKED = "rest-locked",
 }

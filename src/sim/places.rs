@@ -79,6 +79,11 @@ impl Places {
         self.root.join("var/cache/simulated-cloud-image.img")
     }
 
+    /// The port of the way in, kept from one world to the next.
+    pub fn dial_port(&self) -> PathBuf {
+        self.root.join("var/db/fusionlab-sim-port")
+    }
+
     /// The simulation's settings and planted faults.
     pub fn settings(&self) -> PathBuf {
         self.root.join("var/db/fusionlab-sim.json")

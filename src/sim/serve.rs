@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::control::{GREETING, Request};
+use super::places::Places;
 use super::world::World;
 use super::{dial, files, pace};
 
@@ -21,6 +22,17 @@ const IDLE: Duration = Duration::from_millis(300);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// Listens where the last world of this Mac did, if that is free: a user's kubeconfig names the port.
+async fn listen(places: &Places) -> io::Result<TcpListener> {
+    let last = files::read(&places.dial_port())?.and_then(|port| port.trim().parse().ok()).unwrap_or(0);
+    let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, last)).await {
+        Ok(listener) => listener,
+        Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?,
+    };
+    files::write(&places.dial_port(), format!("{}\n", listener.local_addr()?.port()))?;
+    Ok(listener)
+}
+
 /// Serves a world until it is idle, told to quit, or its root is gone. Nothing of it is left then.
 ///
 /// # Errors
@@ -30,7 +42,7 @@ pub async fn serve(world: Arc<World>) -> io::Result<()> {
     files::make_folder(&places.run())?;
     let socket = places.socket();
     files::remove(&socket)?;
-    let dialled = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let dialled = listen(&places).await?;
     let address = dialled.local_addr()?;
     world.dialled_at(address);
     files::write(&places.dial_file(), format!("socks5://{address}\n"))?;

@@ -196,6 +196,13 @@ pub const ERRORS: &[Explained] = &[
          stand in one table; a lab file overrides one by its name under `limits:`, in seconds.",
     ),
     explained(
+        "root-denied",
+        "sudo did not let us change Fusion's networks",
+        "Fusion's networking file belongs to root. The one step that changes it runs as root, by sudo, and sudo is asked \
+         for your password before anything else begins. Nothing else of fusionlab needs root, and it must not be started \
+         with sudo itself.",
+    ),
+    explained(
         "ssh-failed",
         "a guest's SSH server did not do as wished",
         "The connection stood, and the SSH session did not. Right after boot this is retried until the limit; later it \

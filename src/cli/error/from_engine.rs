@@ -7,11 +7,14 @@ use crate::cli::words::count;
 use crate::engine::error::{EngineError, Requirement, StepFailure};
 use crate::plan::obstacle::Obstacle;
 
+/// What the C library says of a full disk.
+const NO_SPACE: &str = "No space left on device";
+
 /// Returns the failure of a run; what the reporter saw adds each step's last lines.
 pub fn of_engine(error: &EngineError, summary: &Summary) -> Failure {
     match error {
         EngineError::Steps { failures, .. } => {
-            let reports = failures.iter().map(|failure| of_step(failure, summary)).collect();
+            let reports = failures.iter().map(|one| (one.step.clone(), of_step(one, summary))).collect();
             of_run(reports).unwrap_or_else(|| Report::from(error)).into()
         }
         EngineError::Invalid(problems) => Failure::LabFile(LabFileProblems {
@@ -58,8 +61,15 @@ impl From<&EngineError> for Report {
                 unmet(node.as_deref(), requirement, last, tail)
             }
             EngineError::Command { node, command, reason, tail } => {
-                let report = Self::new("guest-command-failed", kind_of_command(command), reason.clone());
-                go_on(report.at(node.clone()).because(format!("the command was: {command}")).with_tail(tail))
+                let what = format!("{} on {node} failed: {reason}", program_of(command));
+                let report = Self::new("guest-command-failed", kind_of_command(command), what);
+                let is_full = tail.iter().any(|line| line.contains(NO_SPACE));
+                let why = if is_full {
+                    format!("{node}'s disk is full; the command was: {command}")
+                } else {
+                    format!("its last lines may say; the command was: {command}")
+                };
+                go_on(report.at(node.clone()).because(why).with_tail(tail))
             }
             EngineError::Guest { node, reason, tail } => {
                 let report = Self::new("guest-not-right", Kind::Guest, format!("{node}: {reason}"));
@@ -75,7 +85,9 @@ impl From<&EngineError> for Report {
                     .advise("mend the cause and run the same command again: the template is made anew")
             }
             EngineError::Steps { failures, .. } => {
-                let reports = failures.iter().map(|one| of_step(one, &Summary::default())).collect();
+                let nothing_seen = Summary::default();
+                let reports =
+                    failures.iter().map(|one| (one.step.clone(), of_step(one, &nothing_seen))).collect();
                 of_run(reports).unwrap_or_else(|| Self::new("unexpected", Kind::Unexpected, what))
             }
             EngineError::Verification { failed, .. } => {
@@ -89,13 +101,16 @@ impl From<&EngineError> for Report {
                     .run("fusionlab status")
                     .run("fusionlab up")
             }
-            EngineError::Interrupted { .. } => Self { what, ..Self::interrupted() },
+            EngineError::Interrupted { done, planned } => {
+                let what = format!("interrupted with {done} of {planned} steps done");
+                Self { what, ..Self::interrupted() }
+            }
         }
     }
 }
 
 fn unmet(node: Option<&str>, requirement: &Requirement, last: &str, tail: &[String]) -> Report {
-    let what = format!("{} did not happen within {} s", requirement.what, requirement.limit.as_secs());
+    let what = format!("still not so after {} s: {}", requirement.limit.as_secs(), requirement.what);
     let report =
         Report::new("requirement-unmet", kind_of_limit(requirement.limit_name), what).with_tail(tail);
     let report = match node {
@@ -116,6 +131,7 @@ fn unmet(node: Option<&str>, requirement: &Requirement, last: &str, tail: &[Stri
 fn kind_of_limit(name: &str) -> Kind {
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     match () {
+        () if name == "turn" => Kind::Locked,
         () if begins(&["fusion_", "vm_"]) => Kind::Fusion,
         () if begins(&["network_", "download_", "vip_"]) => Kind::Network,
         () if begins(&["guest_", "template_", "clock_"]) => Kind::Guest,
@@ -126,20 +142,34 @@ fn kind_of_limit(name: &str) -> Kind {
 /// Returns what a guest command concerns: the cluster's tools fail for the cluster's reasons.
 fn kind_of_command(line: &str) -> Kind {
     const CLUSTER_TOOLS: [&str; 4] = ["kubeadm", "kubectl", "helm", "cilium"];
+    if CLUSTER_TOOLS.contains(&program_of(line)) { Kind::Kubernetes } else { Kind::Guest }
+}
+
+/// Returns the program that a guest command is about: `kubeadm` of `sudo -n flock /run/x kubeadm init`.
+fn program_of(line: &str) -> &str {
     let mut words = line.split_whitespace().skip_while(|word| *word == "sudo" || word.starts_with('-'));
-    let program = words.next().and_then(|word| word.rsplit('/').next()).unwrap_or_default();
-    if CLUSTER_TOOLS.contains(&program) { Kind::Kubernetes } else { Kind::Guest }
+    words.next().and_then(|word| word.rsplit('/').next()).unwrap_or_default()
 }
 
 fn in_the_way(obstacles: &[Obstacle]) -> Report {
-    let network =
-        |obstacle: &Obstacle| matches!(obstacle, Obstacle::Network { .. } | Obstacle::NetworkingFile { .. });
-    let kind = if obstacles.iter().all(network) { Kind::Network } else { Kind::HostCheck };
     let stand = if obstacles.len() == 1 { "stands" } else { "stand" };
     let what = format!("{} {stand} in the way; nothing was changed", count(obstacles.len(), "thing"));
-    obstacles.iter().fold(Report::new("in-the-way", kind, what), |report, obstacle| {
-        report.advise(format!("{obstacle}: {}", remedy(obstacle)))
-    })
+    obstacles
+        .iter()
+        .fold(Report::new("in-the-way", kind_of_obstacles(obstacles), what), |report, obstacle| {
+            report.advise(format!("{obstacle}: {}", remedy(obstacle)))
+        })
+}
+
+/// Returns what the obstacles concern; if several things, then this machine.
+fn kind_of_obstacles(obstacles: &[Obstacle]) -> Kind {
+    let kind = |obstacle: &Obstacle| match obstacle {
+        Obstacle::Network { .. } | Obstacle::NetworkingFile { .. } => Kind::Network,
+        Obstacle::ForeignVm { .. } | Obstacle::ForeignMac { .. } => Kind::Fusion,
+        Obstacle::IdentityLost | Obstacle::FusionOpen | Obstacle::OthersRunning { .. } => Kind::HostCheck,
+    };
+    let first = obstacles.first().map_or(Kind::HostCheck, kind);
+    if obstacles.iter().all(|obstacle| kind(obstacle) == first) { first } else { Kind::HostCheck }
 }
 
 fn remedy(obstacle: &Obstacle) -> String {
@@ -191,6 +221,18 @@ mod tests {
         assert_eq!(kind_of_command("sudo -n kubeadm init --config x"), Kind::Kubernetes);
         assert_eq!(kind_of_command("/usr/local/bin/helm upgrade"), Kind::Kubernetes);
         assert_eq!(kind_of_command("sudo -n nginx -t"), Kind::Guest);
+    }
+
+    #[test]
+    fn what_stands_in_the_way_has_the_exit_code_of_what_it_concerns() {
+        let network =
+            || Obstacle::Network { vmnet: "vmnet2".into(), message: "taken".into(), free_vmnet: None };
+        let vm = || Obstacle::ForeignVm { node: "gateway1".into(), vmx: "/gateway1.vmx".into() };
+        let code = |obstacles: &[Obstacle]| in_the_way(obstacles).kind.exit_code();
+        assert_eq!(code(&[network()]), 7);
+        assert_eq!(code(&[vm(), vm()]), 6);
+        assert_eq!(code(&[Obstacle::FusionOpen]), 4);
+        assert_eq!(code(&[network(), vm()]), 4, "several things are this machine's");
     }
 
     #[test]

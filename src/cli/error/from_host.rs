@@ -38,13 +38,7 @@ impl From<&HostError> for Report {
                 .advise("run the same command again: what was finished stands")
                 .advise("if the machine is slow, set the limit of that name under `limits:` in the lab file"),
             HostError::Fusion { operation, vmx, message, cause } => {
-                let report = Self::new("fusion-refused", Kind::Fusion, format!("{operation}: {message}"))
-                    .at(vmx.display().to_string());
-                let report = match cause {
-                    Some(cause) => report.because(format!("vmware.log says: {cause}")),
-                    None => report.because("Fusion gives no reason; vmware.log beside the VM may"),
-                };
-                report.advise("close the VM's window in Fusion if it is open there, then run the same command again")
+                fusion_refused(operation, vmx, message, cause.as_deref())
             }
             HostError::NoFusion { searched } => no_fusion(searched),
             HostError::OldFusion { .. } => Self::new("fusion-too-old", Kind::HostCheck, what)
@@ -106,7 +100,7 @@ impl From<&HostError> for Report {
                     .advise("do not use the file; remove it and run the same command again to download it anew")
                     .run(Command::new(["rm", &kept.display().to_string()]).shell_line())
             }
-            HostError::Locked { pid, .. } => Self::new("locked", Kind::Locked, what)
+            HostError::Locked { what, pid, verb, since } => Self::new("locked", Kind::Locked, held(what, *pid, verb, since))
                 .because("two runs on one lab would undo each other's work")
                 .advise("wait for the other run, or stop it with Ctrl-C in its window")
                 .run(format!("ps -p {pid}")),
@@ -155,6 +149,28 @@ fn program_failed(program: &std::path::Path, args: &[String], status: &str, outp
         .because("the program's own words are below")
         .advise("the command was:")
         .run(Command::new(line).shell_line())
+}
+
+fn fusion_refused(operation: &str, vmx: &std::path::Path, message: &str, cause: Option<&str>) -> Report {
+    let message = message.trim_end_matches('.');
+    let report =
+        Report::new("fusion-refused", Kind::Fusion, format!("Fusion refused to {operation} a VM: {message}"))
+            .at(vmx.display().to_string());
+    let report = match cause {
+        Some(cause) => report.because(format!("vmware.log says: {}", cause.trim_end_matches('.'))),
+        None => report.because("Fusion gives no reason; vmware.log beside the VM may"),
+    };
+    if message.contains("not enough space") {
+        return report.advise("make room on this disk:").run("df -h ~").run("fusionlab template prune");
+    }
+    report.advise("close the VM's window in Fusion if it is open there, then run the same command again")
+}
+
+/// Returns `the lab "lab" is in use by process 7 (fusionlab up), since 12:00`.
+fn held(what: &str, pid: u32, verb: &str, since: &str) -> String {
+    let what =
+        what.strip_prefix("lab ").map_or_else(|| what.to_owned(), |name| format!("the lab \"{name}\""));
+    format!("{what} is in use by process {pid} (fusionlab {verb}), since {since}")
 }
 
 fn no_fusion(searched: &[std::path::PathBuf]) -> Report {

@@ -5,11 +5,10 @@ use crate::plan::step::StepId;
 
 impl Report {
     /// Adds the step in which it happened, and the last lines of that step if there are no closer ones.
+    ///
+    /// A step's id ends with its node, so the node alone is no closer place.
     pub fn in_step(mut self, step: &StepId, node: Option<&str>, tail: &[String]) -> Self {
-        let place = match node {
-            Some(node) => format!("{node}, step {step}"),
-            None => format!("step {step}"),
-        };
+        let place = format!("step {step}");
         self.place = Some(match self.place {
             Some(inner) if Some(inner.as_str()) != node => format!("{place}, {inner}"),
             _ => place,
@@ -23,23 +22,17 @@ impl Report {
 
 /// Returns one report for a run in which steps failed; none if none did.
 ///
-/// One failure, or several of one kind, are told by the first; failures of several kinds are "partly done".
-pub fn of_run(failures: Vec<Report>) -> Option<Report> {
+/// The first failure is told in full, the others in a line each. Failures of several kinds are "partly done".
+pub fn of_run(failures: Vec<(StepId, Report)>) -> Option<Report> {
     let mut failures = failures.into_iter();
-    let first = failures.next()?;
-    let others: Vec<Report> = failures.collect();
-    if others.is_empty() {
-        return Some(first);
-    }
-    let places: Vec<&str> =
-        others.iter().map(|report| report.place.as_deref().unwrap_or(report.id)).collect();
-    let places = places.join("; ");
-    if others.iter().all(|report| report.kind == first.kind) {
-        let why = first.why.as_ref().map_or_else(String::new, |why| format!("{why}. "));
-        return Some(first.because(format!("{why}Failed as well: {places}")));
-    }
-    let why = format!("several things failed, the first is shown; the others: {places}");
-    Some(Report { id: "partly-done", kind: Kind::Partly, ..first }.because(why))
+    let (_, first) = failures.next()?;
+    let others: Vec<(StepId, Report)> = failures.collect();
+    let is_of_one_kind = others.iter().all(|(_, report)| report.kind == first.kind);
+    let also = others.iter().map(|(step, report)| {
+        if report.what == first.what { step.to_string() } else { format!("{step}: {}", report.what) }
+    });
+    let first = Report { also: also.collect(), ..first };
+    Some(if is_of_one_kind { first } else { Report { id: "partly-done", kind: Kind::Partly, ..first } })
 }
 
 #[cfg(test)]
@@ -60,11 +53,7 @@ mod tests {
     fn a_cause_keeps_its_kind_and_gains_the_place_and_the_last_lines() {
         let report = ssh();
         assert_eq!(report.kind, Kind::Guest);
-        assert_eq!(
-            report.place.as_deref(),
-            Some("gateway1, step guest.await/gateway1"),
-            "the node is said once"
-        );
+        assert_eq!(report.place.as_deref(), Some("step guest.await/gateway1"), "the node is said once");
         assert_eq!(report.tail, ["last words"]);
         let closer = Report::usage("x").with_tail(["closer"]).in_step(&step(), None, &["last words".into()]);
         assert_eq!(closer.tail, ["closer"]);
@@ -74,10 +63,11 @@ mod tests {
     fn failures_of_several_kinds_are_partly_done() {
         let refused = Report::new("fusion-refused", Kind::Fusion, "start");
         assert_eq!(of_run(vec![]), None);
-        assert_eq!(of_run(vec![ssh()]), Some(ssh()));
-        assert_eq!(of_run(vec![ssh(), ssh()]).unwrap().kind, Kind::Guest);
-        let both = of_run(vec![refused, ssh()]).unwrap();
+        assert_eq!(of_run(vec![(step(), ssh())]), Some(ssh()));
+        let twice = of_run(vec![(step(), ssh()), (step(), ssh())]).unwrap();
+        assert_eq!((twice.kind, twice.also), (Kind::Guest, vec!["guest.await/gateway1".to_owned()]));
+        let both = of_run(vec![(StepId("vm.start/gateway2".into()), refused), (step(), ssh())]).unwrap();
         assert_eq!((both.id, both.kind), ("partly-done", Kind::Partly));
-        assert!(both.why.unwrap().contains("guest.await/gateway1"));
+        assert_eq!(both.also, ["guest.await/gateway1: ssh to gateway1: closed"]);
     }
 }

@@ -5,7 +5,7 @@
 
 pub mod catalogue;
 pub mod from_engine;
-mod from_host;
+pub mod from_host;
 pub mod from_run;
 
 use serde::Serialize;
@@ -99,6 +99,8 @@ pub struct Report {
     pub why: Option<String>,
     /// The last lines that a guest or a program printed.
     pub tail: Vec<String>,
+    /// What failed besides, one line each.
+    pub also: Vec<String>,
     /// What to do, the likeliest first.
     pub fix: Vec<Fix>,
 }
@@ -116,7 +118,16 @@ pub enum Fix {
 impl Report {
     /// Returns a report with nothing but what happened.
     pub fn new(id: &'static str, kind: Kind, what: impl Into<String>) -> Self {
-        Self { id, kind, what: what.into(), place: None, why: None, tail: Vec::new(), fix: Vec::new() }
+        Self {
+            id,
+            kind,
+            what: what.into(),
+            place: None,
+            why: None,
+            tail: Vec::new(),
+            also: Vec::new(),
+            fix: Vec::new(),
+        }
     }
 
     pub fn at(mut self, place: impl Into<String>) -> Self {
@@ -146,9 +157,44 @@ impl Report {
         self
     }
 
+    /// Adds to our own commands the options that they need to find the same lab and Fusion.
+    pub fn with_options(mut self, options: &str) -> Self {
+        // Commands that name a Fusion or make a lab file are complete; explanations need neither.
+        let is_complete = |rest: &str| {
+            rest.contains("--sim") || ["init", "explain"].iter().any(|verb| rest.starts_with(verb))
+        };
+        for fix in &mut self.fix {
+            if let Fix::Run(command) = fix
+                && let Some(rest) = command.strip_prefix("fusionlab ")
+                && !options.is_empty()
+                && !is_complete(rest)
+            {
+                *command = format!("fusionlab {options} {rest}");
+            }
+        }
+        self
+    }
+
     /// A wish that cannot be granted as it was typed.
     pub fn usage(what: impl Into<String>) -> Self {
         Self::new("usage", Kind::Usage, what)
+    }
+
+    /// `sudo` did not let us change Fusion's networks; `asked` says whether somebody could type a password.
+    pub fn root_denied(asked: bool) -> Self {
+        let report =
+            Self::new("root-denied", Kind::HostCheck, "sudo did not let us change Fusion's networks")
+                .at("/usr/bin/sudo -v");
+        let report = if asked {
+            report.because("the password was wrong, or this user may not use sudo")
+        } else {
+            report.because("sudo wants a password, and nobody can type one here")
+        };
+        report
+            .advise(
+                "nothing was changed; run the same command again in a terminal, as a user who may use sudo:",
+            )
+            .run("sudo -v")
     }
 
     /// The user said stop.
@@ -197,6 +243,16 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Adds to the advised commands the options that they need to find the same lab and Fusion.
+    pub fn with_options(self, options: &str) -> Self {
+        match self {
+            Self::Report(report) => (*report).with_options(options).into(),
+            other => other,
+        }
+    }
+}
+
 impl From<Report> for Failure {
     fn from(report: Report) -> Self {
         Self::Report(Box::new(report))
@@ -212,6 +268,21 @@ impl From<HostError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn advised_commands_find_the_same_lab() {
+        let report = Report::usage("x").run("fusionlab status").run("fusionlab up --sim").run("df -h ~");
+        let commands = |options: &str| {
+            let fix = report.clone().with_options(options).fix;
+            fix.into_iter().map(|fix| format!("{fix:?}")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(commands(""), commands(""));
+        let text = commands("--lab a.yaml");
+        assert!(
+            text.contains("fusionlab --lab a.yaml status") && text.contains("\"fusionlab up --sim\""),
+            "{text}"
+        );
+    }
 
     #[test]
     fn exit_codes_are_those_of_the_design() {

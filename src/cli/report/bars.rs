@@ -7,6 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::board::Board;
 use super::{Reporter, layout};
 use crate::cli::terminal::{Ink, Pen};
+use crate::cli::words;
 use crate::engine::event::Event;
 
 /// Redraws in one second at most; more only flickers.
@@ -31,12 +32,7 @@ impl Bars {
         if self.board.rows.is_empty() {
             return;
         }
-        // The window may have been resized since.
-        let width = match console::Term::stderr().size_checked() {
-            Some((_, columns)) if columns > 0 => columns.into(),
-            _ => self.pen.width,
-        };
-        let pen = Pen { width, ..self.pen };
+        let pen = Pen { width: self.width(), ..self.pen };
         let lines = layout::lines(&self.board, self.started.elapsed(), &pen);
         while self.rows.len() < lines.len() {
             let style = ProgressStyle::with_template("{msg}").expect("the template is a plain placeholder");
@@ -49,10 +45,25 @@ impl Bars {
         }
     }
 
+    /// Returns the window's columns; it may have been resized since the start.
+    fn width(&self) -> usize {
+        match console::Term::stderr().size_checked() {
+            Some((_, columns)) if columns > 0 => columns.into(),
+            _ => self.pen.width,
+        }
+    }
+
     fn say(&self, ink: Ink, symbol: &str, text: &str) {
-        let line = format!("{} {text}", self.pen.paint(ink, symbol));
-        // Drawing is best effort: a terminal that went away must not stop the run.
-        let _ = self.multi.println(line);
+        for (index, line) in
+            words::wrap(&format!("{symbol} {text}"), self.width().saturating_sub(3)).iter().enumerate()
+        {
+            let line = match line.strip_prefix(symbol) {
+                Some(rest) if index == 0 => format!("{}{rest}", self.pen.paint(ink, symbol)),
+                _ => format!("  {line}"),
+            };
+            // Drawing is best effort: a terminal that went away must not stop the run.
+            let _ = self.multi.println(line);
+        }
     }
 }
 
@@ -60,11 +71,10 @@ impl Reporter for Bars {
     fn event(&mut self, event: &Event) {
         self.board.event(event, self.started.elapsed());
         match event {
-            Event::Note { text, .. } => self.say(Ink::Warn, "!", text),
-            Event::Checked { check, passed, detail, .. } => {
-                let (ink, symbol) =
-                    if *passed { (Ink::Good, self.pen.tick()) } else { (Ink::Bad, self.pen.cross()) };
-                self.say(ink, symbol, format!("{check}  {detail}").trim_end());
+            Event::Note { text, .. } => self.say(Ink::Accent, "note:", text),
+            // What passed is counted in its row; `verify` lists it.
+            Event::Checked { check, passed: false, detail, .. } => {
+                self.say(Ink::Bad, self.pen.cross(), &format!("{check}: {detail}"));
             }
             // Output is kept for failures, not shown; it can come in thousands of lines.
             Event::Line { .. } => return,
@@ -81,6 +91,10 @@ impl Reporter for Bars {
         self.draw();
         for row in &self.rows {
             row.abandon();
+        }
+        if !self.rows.is_empty() {
+            // The last row is left without an end of line.
+            let _ = console::Term::stderr().write_line("");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::engine::event::{Event, PlannedStep};
 use crate::plan::step::{Phase, StepId};
+use crate::plan::text;
 
 /// Where a step, or a cell of steps, stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +20,39 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq)]
 enum Detail {
     None,
-    Waiting(String),
+    Waiting(Unmet),
     Bytes { done: u64, total: Option<u64>, since: Duration, from: u64 },
+}
+
+/// What a step waits for, and what is there instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmet {
+    /// A clause such as `Cilium is rolled out`.
+    pub what: String,
+    /// What was seen last; empty if nothing is known.
+    pub seen: String,
+}
+
+impl Unmet {
+    /// Reads an [`Event::Waiting`]'s text: `<clause>: <last seen>`.
+    pub fn read(text: &str) -> Self {
+        let (what, seen) = text.split_once(": ").unwrap_or((text, ""));
+        Self { what: what.to_owned(), seen: seen.to_owned() }
+    }
+
+    /// Returns `not yet: Cilium is rolled out (waits for cilium)`.
+    pub fn text(&self) -> String {
+        if self.seen.is_empty() {
+            format!("not yet: {}", self.what)
+        } else {
+            format!("not yet: {} ({})", self.what, self.seen)
+        }
+    }
+
+    /// Returns only what was seen, for where the clause stands beside it or has no room.
+    pub fn brief(&self) -> &str {
+        if self.seen.is_empty() { &self.what } else { &self.seen }
+    }
 }
 
 /// One step in a cell.
@@ -53,6 +85,15 @@ pub struct Row {
 #[derive(Clone, Debug, Default)]
 pub struct Board {
     pub rows: Vec<Row>,
+    /// Checks of the proof so far.
+    pub proof: Proof,
+}
+
+/// How the proof goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    pub passed: usize,
+    pub failed: usize,
 }
 
 /// A transfer in progress.
@@ -69,6 +110,7 @@ pub struct Transfer {
 pub enum Doing {
     Nothing,
     Text(String),
+    Waiting(Unmet),
     Transfer { text: String, transfer: Transfer },
 }
 
@@ -88,7 +130,7 @@ impl Board {
                 step.started = now;
             }),
             Event::Waiting { step, requirement } => {
-                self.edit(step, now, |step| step.detail = Detail::Waiting(requirement.clone()));
+                self.edit(step, now, |step| step.detail = Detail::Waiting(Unmet::read(requirement)));
             }
             Event::Progress { step, done, total } => self.edit(step, now, |step| {
                 let (since, from) = match step.detail {
@@ -100,7 +142,9 @@ impl Board {
             Event::StepDone { step, .. } => self.edit(step, now, |step| step.state = State::Done),
             Event::StepFailed { step, .. } => self.edit(step, now, |step| step.state = State::Failed),
             Event::StepSkipped { step, .. } => self.edit(step, now, |step| step.state = State::Skipped),
-            Event::Line { .. } | Event::Note { .. } | Event::Checked { .. } => {}
+            Event::Checked { passed: true, .. } => self.proof.passed += 1,
+            Event::Checked { passed: false, .. } => self.proof.failed += 1,
+            Event::Line { .. } | Event::Note { .. } => {}
         }
     }
 
@@ -110,8 +154,8 @@ impl Board {
             (Some(node), phase) if phase != Phase::Cluster && phase != Phase::Host => {
                 (node.as_str(), phase_name(phase).to_owned())
             }
-            (_, Phase::Cluster) => (CLUSTER_ROW, area(&step.id)),
-            _ => (HOST_ROW, area(&step.id)),
+            (_, Phase::Cluster) => (CLUSTER_ROW, area(&step.id).to_owned()),
+            _ => (HOST_ROW, area(&step.id).to_owned()),
         };
         let at = self.rows.iter().position(|row| row.name == name).unwrap_or_else(|| {
             let cluster = self.rows.iter().position(|row| row.name == CLUSTER_ROW);
@@ -123,7 +167,10 @@ impl Board {
         });
         let state = StepState {
             id: step.id.clone(),
-            text: step.text.clone(),
+            text: match (&step.node, text::doing(&step.id)) {
+                (Some(_), Some(doing)) => doing.to_owned(),
+                _ => step.text.clone(),
+            },
             state: State::Pending,
             started: Duration::ZERO,
             detail: Detail::None,
@@ -211,7 +258,7 @@ impl Row {
         let Some(step) = self.running() else { return Doing::Nothing };
         match &step.detail {
             Detail::None => Doing::Text(step.text.clone()),
-            Detail::Waiting(requirement) => Doing::Text(requirement.clone()),
+            Detail::Waiting(unmet) => Doing::Waiting(unmet.clone()),
             Detail::Bytes { done, total, since, from } => {
                 let left = total
                     .and_then(|total| time_left(*done - from, total.saturating_sub(*done), now - *since));
@@ -245,9 +292,24 @@ fn phase_name(phase: Phase) -> &'static str {
     }
 }
 
-/// Returns what stands before the dot of a step's id: `image` of `image.fetch`.
-fn area(id: &StepId) -> String {
-    id.0.split(['.', '/']).next().unwrap_or_default().to_owned()
+/// Returns what a step of the host or the cluster concerns, in a word that leaves room for the others.
+fn area(id: &StepId) -> &str {
+    const AREAS: &[(&str, &str)] = &[
+        ("identity.", "Keys"),
+        ("network.", "Network"),
+        ("image.", "Image"),
+        ("template.", "Template"),
+        ("lab.", "Records"),
+        ("gateway.vips", "VIPs"),
+        ("kube.endpoint", "VIPs"),
+        ("gateway-api.", "Cilium"),
+        ("cilium.", "Cilium"),
+        ("kube.nodes", "Cilium"),
+        ("ingress.", "Ingress"),
+        ("kubeconfig.", "Access"),
+    ];
+    let known = AREAS.iter().find(|(begin, _)| id.0.starts_with(begin));
+    known.map_or_else(|| id.0.split(['.', '/']).next().unwrap_or_default(), |(_, area)| area)
 }
 
 #[cfg(test)]
@@ -284,14 +346,24 @@ mod tests {
             (1, start("vm.clone/gateway1")),
             (3, done("vm.clone/gateway1", 2000)),
             (4, start("guest.await/gateway1")),
-            (5, waiting("guest.await/gateway1", "cloud-init")),
+            (5, waiting("guest.await/gateway1", "cloud-init is done: it runs")),
         ]);
         let row = row(&board, "gateway1");
         let now = Duration::from_secs(10);
         assert_eq!(row.elapsed(now), Some(Duration::from_secs(6)));
-        assert_eq!(row.doing(now), Doing::Text("cloud-init".into()));
+        let Doing::Waiting(unmet) = row.doing(now) else { panic!("it waits") };
+        assert_eq!(unmet.text(), "not yet: cloud-init is done (it runs)");
+        assert_eq!(unmet.brief(), "it runs");
         assert_eq!(row.cells[0].state(), State::Done);
         assert_eq!(row.state(), State::Running);
+    }
+
+    #[test]
+    fn a_clause_with_an_address_in_it_stays_whole() {
+        let unmet = Unmet::read("m1 reaches https://api:6443: connect to 10.10.0.10:6443: refused");
+        assert_eq!(unmet.what, "m1 reaches https://api:6443");
+        assert_eq!(unmet.seen, "connect to 10.10.0.10:6443: refused");
+        assert_eq!(Unmet::read("it is done").text(), "not yet: it is done");
     }
 
     #[test]

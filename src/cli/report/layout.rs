@@ -10,13 +10,17 @@ use console::measure_text_width as width_of;
 /// A row is not drawn wider than this: the eye must find the stopwatch.
 const WIDEST: usize = 110;
 /// Room for a reason, below which the phases are drawn as symbols only.
-const LEAST_DETAIL: usize = 11;
+const LEAST_DETAIL: usize = 24;
 /// Columns of the stopwatch with its gap: `  48.1 s`.
 const STOPWATCH: usize = 8;
 /// Between name, phases and reason.
 const GAP: usize = 2;
 
-/// Returns the board's lines: one for each row and a last one with the count of steps.
+/// What the proof's row is called.
+const PROOF_ROW: &str = "proof";
+
+/// Returns the board's lines: one for each row, one for the proof once it began, and a last one with the count of
+/// steps.
 pub fn lines(board: &Board, now: Duration, pen: &Pen) -> Vec<String> {
     // The last column stays free: some terminals wrap when it is filled.
     let width = pen.width.min(WIDEST).saturating_sub(1);
@@ -27,6 +31,7 @@ pub fn lines(board: &Board, now: Duration, pen: &Pen) -> Vec<String> {
     let middle = if roomy { full } else { board.rows.iter().map(|row| row.cells.len()).max().unwrap_or(0) };
     let columns = Columns { name, middle, roomy, width };
     let mut lines: Vec<String> = board.rows.iter().map(|row| line(row, &columns, now, pen)).collect();
+    lines.extend(proof(board, &columns, pen));
     let (ended, all) = board.count();
     let total = format!("{ended} of {}", words::count(all, "step"));
     lines.push(line_of(&columns, &total, "", "", &words::stopwatch(now), pen, |text| {
@@ -42,16 +47,23 @@ struct Columns {
     width: usize,
 }
 
+/// Returns `proof  ✓ 25 checks passed`; nothing before the first check.
+fn proof(board: &Board, columns: &Columns, pen: &Pen) -> Option<String> {
+    let (passed, failed) = (board.proof.passed, board.proof.failed);
+    let checks = words::count(passed + failed, "check");
+    let (ink, text) = match (passed + failed, failed) {
+        (0, _) => return None,
+        (_, 0) => (Ink::Dim, format!("{} {checks} passed", pen.tick())),
+        (_, failed) => (Ink::Bad, format!("{} {failed} of {checks} failed", pen.cross())),
+    };
+    let line = format!("{}  {}", pad(&pen.paint(Ink::Dim, PROOF_ROW), columns.name), pen.paint(ink, &text));
+    Some(pen.fit(&line, columns.width))
+}
+
 fn line(row: &Row, columns: &Columns, now: Duration, pen: &Pen) -> String {
     let middle = if columns.roomy { cells(row, pen) } else { symbols(row, pen) };
-    let detail = match (row.doing(now), columns.roomy) {
-        (Doing::Nothing, _) => String::new(),
-        (doing, true) => said(doing),
-        (doing, false) => match row.cells.iter().find(|cell| cell.state() == State::Running) {
-            Some(cell) => format!("{}: {}", cell.label, said(doing)),
-            None => said(doing),
-        },
-    };
+    let room = columns.width.saturating_sub(columns.name + columns.middle + 2 * GAP + STOPWATCH);
+    let detail = said(row.doing(now), room);
     let state = row.state();
     // A running stopwatch shows seconds only, so that it does not flicker; a row that stands still tells more.
     let watch = match (row.elapsed(now), state) {
@@ -128,10 +140,16 @@ fn paint_cell(cell: &Cell, text: &str, pen: &Pen) -> String {
     }
 }
 
-fn said(doing: Doing) -> String {
+/// Returns what a row says in so many columns.
+fn said(doing: Doing, room: usize) -> String {
     match doing {
         Doing::Nothing => String::new(),
         Doing::Text(text) => text,
+        // The clause is known from the step; what is seen instead is the news.
+        Doing::Waiting(unmet) => {
+            let text = unmet.text();
+            if width_of(&text) <= room { text } else { unmet.brief().to_owned() }
+        }
         Doing::Transfer { text, transfer } => format!("{} {text}", transferred(&transfer)),
     }
 }
@@ -168,7 +186,7 @@ mod tests {
             (2, start("vm.start/gateway1")),
             (3, done("vm.start/gateway1", 1000)),
             (3, start("guest.await/gateway1")),
-            (3, waiting("guest.await/gateway1", "cloud-init to finish (modules:final)")),
+            (3, waiting("guest.await/gateway1", "cloud-init is done on gateway1: it runs modules:final")),
             (4, start("vm.clone/k8s-master1")),
             (5, failed("vm.clone/k8s-master1", 1000)),
         ];
@@ -198,7 +216,7 @@ mod tests {
         let lines = drawn(200);
         assert_eq!(
             lines[1],
-            "gateway1     ✓ Clone  ✓ Boot  ● Ready  · Configure          cloud-init to finish (modules:final)         0:06"
+            "gateway1     ✓ Clone  ✓ Boot  ● Ready  · Configure          it runs modules:final                        0:06"
         );
         assert!(
             lines[2].starts_with("k8s-master1  ✗ Clone  · Boot  · Ready  · Configure  · Join"),
@@ -209,11 +227,28 @@ mod tests {
     }
 
     #[test]
-    fn narrow_terminals_show_symbols_and_the_phase_that_runs() {
+    fn narrow_terminals_show_symbols_and_what_is_seen() {
         let lines = drawn(60);
-        assert!(lines[1].starts_with("gateway1     ✓✓●·   Ready: cloud-init to finish"), "{}", lines[1]);
+        assert!(lines[1].starts_with("gateway1     ✓✓●·   it runs modules:final"), "{}", lines[1]);
         assert!(lines[1].ends_with("0:06"), "{}", lines[1]);
         assert!(lines.iter().all(|line| width_of(line) < 60));
+    }
+
+    #[test]
+    fn the_proof_is_a_row_and_a_failed_check_colours_it() {
+        let mut board = board();
+        let check = |passed| Event::Checked {
+            check: "it answers".into(),
+            passed,
+            detail: String::new(),
+            took: Duration::ZERO,
+        };
+        let row = |board: &Board| lines(board, Duration::from_secs(9), &Pen::plain(80)).into_iter().nth(4);
+        assert!(!row(&board).unwrap().contains("proof"));
+        board.event(&check(true), Duration::from_secs(9));
+        assert_eq!(row(&board).unwrap(), "proof        ✓ 1 check passed");
+        board.event(&check(false), Duration::from_secs(9));
+        assert_eq!(row(&board).unwrap(), "proof        ✗ 1 of 2 checks failed");
     }
 
     #[test]

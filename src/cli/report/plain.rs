@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use super::Reporter;
+use super::board::Unmet;
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
 use crate::engine::event::{Event, PlannedStep};
@@ -38,21 +39,21 @@ impl<W: Write + Send> Plain<W> {
                     self.step_width = self.step_width.max(verb(&step.id).len());
                     self.steps.insert(step.id.clone(), step.clone());
                 }
-                Some(words::count(steps.len(), "step"))
+                (!steps.is_empty()).then(|| words::count(steps.len(), "step"))
             }
             Event::StepStarted { step } => {
                 let text = self.steps.get(step).map(|step| step.text.clone()).unwrap_or_default();
                 Some(self.of_step(step, &text))
             }
             Event::Waiting { step, requirement } => {
-                Some(self.of_step(step, &format!("{} {requirement}", pen.paint(Ink::Dim, "waits for"))))
+                Some(self.of_step(step, &pen.paint(Ink::Dim, &Unmet::read(requirement).text())))
             }
             Event::Progress { step, done, total } => self.progress(step, *done, *total),
             Event::Line { .. } => None,
             Event::Note { step: Some(step), text } => {
-                Some(self.of_step(step, &format!("{} {text}", pen.paint(Ink::Warn, "note:"))))
+                Some(self.of_step(step, &format!("{} {text}", pen.paint(Ink::Accent, "note:"))))
             }
-            Event::Note { step: None, text } => Some(format!("{} {text}", pen.paint(Ink::Warn, "note:"))),
+            Event::Note { step: None, text } => Some(format!("{} {text}", pen.paint(Ink::Accent, "note:"))),
             Event::StepDone { step, took, changed } => {
                 let words = if *changed { "done in" } else { "as it should be, seen in" };
                 let text = pen.paint(Ink::Good, &format!("{words} {}", words::duration(*took)));
@@ -65,7 +66,7 @@ impl<W: Write + Send> Plain<W> {
             Event::StepSkipped { step, because } => Some(self.of_step(step, &format!("skipped: {because}"))),
             Event::Checked { check, passed, detail, .. } => {
                 let (ink, word) = if *passed { (Ink::Good, "ok") } else { (Ink::Bad, "FAILED") };
-                Some(format!("{} {check}  {detail}", pen.paint(ink, word)).trim_end().to_owned())
+                Some(format!("{} {check}: {detail}", pen.paint(ink, word)))
             }
         }
     }
@@ -126,7 +127,7 @@ mod tests {
         let lines = lines(&[
             plan(),
             start("vm.start/k8s-master1"),
-            waiting("guest.await/gateway1", "sshd"),
+            waiting("guest.await/gateway1", "gateway1 takes our SSH key: refused"),
             done("vm.start/k8s-master1", 1200),
             failed("network.apply", 60_000),
         ]);
@@ -135,7 +136,7 @@ mod tests {
             [
                 "12 steps",
                 "k8s-master1  vm.start        start k8s-master1",
-                "gateway1     guest.await     waits for sshd",
+                "gateway1     guest.await     not yet: gateway1 takes our SSH key (refused)",
                 "k8s-master1  vm.start        done in 1.2 s",
                 "host         network.apply   failed after 1 min 00 s: vmrun failed",
             ]

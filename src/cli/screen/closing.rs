@@ -34,7 +34,7 @@ pub fn ready(lab: &Lab, ready: &Ready, pen: &Pen) -> Vec<String> {
     } else {
         format!("{} is up after {took}", lab.name)
     };
-    let head = if ready.simulated { format!("{head}, simulated: no virtual machine runs") } else { head };
+    let rest = if ready.simulated { "simulated: no virtual machine runs" } else { "" };
     let mut pairs = vec![
         ("VIP", lab.lan.vip.to_string()),
         ("API", url("https", lab.lan.vip, lab.cluster.ports.api)),
@@ -46,7 +46,7 @@ pub fn ready(lab: &Lab, ready: &Ready, pen: &Pen) -> Vec<String> {
     if let Some(checks) = ready.checks {
         pairs.push(("proof", words::count(checks, "check") + " passed"));
     }
-    let mut lines = vec![format!("{} {}", pen.paint(Ink::Good, pen.tick()), pen.paint(Ink::Strong, &head))];
+    let mut lines = headed(&head, rest, pen);
     lines.push(String::new());
     lines.extend(labelled(pairs, pen).into_iter().map(|line| format!("  {line}")));
     lines.push(String::new());
@@ -81,10 +81,23 @@ pub fn seconds(duration: Duration) -> f64 {
 }
 
 /// Returns the closing line of `destroy`.
-pub fn gone(lab: &str, took: Duration, pen: &Pen) -> String {
-    let head =
-        format!("{lab} is gone after {}; what is not the lab's was left as it was", words::duration(took));
-    format!("{} {}", pen.paint(Ink::Good, pen.tick()), pen.paint(Ink::Strong, &head))
+pub fn gone(lab: &str, took: Duration, pen: &Pen) -> Vec<String> {
+    let head = format!("{lab} is gone after {}", words::duration(took));
+    headed(&head, "what is not the lab's was left as it was", pen)
+}
+
+/// Returns a head with a tick, and what goes with it on the same line if there is room, else below.
+fn headed(head: &str, rest: &str, pen: &Pen) -> Vec<String> {
+    let head = format!("{} {}", pen.paint(Ink::Good, pen.tick()), pen.paint(Ink::Strong, head));
+    if rest.is_empty() {
+        return vec![head];
+    }
+    let joined = format!("{head}; {rest}");
+    if console::measure_text_width(&joined) <= pen.width {
+        vec![joined]
+    } else {
+        vec![head, format!("  {rest}")]
+    }
 }
 
 fn url(scheme: &str, address: std::net::Ipv4Addr, port: u16) -> String {
@@ -106,9 +119,14 @@ fn next(flags: &str, kubeconfig: &str, simulated: bool, pen: &Pen) -> Vec<String
         commands.insert(0, (format!("KUBECONFIG={} kubectl get nodes", shell_path(kubeconfig)), "use it"));
     }
     let width = commands.iter().map(|(command, _)| console::measure_text_width(command)).max().unwrap_or(0);
+    let longest = commands.iter().map(|(_, what)| what.len()).max().unwrap_or(0);
+    let roomy = 2 + width + 2 + longest <= pen.width;
     commands
         .into_iter()
         .map(|(command, what)| {
+            if !roomy {
+                return format!("  {}", pen.paint(Ink::Accent, &command));
+            }
             let space = " ".repeat(width - console::measure_text_width(&command) + 2);
             format!("  {}{space}{}", pen.paint(Ink::Accent, &command), pen.paint(Ink::Dim, what))
         })

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::cli::terminal::{Ink, Pen};
+use crate::cli::words;
 
 /// Asks a yes-or-no question on standard error; no answer is no.
 pub fn go_on(question: &str) -> io::Result<bool> {
@@ -18,12 +19,36 @@ pub fn typed(prompt: &str, name: &str) -> io::Result<bool> {
 }
 
 /// Returns what is said before the lab's name is asked for.
-pub fn destroy_warning(lab: &str, machines: &[String], pen: &Pen) -> Vec<String> {
-    let mut lines = vec![format!(
-        "{} This deletes the lab {} with everything in it:",
-        pen.paint(Ink::Warn, "!"),
-        pen.paint(Ink::Strong, lab)
-    )];
-    lines.extend(machines.iter().map(|machine| format!("    {machine}")));
-    lines
+pub fn destroy_warning(lab: &str, machines: &[&str], pen: &Pen) -> Vec<String> {
+    let text = match machines {
+        [] => format!("! This removes what is left of the lab \"{lab}\"; it has no machines."),
+        _ => format!(
+            "! This deletes the lab \"{lab}\" for good: {} with all that is in them, {}.",
+            words::count(machines.len(), "machine"),
+            machines.join(", ")
+        ),
+    };
+    let lines = words::wrap(&text, pen.prose_width().saturating_sub(2));
+    let shown = lines.iter().enumerate().map(|(index, line)| match (index, line.strip_prefix('!')) {
+        (0, Some(rest)) => format!("{}{rest}", pen.paint(Ink::Warn, "!")),
+        _ => format!("  {line}"),
+    });
+    shown.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_warning_names_every_machine_in_the_width_there_is() {
+        let lines = destroy_warning("lab", &["gateway1", "k8s-master1"], &Pen::plain(50));
+        assert!(lines.iter().all(|line| line.len() <= 50), "{lines:?}");
+        let text = lines.join(" ");
+        assert!(
+            text.contains("\"lab\"") && text.contains("gateway1,") && text.contains("k8s-master1."),
+            "{text}"
+        );
+        assert!(destroy_warning("lab", &[], &Pen::plain(80))[0].contains("no machines"));
+    }
 }

@@ -26,7 +26,7 @@ pub fn lines(failure: &Failure, pen: &Pen) -> Vec<String> {
 fn report_lines(report: &Report, pen: &Pen) -> Vec<String> {
     if report.kind == Kind::Interrupted {
         let advice = report.fix.iter().map(fix_text).collect::<Vec<_>>().join("; ");
-        let text = if advice.is_empty() { report.what.clone() } else { format!("{}: {advice}", report.what) };
+        let text = if advice.is_empty() { report.what.clone() } else { format!("{}; {advice}", report.what) };
         return words::wrap(&text, pen.prose_width());
     }
     let mut lines: Vec<String> = Vec::new();
@@ -53,6 +53,9 @@ fn report_lines(report: &Report, pen: &Pen) -> Vec<String> {
             let text = pen.fit(&clean, pen.width.saturating_sub(LABEL + 4));
             lines.push(format!("{}{} {text}", " ".repeat(LABEL + 2), pen.paint(Ink::Dim, bar)));
         }
+    }
+    for (index, also) in report.also.iter().enumerate() {
+        lines.extend(hanging(if index == 0 { "also" } else { "" }, also, pen));
     }
     let mut label = "do";
     for fix in &report.fix {
@@ -160,7 +163,7 @@ mod tests {
     #[test]
     fn an_interruption_is_not_dressed_up_as_an_error() {
         let lines = lines(&Report::interrupted().into(), &Pen::plain(100));
-        assert_eq!(lines, ["interrupted: what was finished stands; the same command goes on from there"]);
+        assert_eq!(lines, ["interrupted; what was finished stands; the same command goes on from there"]);
     }
 
     #[test]

@@ -5,11 +5,19 @@ use crate::cli::words::count;
 use crate::host::fusion::Fusion;
 use crate::lab::{Lab, Role};
 
-/// Returns `lab  ·  2 gateways, 3 control planes, 2 workers  ·  VMware Fusion 26H1 (simulated)`.
-pub fn line(lab: &Lab, fusion: &Fusion, pen: &Pen) -> String {
-    let name = pen.paint(Ink::Strong, &lab.name);
-    let line = [name, topology(lab), fusion_name(fusion, pen)].join(pen.separator());
-    pen.fit(&line, pen.width)
+/// Returns `lab  ·  2 gateways, 3 control planes, 2 workers  ·  VMware Fusion 26H1 (simulated)`, on as many lines as
+/// it takes: that it is simulated must never be cut off.
+pub fn lines(lab: &Lab, fusion: &Fusion, pen: &Pen) -> Vec<String> {
+    let parts = [pen.paint(Ink::Strong, &lab.name), topology(lab), fusion_name(fusion, pen)];
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        let joined = lines.last().map(|line| [line, part.as_str()].join(pen.separator()));
+        match joined.filter(|line| console::measure_text_width(line) <= pen.width) {
+            Some(joined) => *lines.last_mut().expect("there is a line to join") = joined,
+            None => lines.push(part),
+        }
+    }
+    lines
 }
 
 /// Returns `2 gateways, 3 control planes, 2 workers`, without the roles that the lab does not have.
@@ -37,10 +45,15 @@ mod tests {
     #[test]
     fn a_simulation_is_never_passed_off_as_real() {
         let lab = lab();
+        let shown = |simulated, width| lines(&lab, &fusion(simulated), &Pen::plain(width));
         assert_eq!(
-            line(&lab, &fusion(true), &Pen::plain(100)),
-            "lab  ·  2 gateways, 1 control plane  ·  VMware Fusion 26H1 (simulated)"
+            shown(true, 100),
+            ["lab  ·  2 gateways, 1 control plane  ·  VMware Fusion 26H1 (simulated)"]
         );
-        assert!(!line(&lab, &fusion(false), &Pen::plain(100)).contains("simulated"));
+        assert_eq!(
+            shown(true, 60),
+            ["lab  ·  2 gateways, 1 control plane", "VMware Fusion 26H1 (simulated)"]
+        );
+        assert!(!shown(false, 100).concat().contains("simulated"));
     }
 }

@@ -39,10 +39,16 @@ fn count(file: &LabFileProblems, pen: &Pen) -> String {
     )
 }
 
-/// Returns a problem in one line, for warnings that do not stop what was asked for.
-pub fn brief(problem: &Problem, pen: &Pen) -> String {
+/// Returns a problem without its place and help, for warnings that do not stop what was asked for.
+pub fn brief(problem: &Problem, pen: &Pen) -> Vec<String> {
     let (ink, head) = head(problem);
-    pen.fit(&format!("{} {}", pen.paint(ink, &head), problem.message), pen.width)
+    let lines =
+        words::wrap(&format!("{head} {}", problem.message), pen.prose_width().saturating_sub(2).max(30));
+    let shown = lines.iter().enumerate().map(|(index, line)| match (index, line.strip_prefix(&head)) {
+        (0, Some(rest)) => format!("{}{rest}", pen.paint(ink, &head)),
+        _ => format!("  {line}"),
+    });
+    shown.collect()
 }
 
 /// Returns `error[rule]:` with its colour.

@@ -132,23 +132,25 @@ impl Status {
 
     /// Returns the lines for a terminal.
     pub fn lines(&self, lab: &Lab, fusion: &Fusion, pen: &Pen) -> Vec<String> {
-        let mut lines = vec![opening::line(lab, fusion, pen), String::new()];
-        let mut table = Table::new(["NAME", "ROLE", "ADDRESS", "VM", "GUEST", "KUBERNETES", "VERSION"]);
+        let mut lines = opening::lines(lab, fusion, pen);
+        lines.push(String::new());
+        let mut table = Table::new(["NAME", "ROLE", "ADDRESS", "VM", "GUEST", "KUBERNETES", "VERSION"])
+            .leaving_out(["VERSION", "ROLE"]);
         for node in &self.nodes {
             table.row(node.cells(self.cluster.is_some(), pen));
         }
         lines.extend(table.lines(pen));
         lines.push(String::new());
         let summary = self.summary(pen);
-        lines.extend(labelled(summary, pen).iter().map(|line| pen.fit(line, pen.width)));
+        lines.extend(labelled(summary, pen));
         lines
     }
 
     fn summary(&self, pen: &Pen) -> Vec<(&str, String)> {
         let network = if self.network.running { "running" } else { "not running" };
         let mut pairs = vec![("network", format!("{} {network}", self.network.name))];
-        let vips: Vec<String> = self.vips.iter().map(|vip| vip.text(pen)).collect();
-        pairs.push(("VIP", vips.join(pen.separator())));
+        let label = |index| if index == 0 { "VIPs" } else { "" };
+        pairs.extend(self.vips.iter().enumerate().map(|(index, vip)| (label(index), vip.text(pen))));
         let Some(cluster) = &self.cluster else {
             pairs.push(("cluster", pen.paint(Ink::Warn, "no API server answers")));
             return pairs;
@@ -185,7 +187,7 @@ impl VipStatus {
             [one] => format!("held by {one}"),
             many => pen.paint(Ink::Bad, &format!("held by several: {}", many.join(", "))),
         };
-        format!("{} {} {holder}", self.network, self.address)
+        format!("{} on {}, {holder}", self.address, self.network)
     }
 }
 
@@ -393,11 +395,20 @@ gateway2     gateway        10.10.0.12   stopped  –      –           –
 k8s-master1  control plane  10.10.0.131  running  ready  Ready       v1.36.4
 
 network      vmnet2 running
-VIP          LAN 192.168.68.200 held by gateway1  ·  vmnet2 10.10.0.10 held by nobody
+VIPs         192.168.68.200 on LAN, held by gateway1
+             10.10.0.10 on vmnet2, held by nobody
 cluster      1 of 1 nodes Ready, says k8s-master1
 Cilium       not installed
 Gateway API  not installed"
         );
+    }
+
+    #[test]
+    fn narrow_terminals_leave_columns_out_and_cut_nothing() {
+        let (lab, fusion) = (lab(), fusion(true));
+        let lines = Status::new(&lab, &facts(), &fusion).lines(&lab, &fusion, &Pen::plain(60));
+        assert!(lines.iter().all(|line| console::measure_text_width(line) <= 60 && !line.contains('…')));
+        assert_eq!(lines[4], "gateway1     10.10.0.11   running  ready  –");
     }
 
     #[test]

@@ -3,11 +3,14 @@
 use console::measure_text_width as width_of;
 
 use crate::cli::terminal::{Ink, Pen};
+use crate::cli::words;
 
 /// Between two columns.
 const GAP: usize = 2;
 /// A column is not cut shorter than this.
 const LEAST_COLUMN: usize = 6;
+/// Text beside a label is not wrapped to fewer columns than this.
+const LEAST_TEXT: usize = 20;
 
 /// One cell: its text and its colour, if any.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct Table {
     header: Vec<&'static str>,
     right: Vec<bool>,
     rows: Vec<Vec<Cell>>,
+    /// Columns that can be left out, the first one first.
+    spare: Vec<&'static str>,
 }
 
 impl Table {
@@ -40,7 +45,13 @@ impl Table {
         let header: Vec<&'static str> = header.into_iter().collect();
         let right = header.iter().map(|name| name.starts_with('>')).collect();
         let header = header.into_iter().map(|name| name.trim_start_matches('>')).collect();
-        Self { header, right, rows: Vec::new() }
+        Self { header, right, rows: Vec::new(), spare: Vec::new() }
+    }
+
+    /// Names the columns that are left out where the terminal is too narrow for all, the first one first.
+    pub fn leaving_out(mut self, spare: impl IntoIterator<Item = &'static str>) -> Self {
+        self.spare = spare.into_iter().collect();
+        self
     }
 
     pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
@@ -49,8 +60,31 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Returns the lines. Where the terminal is too narrow, the widest columns are cut first.
+    /// Returns the lines. Where the terminal is too narrow, columns are left out, then the widest ones cut.
     pub fn lines(&self, pen: &Pen) -> Vec<String> {
+        let is_wider = |table: &Self| table.full_width() > pen.width;
+        let mut table = self.clone();
+        for name in &self.spare {
+            if is_wider(&table) {
+                table.leave_out(name);
+            }
+        }
+        table.cut_lines(pen)
+    }
+
+    fn leave_out(&mut self, name: &str) {
+        if let Some(index) = self.header.iter().position(|header| *header == name) {
+            self.header.remove(index);
+            self.right.remove(index);
+            self.rows.iter_mut().for_each(|row| drop(row.remove(index)));
+        }
+    }
+
+    fn full_width(&self) -> usize {
+        self.widths(usize::MAX).iter().sum::<usize>() + GAP * self.header.len().saturating_sub(1)
+    }
+
+    fn cut_lines(&self, pen: &Pen) -> Vec<String> {
         let widths = self.widths(pen.width);
         let header = self.header.iter().map(|name| Cell::inked(Ink::Dim, *name)).collect::<Vec<_>>();
         std::iter::once(&header).chain(&self.rows).map(|row| self.line(row, &widths, pen)).collect()
@@ -83,17 +117,20 @@ impl Table {
     }
 }
 
-/// Returns pairs of label and text with the texts aligned, as in the closing block.
+/// Returns pairs of label and text with the texts aligned, as in the closing block; long ones go on below.
 pub fn labelled<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>, pen: &Pen) -> Vec<String> {
     let pairs: Vec<(&str, String)> = pairs.into_iter().collect();
-    let width = pairs.iter().map(|(label, _)| width_of(label)).max().unwrap_or(0);
-    pairs
-        .into_iter()
-        .map(|(label, text)| {
-            let space = " ".repeat(width - width_of(label) + GAP);
-            format!("{}{space}{text}", pen.paint(Ink::Dim, label))
-        })
-        .collect()
+    let column = GAP + pairs.iter().map(|(label, _)| width_of(label)).max().unwrap_or(0);
+    let room = pen.width.saturating_sub(column).max(LEAST_TEXT);
+    let mut lines = Vec::new();
+    for (label, text) in pairs {
+        for (index, line) in words::wrap(&text, room).iter().enumerate() {
+            let label = if index == 0 { label } else { "" };
+            let space = " ".repeat(column - width_of(label));
+            lines.push(format!("{}{space}{line}", pen.paint(Ink::Dim, label)));
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

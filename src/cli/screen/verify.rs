@@ -8,6 +8,13 @@ use serde::Serialize;
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
 
+/// Columns of `✓ `.
+const INDENT: usize = 2;
+/// Between a check and what was seen.
+const GAP: usize = 2;
+/// Words are not wrapped to fewer columns than this.
+const LEAST_WIDTH: usize = 20;
+
 /// One check's outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckLine {
@@ -25,30 +32,10 @@ fn seconds<S: serde::Serializer>(took: &Option<Duration>, serializer: S) -> Resu
     took.map(super::closing::seconds).serialize(serializer)
 }
 
-/// Returns `✓ https://192.168.68.200:6443/version  answers 200 as v1.36.4   12 ms` for each check, aligned, and a count.
+/// Returns `✓ https://192.168.68.200:6443/version  answers 200 as v1.36.4` for each check, and a count. Times are in
+/// the JSON form.
 pub fn lines(checks: &[CheckLine], pen: &Pen) -> Vec<String> {
-    let took: Vec<String> =
-        checks.iter().map(|check| check.took.map(words::duration).unwrap_or_default()).collect();
-    let took_width = took.iter().map(|took| width_of(took)).max().unwrap_or(0);
-    let name_width = checks.iter().map(|check| width_of(&check.check)).max().unwrap_or(0);
-    let detail_width = checks.iter().map(|check| width_of(&check.detail)).max().unwrap_or(0);
-    let symbol_and_gaps = 2 + 2 + 3;
-    let name_width = name_width.min(pen.width / 2);
-    let detail_width = detail_width.min(pen.width.saturating_sub(symbol_and_gaps + name_width + took_width));
-    let mut lines: Vec<String> = checks
-        .iter()
-        .zip(&took)
-        .map(|(check, took)| {
-            let (ink, symbol) = if check.passed { (Ink::Good, pen.tick()) } else { (Ink::Bad, pen.cross()) };
-            let name = pad(&pen.fit(&check.check, name_width), name_width);
-            // A failed check is told in full, even if it wraps.
-            let detail =
-                if check.passed { pen.fit(&check.detail, detail_width) } else { check.detail.clone() };
-            let detail = pad(&detail, detail_width);
-            let line = format!("{} {name}  {detail}   {took:>took_width$}", pen.paint(ink, symbol));
-            line.trim_end().to_owned()
-        })
-        .collect();
+    let mut lines: Vec<String> = checks.iter().flat_map(|check| check_lines(check, pen)).collect();
     let failed = checks.iter().filter(|check| !check.passed).count();
     lines.push(String::new());
     lines.push(match failed {
@@ -58,8 +45,27 @@ pub fn lines(checks: &[CheckLine], pen: &Pen) -> Vec<String> {
     lines
 }
 
-fn pad(text: &str, width: usize) -> String {
-    format!("{text}{}", " ".repeat(width.saturating_sub(width_of(text))))
+/// Returns a check with what was seen beside it, or below it where there is no room.
+fn check_lines(check: &CheckLine, pen: &Pen) -> Vec<String> {
+    let (ink, symbol) = if check.passed { (Ink::Good, pen.tick()) } else { (Ink::Bad, pen.cross()) };
+    let seen = |text: &str| pen.paint(if check.passed { Ink::Dim } else { Ink::Bad }, text);
+    let room = pen.prose_width().saturating_sub(INDENT).max(LEAST_WIDTH);
+    let head = format!("{} {}", pen.paint(ink, symbol), check.check);
+    if width_of(&check.check) + GAP + width_of(&check.detail) <= room {
+        return vec![format!("{head}{}{}", " ".repeat(GAP), seen(&check.detail)).trim_end().to_owned()];
+    }
+    let indent = " ".repeat(INDENT);
+    let mut lines: Vec<String> = words::wrap(&check.check, room)
+        .iter()
+        .enumerate()
+        .map(|(index, line)| {
+            if index == 0 { format!("{} {line}", pen.paint(ink, symbol)) } else { format!("{indent}{line}") }
+        })
+        .collect();
+    let inner = format!("{indent}{indent}");
+    let below = words::wrap(&check.detail, room.saturating_sub(INDENT));
+    lines.extend(below.iter().map(|line| format!("{inner}{}", seen(line))));
+    lines
 }
 
 #[cfg(test)]
@@ -84,12 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn checks_align_and_are_counted() {
+    fn checks_stand_with_what_was_seen_and_are_counted() {
         assert_eq!(
             lines(&checks(), &Pen::plain(100)),
             [
-                "✓ https://192.168.68.200:6443/version  answers 200 as v1.36.4   12 ms",
-                "✗ k8s-worker1 holds 10.10.0.141        holds 10.10.0.197        1.2 s",
+                "✓ https://192.168.68.200:6443/version  answers 200 as v1.36.4",
+                "✗ k8s-worker1 holds 10.10.0.141  holds 10.10.0.197",
                 "",
                 "1 of 2 checks failed",
             ]
@@ -97,9 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn narrow_terminals_cut_what_passed() {
-        let lines = lines(&checks(), &Pen::plain(60));
-        assert!(width_of(&lines[0]) <= 60, "{}", lines[0]);
-        assert!(lines[1].contains("holds 10.10.0.197"), "{}", lines[1]);
+    fn narrow_terminals_show_below_what_was_seen() {
+        assert_eq!(
+            lines(&checks(), &Pen::plain(60))[..3],
+            [
+                "✓ https://192.168.68.200:6443/version",
+                "    answers 200 as v1.36.4",
+                "✗ k8s-worker1 holds 10.10.0.141  holds 10.10.0.197",
+            ]
+        );
     }
 }

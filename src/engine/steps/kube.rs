@@ -1,5 +1,7 @@
 //! Steps of kubeadm: init, the endpoint's proof, joins. Each first looks where an earlier run stopped.
 
+use std::time::Duration;
+
 use crate::engine::context::{command_failed, tail};
 use crate::engine::error::{EngineError, Requirement, Result};
 use crate::engine::observe;
@@ -16,25 +18,58 @@ use super::guest::{activate, install};
 pub async fn init(context: &StepContext, name: &str) -> Result<bool> {
     let engine = &context.engine;
     let node = engine.node(name)?;
-    let limit = engine.lab.limits.kubeadm_init;
-    // A run that was killed may have left kubeadm working in the guest: it is waited for, not fought.
-    engine.must_within(node, &kubeadm::await_turn(limit), limit, None).await?;
-    let state = kubeadm::state(node.role, &observe::guest(engine, node).await?);
-    if state == NodeState::Initialised && api_answers(context, node).await? {
-        // The API is healthy, so nothing is reset: the phases that may be missing are done again
-        // (facts/kubernetes-cilium.md §1.8).
-        for phase in kubeadm::finish_init() {
-            engine.must_within(node, &phase, limit, None).await?;
-        }
-        return Ok(true);
+    let state = settled_state(context, node, engine.lab.limits.kubeadm_init).await?;
+    if state == NodeState::Initialised {
+        return finish_init(context, node).await;
+    }
+    // A second cluster under the same authority would be worse than none: where another control plane has one, this
+    // node goes back into it.
+    if let Some(other) = other_control_plane(context, node).await? {
+        context.note(format!("{} holds the cluster; {name} joins it again", other.name));
+        return enter(context, node, state, &other).await;
     }
     if state != NodeState::Fresh {
         reset(context, node, state).await?;
     }
     engine.must(node, &kubeadm::validate(kubeadm::CONFIG)).await?;
-    kubeadm(context, node, &kubeadm::init(), limit).await?;
+    kubeadm(context, node, &kubeadm::init(), engine.lab.limits.kubeadm_init).await?;
     api_must_answer(context, node).await?;
     Ok(true)
+}
+
+/// Returns how far kubeadm came on a node, once no kubeadm works there any more: a run that was killed may have left
+/// one in the guest, which is waited for, not fought.
+async fn settled_state(context: &StepContext, node: &Node, limit: Duration) -> Result<NodeState> {
+    let engine = &context.engine;
+    engine.must_within(node, &kubeadm::await_turn(limit), limit, None).await?;
+    Ok(kubeadm::state(node.role, &observe::guest(engine, node).await?))
+}
+
+/// Waits for a control plane that is whole, as after a reboot, and does again what a cut init left undone. Nothing is
+/// reset here: its etcd may be the only one (facts/kubernetes-cilium.md §1.8).
+async fn finish_init(context: &StepContext, node: &Node) -> Result<bool> {
+    let engine = &context.engine;
+    api_must_answer(context, node).await?;
+    if kubeadm::init_complete(&observe::cluster_on(engine, node).await?) {
+        return Ok(false);
+    }
+    for phase in kubeadm::finish_init() {
+        engine.must_within(node, &phase, engine.lab.limits.kubeadm_init, None).await?;
+    }
+    Ok(true)
+}
+
+/// Returns another control plane that has a cluster, with its API ready; none if no other has one.
+async fn other_control_plane(context: &StepContext, node: &Node) -> Result<Option<Node>> {
+    let engine = &context.engine;
+    for other in engine.lab.control_planes().filter(|other| other.name != node.name) {
+        let state = kubeadm::state(other.role, &observe::guest(engine, other).await?);
+        if state == NodeState::Initialised {
+            api_must_answer(context, other).await?;
+            return Ok(Some(other.clone()));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether the API server answers on its own node.
@@ -74,12 +109,7 @@ async fn reset(context: &StepContext, node: &Node, state: NodeState) -> Result<(
 }
 
 /// Runs kubeadm, its lines going to the step's log.
-async fn kubeadm(
-    context: &StepContext,
-    node: &Node,
-    command: &Command,
-    limit: std::time::Duration,
-) -> Result<()> {
+async fn kubeadm(context: &StepContext, node: &Node, command: &Command, limit: Duration) -> Result<()> {
     let lines = context.clone();
     let sink = Box::new(move |line: &str| lines.line(line));
     let output = context.engine.run(node, command, limit, Some(sink)).await?;
@@ -121,21 +151,25 @@ pub async fn endpoint(context: &StepContext) -> Result<bool> {
 pub async fn join(context: &StepContext, name: &str) -> Result<bool> {
     let engine = &context.engine;
     let node = engine.node(name)?;
-    let limit = engine.lab.limits.kubeadm_join;
-    engine.must_within(node, &kubeadm::await_turn(limit), limit, None).await?;
-    let state = kubeadm::state(node.role, &observe::guest(engine, node).await?);
-    let known = known_to_the_api(context, node).await?;
-    if state.is_complete() && known {
+    let state = settled_state(context, node, engine.lab.limits.kubeadm_join).await?;
+    let contact = engine.lab.first_control_plane().clone();
+    if state.is_complete() && known_to_the_api(context, node, &contact).await? {
         return Ok(false);
     }
+    enter(context, node, state, &contact).await
+}
+
+/// Joins a node to the cluster that a control plane holds, clearing away what an earlier try left.
+async fn enter(context: &StepContext, node: &Node, state: NodeState, contact: &Node) -> Result<bool> {
+    let engine = &context.engine;
     if node.role == Role::ControlPlane {
-        remove_stale_member(context, node).await?;
+        remove_stale_member(context, node, contact).await?;
     }
     if state != NodeState::Fresh {
         reset(context, node, state).await?;
     }
     engine.must(node, &kubeadm::validate(kubeadm::JOIN_CONFIG)).await?;
-    kubeadm(context, node, &kubeadm::join(), limit).await?;
+    kubeadm(context, node, &kubeadm::join(), engine.lab.limits.kubeadm_join).await?;
     let requirement = Requirement {
         what: format!("the API server knows {}", node.name),
         limit_name: "api_endpoint",
@@ -143,33 +177,30 @@ pub async fn join(context: &StepContext, name: &str) -> Result<bool> {
         hint: "`journalctl -u kubelet` on the node says why",
     };
     until(context, requirement, async || {
-        let known = known_to_the_api(context, node).await?;
+        let known = known_to_the_api(context, node, contact).await?;
         Ok(if known { Probe::Met(()) } else { Probe::NotYet("not in `kubectl get nodes`".to_owned()) })
     })
     .await?;
     Ok(true)
 }
 
-async fn known_to_the_api(context: &StepContext, node: &Node) -> Result<bool> {
-    let engine = &context.engine;
-    let first = engine.lab.first_control_plane();
-    let output = engine.must(first, &kubectl::get("nodes", &node.name, None)).await?;
+async fn known_to_the_api(context: &StepContext, node: &Node, contact: &Node) -> Result<bool> {
+    let output = context.engine.must(contact, &kubectl::get("nodes", &node.name, None)).await?;
     Ok(!output.text().trim().is_empty())
 }
 
 /// Takes out the etcd member that an earlier join of this node left behind, so that the next one may add its own
 /// (facts/kubernetes-cilium.md §1.6).
-async fn remove_stale_member(context: &StepContext, node: &Node) -> Result<()> {
+async fn remove_stale_member(context: &StepContext, node: &Node, contact: &Node) -> Result<()> {
     let engine = &context.engine;
-    let first = engine.lab.first_control_plane();
-    let output = engine.must(first, &kubectl::etcd_members(&first.name)).await?;
+    let output = engine.must(contact, &kubectl::etcd_members(&contact.name)).await?;
     let members = EtcdMember::parse_list(&output.text()).map_err(|error| EngineError::Cluster {
         reason: format!("etcd's member list cannot be read: {error}"),
         tail: tail(&output),
     })?;
     for member in members.iter().filter(|member| member.is_at(node.address())) {
         context.note(format!("{}: the etcd member that an earlier join left is removed", node.name));
-        engine.must(first, &kubectl::etcd_remove(&first.name, member)).await?;
+        engine.must(contact, &kubectl::etcd_remove(&contact.name, member)).await?;
     }
     Ok(())
 }

@@ -40,6 +40,7 @@ pub async fn perform(context: &StepContext) -> Result<bool> {
         Action::WriteKubeconfig => lab::write_kubeconfig(context),
         Action::StopVm { node } => vm::stop(context, node).await,
         Action::DeleteVm { node } => vm::delete(context, node).await,
+        Action::DiscardTemplate => template::discard(context).await,
         Action::RestoreNetwork { .. } => network::restore(context).await,
         Action::ForgetLab => lab::forget(context),
     }

@@ -5,6 +5,7 @@ use crate::engine::observe;
 use crate::engine::run::StepContext;
 use crate::formats::networking::Document;
 use crate::host::fusion::vmnet::Change;
+use crate::host::lock::Lock;
 use crate::host::{HostError, files};
 use crate::plan::desired::{NetworkWish, network_wish, network_without, sha256};
 use crate::plan::facts::{Facts, NetworkRecord};
@@ -15,6 +16,7 @@ const RECORD_VERSION: u32 = 1;
 
 pub async fn apply(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
+    let _turn = turn(context).await?;
     let facts = network_facts(context)?;
     let before = facts.networking.clone();
     let after = match network_wish(&engine.lab, &facts) {
@@ -29,6 +31,7 @@ pub async fn apply(context: &StepContext) -> Result<bool> {
 
 pub async fn restore(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
+    let _turn = turn(context).await?;
     let facts = network_facts(context)?;
     let original = original(context)?;
     match network_without(&facts, original.as_deref()) {
@@ -45,6 +48,11 @@ pub async fn restore(context: &StepContext) -> Result<bool> {
         }
         NetworkWish::Conflict(_) | NetworkWish::Unreadable { .. } => Err(changed_meanwhile()),
     }
+}
+
+/// Waits for Fusion's networks to be ours alone: labs share the file.
+async fn turn(context: &StepContext) -> Result<Lock> {
+    context.turn(&context.engine.home.network_lock(), "Fusion's networking file").await
 }
 
 fn changed_meanwhile() -> EngineError {

@@ -7,6 +7,7 @@ use crate::engine::wait::{Probe, until};
 use crate::formats::qcow2::open_image;
 use crate::formats::{seed_iso, vmdk};
 use crate::host::download;
+use crate::host::lock::Lock;
 use crate::host::{HostError, Stop, files};
 use crate::lab::names;
 use crate::stack::bake::{self, Baked, Outcome};
@@ -18,6 +19,9 @@ const BYTES_PER_GIB: u64 = 1 << 30;
 
 pub async fn fetch(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
+    if cached_image(engine)?.is_some() {
+        return Ok(false);
+    }
     let image = &engine.lab.image;
     let digest = digest_of(image)?;
     let mut progress = |done, total| context.progress(done, total);
@@ -32,10 +36,16 @@ pub async fn fetch(context: &StepContext) -> Result<bool> {
 
 pub async fn convert(context: &StepContext) -> Result<bool> {
     let engine = context.engine.clone();
+    let dir = TemplateDir::of(&engine);
+    let _turn = turn(context, &dir).await?;
+    // Another lab may have made it since the plan was made.
+    if files::exists(&dir.baked()) || dir.is_written(&engine.vms.running().await?) {
+        return Ok(false);
+    }
+    files::remove_tree(&dir.root, &engine.home.templates())?;
     let context = context.clone();
     let convert = tokio::task::spawn_blocking(move || write_disk(&context));
     convert.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-    let dir = TemplateDir::of(&engine);
     let vmx = vm::template_vmx(&engine.lab, &dir.key);
     files::write_atomic(&dir.vmx(), vmx.render().as_bytes(), 0o644)?;
     Ok(true)
@@ -68,12 +78,17 @@ fn write_disk(context: &StepContext) -> Result<()> {
 pub async fn bake(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
     let dir = TemplateDir::of(engine);
+    let _turn = turn(context, &dir).await?;
+    if files::exists(&dir.baked()) {
+        return Ok(false);
+    }
     let seed = cloud_init::bake_seed(&engine.lab, &dir.key);
     files::write_atomic(&dir.seed(), &seed_iso::write("cidata", &seed), 0o600)?;
     let running = engine.vms.running().await?;
     let vmx = files::canonicalize(&dir.vmx())?;
     if !running.contains(&vmx) {
         files::remove_file(&dir.console())?;
+        files::write_atomic(&dir.baking(), b"", files::PUBLIC_FILE)?;
         engine.vms.start(&vmx, engine.lab.limits.vm_start).await?;
     }
     // A console that Fusion does not write (facts/vm-images-cloudinit.md §1.6) is no failure: then the power-off
@@ -110,6 +125,7 @@ pub async fn bake(context: &StepContext) -> Result<bool> {
     };
     let text = serde_json::to_vec_pretty(&baked).expect("versions are plain data");
     files::write_atomic(&dir.baked(), &text, 0o644)?;
+    files::remove_file(&dir.baking())?;
     Ok(true)
 }
 
@@ -140,6 +156,10 @@ fn console_tail(dir: &TemplateDir) -> Vec<String> {
 pub async fn freeze(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
     let dir = TemplateDir::of(engine);
+    let _turn = turn(context, &dir).await?;
+    if files::exists(&dir.frozen()) {
+        return Ok(false);
+    }
     let baked: Option<Baked> = serde_json::from_slice(&files::read(&dir.baked())?).unwrap_or_default();
     let wrong = baked.map(|baked| baked.differences(&engine.lab)).unwrap_or_default();
     if !wrong.is_empty() {
@@ -149,6 +169,27 @@ pub async fn freeze(context: &StepContext) -> Result<bool> {
     engine.vms.snapshot(&vmx, names::TEMPLATE_SNAPSHOT, engine.lab.limits.vm_clone).await?;
     files::set_read_only(&dir.disk(), true)?;
     files::write_atomic(&dir.frozen(), dir.key.as_bytes(), 0o644)?;
+    Ok(true)
+}
+
+/// Waits for the template to be ours alone: labs share it.
+pub async fn turn(context: &StepContext, dir: &TemplateDir) -> Result<Lock> {
+    context.turn(&context.engine.home.template_lock(&dir.key), "the template").await
+}
+
+/// Stops and removes a template that was not finished; a finished one is kept for the next lab.
+pub async fn discard(context: &StepContext) -> Result<bool> {
+    let engine = &context.engine;
+    let dir = TemplateDir::of(engine);
+    let _turn = turn(context, &dir).await?;
+    if files::exists(&dir.frozen()) {
+        return Ok(false);
+    }
+    let vmx = files::resolved(&dir.vmx());
+    if engine.vms.running().await?.contains(&vmx) {
+        engine.vms.stop(&vmx, Stop::Hard, engine.lab.limits.vm_stop_hard).await?;
+    }
+    files::remove_tree(&dir.root, &engine.home.templates())?;
     Ok(true)
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::engine::context::Engine;
 use crate::engine::error::{EngineError, Result};
-use crate::engine::observe::UNFINISHED;
+use crate::engine::observe::{OURS, UNFINISHED, is_leftover};
 use crate::engine::run::StepContext;
 use crate::engine::template::TemplateDir;
 use crate::formats::seed_iso;
@@ -17,22 +17,29 @@ pub async fn clone(context: &StepContext, node: &str) -> Result<bool> {
     let engine = &context.engine;
     let bundle = engine.bundle(node);
     let template = TemplateDir::of(engine);
-    if files::exists(&bundle.join(UNFINISHED)) {
-        context.note(format!("{node}: an unfinished clone is cleared away"));
+    if is_leftover(&bundle) {
+        context.note(format!("{node}: what is left of an earlier clone is cleared away"));
         files::remove_tree(&bundle, &engine.fusion.library)?;
     }
     files::create_dir(&bundle)?;
     files::write_atomic(&bundle.join(UNFINISHED), node.as_bytes(), 0o644)?;
+    files::write_atomic(&bundle.join(OURS), node.as_bytes(), 0o644)?;
     let how = match engine.lab.clone {
         CloneMode::Linked => Clone::Linked,
         CloneMode::Full => Clone::Full,
         CloneMode::Cow => {
             let (from, to) = (template.disk(), bundle.join(paths::DISK_VMDK));
-            let copy = tokio::task::spawn_blocking(move || files::clone_file(&from, &to));
+            let copy = tokio::task::spawn_blocking(move || {
+                files::clone_file(&from, &to)?;
+                // The template's disk is read-only, and so is its copy at first.
+                files::set_read_only(&to, false)
+            });
             copy.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
             return Ok(true);
         }
     };
+    // A clone writes the parent's records, and other labs may clone it, too.
+    let _turn = super::template::turn(context, &template).await?;
     let (from, to) = (files::canonicalize(&template.vmx())?, engine.vmx(node));
     let limit = engine.lab.limits.vm_clone;
     engine.vms.clone_vm(&from, &to, how, names::TEMPLATE_SNAPSHOT, node, limit).await?;
@@ -114,7 +121,7 @@ pub async fn delete(context: &StepContext, node: &str) -> Result<bool> {
         return Ok(false);
     }
     let vmx = engine.vmx(node);
-    if !files::exists(&bundle.join(UNFINISHED)) {
+    if !is_leftover(&bundle) {
         must_be_ours(engine, node, &vmx)?;
     }
     if files::exists(&vmx)

@@ -3,6 +3,8 @@
 //! `sudo fusionlab network apply-as-root --request FILE` trusts nothing that the request says: target, content and
 //! programs are checked from scratch. It answers with one line of JSON on its standard output.
 
+use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,6 +53,22 @@ enum Answer {
     Failed { reason: String, output: String, restored: bool },
 }
 
+/// Returns the command that changes the networks as root; its request lies in the lab's folder.
+pub fn command(lab_folder: &Path) -> Result<Vec<OsString>> {
+    let mut words = vec![SUDO.into(), system::own_program()?.into_os_string()];
+    words.extend(VERB.map(Into::into));
+    words.push(lab_folder.join(REQUEST).into_os_string());
+    Ok(words)
+}
+
+/// Lets `sudo` ask for the password now, so that it need not while something else draws on the terminal. Says
+/// whether it lets us in; where nobody can answer, only whether it does so without a password.
+pub async fn authenticate(can_ask: bool, limit: Duration) -> Result<bool> {
+    let args: &[&str] = if can_ask { &["-v"] } else { &["-n", "-v"] };
+    let finished = process::run_attached(Path::new(SUDO), args, limit * LIMITS_OF_ROOT_STEP).await?;
+    Ok(finished.success())
+}
+
 /// Runs ourselves under `sudo` with a request, and returns what that says.
 pub(super) async fn ask_root(fusion: &Fusion, change: &Change<'_>) -> Result<Applied> {
     let request = Request {
@@ -65,10 +83,12 @@ pub(super) async fn ask_root(fusion: &Fusion, change: &Change<'_>) -> Result<App
     let path = change.backup.with_file_name(REQUEST);
     let text = serde_json::to_vec_pretty(&request).expect("a request is plain data");
     files::write_atomic(&path, &text, files::PRIVATE_FILE)?;
-    let own = system::own_program()?;
-    let mut args = vec![own.into_os_string()];
-    args.extend(VERB.map(Into::into));
-    args.push(path.clone().into_os_string());
+    let command = command(path.parent().unwrap_or(Path::new("/")))?;
+    let mut args = command[1..].to_vec();
+    if !std::io::stdin().is_terminal() {
+        // Nobody could type a password; without this, `sudo` would wait for one on any terminal that it finds.
+        args.insert(0, "-n".into());
+    }
     let limit = change.limit * LIMITS_OF_ROOT_STEP;
     let finished = process::run_attached(Path::new(SUDO), &args, limit).await;
     files::remove_file(&path)?;
@@ -199,6 +219,14 @@ mod tests {
             request.target = target.into();
             assert!(reason(&check(&request).unwrap_err()).contains("is not the networking file"));
         }
+    }
+
+    #[test]
+    fn the_command_that_is_shown_is_the_one_that_runs() {
+        let words = command(Path::new("/labs/lab")).unwrap();
+        assert_eq!(words.first().unwrap(), SUDO);
+        assert_eq!(&words[2..5], VERB.map(OsString::from));
+        assert_eq!(words.last().unwrap(), "/labs/lab/network-request.json");
     }
 
     #[test]

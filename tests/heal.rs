@@ -1,0 +1,51 @@
+//! What was up and is not any more comes up again, and nothing that holds data is begun anew.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::session::Session;
+
+/// Pulls the plug of every machine: the process that stands for Fusion's is killed.
+fn power_cut(session: &Session) {
+    for process in session.processes() {
+        let killed = Command::new("kill").args(["-9", &process.id.to_string()]).status().expect("kill runs");
+        assert!(killed.success());
+    }
+}
+
+/// Runs the simulated Fusion's vmrun, as the user's own hands would.
+fn vmrun(session: &Session, arguments: &[&str]) {
+    let program = session.simulated_mac().join("Applications/VMware Fusion.app/Contents/Library/vmrun");
+    let output = Command::new(program).args(["-T", "fusion"]).args(arguments).output().expect("vmrun runs");
+    assert!(output.status.success(), "vmrun {arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn after_a_power_cut_up_starts_what_was_there() {
+    let session = Session::new().file("fusionlab.yaml", "version: 1\npreset: small\n");
+    session.clone().args(["up", "--yes"]).run().exits(0);
+    power_cut(&session);
+    let again = session.clone().args(["up", "--yes"]).run().exits(0);
+    assert!(!again.stderr.contains("the node is reset"), "{}", again.stderr);
+    assert!(!again.stderr.contains("vm.clone"), "{}", again.stderr);
+    session.clone().args(["plan", "--detailed-exitcode"]).run().exits(0);
+    session.args(["destroy", "--yes"]).run().exits(0);
+}
+
+#[test]
+fn a_lost_first_control_plane_goes_back_into_its_cluster() {
+    let session = Session::new();
+    session.clone().args(["up", "--yes"]).run().exits(0);
+    let vmx =
+        session.simulated_mac().join("Virtual Machines.localized/lab/k8s-master1.vmwarevm/k8s-master1.vmx");
+    let vmx = vmx.to_str().expect("the path is text");
+    vmrun(&session, &["stop", vmx, "hard"]);
+    vmrun(&session, &["deleteVM", vmx]);
+    assert!(fs::metadata(vmx).is_err());
+
+    let again = session.clone().args(["up", "--yes"]).run().exits(0);
+    assert!(again.stderr.contains("k8s-master1 joins it again"), "{}", again.stderr);
+    assert!(again.stderr.contains("3 members, 1 leader, 0 learners"), "{}", again.stderr);
+    session.clone().args(["plan", "--detailed-exitcode"]).run().exits(0);
+    session.args(["destroy", "--yes"]).run().exits(0);
+}
