@@ -156,4 +156,15 @@ mod tests {
         let steps = ids(&planned(&world, None));
         assert!(!steps.iter().any(|id| id == "network.restore"), "lines that we did not record are not ours");
     }
+
+    #[test]
+    fn a_template_that_was_not_finished_goes_and_a_finished_one_is_for_the_next_lab() {
+        let mut world = World::complete();
+        let discards = |world: &World| ids(&planned(world, None)).contains(&"template.discard".to_owned());
+        assert!(!discards(&world));
+        world.facts.template.frozen = false;
+        assert!(discards(&world));
+        world.facts.template.present = false;
+        assert!(!discards(&world));
+    }
 }
