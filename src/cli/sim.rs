@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 
-use super::calls;
 use super::context::Context;
 use super::error::{Failure, Success};
+use super::simulated;
 
 /// The simulated Fusion: look at it, stop it, break it
 ///
@@ -45,6 +45,6 @@ pub enum SimCommand {
 }
 
 pub async fn run(args: SimArgs, context: &Context) -> Result<Success, Failure> {
-    context.print(calls::sim(context, &args.command).await?)?;
+    context.print(simulated::command(context, &args.command).await?)?;
     Ok(Success::Done)
 }
