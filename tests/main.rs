@@ -5,7 +5,9 @@
 #![expect(clippy::disallowed_methods, reason = "tests prepare and read the files that the program works on")]
 
 mod fake_fusion;
+mod fusion_argv;
 mod heal;
+mod journey;
 mod layers;
 mod refusals;
 mod support;

@@ -88,3 +88,49 @@ impl Journal {
         done.filter_map(|record| Some((record.step, record.took_ms? as f64 / 1000.0))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> StepId {
+        StepId(name.to_owned())
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_a_torn_last_line_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let journal = Journal::new(path.clone(), "up");
+        assert_eq!(journal.read().unwrap(), []);
+        journal.write(&id("vm.clone/a"), State::Started, None, None).unwrap();
+        journal.write(&id("vm.clone/a"), State::Done, Some(Duration::from_millis(1500)), None).unwrap();
+        files::append(&path, b"{\"version\":1,\"at_ms\":17", 0o600).unwrap();
+        let records = journal.read().unwrap();
+        assert_eq!(records.len(), 2);
+        assert_eq!((records[0].state, records[0].took_ms), (State::Started, None));
+        assert_eq!((records[1].state, records[1].took_ms), (State::Done, Some(1500)));
+        assert!(records.iter().all(|record| record.verb == "up" && record.step == "vm.clone/a"));
+        assert_eq!(files::ownership(&path).unwrap().mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_last_time_that_a_step_was_done_is_its_cost() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(folder.path().join("journal.jsonl"), "up");
+        let took = |milliseconds| Some(Duration::from_millis(milliseconds));
+        journal.write(&id("a"), State::Done, took(9000), None).unwrap();
+        journal.write(&id("a"), State::Done, took(2500), None).unwrap();
+        journal.write(&id("a"), State::Failed, took(60_000), Some("no".to_owned())).unwrap();
+        journal.write(&id("b"), State::Failed, took(1000), Some("no".to_owned())).unwrap();
+        assert_eq!(journal.costs(), [("a".to_owned(), 2.5)].into());
+    }
+
+    #[test]
+    fn a_lab_that_is_gone_gets_no_folder_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("lab");
+        Journal::new(gone.join("journal.jsonl"), "destroy").write(&id("a"), State::Done, None, None).unwrap();
+        assert!(!files::exists(&gone));
+    }
+}

@@ -9,6 +9,8 @@
 pub mod context;
 pub mod error;
 pub mod event;
+#[cfg(test)]
+mod fixture;
 pub mod journal;
 pub mod log;
 pub mod observe;

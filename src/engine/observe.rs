@@ -228,3 +228,94 @@ pub async fn cluster_on(engine: &Engine, node: &Node) -> Result<ClusterFacts> {
         tail: Vec::new(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Bench, Machines};
+    use super::*;
+
+    fn marked(lab: &str, node: &str) -> String {
+        let (of, name, spec) = (names::VMX_LAB, names::VMX_NODE, names::VMX_SPEC);
+        format!("config.version = \"8\"\n{of} = \"{lab}\"\n{name} = \"{node}\"\n{spec} = \"abc\"\n")
+    }
+
+    #[tokio::test]
+    async fn on_an_empty_mac_nothing_is_seen() {
+        let bench = Bench::new(Machines::default());
+        let facts = facts(&bench.engine).await.unwrap();
+        assert!(facts.vms.is_empty() && facts.guests.is_empty() && facts.cluster.is_none());
+        assert!(!facts.identity && !facts.network_running && facts.networking.is_none());
+        assert!(!facts.template.image_cached && !facts.template.disk_written && !facts.template.frozen);
+    }
+
+    #[tokio::test]
+    async fn a_vm_is_ours_by_its_marks_alone() {
+        let bench = Bench::new(Machines::default());
+        let engine = &bench.engine;
+        bench.file(&engine.vmx("gateway1"), &marked("lab", "gateway1"));
+        // The folder was renamed, or the VM copied: the mark names another node.
+        bench.file(&engine.vmx("gateway2"), &marked("lab", "gateway1"));
+        bench.file(&engine.vmx("k8s-master1"), &marked("other", "k8s-master1"));
+        bench.file(&engine.vmx("k8s-master2"), "config.version = \"8\"\n");
+        bench.file(&engine.bundle("k8s-master3").join(UNFINISHED), "k8s-master3");
+        files::create_dir(&engine.bundle("k8s-worker1")).unwrap();
+        bench.file(&engine.bundle("k8s-worker2").join("holiday.jpg"), "");
+        // No node of the lab file (any more), but of this lab; and one of nobody's.
+        bench.file(&engine.vmx("k8s-worker9"), &marked("lab", "k8s-worker9"));
+        bench.file(&engine.vmx("stranger"), "config.version = \"8\"\n");
+        bench.machines.run(&engine.vmx("gateway1"));
+        let facts = facts(engine).await.unwrap();
+        let states: Vec<_> = facts.vms.iter().map(|(name, vm)| (name.as_str(), vm.state)).collect();
+        assert_eq!(
+            states,
+            [
+                ("gateway1", VmState::Ours),
+                ("gateway2", VmState::Foreign),
+                ("k8s-master1", VmState::Foreign),
+                ("k8s-master2", VmState::Foreign),
+                ("k8s-master3", VmState::Unfinished),
+                ("k8s-worker1", VmState::Absent),
+                ("k8s-worker2", VmState::Foreign),
+                ("k8s-worker9", VmState::Ours),
+            ]
+        );
+        let gateway = &facts.vms["gateway1"];
+        assert!(gateway.running && !facts.vms["k8s-worker9"].running);
+        assert_eq!(gateway.spec.as_deref(), Some("abc"));
+        assert!(facts.guests.is_empty(), "a guest that does not answer is left out");
+    }
+
+    #[tokio::test]
+    async fn others_macs_are_found_one_folder_deep_and_ours_are_not_others() {
+        let bench = Bench::new(Machines::default());
+        let library = bench.engine.fusion.library.clone();
+        let card = |text: &str, mac: &str| format!("{text}ethernet0.address = \"{mac}\"\n");
+        let theirs = library.join("windows.vmwarevm/windows.vmx");
+        bench.file(&theirs, "ethernet1.generatedAddress = \"00:0C:29:AA:BB:CC\"\n");
+        let deeper = library.join("work/web.vmwarevm/web.vmx");
+        bench.file(&deeper, &card("", "00:50:56:00:00:01"));
+        bench.file(&bench.engine.vmx("gateway1"), &card(&marked("lab", "gateway1"), "00:50:56:25:11:00"));
+        let mut found = facts(&bench.engine).await.unwrap().host.foreign_macs;
+        found.sort();
+        let expected = [("00:0c:29:aa:bb:cc", theirs), ("00:50:56:00:00:01", deeper)];
+        assert_eq!(found, expected.map(|(mac, vmx)| (mac.to_owned(), vmx)));
+    }
+
+    #[tokio::test]
+    async fn a_template_that_bakes_is_no_stranger() {
+        let bench = Bench::new(Machines::default());
+        bench.machines.run(&TemplateDir::of(&bench.engine).vmx());
+        bench.machine("gateway1");
+        bench.machines.run(&bench.engine.vmx("gateway1"));
+        let running = facts(&bench.engine).await.unwrap().host.running;
+        assert_eq!(running, [bench.engine.vmx("gateway1")]);
+    }
+
+    #[tokio::test]
+    async fn a_record_that_cannot_be_read_is_named() {
+        let bench = Bench::new(Machines::default());
+        bench.file(&bench.engine.dir.network_record(), "{");
+        let error = facts(&bench.engine).await.unwrap_err().to_string();
+        assert!(error.contains("network.json") && error.contains("not a network record"), "{error}");
+    }
+}

@@ -262,3 +262,130 @@ async fn attempt(context: &StepContext) -> Result<bool> {
     context.send(Event::StepStarted { step: context.step.id.clone() });
     steps::perform(context).await
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Barrier;
+
+    use super::super::fixture::{Bench, Machines, clone, plan, start};
+    use super::super::journal::Record;
+    use super::*;
+
+    const NODES: [&str; 3] = ["gateway1", "gateway2", "k8s-master1"];
+
+    fn bench(machines: Machines) -> Bench {
+        let bench = Bench::new(machines);
+        NODES.iter().for_each(|node| bench.machine(node));
+        bench
+    }
+
+    fn journal(bench: &Bench) -> Vec<(String, State)> {
+        let records = bench.engine.journal.read().unwrap();
+        records.into_iter().map(|Record { step, state, .. }| (step, state)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_failed_step_stops_what_needs_it_and_nothing_else() {
+        let mut bench = bench(Machines { refuse: ["gateway1"].into(), ..Machines::default() });
+        let plan = plan([
+            start("gateway1", &[]),
+            start("gateway2", &["vm.start/gateway1"]),
+            clone("k8s-master2", &["vm.start/gateway2"]),
+            start("k8s-master1", &[]),
+        ]);
+        let error = run(&bench.engine, &plan).await.unwrap_err();
+        let EngineError::Steps { failures, done, skipped, planned } = error else { panic!("{error:?}") };
+        assert_eq!((done, skipped, planned), (1, 2, 4));
+        let [StepFailure { step, node, error }] = failures.as_slice() else { panic!("{failures:?}") };
+        assert_eq!((step.0.as_str(), node.as_deref()), ("vm.start/gateway1", Some("gateway1")));
+        assert!(error.to_string().contains("The operation was canceled"), "{error}");
+        let skips: Vec<_> = bench
+            .events()
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::StepSkipped { step, because } => Some((step.0, because)),
+                _ => None,
+            })
+            .collect();
+        let because = |step: &str, lost: &str| (step.to_owned(), format!("{lost} failed"));
+        assert_eq!(
+            skips,
+            [
+                because("vm.start/gateway2", "vm.start/gateway1"),
+                because("vm.clone/k8s-master2", "vm.start/gateway2")
+            ]
+        );
+        let failed: Vec<_> =
+            journal(&bench).into_iter().filter(|(_, state)| *state == State::Failed).collect();
+        assert_eq!(failed, [("vm.start/gateway1".to_owned(), State::Failed)]);
+    }
+
+    #[tokio::test]
+    async fn what_need_not_wait_runs_at_once() {
+        // None of the starts ends before all three are under way.
+        let bench = bench(Machines { together: Some(Barrier::new(3)), ..Machines::default() });
+        let plan = plan(NODES.map(|node| start(node, &[])));
+        let all = tokio::time::timeout(Duration::from_secs(20), run(&bench.engine, &plan)).await;
+        let summary = all.expect("they run beside each other").unwrap();
+        assert_eq!((summary.done.len(), summary.changed), (3, 3));
+    }
+
+    #[tokio::test]
+    async fn two_clones_of_one_parent_never_run_at_once() {
+        let bench = bench(Machines::default());
+        let plan = plan(["k8s-master2", "k8s-master3", "k8s-worker1"].map(|node| clone(node, &[])));
+        run(&bench.engine, &plan).await.unwrap();
+        assert_eq!(bench.machines.clones_at_most(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_step_that_finds_its_work_done_changes_nothing() {
+        let bench = bench(Machines::default());
+        bench.machines.run(&bench.engine.vmx("gateway1"));
+        let summary = run(&bench.engine, &plan([start("gateway1", &[])])).await.unwrap();
+        assert_eq!((summary.done.len(), summary.changed), (1, 0));
+        let both = [State::Started, State::Done].map(|state| ("vm.start/gateway1".to_owned(), state));
+        assert_eq!(journal(&bench), both);
+    }
+
+    #[tokio::test]
+    async fn an_interruption_lets_what_runs_come_to_its_end_and_begins_nothing_new() {
+        let release = tokio_util::sync::CancellationToken::new();
+        let bench = bench(Machines { hold_starts: Some(release.clone()), ..Machines::default() });
+        let plan = plan([start("gateway1", &[]), start("gateway2", &["vm.start/gateway1"])]);
+        let engine = bench.engine.clone();
+        let user = async {
+            while bench.engine.journal.read().unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            engine.cancel.cancel();
+            release.cancel();
+        };
+        let (ended, ()) = tokio::join!(run(&bench.engine, &plan), user);
+        assert!(matches!(ended, Err(EngineError::Interrupted { done: 1, planned: 2 })), "{ended:?}");
+        let both = [State::Started, State::Done].map(|state| ("vm.start/gateway1".to_owned(), state));
+        assert_eq!(journal(&bench), both);
+    }
+
+    #[tokio::test]
+    async fn what_was_interrupted_before_it_began_does_nothing() {
+        let bench = bench(Machines::default());
+        bench.engine.cancel.cancel();
+        let ended = run(&bench.engine, &plan(NODES.map(|node| start(node, &[])))).await;
+        assert!(matches!(ended, Err(EngineError::Interrupted { done: 0, planned: 3 })), "{ended:?}");
+        assert_eq!(journal(&bench), []);
+    }
+
+    #[tokio::test]
+    async fn estimates_come_from_what_steps_took_last() {
+        let mut bench = bench(Machines::default());
+        let slow = StepId("vm.start/gateway1".to_owned());
+        bench.engine.journal.write(&slow, State::Done, Some(Duration::from_millis(41_200)), None).unwrap();
+        let plan = plan([start("gateway1", &[]), start("gateway2", &[])]);
+        run(&bench.engine, &plan).await.unwrap();
+        let Some(Event::Planned { steps }) = bench.events().into_iter().next() else {
+            panic!("the plan is said first");
+        };
+        assert_eq!(steps.iter().map(|step| step.cost_seconds).collect::<Vec<_>>(), [42, 1]);
+    }
+}

@@ -75,3 +75,40 @@ fn size_of(folder: &Path) -> Result<u64> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Bench, Machines};
+    use super::*;
+
+    fn listed(bench: &Bench) -> Vec<Template> {
+        list(&bench.engine.home, &bench.engine.fusion).unwrap()
+    }
+
+    #[test]
+    fn a_template_tells_its_image_its_version_and_who_hangs_on_it() {
+        let bench = Bench::new(Machines::default());
+        let home = &bench.engine.home;
+        files::remove_tree(&home.templates(), &home.0).unwrap();
+        let folder = home.template("0123");
+        bench.file(&folder.join("template.vmwarevm/template.vmx"), "displayName = \"Debian 13\"\n");
+        bench.file(&folder.join("baked.json"), r#"{"version":1,"kubeadm":"v1.36.4"}"#);
+        let vmx = |lab: &str, key: &str| {
+            format!("{} = \"{lab}\"\n{} = \"{key}\"\n", names::VMX_LAB, names::VMX_TEMPLATE)
+        };
+        bench.file(&bench.engine.vmx("gateway1"), &vmx("lab", "0123"));
+        bench.file(&bench.engine.vmx("gateway2"), &vmx("lab", "0123"));
+        bench.file(&bench.engine.vmx("k8s-master1"), &vmx("other", "4567"));
+        bench.file(&home.template("89ab").join("template.vmwarevm/disk.vmdk"), "12345");
+        let all = listed(&bench);
+        assert_eq!(all.len(), 2);
+        let (whole, half) = (&all[0], &all[1]);
+        assert_eq!((whole.key.as_str(), whole.image.as_str()), ("0123", "Debian 13"));
+        assert_eq!(whole.kubernetes, "1.36.4");
+        assert_eq!(whole.used_by, ["lab"]);
+        assert_eq!((half.image.as_str(), half.kubernetes.as_str(), half.bytes), ("unfinished", "-", 5));
+        assert!(half.used_by.is_empty());
+        remove(home, "0123").unwrap();
+        assert_eq!(listed(&bench).iter().map(|template| template.key.as_str()).collect::<Vec<_>>(), ["89ab"]);
+    }
+}

@@ -53,3 +53,91 @@ pub async fn until<T>(
         pause = (pause * 3 / 2).min(LONGEST_PAUSE);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::event::Event;
+    use super::super::fixture::{Bench, Machines, start};
+    use super::*;
+    use crate::host::HostError;
+    use crate::lab::paths;
+
+    fn requirement(limit: Duration) -> Requirement {
+        Requirement {
+            what: "all five nodes are Ready".to_owned(),
+            limit_name: "nodes_ready",
+            limit,
+            hint: "look at the nodes",
+        }
+    }
+
+    fn context(bench: &Bench) -> StepContext {
+        StepContext { engine: bench.engine.clone(), step: Arc::new(start("gateway1", &[])) }
+    }
+
+    #[tokio::test]
+    async fn when_the_limit_passes_the_last_thing_seen_is_told_with_the_consoles_end() {
+        let bench = Bench::new(Machines::default());
+        bench.file(&bench.engine.bundle("gateway1").join(paths::CONSOLE_LOG), "early\n\nKernel panic\n");
+        let mut seen = 0;
+        let ended: Result<()> =
+            until(&context(&bench), requirement(Duration::from_millis(150)), async || {
+                seen += 1;
+                Ok(Probe::NotYet(format!("{seen} seen")))
+            })
+            .await;
+        let Err(EngineError::Requirement { node, requirement, last, tail }) = ended else {
+            panic!("it never came: {ended:?}")
+        };
+        assert!(seen > 1, "probed once only");
+        assert_eq!(last, format!("{seen} seen"));
+        assert_eq!((node.as_deref(), requirement.limit_name), (Some("gateway1"), "nodes_ready"));
+        assert_eq!(tail, ["early", "Kernel panic"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_met_is_returned_and_what_changed_on_the_way_was_said_once() {
+        let mut bench = Bench::new(Machines::default());
+        let mut sights = ["3 of 5", "3 of 5", "4 of 5"].into_iter();
+        let met = until(&context(&bench), requirement(Duration::from_secs(60)), async || {
+            Ok(sights.next().map_or(Probe::Met(5), |sight| Probe::NotYet(sight.to_owned())))
+        })
+        .await
+        .unwrap();
+        assert_eq!(met, 5);
+        let said: Vec<_> = bench
+            .events()
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::Waiting { requirement, .. } => Some(requirement),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(said, ["all five nodes are Ready: 3 of 5", "all five nodes are Ready: 4 of 5"]);
+    }
+
+    #[tokio::test]
+    async fn a_requirement_without_time_is_still_looked_at_once() {
+        let bench = Bench::new(Machines::default());
+        let met = until(&context(&bench), requirement(Duration::ZERO), async || Ok(Probe::Met(()))).await;
+        assert!(met.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_probes_own_error_and_an_interruption_end_the_wait_at_once() {
+        let bench = Bench::new(Machines::default());
+        let limit = requirement(Duration::from_secs(600));
+        let lost = || EngineError::Cluster { reason: "it is gone".to_owned(), tail: Vec::new() };
+        let ended: Result<()> = until(&context(&bench), limit.clone(), async || Err(lost())).await;
+        assert_eq!(ended.unwrap_err().to_string(), "it is gone");
+        let cancel = bench.engine.cancel.clone();
+        let ended: Result<()> = until(&context(&bench), limit, async || {
+            cancel.cancel();
+            Ok(Probe::NotYet("nothing".to_owned()))
+        })
+        .await;
+        assert!(matches!(ended, Err(EngineError::Host(HostError::Interrupted))), "{ended:?}");
+    }
+}

@@ -141,3 +141,75 @@ fn change(before: &[u8], after: Vec<u8>) -> NetworkWish {
 pub fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::super::fixture::World;
+    use super::*;
+
+    #[test]
+    fn without_an_identity_nothing_is_wished_that_needs_one() {
+        let desired = World::empty().desired();
+        assert!(desired.specs.is_empty() && desired.files.is_empty());
+        assert_eq!((desired.ingress, desired.kubeconfig), (None, None));
+        assert!(matches!(desired.network, NetworkWish::Change { .. }));
+    }
+
+    #[test]
+    fn with_one_every_machine_has_a_spec_and_files() {
+        let world = World::complete();
+        let desired = world.desired();
+        for node in &world.lab.nodes {
+            assert!(desired.specs.contains_key(&node.name) && !desired.files[&node.name].is_empty());
+        }
+        assert!(matches!(desired.network, NetworkWish::Satisfied));
+    }
+
+    #[test]
+    fn a_bigger_worker_changes_that_workers_spec_alone() {
+        let world = World::complete();
+        let before = world.desired();
+        let mut bigger = world.clone();
+        let worker = bigger.lab.nodes.iter_mut().find(|node| node.name == "k8s-worker1").unwrap();
+        worker.memory_mib *= 2;
+        let after = bigger.desired();
+        let changed: Vec<_> =
+            before.specs.keys().filter(|name| before.specs[*name] != after.specs[*name]).collect();
+        assert_eq!(changed, ["k8s-worker1"]);
+        assert_eq!(before.files, after.files);
+    }
+
+    #[test]
+    fn reservations_of_an_earlier_lab_file_are_taken_out() {
+        let mut world = World::complete();
+        let worker = world.lab.nodes.iter_mut().find(|node| node.name == "k8s-worker1").unwrap();
+        let (old, new) = (worker.address(), Ipv4Addr::new(10, 10, 0, 41));
+        worker.nics[0].address = new;
+        let NetworkWish::Change { after, diff } = network_wish(&world.lab, &world.facts) else {
+            panic!("another address is another reservation");
+        };
+        let after = String::from_utf8(after).unwrap();
+        assert!(after.contains(&format!(" {new}\n")) && !after.contains(&format!(" {old}\n")), "{diff}");
+    }
+
+    #[test]
+    fn what_we_made_is_unmade_to_the_byte() {
+        let (before, world) = (World::empty().facts.networking.unwrap(), World::complete());
+        let NetworkWish::Change { after, .. } = network_without(&world.facts, Some(&before)) else {
+            panic!("our lines are in the file");
+        };
+        assert_eq!(String::from_utf8(after), String::from_utf8(before));
+    }
+
+    #[test]
+    fn the_users_kubeconfig_names_the_lans_vip_and_the_way_there() {
+        let world = World::complete();
+        let identity = world.identity.as_ref().unwrap();
+        let straight = kubeconfig_text(&world.lab, identity, None);
+        assert!(straight.contains("https://192.168.68.200:6443") && !straight.contains("proxy-url"));
+        let through = kubeconfig_text(&world.lab, identity, Some("socks5://127.0.0.1:41077"));
+        assert!(through.contains("socks5://127.0.0.1:41077"));
+    }
+}

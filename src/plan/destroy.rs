@@ -74,3 +74,86 @@ fn of_host(id: &str, cost_seconds: u32, text: String, action: Action) -> Step {
         action,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::World;
+    use super::super::lint::lint;
+    use super::super::{desired, text};
+    use super::*;
+
+    fn planned(world: &World, before: Option<&[u8]>) -> Plan {
+        plan(&world.lab.name, &world.facts, &desired::network_without(&world.facts, before))
+    }
+
+    fn ids(plan: &Plan) -> Vec<String> {
+        plan.steps.iter().map(|step| step.id.0.clone()).collect()
+    }
+
+    #[test]
+    fn where_there_is_no_lab_nothing_is_removed() {
+        assert!(planned(&World::empty(), None).is_empty());
+    }
+
+    #[test]
+    fn each_machine_is_stopped_then_deleted_and_the_network_and_the_keys_go_last() {
+        let world = World::complete();
+        let plan = planned(&world, None);
+        assert_eq!(lint(&plan), Vec::<String>::new());
+        let machines = world.lab.nodes.iter().map(|node| &node.name);
+        let mut expected: Vec<String> =
+            machines.flat_map(|name| [format!("vm.stop/{name}"), format!("vm.delete/{name}")]).collect();
+        expected.extend(["network.restore", "lab.forget"].map(str::to_owned));
+        assert_eq!(ids(&plan), expected);
+        let needs = |id: &str| plan.step(&StepId(id.to_owned())).unwrap().needs.len();
+        assert_eq!(needs("vm.delete/gateway1"), 1);
+        assert_eq!(
+            needs("network.restore"),
+            2 * world.lab.nodes.len(),
+            "nothing of ours runs on it any more"
+        );
+        assert_eq!(
+            needs("lab.forget"),
+            plan.steps.len() - 1,
+            "the records go when nothing is left to record"
+        );
+    }
+
+    #[test]
+    fn a_vm_without_our_mark_is_named_and_never_in_a_step() {
+        let mut world = World::complete();
+        world.vm("k8s-worker1").state = VmState::Foreign;
+        world.vm("k8s-worker2").state = VmState::Absent;
+        let plan = planned(&world, None);
+        let text = format!("{:?}", plan.steps);
+        assert!(!text.contains("k8s-worker"), "{text}");
+        assert_eq!(plan.kept, ["/library/lab/k8s-worker1.vmwarevm/k8s-worker1.vmx: not ours, left alone"]);
+    }
+
+    #[test]
+    fn machines_that_do_not_run_or_were_never_finished_or_left_the_lab_file_go_too() {
+        let mut world = World::complete();
+        world.switch_off("gateway1");
+        world.switch_off("gateway2");
+        world.vm("gateway2").state = VmState::Unfinished;
+        world.lab.nodes.retain(|node| node.name != "k8s-worker2");
+        let steps = ids(&planned(&world, None));
+        let about = |name: &str| steps.iter().filter(|id| id.ends_with(name)).cloned().collect::<Vec<_>>();
+        assert_eq!(about("gateway1"), ["vm.delete/gateway1"]);
+        assert_eq!(about("gateway2"), ["vm.delete/gateway2"]);
+        assert_eq!(about("k8s-worker2"), ["vm.stop/k8s-worker2", "vm.delete/k8s-worker2"]);
+    }
+
+    #[test]
+    fn the_networks_are_restarted_only_if_lines_of_ours_are_left() {
+        let mut world = World::complete();
+        let shown = text::text(&planned(&world, None), &world.lab, text::Detail::Brief);
+        assert!(shown.contains("-answer VNET_2_NAT yes"), "what is taken out is shown:\n{shown}");
+        world.facts.networking = World::empty().facts.networking;
+        assert!(!ids(&planned(&world, None)).iter().any(|id| id == "network.restore"));
+        world.facts.network_record = None;
+        world.facts.networking = World::complete().facts.networking;
+        let steps = ids(&planned(&world, None));
+        assert!(!steps.iter().any(|id| id == "network.restore"), "lines that we did not record are not ours");
+    }
+}

@@ -7,6 +7,8 @@
 pub mod desired;
 pub mod destroy;
 pub mod facts;
+#[cfg(test)]
+mod fixture;
 pub mod lint;
 pub mod obstacle;
 pub mod rendering;

@@ -95,3 +95,78 @@ fn machines(lab: &Lab, facts: &Facts, obstacles: &mut Vec<Obstacle>) {
         obstacles.push(Obstacle::IdentityLost);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::World;
+    use super::*;
+
+    fn found(world: &World) -> Vec<Obstacle> {
+        find(&world.lab, &world.desired(), &world.facts)
+    }
+
+    fn stranger() -> PathBuf {
+        "/library/other.vmwarevm/other.vmx".into()
+    }
+
+    #[test]
+    fn neither_an_empty_mac_nor_a_whole_lab_stands_in_its_own_way() {
+        assert_eq!(found(&World::empty()), []);
+        assert_eq!(found(&World::complete()), []);
+    }
+
+    #[test]
+    fn everything_in_the_way_is_said_at_once() {
+        let mut world = World::complete();
+        let mac = world.lab.nodes[0].nics[0].mac.to_string();
+        world.facts.networking = World::empty().facts.networking;
+        world.facts.host.fusion_ui_open = true;
+        world.facts.host.running.push(stranger());
+        world.facts.host.foreign_macs = vec![(mac.clone(), stranger())];
+        world.vm("k8s-worker1").state = VmState::Foreign;
+        world.facts.host.running.retain(|vmx| *vmx != World::vmx("k8s-worker1"));
+        world.facts.identity = false;
+        world.identity = None;
+        let expected = [
+            Obstacle::FusionOpen,
+            Obstacle::OthersRunning { vmx: vec![stranger()] },
+            Obstacle::ForeignMac { node: "gateway1".to_owned(), mac, vmx: stranger() },
+            Obstacle::ForeignVm { node: "k8s-worker1".to_owned(), vmx: World::vmx("k8s-worker1") },
+            Obstacle::IdentityLost,
+        ];
+        assert_eq!(found(&world), expected);
+        assert_eq!(world.up().unwrap_err(), expected, "and there is no plan");
+    }
+
+    #[test]
+    fn others_that_run_and_an_open_window_matter_only_if_networks_restart() {
+        let mut world = World::complete();
+        world.facts.host.fusion_ui_open = true;
+        world.facts.host.running.push(stranger());
+        assert_eq!(found(&world), []);
+        world.facts.network_running = false;
+        let running = Obstacle::OthersRunning { vmx: vec![stranger()] };
+        assert_eq!(found(&world), [Obstacle::FusionOpen, running], "our own may run");
+    }
+
+    #[test]
+    fn a_vmnet_of_somebody_else_is_named_with_a_free_one() {
+        let mut world = World::empty();
+        let networking = world.facts.networking.as_mut().unwrap();
+        networking.extend(b"answer VNET_2_DHCP yes\nanswer VNET_2_HOSTONLY_NETMASK 255.255.255.0\n");
+        networking.extend(b"answer VNET_2_HOSTONLY_SUBNET 172.20.0.0\n");
+        let obstacles = found(&world);
+        let [Obstacle::Network { vmnet, message, free_vmnet }] = obstacles.as_slice() else {
+            panic!("one conflict was expected: {obstacles:?}");
+        };
+        assert_eq!((vmnet.as_str(), *free_vmnet), ("vmnet2", Some(3)));
+        assert!(message.contains("172.20.0.0/24"), "{message}");
+    }
+
+    #[test]
+    fn a_networking_file_of_another_form_is_not_guessed_at() {
+        let mut world = World::empty();
+        world.facts.networking = Some(b"VERSION=2,0\nanswer VNET_8_NAT yes\n".to_vec());
+        assert!(matches!(found(&world).as_slice(), [Obstacle::NetworkingFile { line: 1, .. }]));
+    }
+}

@@ -66,3 +66,62 @@ fn template_files(lab: &Lab) -> Vec<(String, Vec<u8>)> {
     files.extend(seed.into_iter().map(|(name, content)| (format!("template/seed/{name}"), content)));
     files
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::fixture::World;
+    use super::*;
+
+    fn rendered(secrets: bool) -> (World, Vec<Rendering>) {
+        let mut world = World::complete();
+        world.facts.networking = World::empty().facts.networking;
+        let renderings = files(&world.lab, world.identity.as_ref().unwrap(), &world.facts, secrets);
+        (world, renderings)
+    }
+
+    #[test]
+    fn a_rendering_has_no_path_twice_and_none_that_leads_out() {
+        let (_, renderings) = rendered(false);
+        let paths: BTreeSet<&str> = renderings.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(paths.len(), renderings.len());
+        assert!(paths.iter().all(|path| !path.starts_with('/') && !path.contains("..")), "{paths:?}");
+    }
+
+    #[test]
+    fn no_secret_is_rendered_unless_asked_for() {
+        let (world, renderings) = rendered(false);
+        let identity = world.identity.unwrap();
+        let secrets: Vec<String> = identity
+            .files()
+            .iter()
+            .filter(|file| file.secret)
+            .map(|file| String::from_utf8_lossy(&file.content).trim().to_owned())
+            .collect();
+        assert!(secrets.len() > 10, "only {} secrets", secrets.len());
+        for file in &renderings {
+            let text = String::from_utf8_lossy(&file.content);
+            let leak = secrets.iter().find(|secret| text.contains(secret.as_str()));
+            assert!(leak.is_none() && !text.contains("PRIVATE KEY-----"), "{}:\n{text}", file.path);
+        }
+        assert!(renderings.iter().any(|file| file.redacted));
+        let (_, open) = rendered(true);
+        assert!(open.iter().all(|file| !file.redacted));
+        assert!(open.iter().any(|file| String::from_utf8_lossy(&file.content).contains("PRIVATE KEY")));
+    }
+
+    #[test]
+    fn what_is_rendered_for_a_guest_is_what_up_puts_there() {
+        let (world, renderings) = rendered(true);
+        let wished = world.desired().files;
+        for (node, files) in &wished {
+            for (path, digest) in files {
+                let place = format!("nodes/{node}/root{path}");
+                let file =
+                    renderings.iter().find(|file| file.path == place).unwrap_or_else(|| panic!("no {place}"));
+                assert_eq!(super::super::desired::sha256(&file.content), *digest, "{place}");
+            }
+        }
+    }
+}

@@ -169,6 +169,7 @@ mod tests {
     use crate::lab::resolve::resolve;
     use crate::plan::desired::{Desired, NetworkWish};
     use crate::plan::facts::{Facts, VmFacts, VmState};
+    use crate::plan::fixture::World;
     use crate::plan::{destroy, up};
 
     fn lab() -> Lab {
@@ -245,5 +246,17 @@ mod tests {
             text(&Plan::default(), &lab(), Detail::Brief),
             "Nothing to do: the world is as it should be.\n"
         );
+    }
+
+    #[test]
+    fn what_stands_is_told_in_full_and_each_reason_with_its_step() {
+        let mut world = World::complete();
+        world.facts.kubeconfig = None;
+        let plan = world.up().unwrap();
+        let expected = "Cluster\n  + write the kubeconfig for https://192.168.68.200:6443\n";
+        assert_eq!(text(&plan, &world.lab, Detail::Brief), format!("{expected}\n1 step.\n"));
+        let full = text(&plan, &world.lab, Detail::Full);
+        assert!(full.starts_with(&format!("{expected}      kubeconfig.write: there is none\n")), "{full}");
+        assert!(full.contains("Kept\n") && full.contains("  = k8s-worker2: worker, joined\n"), "{full}");
     }
 }

@@ -573,3 +573,6 @@ fn hardware(node: &Node) -> String {
     let cpus = if node.cpus == 1 { "1 CPU".to_owned() } else { format!("{} CPUs", node.cpus) };
     format!("{cpus}, {} MiB, {}", node.memory_mib, cards.join(", "))
 }
+
+#[cfg(test)]
+mod tests;

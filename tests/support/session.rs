@@ -151,8 +151,10 @@ impl Running {
     }
 
     /// Waits until something is seen; a program that ends before, or takes longer than its limit, fails the test.
-    pub fn wait_until(&self, seen: impl Fn() -> bool) {
+    pub fn wait_until(&mut self, seen: impl Fn() -> bool) {
         while !seen() {
+            let ended = self.child.try_wait().expect("the child is ours");
+            assert!(ended.is_none() || seen(), "it ended ({ended:?}) before that was seen");
             assert!(self.began.elapsed() < self.session.limit, "not seen within {:?}", self.session.limit);
             std::thread::sleep(POLL);
         }

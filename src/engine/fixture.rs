@@ -1,0 +1,234 @@
+//! An engine without processes for this layer's tests: its VMs are names in a set, its guests are never at home.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+use tokio::sync::{Barrier, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::formats::command::Command;
+use crate::formats::mac::Mac;
+use crate::host::fusion::Fusion;
+use crate::host::fusion::vmnet::Networks;
+use crate::host::{
+    Clone, GuestShell, GuestTarget, HostError, Hypervisor, LineSink, Output, Result, Stop, files,
+};
+use crate::lab::paths::{self, Home};
+use crate::plan::step::{Action, Gate, Phase, Plan, Step, StepId};
+use crate::stack::fixture;
+
+use super::context::{Engine, Parts};
+use super::event::Event;
+use super::template::TemplateDir;
+
+/// An engine with what a test looks at.
+pub struct Bench {
+    pub engine: Arc<Engine>,
+    pub machines: Arc<Machines>,
+    events: mpsc::UnboundedReceiver<Event>,
+    /// Goes with the bench.
+    _folder: TempDir,
+}
+
+impl Bench {
+    /// The document's lab on an empty Mac, with a template's VMX.
+    pub fn new(machines: Machines) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = files::canonicalize(folder.path()).unwrap();
+        let machines = Arc::new(machines);
+        let (sender, events) = mpsc::unbounded_channel();
+        let fusion = fusion(&root);
+        let engine = Engine::new(Parts {
+            lab: fixture::lab(),
+            home: Home(root.join("home")),
+            vms: machines.clone(),
+            networks: Networks::new(fusion.clone()),
+            fusion,
+            shell: Arc::new(NobodyHome),
+            host_cpus: 8,
+            events: sender,
+            cancel: CancellationToken::new(),
+            verb: "up",
+        })
+        .unwrap();
+        files::create_dir(engine.dir.root()).unwrap();
+        let bench = Self { engine: Arc::new(engine), machines, events, _folder: folder };
+        bench.file(&TemplateDir::of(&bench.engine).vmx(), "config.version = \"8\"\n");
+        bench
+    }
+
+    pub fn file(&self, path: &Path, text: &str) {
+        files::create_dir(path.parent().unwrap()).unwrap();
+        files::write_atomic(path, text.as_bytes(), 0o644).unwrap();
+    }
+
+    /// Puts a VM into the library that can be started.
+    pub fn machine(&self, node: &str) {
+        self.file(&self.engine.vmx(node), "config.version = \"8\"\n");
+    }
+
+    /// Returns the events so far.
+    pub fn events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.events.try_recv().ok()).collect()
+    }
+}
+
+fn fusion(root: &Path) -> Fusion {
+    Fusion {
+        root: root.to_owned(),
+        app: root.join("Applications/VMware Fusion.app"),
+        version: "13.6.3".to_owned(),
+        build: "1".to_owned(),
+        simulated: false,
+        library: root.join("Virtual Machines.localized"),
+    }
+}
+
+/// Returns a step that starts a VM.
+pub fn start(node: &str, needs: &[&str]) -> Step {
+    step("vm.start", node, needs, Action::StartVm { node: node.to_owned() })
+}
+
+/// Returns a step that clones a VM, under the gate of the parent.
+pub fn clone(node: &str, needs: &[&str]) -> Step {
+    let step = step("vm.clone", node, needs, Action::CloneVm { node: node.to_owned() });
+    Step { gate: Some(Gate::Parent), ..step }
+}
+
+fn step(verb: &str, node: &str, needs: &[&str], action: Action) -> Step {
+    Step {
+        id: StepId(format!("{verb}/{node}")),
+        needs: needs.iter().map(|need| StepId((*need).to_owned())).collect(),
+        node: Some(node.to_owned()),
+        phase: Phase::Boot,
+        gate: None,
+        text: format!("{verb} {node}"),
+        why: "a test wants it".to_owned(),
+        cost_seconds: 1,
+        action,
+    }
+}
+
+pub fn plan(steps: impl IntoIterator<Item = Step>) -> Plan {
+    Plan { steps: steps.into_iter().collect(), kept: Vec::new() }
+}
+
+/// VMs that are names in a set.
+#[derive(Default)]
+pub struct Machines {
+    /// Names of machines that Fusion refuses to start.
+    pub refuse: BTreeSet<&'static str>,
+    /// Starts that must be under way at once before one of them ends.
+    pub together: Option<Barrier>,
+    /// What every start waits for.
+    pub hold_starts: Option<CancellationToken>,
+    pub state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub struct State {
+    running: BTreeSet<PathBuf>,
+    clones_now: usize,
+    clones_at_most: usize,
+}
+
+impl Machines {
+    pub fn clones_at_most(&self) -> usize {
+        self.state.lock().unwrap().clones_at_most
+    }
+
+    /// Makes a VM run without anybody having started it.
+    pub fn run(&self, vmx: &Path) {
+        self.state.lock().unwrap().running.insert(files::resolved(vmx));
+    }
+}
+
+#[async_trait]
+impl Hypervisor for Machines {
+    async fn running(&self) -> Result<BTreeSet<PathBuf>> {
+        Ok(self.state.lock().unwrap().running.clone())
+    }
+
+    async fn start(&self, vmx: &Path, _limit: Duration) -> Result<()> {
+        let name = vmx.file_stem().unwrap().to_string_lossy();
+        if let Some(together) = &self.together {
+            together.wait().await;
+        }
+        if let Some(hold) = &self.hold_starts {
+            hold.cancelled().await;
+        }
+        if self.refuse.contains(&*name) {
+            let message = "The operation was canceled".to_owned();
+            return Err(HostError::Fusion { operation: "start", vmx: vmx.to_owned(), message, cause: None });
+        }
+        self.run(vmx);
+        Ok(())
+    }
+
+    async fn stop(&self, vmx: &Path, _how: Stop, _limit: Duration) -> Result<()> {
+        self.state.lock().unwrap().running.remove(vmx);
+        Ok(())
+    }
+
+    async fn snapshot(&self, _vmx: &Path, _name: &str, _limit: Duration) -> Result<()> {
+        Ok(())
+    }
+
+    async fn snapshots(&self, _vmx: &Path) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn clone_vm(
+        &self,
+        _from: &Path,
+        to: &Path,
+        _how: Clone,
+        _snapshot: &str,
+        _name: &str,
+        _limit: Duration,
+    ) -> Result<()> {
+        {
+            let mut state = self.state.lock().unwrap();
+            state.clones_now += 1;
+            state.clones_at_most = state.clones_at_most.max(state.clones_now);
+        }
+        // Whoever may clone beside this one gets the chance to.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        files::write_atomic(to, b"config.version = \"8\"\n", 0o644)?;
+        files::write_atomic(&to.with_file_name(paths::DISK_VMDK), b"", 0o644)?;
+        self.state.lock().unwrap().clones_now -= 1;
+        Ok(())
+    }
+
+    async fn delete(&self, vmx: &Path, _limit: Duration) -> Result<()> {
+        files::remove_file(vmx)
+    }
+
+    async fn address(&self, _vmx: &Path, _mac: Mac) -> Result<Option<Ipv4Addr>> {
+        Ok(None)
+    }
+}
+
+/// Guests that refuse every connection.
+struct NobodyHome;
+
+#[async_trait]
+impl GuestShell for NobodyHome {
+    async fn run(
+        &self,
+        target: &GuestTarget,
+        _command: &Command,
+        _limit: Duration,
+        _lines: Option<LineSink>,
+    ) -> Result<Output> {
+        let address = (target.address, 22).into();
+        Err(HostError::Connect { address, source: std::io::ErrorKind::ConnectionRefused.into() })
+    }
+}
