@@ -6,6 +6,9 @@ use super::calls;
 use super::context::Context;
 use super::error::{Failure, Success};
 
+/// The JSON form's schema; the number rises when a field changes its meaning or goes away.
+const SCHEMA: &str = "fusionlab.sim/1";
+
 /// The simulated Fusion: look at it, stop it, break it
 ///
 /// It starts by itself when `up` needs it, and keeps its machines until `wipe`.
@@ -45,6 +48,12 @@ pub enum SimCommand {
 }
 
 pub async fn run(args: SimArgs, context: &Context) -> Result<Success, Failure> {
-    context.print(calls::sim(context, &args.command).await?)?;
+    let mut answer = calls::sim(context, &args.command).await?;
+    if context.json() {
+        answer.json["schema"] = SCHEMA.into();
+        context.print_json(&answer.json)?;
+    } else {
+        context.print(answer.lines)?;
+    }
     Ok(Success::Done)
 }
