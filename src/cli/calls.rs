@@ -1,6 +1,6 @@
 //! What verbs call in the layers below, in one place: each function is a few lines over the layer that does the work.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::init::PresetName;
 use super::report::summary::{Checked, Summary};
 use super::report::{self, Reporting};
 use super::screen::verify::CheckLine;
-use super::screen::{networks, problems, root};
+use super::screen::{problems, root};
 use super::simulated;
 use crate::engine::context::{Engine, Parts};
 use crate::engine::error::EngineError;
@@ -314,16 +314,14 @@ pub async fn prune_templates(context: &Context) -> Result<Vec<TemplateLine>, Fai
     Ok(lines)
 }
 
-/// Fusion's networks as a table, from its networking file.
-pub async fn network_lines(context: &Context) -> Result<Vec<String>, Failure> {
+/// Fusion's networking file, and what it says; none if Fusion has not written one yet.
+pub async fn networking(context: &Context) -> Result<(PathBuf, Option<Document>), Failure> {
     let fusion = fusion(context).await?;
     let path = fusion.networking();
-    let Some(bytes) = Networks::new(fusion).read()? else {
-        return Ok(vec![format!("{} does not exist: Fusion was not started yet", path.display())]);
-    };
+    let Some(bytes) = Networks::new(fusion).read()? else { return Ok((path, None)) };
     let document = Document::parse(&bytes).map_err(|refusal| HostError::Content {
-        path,
+        path: path.clone(),
         reason: format!("line {}: {}", refusal.line, refusal.reason),
     })?;
-    Ok(networks::lines(&document, &context.terminal.out))
+    Ok((path, Some(document)))
 }

@@ -1,9 +1,13 @@
 //! What verbs call in the simulated Fusion. `unsimulated.rs` takes this file's place in a build without it.
 
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
 use super::context::Context;
 use super::error::{Failure, Report};
-use super::screen::table::{Cell, Table};
-use super::sim::SimCommand;
+use super::screen::table::{Cell, Table, labelled};
+use super::sim::{SimAnswer, SimCommand};
 use super::terminal::Ink;
 use super::words;
 use crate::host::fusion::{Fusion, discover};
@@ -46,50 +50,34 @@ pub fn image(lab: &mut Lab, fusion: &Fusion) -> Result<(), Failure> {
 }
 
 /// Does what `fusionlab sim` asks.
-pub async fn command(context: &Context, command: &SimCommand) -> Result<Vec<String>, Failure> {
+pub async fn command(context: &Context, command: &SimCommand) -> Result<SimAnswer, Failure> {
     let root = context.home.sim();
     let failed = |action| HostError::file(action, &root);
     Ok(match command {
         SimCommand::Start => {
             fusion(context)?;
-            vec![format!("laid out in {}; it runs while something needs it", context.shown(&root))]
+            SimAnswer::said(format!("laid out in {}; it runs while something needs it", context.shown(&root)))
         }
         SimCommand::Status => {
-            let status = install::status(&root).await.map_err(failed("look at"))?;
-            if !status.installed {
-                return Ok(vec!["there is no simulated Fusion; up lays one out".to_owned()]);
-            }
-            let state =
-                status.pid.map_or_else(|| "does not run".to_owned(), |pid| format!("runs as process {pid}"));
-            let mut lines = vec![format!("{} {state}", context.shown(&root))];
-            lines.extend(status.networks.iter().map(|(number, subnet)| format!("  vmnet{number}  {subnet}")));
-            lines.extend(status.running.iter().map(|vmx| format!("  {}", vmx.display())));
-            lines
+            sim_status(context, &install::status(&root).await.map_err(failed("look at"))?, &root)
         }
         SimCommand::Stop => {
             install::stop(&root).await.map_err(failed("stop"))?;
-            vec!["stopped".to_owned()]
+            SimAnswer::said("stopped".to_owned())
         }
         SimCommand::Wipe => {
             install::wipe(&root).await.map_err(failed("remove"))?;
-            vec!["removed".to_owned()]
+            SimAnswer::said("removed".to_owned())
         }
         SimCommand::Fault { clear: true, .. } => {
             faults::clear(&Places::new(&root)).map_err(failed("change"))?;
-            vec!["nothing goes wrong any more".to_owned()]
+            SimAnswer::said("nothing goes wrong any more".to_owned())
         }
-        SimCommand::Fault { name: None, .. } => {
-            let mut table = Table::new(["FAULT", "WHAT HAPPENS"]);
-            for (name, meaning) in faults::TABLE {
-                // The sources of a fault are for those who read the code.
-                let meaning = meaning.split(" (facts/").next().unwrap_or_default().trim();
-                table.row([Cell::inked(Ink::Accent, *name), Cell::plain(meaning.trim_end_matches('.'))]);
-            }
-            table.lines(&context.terminal.out)
-        }
+        SimCommand::Fault { name: None, .. } => sim_faults(context),
         SimCommand::Fault { name: Some(name), on, times, .. } => {
             if !faults::TABLE.iter().any(|(known, _)| known == name) {
                 return Err(Report::usage(format!("there is no fault {name}"))
+                    .advise("these are known:")
                     .run("fusionlab sim fault")
                     .into());
             }
@@ -99,7 +87,49 @@ pub async fn command(context: &Context, command: &SimCommand) -> Result<Vec<Stri
             let place = on.as_ref().map(|on| format!(" on {on}")).unwrap_or_default();
             let often =
                 times.map_or_else(|| "every time".to_owned(), |times| words::count(times as usize, "time"));
-            vec![format!("{name} will strike{place}, {often}; take it away with fusionlab sim fault --clear")]
+            SimAnswer::said(format!(
+                "{name} will strike{place}, {often}; take it away with: fusionlab sim fault --clear"
+            ))
         }
     })
+}
+
+fn sim_status(context: &Context, status: &install::Status, root: &Path) -> SimAnswer {
+    let json = json!({
+        "root": root,
+        "installed": status.installed,
+        "pid": status.pid,
+        "networks": status.networks.iter().map(|(number, subnet)| json!({
+            "name": format!("vmnet{number}"),
+            "subnet": subnet.to_string(),
+        })).collect::<Vec<_>>(),
+        "running": status.running,
+    });
+    if !status.installed {
+        return SimAnswer { lines: vec!["there is no simulated Fusion; up lays one out".to_owned()], json };
+    }
+    let state = status.pid.map_or_else(|| "does not run".to_owned(), |pid| format!("runs as process {pid}"));
+    let networks = status.networks.iter().map(|(number, subnet)| format!("vmnet{number} {subnet}"));
+    let name = |vmx: &PathBuf| vmx.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let machines: Vec<String> = status.running.iter().map(name).collect();
+    let or_none = |list: Vec<String>| if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+    let pairs = [
+        ("simulated Fusion", state),
+        ("kept in", context.shown(root)),
+        ("networks up", or_none(networks.collect())),
+        ("machines on", or_none(machines)),
+    ];
+    SimAnswer { lines: labelled(pairs, &context.terminal.out), json }
+}
+
+fn sim_faults(context: &Context) -> SimAnswer {
+    let mut table = Table::new(["FAULT", "WHAT HAPPENS"]);
+    let mut list = Vec::new();
+    for (name, meaning) in faults::TABLE {
+        // The sources of a fault are for those who read the code.
+        let meaning = meaning.split(" (facts/").next().unwrap_or_default().trim().trim_end_matches('.');
+        table.row([Cell::inked(Ink::Accent, *name), Cell::plain(meaning)]);
+        list.push(json!({ "name": name, "meaning": meaning }));
+    }
+    SimAnswer { lines: table.lines(&context.terminal.out), json: json!({ "faults": list }) }
 }

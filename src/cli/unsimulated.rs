@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::error::{Failure, Report};
-use super::sim::SimCommand;
+use super::sim::{SimAnswer, SimCommand};
 use crate::host::fusion::Fusion;
 use crate::lab::Lab;
 
@@ -19,6 +19,6 @@ pub fn image(_lab: &mut Lab, _fusion: &Fusion) -> Result<(), Failure> {
     Ok(())
 }
 
-pub async fn command(_context: &Context, _command: &SimCommand) -> Result<Vec<String>, Failure> {
+pub async fn command(_context: &Context, _command: &SimCommand) -> Result<SimAnswer, Failure> {
     Err(none())
 }
