@@ -9,10 +9,11 @@ use tokio::sync::mpsc;
 use super::context::Context;
 use super::error::catalogue::Explained;
 use super::error::from_engine::of_engine;
-use super::error::{Failure, Report};
+use super::error::{Failure, Kind, Report};
 use super::init::PresetName;
+use super::report::log::{Logged, RunLog};
 use super::report::summary::{Checked, Summary};
-use super::report::{self, Reporting};
+use super::report::{self, Reporter, Reporting};
 use super::screen::verify::CheckLine;
 use super::screen::{problems, root};
 use super::simulated;
@@ -210,7 +211,7 @@ impl Session {
 
     /// Carries a plan out, proves an `up`, and shows both; the failure comes with what was done until then.
     pub async fn carry_out(self, context: &Context, plan: &Plan) -> (Summary, Option<Failure>) {
-        let reporter = report::choose(context.json(), context.options.quiet, &context.terminal);
+        let (reporter, log) = self.reporter(context);
         let reporting = Reporting::start(self.events, reporter, context.cancel.clone());
         let result = async {
             verbs::carry_out(&self.engine, plan).await?;
@@ -221,8 +222,24 @@ impl Session {
         };
         let result: Result<(), EngineError> = result.await;
         let summary = reporting.end().await;
-        let failure = result.err().map(|error| of_engine(&error, &summary));
+        let failure = result.err().map(|error| match (of_engine(&error, &summary), log) {
+            (Failure::Report(report), Some(log)) if report.kind != Kind::Interrupted => {
+                let words = format!("what every step printed is in {}", context.shown(&log));
+                report.advise(words).into()
+            }
+            (failure, _) => failure,
+        });
         (summary, failure)
+    }
+
+    /// Returns who tells of the run. An `up` is logged in the lab's folder, which `destroy` removes.
+    fn reporter(&self, context: &Context) -> (Box<dyn Reporter>, Option<PathBuf>) {
+        let reporter = report::choose(context.json(), context.options.quiet, &context.terminal);
+        let log = (self.verb == "up").then(|| RunLog::open(&self.engine.dir.logs()));
+        // A run without a log is better than none.
+        let Some(Ok(log)) = log else { return (reporter, None) };
+        let folder = log.folder().to_owned();
+        (Box::new(Logged { reporter, log }), Some(folder))
     }
 
     /// Runs all checks; that some failed is in the lines, not in the error.
