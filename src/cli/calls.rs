@@ -224,8 +224,7 @@ impl Session {
         let summary = reporting.end().await;
         let failure = result.err().map(|error| match (of_engine(&error, &summary), log) {
             (Failure::Report(report), Some(log)) if report.kind != Kind::Interrupted => {
-                let words = format!("what every step printed is in {}", context.shown(&log));
-                report.advise(words).into()
+                Report { log: Some(context.shown(&log)), ..*report }.into()
             }
             (failure, _) => failure,
         });

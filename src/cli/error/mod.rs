@@ -103,6 +103,8 @@ pub struct Report {
     pub also: Vec<String>,
     /// What to do, the likeliest first.
     pub fix: Vec<Fix>,
+    /// The folder with what every step printed.
+    pub log: Option<String>,
 }
 
 /// One piece of advice.
@@ -127,6 +129,7 @@ impl Report {
             tail: Vec::new(),
             also: Vec::new(),
             fix: Vec::new(),
+            log: None,
         }
     }
 

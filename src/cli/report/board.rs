@@ -89,6 +89,15 @@ pub struct Board {
     pub proof: Proof,
 }
 
+/// Steps by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    pub done: usize,
+    pub failed: usize,
+    pub skipped: usize,
+    pub all: usize,
+}
+
 /// How the proof goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
@@ -195,11 +204,19 @@ impl Board {
         }
     }
 
-    /// Returns how many steps have ended, and how many there are.
-    pub fn count(&self) -> (usize, usize) {
-        let steps = || self.rows.iter().flat_map(|row| &row.cells).flat_map(|cell| &cell.steps);
-        let ended = steps().filter(|step| !matches!(step.state, State::Pending | State::Running)).count();
-        (ended, steps().count())
+    /// Returns what became of the steps so far.
+    pub fn count(&self) -> Count {
+        let mut count = Count::default();
+        for step in self.rows.iter().flat_map(|row| &row.cells).flat_map(|cell| &cell.steps) {
+            count.all += 1;
+            match step.state {
+                State::Done => count.done += 1,
+                State::Failed => count.failed += 1,
+                State::Skipped => count.skipped += 1,
+                State::Pending | State::Running => {}
+            }
+        }
+        count
     }
 }
 
@@ -337,7 +354,7 @@ mod tests {
         assert_eq!(names, ["host", "gateway1", "k8s-master1", "cluster"]);
         let cells: Vec<&str> = row(&board, "gateway1").cells.iter().map(|cell| cell.label.as_str()).collect();
         assert_eq!(cells, ["Clone", "Boot", "Ready", "Configure"]);
-        assert_eq!(board.count(), (0, 12));
+        assert_eq!(board.count(), Count { all: 12, ..Count::default() });
     }
 
     #[test]
@@ -371,6 +388,7 @@ mod tests {
         let board = board(&[(1, start("vm.clone/gateway1")), (3, failed("vm.clone/gateway1", 2000))]);
         let row = row(&board, "gateway1");
         assert_eq!(row.state(), State::Failed);
+        assert_eq!((board.count().done, board.count().failed), (0, 1));
         assert_eq!(row.elapsed(Duration::from_secs(99)), Some(Duration::from_secs(2)));
         assert_eq!(row.doing(Duration::from_secs(99)), Doing::Nothing);
     }

@@ -8,7 +8,10 @@ use crate::cli::words;
 use console::measure_text_width as width_of;
 
 /// A row is not drawn wider than this: the eye must find the stopwatch.
-const WIDEST: usize = 110;
+const WIDEST: usize = 109;
+/// Columns that stay free: some terminals wrap when the last one is filled, and a `^C` that the terminal echoes must
+/// not make a row two lines.
+const FREE: usize = 3;
 /// Room for a reason, below which the phases are drawn as symbols only.
 const LEAST_DETAIL: usize = 24;
 /// Columns of the stopwatch with its gap: `  48.1 s`.
@@ -22,8 +25,7 @@ const PROOF_ROW: &str = "proof";
 /// Returns the board's lines: one for each row, one for the proof once it began, and a last one with the count of
 /// steps.
 pub fn lines(board: &Board, now: Duration, pen: &Pen) -> Vec<String> {
-    // The last column stays free: some terminals wrap when it is filled.
-    let width = pen.width.min(WIDEST).saturating_sub(1);
+    let width = pen.width.saturating_sub(FREE).min(WIDEST);
     let name = board.rows.iter().map(|row| width_of(&row.name)).max().unwrap_or(0);
     let full =
         board.rows.iter().map(|row| width_of(&cells(row, &Pen { color: false, ..*pen }))).max().unwrap_or(0);
@@ -32,9 +34,7 @@ pub fn lines(board: &Board, now: Duration, pen: &Pen) -> Vec<String> {
     let columns = Columns { name, middle, roomy, width };
     let mut lines: Vec<String> = board.rows.iter().map(|row| line(row, &columns, now, pen)).collect();
     lines.extend(proof(board, &columns, pen));
-    let (ended, all) = board.count();
-    let total = format!("{ended} of {}", words::count(all, "step"));
-    lines.push(line_of(&columns, &total, "", "", &words::stopwatch(now), pen, |text| {
+    lines.push(line_of(&columns, &total(board), "", "", &words::stopwatch(now), pen, |text| {
         pen.paint(Ink::Dim, text)
     }));
     lines
@@ -45,6 +45,18 @@ struct Columns {
     middle: usize,
     roomy: bool,
     width: usize,
+}
+
+/// Returns `32 of 49 steps, 1 failed, 16 not run`.
+fn total(board: &Board) -> String {
+    let count = board.count();
+    let mut text = format!("{} of {}", count.done, words::count(count.all, "step"));
+    for (number, what) in [(count.failed, "failed"), (count.skipped, "not run")] {
+        if number > 0 {
+            text.push_str(&format!(", {number} {what}"));
+        }
+    }
+    text
 }
 
 /// Returns `proof  ✓ 25 checks passed`; nothing before the first check.

@@ -74,6 +74,9 @@ fn report_lines(report: &Report, pen: &Pen) -> Vec<String> {
         }
         label = "";
     }
+    if let Some(log) = &report.log {
+        lines.push(format!("  {}{log}", pad_label("log", pen)));
+    }
     let more = format!("fusionlab explain {}", report.id);
     lines.push(format!("  {}{}", pad_label("more", pen), pen.paint(Ink::Accent, &more)));
     lines
