@@ -110,7 +110,6 @@ impl World {
         self.facts.identity = true;
         self.facts.lab_folder = true;
         self.facts.template = TemplateFacts {
-            present: true,
             key: self.desired().template_key,
             image_cached: true,
             present: true,

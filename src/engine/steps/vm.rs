@@ -13,6 +13,9 @@ use crate::host::{Clone, HostError, Stop, files};
 use crate::lab::{CloneMode, names, paths};
 use crate::stack::{cloud_init, vm};
 
+/// A folder of this name is one that we begin; the node's name follows.
+const SCRATCH: &str = ".fusionlab-";
+
 pub async fn clone(context: &StepContext, node: &str) -> Result<bool> {
     let engine = &context.engine;
     let bundle = engine.bundle(node);
@@ -21,9 +24,7 @@ pub async fn clone(context: &StepContext, node: &str) -> Result<bool> {
         context.note(format!("{node}: what is left of an earlier clone is cleared away"));
         files::remove_tree(&bundle, &engine.fusion.library)?;
     }
-    files::create_dir(&bundle)?;
-    files::write_atomic(&bundle.join(UNFINISHED), node.as_bytes(), 0o644)?;
-    files::write_atomic(&bundle.join(OURS), node.as_bytes(), 0o644)?;
+    begin_bundle(&bundle, node)?;
     let how = match engine.lab.clone {
         CloneMode::Linked => Clone::Linked,
         CloneMode::Full => Clone::Full,
@@ -44,6 +45,18 @@ pub async fn clone(context: &StepContext, node: &str) -> Result<bool> {
     let limit = engine.lab.limits.vm_clone;
     engine.vms.clone_vm(&from, &to, how, names::TEMPLATE_SNAPSHOT, node, limit).await?;
     Ok(true)
+}
+
+/// Makes a VM's folder with our marks in it, by one rename: a folder without marks would be somebody else's.
+fn begin_bundle(bundle: &Path, node: &str) -> Result<()> {
+    let scratch = bundle.with_file_name(format!("{SCRATCH}{node}"));
+    let library = bundle.parent().unwrap_or(bundle);
+    files::remove_tree(&scratch, library)?;
+    files::create_dir(&scratch)?;
+    files::write_atomic(&scratch.join(UNFINISHED), node.as_bytes(), files::PUBLIC_FILE)?;
+    files::write_atomic(&scratch.join(OURS), node.as_bytes(), files::PUBLIC_FILE)?;
+    files::rename(&scratch, bundle)?;
+    Ok(())
 }
 
 /// Writes the seed and then the VMX with our marks; only then the clone counts as finished.
@@ -132,11 +145,22 @@ pub async fn delete(context: &StepContext, node: &str) -> Result<bool> {
     if files::exists(&bundle) {
         files::remove_tree(&bundle, &engine.fusion.library)?;
     }
+    clear_library(engine)?;
+    Ok(true)
+}
+
+/// Removes folders that were begun and never became a VM's, and the lab's folder in the library if it is empty then.
+pub fn clear_library(engine: &Engine) -> Result<()> {
     let folder = engine.fusion.library.join(&engine.lab.name);
-    if files::list(&folder)?.is_empty() {
+    let is_scratch =
+        |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(SCRATCH));
+    for path in files::list(&folder)?.iter().filter(|path| is_scratch(path)) {
+        files::remove_tree(path, &folder)?;
+    }
+    if files::exists(&folder) && files::list(&folder)?.is_empty() {
         files::remove_tree(&folder, &engine.fusion.library)?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Looks at the marks once more, right before something that cannot be undone.
