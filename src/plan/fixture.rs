@@ -113,7 +113,6 @@ impl World {
             present: true,
             key: self.desired().template_key,
             image_cached: true,
-            present: true,
             disk_written: true,
             baked: true,
             frozen: true,
