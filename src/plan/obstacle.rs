@@ -41,7 +41,7 @@ pub enum Obstacle {
 pub fn find(lab: &Lab, desired: &Desired, facts: &Facts) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
     network(lab, desired, facts, &mut obstacles);
-    machines(lab, facts, &mut obstacles);
+    machines(lab, desired, facts, &mut obstacles);
     obstacles
 }
 
@@ -75,7 +75,7 @@ fn restart(facts: &Facts, obstacles: &mut Vec<Obstacle>) {
     }
 }
 
-fn machines(lab: &Lab, facts: &Facts, obstacles: &mut Vec<Obstacle>) {
+fn machines(lab: &Lab, desired: &Desired, facts: &Facts, obstacles: &mut Vec<Obstacle>) {
     for node in &lab.nodes {
         if let Some(vm) = facts.vms.get(&node.name).filter(|vm| vm.state == VmState::Foreign) {
             obstacles.push(Obstacle::ForeignVm { node: node.name.clone(), vmx: vm.vmx.clone() });
@@ -91,7 +91,8 @@ fn machines(lab: &Lab, facts: &Facts, obstacles: &mut Vec<Obstacle>) {
         }
     }
     let configured = facts.vms.values().any(|vm| vm.state == VmState::Ours && vm.spec.is_some());
-    if configured && !facts.identity {
+    // Without any identity nothing is derived; one that only lacks a new node's host key is completed.
+    if configured && desired.specs.is_empty() {
         obstacles.push(Obstacle::IdentityLost);
     }
 }

@@ -19,11 +19,12 @@ pub async fn clone(context: &StepContext, node: &str) -> Result<bool> {
     let template = TemplateDir::of(engine);
     if is_leftover(&bundle) {
         context.note(format!("{node}: what is left of an earlier clone is cleared away"));
-        files::remove_tree(&bundle, &engine.fusion.library)?;
+        clear(engine, &bundle)?;
     }
     files::create_dir(&bundle)?;
-    files::write_atomic(&bundle.join(UNFINISHED), node.as_bytes(), 0o644)?;
-    files::write_atomic(&bundle.join(OURS), node.as_bytes(), 0o644)?;
+    // Made in place, not renamed to it: a crash in between must not leave a folder with something else in it.
+    files::create_new(&bundle.join(UNFINISHED), files::PUBLIC_FILE)?;
+    files::create_new(&bundle.join(OURS), files::PUBLIC_FILE)?;
     let how = match engine.lab.clone {
         CloneMode::Linked => Clone::Linked,
         CloneMode::Full => Clone::Full,
@@ -44,6 +45,17 @@ pub async fn clone(context: &StepContext, node: &str) -> Result<bool> {
     let limit = engine.lab.limits.vm_clone;
     engine.vms.clone_vm(&from, &to, how, names::TEMPLATE_SNAPSHOT, node, limit).await?;
     Ok(true)
+}
+
+/// Removes a VM's folder, our marks in it last: what a crash leaves is still seen to be ours.
+fn clear(engine: &Engine, bundle: &Path) -> Result<()> {
+    let library = &engine.fusion.library;
+    let is_mark = |path: &Path| path.ends_with(OURS) || path.ends_with(UNFINISHED);
+    for path in files::list(bundle)?.iter().filter(|path| !is_mark(path)) {
+        files::remove_tree(path, library)?;
+    }
+    files::remove_tree(bundle, library)?;
+    Ok(())
 }
 
 /// Writes the seed and then the VMX with our marks; only then the clone counts as finished.
@@ -130,7 +142,7 @@ pub async fn delete(context: &StepContext, node: &str) -> Result<bool> {
         context.note(format!("Fusion does not delete {node} ({error}); its folder is removed"));
     }
     if files::exists(&bundle) {
-        files::remove_tree(&bundle, &engine.fusion.library)?;
+        clear(engine, &bundle)?;
     }
     let folder = engine.fusion.library.join(&engine.lab.name);
     if files::list(&folder)?.is_empty() {
