@@ -189,8 +189,8 @@ fn secrets(identity: &Path) -> Vec<(String, String)> {
         assert_eq!(mode(&path), if is_public { 0o644 } else { 0o600 }, "{name}");
         if !is_public {
             // The last line of the body: the first ones of OpenSSH's keys are the same in all of them.
-            let body = text.lines().filter(|line| !line.starts_with("-----"));
-            secrets.push((name, body.last().expect("not empty").to_owned()));
+            let mut body = text.lines().filter(|line| !line.starts_with("-----"));
+            secrets.push((name, body.next_back().expect("not empty").to_owned()));
         }
     }
     secrets

@@ -1,6 +1,6 @@
 //! What verbs call in the layers below, in one place: each function is a few lines over the layer that does the work.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use std::sync::Arc;
 
@@ -9,16 +9,14 @@ use tokio::sync::mpsc;
 use super::context::Context;
 use super::error::catalogue::Explained;
 use super::error::from_engine::of_engine;
-use super::error::{Failure, Report};
+use super::error::{Failure, Kind, Report};
 use super::init::PresetName;
+use super::report::log::{Logged, RunLog};
 use super::report::summary::{Checked, Summary};
-use super::report::{self, Reporting};
-use super::screen::table::{Cell, Table};
+use super::report::{self, Reporter, Reporting};
 use super::screen::verify::CheckLine;
-use super::screen::{networks, problems, root};
-use super::sim::SimCommand;
-use super::terminal::Ink;
-use super::words;
+use super::screen::{problems, root};
+use super::simulated;
 use crate::engine::context::{Engine, Parts};
 use crate::engine::error::EngineError;
 use crate::engine::event::Event;
@@ -41,13 +39,6 @@ use crate::lab::spec::{self, Origin};
 use crate::lab::{Driver, Lab, resolve};
 use crate::plan::facts::Facts;
 use crate::plan::{rendering, step::Plan};
-use crate::sim::faults::{self, Fault};
-use crate::sim::install;
-use crate::sim::places::Places;
-use crate::sim::settings::Settings;
-
-/// The name of an image that a lab file gives itself.
-const CUSTOM_IMAGE: &str = "custom";
 
 /// Reads a text file; none if it is not there.
 pub fn read_text(path: &Path) -> Result<Option<String>, HostError> {
@@ -111,47 +102,7 @@ pub async fn fusion(context: &Context) -> Result<Fusion, Failure> {
     if can_be_here && !context.options.sim {
         return Ok(discover::find(None)?);
     }
-    simulated_fusion(context).await
-}
-
-/// Lays the simulated Fusion out if it is not there, and returns it.
-#[cfg(feature = "sim")]
-async fn simulated_fusion(context: &Context) -> Result<Fusion, Failure> {
-    let root = context.home.sim();
-    let exe = system::own_program()?;
-    let install = || {
-        let mut settings = Settings::load(&Places::new(&root))?;
-        settings.speed = context.options.sim_speed.map_or(settings.speed, f64::from);
-        install::install(&root, &exe, &settings)
-    };
-    install().map_err(HostError::file("lay the simulated Fusion out in", &root))?;
-    Ok(discover::find(Some(&root))?)
-}
-
-/// The simulated Fusion's machines start from an image of its own, since a real one holds nothing that it could run.
-/// An image that the lab file names itself stays.
-#[cfg(feature = "sim")]
-fn simulated_image(lab: &mut Lab, fusion: &Fusion) -> Result<(), Failure> {
-    if lab.image.name == CUSTOM_IMAGE {
-        return Ok(());
-    }
-    let path = Places::new(&fusion.root).image();
-    let digest = install::image(&path).map_err(HostError::file("write", &path))?;
-    lab.image.name = "simulated".to_owned();
-    lab.image.url = format!("file://{}", path.display());
-    lab.image.digest = Some(digest);
-    lab.image.digest_url = None;
-    Ok(())
-}
-
-#[cfg(not(feature = "sim"))]
-fn simulated_image(_lab: &mut Lab, _fusion: &Fusion) -> Result<(), Failure> {
-    Ok(())
-}
-
-#[cfg(not(feature = "sim"))]
-async fn simulated_fusion(_context: &Context) -> Result<Fusion, Failure> {
-    Err(Report::usage("this build has no simulated Fusion").advise("build it with the feature `sim`").into())
+    simulated::fusion(context)
 }
 
 /// The verbs for which the lab must fit this machine; the others look at what stands.
@@ -190,7 +141,7 @@ impl Session {
         let fusion = fusion(context).await?;
         if fusion.simulated {
             // Its machines take none of this host's memory.
-            simulated_image(&mut lab, &fusion)?;
+            simulated::image(&mut lab, &fusion)?;
         } else if MAKING_VERBS.contains(&verb) {
             fits_host(context, &lab)?;
         }
@@ -260,7 +211,7 @@ impl Session {
 
     /// Carries a plan out, proves an `up`, and shows both; the failure comes with what was done until then.
     pub async fn carry_out(self, context: &Context, plan: &Plan) -> (Summary, Option<Failure>) {
-        let reporter = report::choose(context.json(), context.options.quiet, &context.terminal);
+        let (reporter, log) = self.reporter(context);
         let reporting = Reporting::start(self.events, reporter, context.cancel.clone());
         let result = async {
             verbs::carry_out(&self.engine, plan).await?;
@@ -271,8 +222,24 @@ impl Session {
         };
         let result: Result<(), EngineError> = result.await;
         let summary = reporting.end().await;
-        let failure = result.err().map(|error| of_engine(&error, &summary));
+        let failure = result.err().map(|error| match (of_engine(&error, &summary), log) {
+            (Failure::Report(report), Some(log)) if report.kind != Kind::Interrupted => {
+                let words = format!("what every step printed is in {}", context.shown(&log));
+                report.advise(words).into()
+            }
+            (failure, _) => failure,
+        });
         (summary, failure)
+    }
+
+    /// Returns who tells of the run. An `up` is logged in the lab's folder, which `destroy` removes.
+    fn reporter(&self, context: &Context) -> (Box<dyn Reporter>, Option<PathBuf>) {
+        let reporter = report::choose(context.json(), context.options.quiet, &context.terminal);
+        let log = (self.verb == "up").then(|| RunLog::open(&self.engine.dir.logs()));
+        // A run without a log is better than none.
+        let Some(Ok(log)) = log else { return (reporter, None) };
+        let folder = log.folder().to_owned();
+        (Box::new(Logged { reporter, log }), Some(folder))
     }
 
     /// Runs all checks; that some failed is in the lines, not in the error.
@@ -364,75 +331,14 @@ pub async fn prune_templates(context: &Context) -> Result<Vec<TemplateLine>, Fai
     Ok(lines)
 }
 
-/// Fusion's networks as a table, from its networking file.
-pub async fn network_lines(context: &Context) -> Result<Vec<String>, Failure> {
+/// Fusion's networking file, and what it says; none if Fusion has not written one yet.
+pub async fn networking(context: &Context) -> Result<(PathBuf, Option<Document>), Failure> {
     let fusion = fusion(context).await?;
     let path = fusion.networking();
-    let Some(bytes) = Networks::new(fusion).read()? else {
-        return Ok(vec![format!("{} does not exist: Fusion was not started yet", path.display())]);
-    };
+    let Some(bytes) = Networks::new(fusion).read()? else { return Ok((path, None)) };
     let document = Document::parse(&bytes).map_err(|refusal| HostError::Content {
-        path,
+        path: path.clone(),
         reason: format!("line {}: {}", refusal.line, refusal.reason),
     })?;
-    Ok(networks::lines(&document, &context.terminal.out))
-}
-
-/// Does what `fusionlab sim` asks.
-pub async fn sim(context: &Context, command: &SimCommand) -> Result<Vec<String>, Failure> {
-    let root = context.home.sim();
-    let failed = |action| HostError::file(action, &root);
-    Ok(match command {
-        SimCommand::Start => {
-            simulated_fusion(context).await?;
-            vec![format!("laid out in {}; it runs while something needs it", context.shown(&root))]
-        }
-        SimCommand::Status => {
-            let status = install::status(&root).await.map_err(failed("look at"))?;
-            if !status.installed {
-                return Ok(vec!["there is no simulated Fusion; up lays one out".to_owned()]);
-            }
-            let state =
-                status.pid.map_or_else(|| "does not run".to_owned(), |pid| format!("runs as process {pid}"));
-            let mut lines = vec![format!("{} {state}", context.shown(&root))];
-            lines.extend(status.networks.iter().map(|(number, subnet)| format!("  vmnet{number}  {subnet}")));
-            lines.extend(status.running.iter().map(|vmx| format!("  {}", vmx.display())));
-            lines
-        }
-        SimCommand::Stop => {
-            install::stop(&root).await.map_err(failed("stop"))?;
-            vec!["stopped".to_owned()]
-        }
-        SimCommand::Wipe => {
-            install::wipe(&root).await.map_err(failed("remove"))?;
-            vec!["removed".to_owned()]
-        }
-        SimCommand::Fault { clear: true, .. } => {
-            faults::clear(&Places::new(&root)).map_err(failed("change"))?;
-            vec!["nothing goes wrong any more".to_owned()]
-        }
-        SimCommand::Fault { name: None, .. } => {
-            let mut table = Table::new(["FAULT", "WHAT HAPPENS"]);
-            for (name, meaning) in faults::TABLE {
-                // The sources of a fault are for those who read the code.
-                let meaning = meaning.split(" (facts/").next().unwrap_or_default().trim();
-                table.row([Cell::inked(Ink::Accent, *name), Cell::plain(meaning.trim_end_matches('.'))]);
-            }
-            table.lines(&context.terminal.out)
-        }
-        SimCommand::Fault { name: Some(name), on, times, .. } => {
-            if !faults::TABLE.iter().any(|(known, _)| known == name) {
-                return Err(Report::usage(format!("there is no fault {name}"))
-                    .run("fusionlab sim fault")
-                    .into());
-            }
-            simulated_fusion(context).await?;
-            let fault = Fault { name: name.clone(), target: on.clone(), times: *times, after: 0 };
-            faults::plant(&Places::new(&root), fault).map_err(failed("plant a fault in"))?;
-            let place = on.as_ref().map(|on| format!(" on {on}")).unwrap_or_default();
-            let often =
-                times.map_or_else(|| "every time".to_owned(), |times| words::count(times as usize, "time"));
-            vec![format!("{name} will strike{place}, {often}; take it away with fusionlab sim fault --clear")]
-        }
-    })
+    Ok((path, Some(document)))
 }

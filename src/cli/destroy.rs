@@ -37,6 +37,7 @@ pub async fn run(args: DestroyArgs, context: &Context) -> Result<Success, Failur
     let session = Session::open(context, lab, "destroy").await?;
     let (lab, simulated) = (session.lab.clone(), session.fusion.simulated);
     context.say(opening::lines(&lab, &session.fusion, pen));
+    context.say([""]);
     let Outlook { facts, plan } = session.outlook(true).await?;
     let nothing = plan.is_empty();
     if !nothing && !args.yes {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use serde_json::json;
 
 use super::calls;
 use super::context::{Context, LAB_FILE};
@@ -20,6 +21,9 @@ pub enum PresetName {
     /// 1 gateway, 1 control plane that also runs applications
     Solo,
 }
+
+/// The JSON form's schema; the number rises when a field changes its meaning or goes away.
+const SCHEMA: &str = "fusionlab.init/1";
 
 /// Write a lab file with every setting explained
 ///
@@ -49,6 +53,10 @@ pub fn run(args: InitArgs, context: &Context) -> Result<Success, Failure> {
         }
         other => Failure::from(other),
     })?;
+    if context.json() {
+        context.print_json(&json!({ "schema": SCHEMA, "file": args.out }))?;
+        return Ok(Success::Done);
+    }
     let named = if args.out.as_os_str() == LAB_FILE {
         String::new()
     } else {

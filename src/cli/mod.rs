@@ -26,6 +26,8 @@ pub mod report;
 mod schema;
 pub mod screen;
 mod sim;
+#[cfg_attr(not(feature = "sim"), path = "unsimulated.rs")]
+mod simulated;
 mod status;
 mod template;
 pub mod terminal;

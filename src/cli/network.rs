@@ -3,11 +3,16 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::calls;
 use super::context::Context;
 use super::error::{Failure, Kind, Success};
+use super::screen::networks;
 use crate::host::fusion::root_step;
+
+/// The JSON form's schema; the number rises when a field changes its meaning or goes away.
+const SCHEMA: &str = "fusionlab.networks/1";
 
 /// Fusion's networks
 #[derive(Args, Debug)]
@@ -28,9 +33,21 @@ enum NetworkCommand {
     },
 }
 
+async fn show(context: &Context) -> Result<(), Failure> {
+    let (path, document) = calls::networking(context).await?;
+    if context.json() {
+        let networks = document.as_ref().map(networks::json).unwrap_or_default();
+        return context.print_json(&json!({ "schema": SCHEMA, "file": path, "networks": networks }));
+    }
+    match document {
+        Some(document) => context.print(networks::lines(&document, &context.terminal.out)),
+        None => context.print([format!("{} does not exist: Fusion was not started yet", path.display())]),
+    }
+}
+
 pub async fn run(args: NetworkArgs, context: &Context) -> Result<Success, Failure> {
     match args.command {
-        NetworkCommand::Show => context.print(calls::network_lines(context).await?)?,
+        NetworkCommand::Show => show(context).await?,
         NetworkCommand::ApplyAsRoot { request } => {
             // The run that started us reads this line and tells the rest.
             let (answer, well) = root_step::answer(&request).await;

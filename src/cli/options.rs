@@ -66,7 +66,7 @@ pub struct Options {
     #[arg(long, global = true)]
     pub sim: bool,
 
-    /// How much faster than a Mac the simulated Fusion works
+    /// How much faster than a Mac the simulated Fusion works, until it is said anew
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub sim_speed: Option<u32>,
 }

@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::json;
 
 use super::calls;
 use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::words;
+
+/// The JSON form's schema; the number rises when a field changes its meaning or goes away.
+const SCHEMA: &str = "fusionlab.render/1";
 
 /// Write every generated file into a folder, to be read
 ///
@@ -26,6 +30,12 @@ pub struct RenderArgs {
 pub async fn run(args: RenderArgs, context: &Context) -> Result<Success, Failure> {
     let lab = context.lab(None, Warnings::Full)?;
     let files = calls::render(context, &lab, &args.out, args.secrets).await?;
+    if context.json() {
+        let files: Vec<_> =
+            files.iter().map(|file| json!({ "path": file.path, "redacted": file.redacted })).collect();
+        context.print_json(&json!({ "schema": SCHEMA, "lab": lab.name, "out": args.out, "files": files }))?;
+        return Ok(Success::Done);
+    }
     context.print(files.iter().map(|file| &file.path))?;
     let redacted = files.iter().filter(|file| file.redacted).count();
     let without =

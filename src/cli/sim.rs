@@ -1,10 +1,14 @@
 //! `fusionlab sim`: the simulated Fusion itself.
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
-use super::calls;
 use super::context::Context;
 use super::error::{Failure, Success};
+use super::simulated;
+
+/// The JSON form's schema; the number rises when a field changes its meaning or goes away.
+const SCHEMA: &str = "fusionlab.sim/1";
 
 /// The simulated Fusion: look at it, stop it, break it
 ///
@@ -45,6 +49,25 @@ pub enum SimCommand {
 }
 
 pub async fn run(args: SimArgs, context: &Context) -> Result<Success, Failure> {
-    context.print(calls::sim(context, &args.command).await?)?;
+    let mut answer = simulated::command(context, &args.command).await?;
+    if context.json() {
+        answer.json["schema"] = SCHEMA.into();
+        context.print_json(&answer.json)?;
+    } else {
+        context.print(answer.lines)?;
+    }
     Ok(Success::Done)
+}
+
+/// What `fusionlab sim` has to say: for people, and for programs.
+pub struct SimAnswer {
+    pub lines: Vec<String>,
+    pub json: serde_json::Value,
+}
+
+impl SimAnswer {
+    /// An answer in one sentence.
+    pub fn said(text: String) -> Self {
+        Self { json: json!({ "done": text }), lines: vec![text] }
+    }
 }

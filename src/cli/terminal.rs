@@ -60,7 +60,8 @@ impl Pen {
         let style = match ink {
             Ink::Good => style.green(),
             Ink::Bad => style.red().bold(),
-            Ink::Warn => style.yellow(),
+            // Not yellow, which nobody can read on white.
+            Ink::Warn => style.magenta(),
             Ink::Dim => style.dim(),
             Ink::Strong => style.bold(),
             Ink::Accent => style.cyan(),

@@ -38,9 +38,9 @@ pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
     let session = Session::open(context, lab, "up").await?;
     let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
     context.say(opening::lines(&lab, &fusion, pen));
+    context.say([""]);
     let Outlook { plan: steps, .. } = session.outlook(false).await?;
     if !steps.is_empty() && !args.yes {
-        context.say([String::new()]);
         context.say(plan::lines(&steps, &lab, Detail::Brief, pen));
         context.go_on("Do this?").await?;
     }
@@ -48,6 +48,7 @@ pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
     let (summary, failure) = session.carry_out(context, &steps).await;
     if args.timings {
         context.say(timings::lines(&summary, pen));
+        context.say([""]);
     }
     if let Some(failure) = failure {
         return Err(failure);
@@ -65,7 +66,7 @@ pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
     if context.json() {
         context.print_json(&closing::json(&lab, &ready, &kubeconfig))?;
     } else {
-        context.say([String::new()].into_iter().chain(closing::ready(&lab, &ready, pen)));
+        context.say(closing::ready(&lab, &ready, pen));
     }
     Ok(Success::Done)
 }

@@ -18,7 +18,6 @@ use crate::stack::identity::Identity;
 use super::error::{EngineError, Result};
 use super::event::Event;
 use super::journal::Journal;
-use super::log::RunLog;
 
 /// Lines of a failed command's output that an error shows.
 const TAIL_LINES: usize = 12;
@@ -36,8 +35,6 @@ pub struct Engine {
     pub journal: Journal,
     pub events: mpsc::UnboundedSender<Event>,
     pub cancel: CancellationToken,
-    log: RunLog,
-    verb: &'static str,
     /// The lab's keys; filled by the step that makes them or when they are read.
     identity: RwLock<Option<Arc<Identity>>>,
 }
@@ -64,8 +61,6 @@ impl Engine {
         let identity = super::store::load(&parts.lab, &dir)?;
         Ok(Self {
             journal: Journal::new(dir.journal(), parts.verb),
-            log: RunLog::default(),
-            verb: parts.verb,
             identity: RwLock::new(identity.map(Arc::new)),
             lab: parts.lab,
             home: parts.home,
@@ -80,13 +75,7 @@ impl Engine {
         })
     }
 
-    /// Begins this run's log in the lab's folder.
-    pub fn start_log(&self) -> Result<()> {
-        Ok(self.log.start(&self.dir.logs(), self.verb)?)
-    }
-
     pub fn send(&self, event: Event) {
-        self.log.write(&event);
         // Nobody listens any more only when the program ends.
         let _ = self.events.send(event);
     }

@@ -12,7 +12,6 @@ pub mod event;
 #[cfg(test)]
 mod fixture;
 pub mod journal;
-pub mod log;
 pub mod observe;
 pub mod run;
 pub mod steps;

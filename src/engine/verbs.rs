@@ -73,6 +73,5 @@ pub async fn carry_out(engine: &Arc<Engine>, plan: &Plan) -> Result<Summary> {
         return Ok(Summary::default());
     }
     files::create_dir(engine.dir.root())?;
-    engine.start_log()?;
     run::run(engine, plan).await
 }

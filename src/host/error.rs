@@ -20,7 +20,7 @@ pub enum HostError {
     Spawn { program: PathBuf, source: std::io::Error },
 
     /// A program said that it failed. `output` is its standard output and error, trimmed.
-    #[error("{} failed ({status}): {output}", program.display())]
+    #[error("{} failed ({status}){}{output}", program.display(), if output.is_empty() { "" } else { ": " })]
     Program { program: PathBuf, args: Vec<String>, status: String, output: String },
 
     /// Something took longer than its limit.

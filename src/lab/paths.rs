@@ -9,7 +9,7 @@
 //!     known_hosts  ssh_config       for the user's own ssh
 //!     lab-ca.crt                    the authority behind https://*.<domain>
 //!     network.json  networking.before   what we changed in Fusion's file, and the file before it
-//!     logs/                         one file a run: all that happened, a line each
+//!     logs/                         one folder a run: events.jsonl and a file for each step
 //!   cache/images/                   downloaded images by digest
 //!   templates/<key>/                golden VMs, shared by labs
 //!   locks/                          who works on a lab, on Fusion's networks, on a template

@@ -110,9 +110,9 @@ impl World {
         self.facts.identity = true;
         self.facts.lab_folder = true;
         self.facts.template = TemplateFacts {
+            present: true,
             key: self.desired().template_key,
             image_cached: true,
-            present: true,
             disk_written: true,
             baked: true,
             frozen: true,

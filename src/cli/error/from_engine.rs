@@ -76,7 +76,8 @@ impl From<&EngineError> for Report {
                 go_on(report.at(node.clone()).with_tail(tail))
             }
             EngineError::Cluster { reason, tail } => {
-                go_on(Self::new("cluster-not-right", Kind::Kubernetes, reason.clone()).with_tail(tail))
+                let report = Self::new("cluster-not-right", Kind::Kubernetes, reason.clone()).with_tail(tail);
+                go_on(report.because("the cluster's own words are the best hint there is"))
             }
             EngineError::Template { reason, tail } => {
                 Self::new("template-failed", Kind::Guest, reason.clone())
@@ -147,18 +148,48 @@ fn kind_of_command(line: &str) -> Kind {
 
 /// Returns the program that a guest command is about: `kubeadm` of `sudo -n flock /run/x kubeadm init`.
 fn program_of(line: &str) -> &str {
-    let mut words = line.split_whitespace().skip_while(|word| *word == "sudo" || word.starts_with('-'));
-    words.next().and_then(|word| word.rsplit('/').next()).unwrap_or_default()
+    let mut words = line.split_whitespace();
+    let mut next = || words.find(|word| *word != "sudo" && !word.starts_with('-'));
+    let program = match next() {
+        // Its lock file comes before the program.
+        Some("flock") => next().and_then(|_lock| next()),
+        program => program,
+    };
+    program.and_then(|program| program.rsplit('/').next()).unwrap_or_default()
 }
 
 fn in_the_way(obstacles: &[Obstacle]) -> Report {
-    let stand = if obstacles.len() == 1 { "stands" } else { "stand" };
-    let what = format!("{} {stand} in the way; nothing was changed", count(obstacles.len(), "thing"));
-    obstacles
-        .iter()
-        .fold(Report::new("in-the-way", kind_of_obstacles(obstacles), what), |report, obstacle| {
-            report.advise(format!("{obstacle}: {}", remedy(obstacle)))
-        })
+    let kind = kind_of_obstacles(obstacles);
+    if let [one] = obstacles {
+        let report = Report::new("in-the-way", kind, text(one));
+        return report.because(format!("nothing was changed: {}", why(one))).advise(remedy(one));
+    }
+    let what = format!("{} stand in the way; nothing was changed", count(obstacles.len(), "thing"));
+    let report = Report::new("in-the-way", kind, what);
+    obstacles.iter().enumerate().fold(report, |report, (index, obstacle)| {
+        report.advise(format!("{}. {}:\n   {}", index + 1, text(obstacle), remedy(obstacle)))
+    })
+}
+
+/// Returns why it keeps us from going on.
+fn why(obstacle: &Obstacle) -> &'static str {
+    match obstacle {
+        Obstacle::Network { .. } | Obstacle::ForeignVm { .. } | Obstacle::ForeignMac { .. } => {
+            "what is not the lab's is left alone"
+        }
+        Obstacle::NetworkingFile { .. } => "a file that is not understood is not edited",
+        Obstacle::IdentityLost => "without its keys nobody can log in to the lab's machines",
+        Obstacle::FusionOpen => "Apply in its window would overwrite the lab's lines",
+        Obstacle::OthersRunning { .. } => "the restart would cut them off from their networks",
+    }
+}
+
+/// Returns what is in the way, named once.
+fn text(obstacle: &Obstacle) -> String {
+    match obstacle {
+        Obstacle::Network { vmnet, message, .. } if message.contains(vmnet.as_str()) => message.clone(),
+        other => other.to_string(),
+    }
 }
 
 /// Returns what the obstacles concern; if several things, then this machine.
@@ -182,10 +213,10 @@ fn remedy(obstacle: &Obstacle) -> String {
         }
         Obstacle::NetworkingFile { .. } => "mend the line, or let Fusion write the file anew".to_owned(),
         Obstacle::ForeignVm { .. } => {
-            "move that VM away, or give the lab another name in the lab file".to_owned()
+            "move that VM away, or give the lab another `name:` in the lab file".to_owned()
         }
         Obstacle::ForeignMac { .. } => {
-            "give the lab another name, from which its MACs follow, or change that VM's".to_owned()
+            "give the lab another `name:`, from which its MACs follow, or change that VM's".to_owned()
         }
         Obstacle::IdentityLost => {
             "put the lab's `identity` folder back, or `fusionlab destroy` and begin anew".to_owned()
@@ -221,6 +252,8 @@ mod tests {
         assert_eq!(kind_of_command("sudo -n kubeadm init --config x"), Kind::Kubernetes);
         assert_eq!(kind_of_command("/usr/local/bin/helm upgrade"), Kind::Kubernetes);
         assert_eq!(kind_of_command("sudo -n nginx -t"), Kind::Guest);
+        assert_eq!(program_of("sudo -n flock --nonblock /run/lock kubeadm init --config x"), "kubeadm");
+        assert_eq!(program_of("/usr/local/bin/helm upgrade"), "helm");
     }
 
     #[test]

@@ -93,8 +93,8 @@ impl Reporter for Bars {
             row.abandon();
         }
         if !self.rows.is_empty() {
-            // The last row is left without an end of line.
-            let _ = console::Term::stderr().write_line("");
+            // The last row is left without an end of line; what comes next stands apart.
+            let _ = console::Term::stderr().write_line("\n");
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! engine ──Event──▶ pump ──▶ Summary           what the screens after a run are made from
-//!                     └────▶ dyn Reporter      bars.rs | plain.rs | json.rs | quiet
+//!                     └────▶ dyn Reporter      bars.rs | plain.rs | json.rs | quiet, and log.rs beside them
 //! ```
 //!
 //! [`board`] holds the state of the rows and [`layout`] turns it into lines; both are pure.
@@ -11,6 +11,7 @@ pub mod bars;
 pub mod board;
 pub mod json;
 pub mod layout;
+pub mod log;
 pub mod plain;
 pub mod summary;
 

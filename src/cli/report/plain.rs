@@ -22,11 +22,20 @@ pub struct Plain<W> {
     progress: BTreeMap<StepId, u64>,
     node_width: usize,
     step_width: usize,
+    has_spoken: bool,
 }
 
 impl<W: Write + Send> Plain<W> {
     pub fn new(to: W, pen: Pen) -> Self {
-        Self { to, pen, steps: BTreeMap::new(), progress: BTreeMap::new(), node_width: 0, step_width: 0 }
+        Self {
+            to,
+            pen,
+            steps: BTreeMap::new(),
+            progress: BTreeMap::new(),
+            node_width: 0,
+            step_width: 0,
+            has_spoken: false,
+        }
     }
 
     /// Returns the line for an event without the time; none if it is not worth one.
@@ -95,10 +104,15 @@ impl<W: Write + Send> Reporter for Plain<W> {
             let time = self.pen.paint(Ink::Dim, &clock::time_of_day(clock::now()));
             // A reader that went away must not stop the run.
             let _ = writeln!(self.to, "{time} {line}");
+            self.has_spoken = true;
         }
     }
 
     fn finish(&mut self) {
+        if self.has_spoken {
+            // What comes next stands apart.
+            let _ = writeln!(self.to);
+        }
         let _ = self.to.flush();
     }
 }

@@ -51,10 +51,16 @@ fn report_lines(report: &Report, pen: &Pen) -> Vec<String> {
             let clean: String =
                 console::strip_ansi_codes(line).chars().filter(|char| !char.is_control()).collect();
             let text = pen.fit(&clean, pen.width.saturating_sub(LABEL + 4));
-            lines.push(format!("{}{} {text}", " ".repeat(LABEL + 2), pen.paint(Ink::Dim, bar)));
+            let line = format!("{}{} {text}", " ".repeat(LABEL + 2), pen.paint(Ink::Dim, bar));
+            lines.push(line.trim_end().to_owned());
         }
     }
-    for (index, also) in report.also.iter().enumerate() {
+    // Steps that failed in the same way are only named; the others say how.
+    let (others, same): (Vec<&String>, Vec<&String>) =
+        report.also.iter().partition(|also| also.contains(": "));
+    let same = same.iter().map(|step| step.as_str()).collect::<Vec<_>>().join(", ");
+    let also = std::iter::once(&same).chain(others).filter(|also| !also.is_empty());
+    for (index, also) in also.enumerate() {
         lines.extend(hanging(if index == 0 { "also" } else { "" }, also, pen));
     }
     let mut label = "do";

@@ -1,5 +1,7 @@
 //! Fusion's networks as a table.
 
+use serde_json::{Value, json};
+
 use super::table::{Cell, Table};
 use crate::cli::terminal::Pen;
 use crate::formats::networking::{Document, Vmnet};
@@ -18,6 +20,25 @@ pub fn lines(document: &Document, pen: &Pen) -> Vec<String> {
         ]);
     }
     table.lines(pen)
+}
+
+/// Returns the JSON form of the same.
+pub fn json(document: &Document) -> Vec<Value> {
+    let network = |vmnet: Vmnet| {
+        let reservations = document.reservations(vmnet.number).into_iter();
+        let reservations =
+            reservations.map(|(mac, address)| json!({ "mac": mac.to_string(), "address": address }));
+        json!({
+            "name": format!("vmnet{}", vmnet.number),
+            "subnet": vmnet.subnet.map(|subnet| subnet.to_string()),
+            "exists": vmnet.exists,
+            "nat": vmnet.nat,
+            "dhcp": vmnet.dhcp,
+            "bridged_to": vmnet.bridged_to,
+            "reservations": reservations.collect::<Vec<_>>(),
+        })
+    };
+    document.vmnets().into_iter().map(network).collect()
 }
 
 fn kind(vmnet: &Vmnet) -> String {

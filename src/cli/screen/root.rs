@@ -30,6 +30,7 @@ pub fn lines(file: &Path, diff: Option<&str>, command: &[OsString], pen: &Pen) -
     lines.extend(words_of(how).iter().map(|line| format!("  {line}")));
     let command = Command::new(command.iter().map(|word| word.to_string_lossy().into_owned())).shell_line();
     lines.push(format!("    {}", pen.paint(Ink::Accent, &command)));
+    lines.push(String::new());
     lines
 }
 
@@ -48,7 +49,7 @@ mod tests {
   Fusion's networks.
       +answer VNET_2_NAT yes
   The command is this one; it checks the change again before it makes it:
-    /usr/bin/sudo '/opt/fusion lab' network"
+    /usr/bin/sudo '/opt/fusion lab' network\n"
         );
     }
 }

@@ -148,6 +148,7 @@ pub(super) async fn replace(
     let back = go(fusion, before.as_deref(), vmnet, limit, &mut log).await;
     let reason = match &back {
         Ok(()) => reason,
+        Err(second) if *second == reason => format!("{reason}; putting it back failed in the same way"),
         Err(second) => format!("{reason}; putting it back failed too: {second}"),
     };
     Err(HostError::Network { reason, output: log, restored: back.is_ok() })

@@ -213,14 +213,23 @@ pub fn in_dhcp_pool(subject: &Subject<'_>) -> Vec<Problem> {
         .filter(|holder| holder.network == Network::Internal && (first..=last).contains(&holder.address))
         .collect();
     let mut found: Vec<_> = vip_in_pool(subject).into_iter().collect();
-    if inside.is_empty() {
-        return found;
-    }
-    let names: Vec<_> =
-        inside.iter().map(|holder| format!("{} ({})", holder.owner, holder.address)).collect();
+    let who = match inside.as_slice() {
+        [one] => format!("{} ({}) lies", one.owner, one.address),
+        // The remedy names each of them.
+        [one, .., other] => {
+            format!(
+                "{} machines ({} at {} to {} at {}) lie",
+                inside.len(),
+                one.owner,
+                one.address,
+                other.owner,
+                other.address
+            )
+        }
+        [] => return found,
+    };
     let message = format!(
-        "{} lie in the DHCP pool {first} to {last} of {}: a stranger on that network could be given such an address",
-        names.join(", "),
+        "{who} in the DHCP pool {first} to {last} of {}: a stranger on that network could be given such an address",
         lab.vmnet_name()
     );
     let paths: Vec<_> = inside.iter().map(|holder| holder.path.as_str()).chain(["internal.subnet"]).collect();
@@ -364,7 +373,7 @@ mod tests {
         let resolved = resolve(None, None, Arch::Arm64).unwrap();
         let [warning] = &resolved.warnings[..] else { panic!("{:?}", resolved.warnings) };
         assert_eq!(warning.rule, "reservation-in-dhcp-pool");
-        assert!(warning.message.contains("k8s-master1 (10.10.0.131)"), "{}", warning.message);
+        assert!(warning.message.contains("k8s-master1 at 10.10.0.131"), "{}", warning.message);
         let help = warning.help.as_deref().unwrap();
         let remedy = &help[help.find("nodes:").unwrap()..];
         let mended = resolve(Some(&format!("version: 1\n{remedy}\n")), None, Arch::Arm64).unwrap();
