@@ -11,6 +11,7 @@ mod heal;
 mod journey;
 mod layers;
 mod refusals;
+mod scale;
 mod support;
 mod up;
 

@@ -120,6 +120,13 @@ impl Journal {
     }
 }
 
+/// Returns the ids of the steps that are missing.
+pub fn planned(session: &Session) -> Vec<String> {
+    let plan = session.clone().args(["plan", "--output", "json"]).run().exits(0).json();
+    let steps = plan["steps"].as_array().expect("a list of steps");
+    steps.iter().map(|step| step["id"].as_str().expect("an id").to_owned()).collect()
+}
+
 /// Runs `up` and kills it as soon as it begins a step.
 fn kill_up_at(session: &Session, step: &str) {
     let journal = Journal::of(session);
@@ -131,25 +138,51 @@ fn kill_up_at(session: &Session, step: &str) {
 }
 
 #[test]
-fn killed_in_the_middle_the_next_up_goes_on() {
+fn killed_at_any_step_the_next_up_goes_on() {
+    let session = Session::new().file("fusionlab.yaml", SOLO);
+    let all = planned(&session);
+    let mut killed = 0;
+    for step in &all {
+        // What runs beside a step may be done by the time that the program is killed at it.
+        if planned(&session).contains(step) {
+            kill_up_at(&session, step);
+            killed += 1;
+        }
+    }
+    assert!(killed > all.len() / 2, "{killed} of {}", all.len());
+    session.clone().args(["up", "--yes"]).run().exits(0);
+    session.clone().args(["plan", "--detailed-exitcode"]).run().exits(0);
+    session.args(["destroy", "--yes"]).run().exits(0);
+}
+
+#[test]
+fn killed_while_a_worker_is_cloned_or_joins_the_next_up_goes_on() {
     let session = Session::new().file("fusionlab.yaml", "version: 1\npreset: small\n");
-    let steps = [
-        "identity.create",
-        "network.apply",
-        "template.bake",
-        "vm.configure/gateway1",
-        "guest.ready/k8s-worker1",
-        "kube.init/k8s-master1",
-        "kube.join/k8s-worker1",
-        "cilium.install",
-        "ingress.configure",
-    ];
-    for step in steps {
+    for step in ["vm.clone/k8s-worker1", "vm.configure/k8s-worker1", "kube.join/k8s-worker1"] {
         kill_up_at(&session, step);
     }
     session.clone().args(["up", "--yes"]).run().exits(0);
     session.clone().args(["plan", "--detailed-exitcode"]).run().exits(0);
     session.args(["destroy", "--yes"]).run().exits(0);
+}
+
+#[test]
+fn a_destroy_killed_at_any_step_is_finished_by_the_next() {
+    let session = Session::new().file("fusionlab.yaml", SOLO);
+    session.clone().args(["sim", "start"]).run().exits(0);
+    let before = sha256(&networking(&session));
+    session.clone().args(["up", "--yes"]).run().exits(0);
+    let journal = Journal::of(&session);
+    for step in ["vm.stop/gateway1", "vm.delete/gateway1", "vm.delete/k8s-master1", "network.restore"] {
+        let mut running = session.clone().args(["destroy", "--yes"]).start();
+        running.wait_until(|| journal.starts_of(step) > 0);
+        running.signal("KILL");
+        assert_eq!(running.wait().status.code(), None, "killed at {step}");
+    }
+    session.clone().args(["destroy", "--yes"]).run().exits(0);
+    assert_eq!(sha256(&networking(&session)), before);
+    assert!(!library(&session).join("lab").exists(), "no machine is left");
+    assert!(!session.fusionlab_home().join("labs/lab").exists());
 }
 
 #[test]

@@ -49,6 +49,13 @@ impl Journal {
         Self { path, verb: verb.to_owned() }
     }
 
+    /// Ends the line that a crash has torn, so that the next record does not become part of it.
+    pub fn mend(&self) -> Result<()> {
+        let text = files::read_if_exists(&self.path)?.unwrap_or_default();
+        let is_torn = text.last().is_some_and(|last| *last != b'\n');
+        if is_torn { files::append(&self.path, b"\n", files::PRIVATE_FILE) } else { Ok(()) }
+    }
+
     /// Appends a record and waits until it is on disk; nothing once the lab's folder is gone.
     pub fn write(
         &self,

@@ -1,7 +1,7 @@
 //! Doing: carries out a plan once, resumably. What is to be done is decided in `plan`; here it only happens.
 //!
 //! ```text
-//! up.rs ── observe.rs ──▶ facts ──▶ plan::up ──▶ run.rs ──▶ steps/ ──▶ host
+//! verbs.rs ── observe.rs ──▶ facts ──▶ plan::up ──▶ run.rs ──▶ steps/ ──▶ host
 //!                                                  │
 //!                                                  └──▶ event.rs ──▶ cli::report
 //! ```

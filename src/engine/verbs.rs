@@ -73,5 +73,6 @@ pub async fn carry_out(engine: &Arc<Engine>, plan: &Plan) -> Result<Summary> {
         return Ok(Summary::default());
     }
     files::create_dir(engine.dir.root())?;
+    engine.journal.mend()?;
     run::run(engine, plan).await
 }

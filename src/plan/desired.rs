@@ -66,7 +66,8 @@ impl Desired {
     }
 
     fn add_secrets(&mut self, lab: &Lab, identity: &Identity, proxy_url: Option<&str>) {
-        for node in &lab.nodes {
+        // A node that is new to the lab has no host key yet: nothing of it can stand.
+        for node in lab.nodes.iter().filter(|node| identity.host(&node.name).is_some()) {
             let spec = vm::spec_digest(lab, node, identity, &self.template_key);
             self.specs.insert(node.name.clone(), spec);
             let files = node::files_of(lab, identity, node);

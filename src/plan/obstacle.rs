@@ -23,6 +23,10 @@ pub enum Obstacle {
     /// A VM of that name is there and does not bear our mark.
     #[error("{} is a VM that is not ours", vmx.display())]
     ForeignVm { node: String, vmx: PathBuf },
+    /// A machine of this lab stands that the lab file does not name any more. Taking it out of the cluster is not
+    /// something that `up` does by itself.
+    #[error("{node} bears this lab's mark, but the lab file has no such machine")]
+    NotInLab { node: String, vmx: PathBuf },
     /// Somebody else's VM has a MAC that this lab would use.
     #[error("{} uses {mac}, which {node} would have", vmx.display())]
     ForeignMac { node: String, mac: String, vmx: PathBuf },
@@ -41,7 +45,7 @@ pub enum Obstacle {
 pub fn find(lab: &Lab, desired: &Desired, facts: &Facts) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
     network(lab, desired, facts, &mut obstacles);
-    machines(lab, facts, &mut obstacles);
+    machines(lab, desired, facts, &mut obstacles);
     obstacles
 }
 
@@ -75,7 +79,7 @@ fn restart(facts: &Facts, obstacles: &mut Vec<Obstacle>) {
     }
 }
 
-fn machines(lab: &Lab, facts: &Facts, obstacles: &mut Vec<Obstacle>) {
+fn machines(lab: &Lab, desired: &Desired, facts: &Facts, obstacles: &mut Vec<Obstacle>) {
     for node in &lab.nodes {
         if let Some(vm) = facts.vms.get(&node.name).filter(|vm| vm.state == VmState::Foreign) {
             obstacles.push(Obstacle::ForeignVm { node: node.name.clone(), vmx: vm.vmx.clone() });
@@ -90,8 +94,13 @@ fn machines(lab: &Lab, facts: &Facts, obstacles: &mut Vec<Obstacle>) {
             }));
         }
     }
+    let left_out =
+        facts.vms.iter().filter(|(name, vm)| vm.state == VmState::Ours && lab.node(name).is_none());
+    obstacles
+        .extend(left_out.map(|(name, vm)| Obstacle::NotInLab { node: name.clone(), vmx: vm.vmx.clone() }));
     let configured = facts.vms.values().any(|vm| vm.state == VmState::Ours && vm.spec.is_some());
-    if configured && !facts.identity {
+    // Without any identity nothing is derived; one that only lacks a new node's host key is completed.
+    if configured && desired.specs.is_empty() {
         obstacles.push(Obstacle::IdentityLost);
     }
 }

@@ -305,7 +305,7 @@ impl List<'_> {
             .text(format!("configure nginx and keepalived on {}", node.name))
             .why(why)
             .gate(Gate::Guest);
-        self.add(draft, [format!("guest.ready/{}", node.name)]);
+        self.add(draft, [format!("guest.ready/{}", node.name), "network.apply".to_owned()]);
     }
 
     fn vips(&mut self) {
@@ -343,7 +343,7 @@ impl List<'_> {
         .text(format!("prepare {} for Kubernetes: files, containerd, clock", node.name))
         .why(why)
         .gate(Gate::Guest);
-        self.add(draft, [format!("guest.ready/{}", node.name)]);
+        self.add(draft, [format!("guest.ready/{}", node.name), "network.apply".to_owned()]);
     }
 
     fn cluster(&self) -> Option<&ClusterFacts> {
@@ -480,7 +480,10 @@ impl List<'_> {
             ))
             .why(why);
         // The definitions go in before: Cilium's operator looks for them once (facts §4.2).
-        self.add(draft, ["gateway-api.install".to_owned(), self.init_step()]);
+        self.add(
+            draft,
+            ["gateway-api.install", "kube.endpoint"].map(str::to_owned).into_iter().chain([self.init_step()]),
+        );
     }
 
     fn nodes_ready(&mut self) {

@@ -178,6 +178,7 @@ fn why(obstacle: &Obstacle) -> &'static str {
             "what is not the lab's is left alone"
         }
         Obstacle::NetworkingFile { .. } => "a file that is not understood is not edited",
+        Obstacle::NotInLab { .. } => "it may hold data, and the cluster still counts on it",
         Obstacle::IdentityLost => "without its keys nobody can log in to the lab's machines",
         Obstacle::FusionOpen => "Apply in its window would overwrite the lab's lines",
         Obstacle::OthersRunning { .. } => "the restart would cut them off from their networks",
@@ -196,7 +197,7 @@ fn text(obstacle: &Obstacle) -> String {
 fn kind_of_obstacles(obstacles: &[Obstacle]) -> Kind {
     let kind = |obstacle: &Obstacle| match obstacle {
         Obstacle::Network { .. } | Obstacle::NetworkingFile { .. } => Kind::Network,
-        Obstacle::ForeignVm { .. } | Obstacle::ForeignMac { .. } => Kind::Fusion,
+        Obstacle::ForeignVm { .. } | Obstacle::ForeignMac { .. } | Obstacle::NotInLab { .. } => Kind::Fusion,
         Obstacle::IdentityLost | Obstacle::FusionOpen | Obstacle::OthersRunning { .. } => Kind::HostCheck,
     };
     let first = obstacles.first().map_or(Kind::HostCheck, kind);
@@ -217,6 +218,11 @@ fn remedy(obstacle: &Obstacle) -> String {
         }
         Obstacle::ForeignMac { .. } => {
             "give the lab another `name:`, from which its MACs follow, or change that VM's".to_owned()
+        }
+        Obstacle::NotInLab { .. } => {
+            "put it back into the lab file; taking machines out of a lab is not there yet, but `fusionlab destroy` \
+             takes all of it down"
+                .to_owned()
         }
         Obstacle::IdentityLost => {
             "put the lab's `identity` folder back, or `fusionlab destroy` and begin anew".to_owned()

@@ -52,7 +52,6 @@ pub fn write_kubeconfig(context: &StepContext) -> Result<bool> {
 /// Removes the lab's folder. The lock file goes with it; its holder keeps it open until the end.
 pub fn forget(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
-    super::vm::clear_library(engine)?;
     files::remove_tree(engine.dir.root(), &engine.home.labs())?;
     Ok(true)
 }

@@ -13,18 +13,18 @@ use crate::host::{Clone, HostError, Stop, files};
 use crate::lab::{CloneMode, names, paths};
 use crate::stack::{cloud_init, vm};
 
-/// A folder of this name is one that we begin; the node's name follows.
-const SCRATCH: &str = ".fusionlab-";
-
 pub async fn clone(context: &StepContext, node: &str) -> Result<bool> {
     let engine = &context.engine;
     let bundle = engine.bundle(node);
     let template = TemplateDir::of(engine);
     if is_leftover(&bundle) {
         context.note(format!("{node}: what is left of an earlier clone is cleared away"));
-        files::remove_tree(&bundle, &engine.fusion.library)?;
+        clear(engine, &bundle)?;
     }
-    begin_bundle(&bundle, node)?;
+    files::create_dir(&bundle)?;
+    // Made in place, not renamed to it: a crash in between must not leave a folder with something else in it.
+    files::create_new(&bundle.join(UNFINISHED), files::PUBLIC_FILE)?;
+    files::create_new(&bundle.join(OURS), files::PUBLIC_FILE)?;
     let how = match engine.lab.clone {
         CloneMode::Linked => Clone::Linked,
         CloneMode::Full => Clone::Full,
@@ -47,15 +47,14 @@ pub async fn clone(context: &StepContext, node: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// Makes a VM's folder with our marks in it, by one rename: a folder without marks would be somebody else's.
-fn begin_bundle(bundle: &Path, node: &str) -> Result<()> {
-    let scratch = bundle.with_file_name(format!("{SCRATCH}{node}"));
-    let library = bundle.parent().unwrap_or(bundle);
-    files::remove_tree(&scratch, library)?;
-    files::create_dir(&scratch)?;
-    files::write_atomic(&scratch.join(UNFINISHED), node.as_bytes(), files::PUBLIC_FILE)?;
-    files::write_atomic(&scratch.join(OURS), node.as_bytes(), files::PUBLIC_FILE)?;
-    files::rename(&scratch, bundle)?;
+/// Removes a VM's folder, our marks in it last: what a crash leaves is still seen to be ours.
+fn clear(engine: &Engine, bundle: &Path) -> Result<()> {
+    let library = &engine.fusion.library;
+    let is_mark = |path: &Path| path.ends_with(OURS) || path.ends_with(UNFINISHED);
+    for path in files::list(bundle)?.iter().filter(|path| !is_mark(path)) {
+        files::remove_tree(path, library)?;
+    }
+    files::remove_tree(bundle, library)?;
     Ok(())
 }
 
@@ -143,24 +142,13 @@ pub async fn delete(context: &StepContext, node: &str) -> Result<bool> {
         context.note(format!("Fusion does not delete {node} ({error}); its folder is removed"));
     }
     if files::exists(&bundle) {
-        files::remove_tree(&bundle, &engine.fusion.library)?;
+        clear(engine, &bundle)?;
     }
-    clear_library(engine)?;
-    Ok(true)
-}
-
-/// Removes folders that were begun and never became a VM's, and the lab's folder in the library if it is empty then.
-pub fn clear_library(engine: &Engine) -> Result<()> {
     let folder = engine.fusion.library.join(&engine.lab.name);
-    let is_scratch =
-        |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(SCRATCH));
-    for path in files::list(&folder)?.iter().filter(|path| is_scratch(path)) {
-        files::remove_tree(path, &folder)?;
-    }
-    if files::exists(&folder) && files::list(&folder)?.is_empty() {
+    if files::list(&folder)?.is_empty() {
         files::remove_tree(&folder, &engine.fusion.library)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Looks at the marks once more, right before something that cannot be undone.
