@@ -31,7 +31,13 @@ fn a_second_worker_is_added_and_no_other_machine_is_touched() {
     session.clone().args(["plan", "--detailed-exitcode"]).run().exits(0);
     let after = running(&session);
     assert_eq!(after.len(), before.len() + 1);
-    session.args(["destroy", "--yes"]).run().exits(0);
+
+    // Taking a machine out is not something that `up` does by itself, nor something that it passes over.
+    let session = session.file("fusionlab.yaml", "version: 1\npreset: small\n");
+    let refused = session.clone().args(["up", "--yes"]).run().exits(6);
+    assert!(refused.stderr.contains("k8s-worker2 bears this lab's mark"), "{}", refused.stderr);
+    session.clone().args(["destroy", "--yes"]).run().exits(0);
+    assert!(!session.simulated_mac().join("Virtual Machines.localized/lab").exists());
 }
 
 fn running(session: &Session) -> Vec<String> {

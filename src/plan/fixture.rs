@@ -112,6 +112,7 @@ impl World {
         self.facts.template = TemplateFacts {
             key: self.desired().template_key,
             image_cached: true,
+            present: true,
             disk_written: true,
             baked: true,
             frozen: true,
