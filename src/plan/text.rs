@@ -152,7 +152,8 @@ fn total(plan: &Plan, lab: &Lab) -> String {
         return format!("{steps}.");
     }
     let memory: u64 = new.iter().map(|node| u64::from(node.memory_mib)).sum();
-    let memory = if memory % 1024 == 0 { format!("{} GiB", memory / 1024) } else { format!("{memory} MiB") };
+    let memory =
+        if memory.is_multiple_of(1024) { format!("{} GiB", memory / 1024) } else { format!("{memory} MiB") };
     let cpus: usize = new.iter().map(|node| usize::from(node.cpus)).sum();
     format!(
         "{steps}; {} with {} and {memory} of memory.",

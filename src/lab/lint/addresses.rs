@@ -373,7 +373,7 @@ mod tests {
         let resolved = resolve(None, None, Arch::Arm64).unwrap();
         let [warning] = &resolved.warnings[..] else { panic!("{:?}", resolved.warnings) };
         assert_eq!(warning.rule, "reservation-in-dhcp-pool");
-        assert!(warning.message.contains("k8s-master1 (10.10.0.131)"), "{}", warning.message);
+        assert!(warning.message.contains("k8s-master1 at 10.10.0.131"), "{}", warning.message);
         let help = warning.help.as_deref().unwrap();
         let remedy = &help[help.find("nodes:").unwrap()..];
         let mended = resolve(Some(&format!("version: 1\n{remedy}\n")), None, Arch::Arm64).unwrap();
