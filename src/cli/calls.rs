@@ -243,6 +243,9 @@ impl Session {
 
     /// Runs all checks; that some failed is in the lines, not in the error.
     pub async fn verify(self, context: &Context) -> Result<Vec<CheckLine>, Failure> {
+        if self.engine.identity().is_none() {
+            return Err(Report::not_up(&self.lab.name).into());
+        }
         // The lines come all at once, aligned, so nothing is shown meanwhile.
         let reporting = Reporting::start(self.events, Box::new(report::Quiet), context.cancel.clone());
         let result = verify::verify(&self.engine).await;

@@ -67,8 +67,9 @@ use options::Options;
   fusionlab verify         prove it, hop by hop
   fusionlab destroy        take it down
 
-Exit codes: 0 done, 2 usage, 3 lab file, 4 this machine, 5 locked, 6 Fusion, 7 network, 8 guest,
-9 Kubernetes, 10 verification, 11 partly done, 12 plan has changes, 130 interrupted, 1 anything else.")]
+Exit codes: 0 done, 2 usage, 3 lab file, 4 this machine, 5 locked,
+6 Fusion, 7 network, 8 guest, 9 Kubernetes, 10 verification, 11 partly
+done, 12 plan has changes, 130 interrupted, 1 anything else.")]
 pub(crate) struct Cli {
     #[command(flatten)]
     options: Options,

@@ -104,17 +104,7 @@ impl From<&HostError> for Report {
                 .because("two runs on one lab would undo each other's work")
                 .advise("wait for the other run, or stop it with Ctrl-C in its window")
                 .run(format!("ps -p {pid}")),
-            HostError::Network { output, restored, .. } => {
-                let report = Self::new("network-not-applied", Kind::Network, what)
-                    .with_tail(last_lines(output))
-                    .because("Fusion's window overwrites the file when it is open, and a VPN can hold the subnet");
-                let report = if *restored {
-                    report.advise("Fusion's networking file was put back as it was")
-                } else {
-                    report.advise("Fusion's networking file was not put back: `networking.before` in the lab's folder is the file before our change")
-                };
-                report.advise("quit Fusion's window, then run the same command again").run("fusionlab network show")
-            }
+            HostError::Network { output, restored, .. } => network(what, output, *restored),
             HostError::Interrupted => Self::interrupted(),
         }
     }
@@ -171,6 +161,21 @@ fn held(what: &str, pid: u32, verb: &str, since: &str) -> String {
     let what =
         what.strip_prefix("lab ").map_or_else(|| what.to_owned(), |name| format!("the lab \"{name}\""));
     format!("{what} is in use by process {pid} (fusionlab {verb}), since {since}")
+}
+
+fn network(what: String, output: &str, restored: bool) -> Report {
+    let report = Report::new("network-not-applied", Kind::Network, what).with_tail(last_lines(output));
+    let report = match (restored, output.is_empty()) {
+        // Without a word of Fusion's programs, none was run.
+        (true, true) => report.because("it was refused before anything was changed"),
+        (true, false) => report
+            .because("Fusion's window overwrites the file when it is open, and a VPN can hold the subnet")
+            .advise("Fusion's networking file was put back as it was"),
+        (false, _) => report
+            .because("Fusion's window overwrites the file when it is open, and a VPN can hold the subnet")
+            .advise("Fusion's networks do not run as before: `networking.before` in the lab's folder is the file before our change"),
+    };
+    report.advise("quit Fusion's window, then run the same command again").run("fusionlab network show")
 }
 
 fn no_fusion(searched: &[std::path::PathBuf]) -> Report {

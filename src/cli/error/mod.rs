@@ -183,6 +183,13 @@ impl Report {
         Self::new("usage", Kind::Usage, what)
     }
 
+    /// There is no lab that could be proved.
+    pub fn not_up(lab: &str) -> Self {
+        Self::new("verification-failed", Kind::Verification, format!("the lab \"{lab}\" is not up"))
+            .because("it has no keys on this machine, so it was never made here, or was destroyed")
+            .run("fusionlab up")
+    }
+
     /// `sudo` did not let us change Fusion's networks; `asked` says whether somebody could type a password.
     pub fn root_denied(asked: bool) -> Self {
         let report =
