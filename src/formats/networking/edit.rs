@@ -134,12 +134,14 @@ impl Document {
 
     /// Reserves an address, and drops other reservations of the same MAC or address.
     fn reserve(&mut self, wish: &Wish, mac: Mac, address: Ipv4Addr) {
-        let held: Vec<_> = State::of(self).reservations_of(wish.vmnet).collect();
-        let stale = |there: &(Mac, Ipv4Addr)| (there.0 == mac) != (there.1 == address);
-        if held.iter().any(stale) {
+        let is_stale = |there: &(Mac, Ipv4Addr)| (there.0 == mac) != (there.1 == address);
+        let held = State::of(self);
+        let stale: Vec<Mac> = held.reservations_of(wish.vmnet).filter(is_stale).map(|(mac, _)| mac).collect();
+        if !stale.is_empty() {
+            // Every line of such a MAC goes: an earlier one would come into effect again in the last one's place.
             self.lines.retain(|line| match Directive::parse(&line.text) {
-                Some(Directive::AddReservation { vmnet, mac: held, address: at }) => {
-                    vmnet != wish.vmnet || !stale(&(held, at))
+                Some(Directive::AddReservation { vmnet, mac: held, .. }) => {
+                    vmnet != wish.vmnet || !stale.contains(&held)
                 }
                 _ => true,
             });
@@ -440,5 +442,21 @@ mod tests {
             prop_assert_eq!(foreign(&once), foreign(&parse(&file)));
             prop_assert_eq!(restore(&once.render(), Some(file.as_bytes()), 2, true, &wish.reservations), file.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_reservation_that_was_overridden_does_not_come_back() {
+        let mac = |last: u8| Mac::new([0, 0x50, 0x56, 0, 0x0b, last]);
+        let at = |last: u8| Ipv4Addr::new(10, 10, 0, last);
+        let file = "VERSION=1,0\nadd_dhcp_mac_to_ip 2 00:50:56:00:0b:04 10.10.0.3\n\
+                    add_dhcp_mac_to_ip 2 00:50:56:00:0b:04 10.10.0.5\n";
+        let wish = Wish {
+            vmnet: 2,
+            subnet: "10.10.0.0/24".parse().unwrap(),
+            reservations: vec![(mac(1), at(3)), (mac(2), at(5))],
+        };
+        let once = Document::parse(file.as_bytes()).unwrap().ensure(&wish, Ours { vmnet: true }).unwrap();
+        assert_eq!(once.ensure(&wish, Ours { vmnet: true }).unwrap().render(), once.render());
+        assert_eq!(once.reservations(2), wish.reservations);
     }
 }
