@@ -1,7 +1,6 @@
 //! `fusionlab sim`: the simulated Fusion itself.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
 
 use super::context::Context;
 use super::error::{Failure, Success};
@@ -63,11 +62,4 @@ pub async fn run(args: SimArgs, context: &Context) -> Result<Success, Failure> {
 pub struct SimAnswer {
     pub lines: Vec<String>,
     pub json: serde_json::Value,
-}
-
-impl SimAnswer {
-    /// An answer in one sentence.
-    pub fn said(text: String) -> Self {
-        Self { json: json!({ "done": text }), lines: vec![text] }
-    }
 }

@@ -49,6 +49,13 @@ pub fn image(lab: &mut Lab, fusion: &Fusion) -> Result<(), Failure> {
     Ok(())
 }
 
+impl SimAnswer {
+    /// An answer in one sentence.
+    fn said(text: String) -> Self {
+        Self { json: json!({ "done": text }), lines: vec![text] }
+    }
+}
+
 /// Does what `fusionlab sim` asks.
 pub async fn command(context: &Context, command: &SimCommand) -> Result<SimAnswer, Failure> {
     let root = context.home.sim();
