@@ -19,7 +19,7 @@ use super::error::{EngineError, Result};
 use super::event::Event;
 use super::journal::Journal;
 
-/// Lines of a failed command's output that an error shows.
+/// Lines of a console or a command's output that an error shows.
 const TAIL_LINES: usize = 12;
 
 /// Everything that a run needs. Cheap to share; steps run beside each other on it.
@@ -182,11 +182,16 @@ pub fn command_failed(node: &str, command: &Command, output: &Output) -> EngineE
     EngineError::Command { node: node.to_owned(), command: command.shell_line(), reason, tail: tail(output) }
 }
 
+/// Returns a text's last lines that are not empty: what an error shows of a console or a command.
+pub fn last_lines(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
 /// Returns the last lines of standard error, or of standard output if that is empty.
 pub fn tail(output: &Output) -> Vec<String> {
     let stderr = String::from_utf8_lossy(&output.stderr);
     let stdout = String::from_utf8_lossy(&output.stdout);
     let text = if stderr.trim().is_empty() { stdout } else { stderr };
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+    last_lines(&text)
 }

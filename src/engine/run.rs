@@ -16,7 +16,7 @@ use crate::host::{HostError, clock, files};
 use crate::lab::paths;
 use crate::plan::step::{Gate, Plan, Step, StepId};
 
-use super::context::Engine;
+use super::context::{Engine, last_lines};
 use super::error::{EngineError, Requirement, Result, StepFailure};
 use super::event::{Event, PlannedStep};
 use super::journal::State;
@@ -27,8 +27,6 @@ use super::wait::{Probe, until};
 const GUESTS_AT_ONCE: usize = 8;
 /// Clones of one parent at once: a clone writes the parent's records (facts/vmrun-vmrest.md §1.5).
 const CLONES_AT_ONCE: usize = 1;
-/// Lines of a console that an error shows.
-const TAIL_LINES: usize = 12;
 
 /// A step while it runs, with its way to the outside.
 #[derive(Clone)]
@@ -95,8 +93,7 @@ impl StepContext {
         let text = files::read(&console)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default();
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+        last_lines(&text)
     }
 }
 

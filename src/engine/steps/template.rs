@@ -1,5 +1,6 @@
 //! Steps that make the golden template: download, convert, bake, freeze.
 
+use crate::engine::context::last_lines;
 use crate::engine::error::{EngineError, Requirement, Result};
 use crate::engine::run::StepContext;
 use crate::engine::template::{TemplateDir, cached_image, digest_of};
@@ -13,8 +14,6 @@ use crate::lab::names;
 use crate::stack::bake::{self, Baked, Outcome};
 use crate::stack::{cloud_init, vm};
 
-/// Lines of the console that an error shows.
-const TAIL_LINES: usize = 12;
 const BYTES_PER_GIB: u64 = 1 << 30;
 
 pub async fn fetch(context: &StepContext) -> Result<bool> {
@@ -104,7 +103,7 @@ pub async fn bake(context: &StepContext) -> Result<bool> {
     .await?;
     if let Outcome::Failed(step) = outcome {
         engine.vms.stop(&vmx, Stop::Hard, engine.lab.limits.vm_stop_hard).await?;
-        let tail = console_tail(&dir);
+        let tail = last_lines(&console(&dir));
         return Err(EngineError::Template { reason: format!("the bake step {step} failed"), tail });
     }
     let powered_off =
@@ -145,12 +144,6 @@ fn console(dir: &TemplateDir) -> String {
 fn last_line(console: &str) -> String {
     let last = console.lines().rev().map(str::trim).find(|line| !line.is_empty());
     last.unwrap_or("booting").to_owned()
-}
-
-fn console_tail(dir: &TemplateDir) -> Vec<String> {
-    let console = console(dir);
-    let lines: Vec<&str> = console.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| (*line).to_owned()).collect()
 }
 
 pub async fn freeze(context: &StepContext) -> Result<bool> {
