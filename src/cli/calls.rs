@@ -24,10 +24,10 @@ pub use crate::engine::verbs::Outlook;
 use crate::engine::{observe, store, templates, verbs, verify};
 use crate::formats::networking::Document;
 use crate::host::dial::Dial;
-use crate::host::fusion::vmnet::Networks;
+use crate::host::fusion::networks::{Networks, root_step};
 use crate::host::fusion::vmrest::Vmrest;
 use crate::host::fusion::vmrun::Vmrun;
-use crate::host::fusion::{Fusion, discover, root_step};
+use crate::host::fusion::{Fusion, discover};
 use crate::host::lock::Lock;
 use crate::host::ssh::SshShell;
 use crate::host::{HostError, Hypervisor, files, system};
@@ -160,7 +160,7 @@ impl Session {
         let engine = Engine::new(Parts {
             lab: lab.clone(),
             home: context.home.clone(),
-            networks: Networks::new(fusion.clone()),
+            networks: Networks::new(fusion.clone(), context.home.network()),
             fusion: fusion.clone(),
             vms,
             shell: Arc::new(shell),
@@ -283,7 +283,7 @@ pub async fn render(
         return Err(Report::usage(what).advise("name a folder that does not exist yet").into());
     }
     let fusion = fusion(context).await?;
-    let facts = Facts { networking: Networks::new(fusion).read()?, ..Facts::default() };
+    let facts = Facts { networking: Networks::new(fusion, context.home.network()).read()?, ..Facts::default() };
     let identity = store::existing_or_made_up(lab, &context.home.lab(&lab.name))?;
     let mut rendered = Vec::new();
     for file in rendering::files(lab, &identity, &facts, secrets) {
@@ -337,7 +337,7 @@ pub async fn prune_templates(context: &Context) -> Result<Vec<TemplateLine>, Fai
 pub async fn networking(context: &Context) -> Result<(PathBuf, Option<Document>), Failure> {
     let fusion = fusion(context).await?;
     let path = fusion.networking();
-    let Some(bytes) = Networks::new(fusion).read()? else { return Ok((path, None)) };
+    let Some(bytes) = Networks::new(fusion, context.home.network()).read()? else { return Ok((path, None)) };
     let document = Document::parse(&bytes).map_err(|refusal| HostError::Content {
         path: path.clone(),
         reason: format!("line {}: {}", refusal.line, refusal.reason),

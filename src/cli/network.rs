@@ -9,7 +9,7 @@ use super::calls;
 use super::context::Context;
 use super::error::{Failure, Kind, Success};
 use super::screen::networks;
-use crate::host::fusion::root_step;
+use crate::host::fusion::networks::root_step;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.networks/1";

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::formats::command::Command;
 use crate::host::fusion::Fusion;
-use crate::host::fusion::vmnet::Networks;
+use crate::host::fusion::networks::Networks;
 use crate::host::{GuestShell, GuestTarget, Hypervisor, LineSink, Output};
 use crate::lab::paths::{self, Home, LabDir};
 use crate::lab::{Lab, Node, names};

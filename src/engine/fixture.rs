@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::formats::command::Command;
 use crate::formats::mac::Mac;
 use crate::host::fusion::Fusion;
-use crate::host::fusion::vmnet::Networks;
+use crate::host::fusion::networks::Networks;
 use crate::host::{
     Clone, GuestShell, GuestTarget, HostError, Hypervisor, LineSink, Output, Result, Stop, files,
 };
@@ -45,9 +45,9 @@ impl Bench {
         let fusion = fusion(&root);
         let engine = Engine::new(Parts {
             lab: fixture::lab(),
+            networks: Networks::new(fusion.clone(), Home(root.join("home")).network()),
             home: Home(root.join("home")),
             vms: machines.clone(),
-            networks: Networks::new(fusion.clone()),
             fusion,
             shell: Arc::new(NobodyHome),
             host_cpus: 8,

@@ -72,6 +72,7 @@ async fn host(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<HostFacts>
         // A template that bakes is ours, and plugged into Fusion's own network.
         running: running.iter().filter(|vmx| !vmx.starts_with(&templates)).cloned().collect(),
         foreign_macs: foreign_macs(engine)?,
+        routes: Vec::new(),
         fusion_ui_open: engine.fusion.is_system()
             && system::process_runs("VMware Fusion", engine.lab.limits.fusion_query).await?,
     })

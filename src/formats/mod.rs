@@ -10,6 +10,7 @@ pub mod mac;
 pub mod networking;
 pub mod openssh;
 pub mod qcow2;
+pub mod routes;
 pub mod seed_iso;
 #[cfg(test)]
 mod test_tools;

@@ -12,6 +12,10 @@
 //!     logs/                         one folder a run: events.jsonl and a file for each step
 //!   cache/images/                   downloaded images by digest
 //!   templates/<key>/                golden VMs, shared by labs
+//!   network/                        Fusion's networks, shared by labs
+//!     backups/                      the networking file before each change, by time and digest
+//!     pending.json                  the change under way; gone when its outcome was seen
+//!     request.json                  what the root step is asked
 //!   locks/                          who works on a lab, on Fusion's networks, on a template
 //!   sim/                            the simulated Fusion, laid out like a Mac's root
 //! ```
@@ -47,6 +51,11 @@ impl Home {
     /// Where vmrest keeps the credentials that we give it.
     pub fn rest(&self) -> PathBuf {
         self.0.join("rest")
+    }
+
+    /// Where changes of Fusion's networking file are kept track of.
+    pub fn network(&self) -> PathBuf {
+        self.0.join("network")
     }
 
     /// The lock of one lab's verbs. It stands outside the lab's folder, which comes and goes.

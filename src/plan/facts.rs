@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::formats::mac::Mac;
+use crate::formats::routes::Route;
 pub use crate::stack::facts::{ClusterFacts, GuestFacts, HelmRelease, KubeNode};
 
 /// Everything that planning looks at.
@@ -19,6 +20,8 @@ pub struct Facts {
     pub network_record: Option<NetworkRecord>,
     /// Whether Fusion's programs say that the internal network's services run.
     pub network_running: bool,
+    /// A change of Fusion's networks that an earlier run began and did not see through.
+    pub unfinished: Option<UnfinishedChange>,
     pub template: TemplateFacts,
     /// One entry for each node of the lab, and for each other VM that bears this lab's mark.
     pub vms: BTreeMap<String, VmFacts>,
@@ -44,6 +47,8 @@ pub struct HostFacts {
     pub foreign_macs: Vec<(String, PathBuf)>,
     /// Whether Fusion's window is open: its Apply overwrites the networking file.
     pub fusion_ui_open: bool,
+    /// The host's IPv4 routes; empty if they could not be read.
+    pub routes: Vec<Route>,
 }
 
 /// What we changed in Fusion's networking file (`network.json` in the lab's folder).
@@ -58,6 +63,16 @@ pub struct NetworkRecord {
     pub before: Option<String>,
     /// The reservations that we wrote: MAC, address.
     pub reservations: Vec<(Mac, Ipv4Addr)>,
+}
+
+/// A change of Fusion's networks that was begun, and whose outcome nobody has seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnfinishedChange {
+    pub vmnet: u8,
+    /// When it began, in RFC 3339.
+    pub since: String,
+    /// The file before it.
+    pub before: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -13,5 +13,6 @@ pub mod lint;
 pub mod obstacle;
 pub mod rendering;
 pub mod step;
+pub mod survey;
 pub mod text;
 pub mod up;

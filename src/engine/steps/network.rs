@@ -4,7 +4,7 @@ use crate::engine::error::{EngineError, Result};
 use crate::engine::observe;
 use crate::engine::run::StepContext;
 use crate::formats::networking::Document;
-use crate::host::fusion::vmnet::Change;
+use crate::host::fusion::networks::Change;
 use crate::host::lock::Lock;
 use crate::host::{HostError, files};
 use crate::plan::desired::{NetworkWish, network_wish, network_without, sha256};

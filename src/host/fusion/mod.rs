@@ -3,9 +3,8 @@
 pub mod discover;
 #[cfg(test)]
 mod fake;
+pub mod networks;
 pub mod observe;
-pub mod root_step;
-pub mod vmnet;
 pub mod vmrest;
 mod vmrest_server;
 pub mod vmrun;

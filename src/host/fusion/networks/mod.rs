@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fusion, root_step};
+use super::Fusion;
 use crate::formats::networking::Document;
 use crate::host::process::{self, Finished, Options};
 use crate::host::{HostError, Result, files, system};
+
+pub mod root_step;
 
 const PROGRAM: &str = "vmnet-cli";
 const STOP: &str = "--stop";
@@ -28,6 +30,8 @@ const SERVICE: &str = " service on vmnet";
 #[derive(Clone, Debug)]
 pub struct Networks {
     fusion: Fusion,
+    /// Where what must survive a crash is kept: backups, the change under way, the request to root.
+    folder: PathBuf,
 }
 
 /// A change of the networking file.
@@ -53,8 +57,8 @@ pub struct Applied {
 }
 
 impl Networks {
-    pub fn new(fusion: Fusion) -> Self {
-        Self { fusion }
+    pub fn new(fusion: Fusion, folder: PathBuf) -> Self {
+        Self { fusion, folder }
     }
 
     /// Returns the networking file; none if Fusion has not written one yet.
@@ -332,7 +336,7 @@ esac
         fake.program(PROGRAM, VMNET_CLI);
         fake.write(&fake.fusion().networking(), BEFORE);
         fake.write(&fake.fusion().leases(8), "lease 172.16.8.130 {\n}\n");
-        let networks = Networks::new(fake.fusion());
+        let networks = Networks::new(fake.fusion(), fake.root().join("network"));
         (fake, networks)
     }
 

@@ -13,8 +13,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::vmnet::{Applied, Change, refuse_if_changed, replace};
-use super::{Fusion, discover};
+use super::{Applied, Change, refuse_if_changed, replace};
+use crate::host::fusion::{Fusion, discover};
 use crate::formats::networking::Document;
 use crate::host::{HostError, Result, files, process, system};
 
