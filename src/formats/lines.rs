@@ -1,7 +1,9 @@
 //! Text as lines that keep their exact endings, so that a file can be edited without touching its other lines.
 
+use std::ops::Range;
+
 /// What ends a line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Ending {
     #[default]
     Lf,
@@ -23,30 +25,43 @@ impl Ending {
     }
 }
 
-/// One line of a text.
+/// One line of a text, without its ending in `text`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// The line without its ending.
-    pub text: String,
+pub struct Line<T = String> {
+    pub text: T,
     pub ending: Ending,
 }
 
 /// Splits a text into its lines; [`join`] gives back exactly the same text.
 pub fn split(text: &str) -> Vec<Line> {
-    let mut lines = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let end = rest.find(['\n', '\r']).unwrap_or(rest.len());
+    // Endings are ASCII, so no character is cut.
+    spans(text.as_bytes()).map(|(span, ending)| Line { text: text[span].to_owned(), ending }).collect()
+}
+
+/// Splits bytes into lines, each made of its bytes without their ending.
+pub fn split_bytes<T>(bytes: &[u8], line: impl Fn(&[u8]) -> T) -> Vec<Line<T>> {
+    spans(bytes).map(|(span, ending)| Line { text: line(&bytes[span]), ending }).collect()
+}
+
+/// Returns where each line stands, and what ends it.
+fn spans(bytes: &[u8]) -> impl Iterator<Item = (Range<usize>, Ending)> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let rest = &bytes[start..];
+        if rest.is_empty() {
+            return None;
+        }
+        let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(rest.len());
         let ending = match &rest[end..] {
-            "" => Ending::None,
-            tail if tail.starts_with("\r\n") => Ending::CrLf,
-            tail if tail.starts_with('\n') => Ending::Lf,
+            [] => Ending::None,
+            [b'\r', b'\n', ..] => Ending::CrLf,
+            [b'\n', ..] => Ending::Lf,
             _ => Ending::Cr,
         };
-        lines.push(Line { text: rest[..end].to_owned(), ending });
-        rest = &rest[end + ending.as_str().len()..];
-    }
-    lines
+        let span = start..start + end;
+        start = span.end + ending.as_str().len();
+        Some((span, ending))
+    })
 }
 
 /// Puts lines together again.
@@ -54,13 +69,23 @@ pub fn join(lines: &[Line]) -> String {
     lines.iter().flat_map(|line| [line.text.as_str(), line.ending.as_str()]).collect()
 }
 
+/// Puts lines of bytes together again.
+pub fn join_bytes<T: AsRef<[u8]>>(lines: &[Line<T>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for line in lines {
+        bytes.extend_from_slice(line.text.as_ref());
+        bytes.extend_from_slice(line.ending.as_str().as_bytes());
+    }
+    bytes
+}
+
 /// Returns the ending that new lines of this text should have: that of its first line, or LF.
-pub fn ending_of(lines: &[Line]) -> Ending {
+pub fn ending_of<T>(lines: &[Line<T>]) -> Ending {
     lines.first().map(|line| line.ending).filter(|ending| *ending != Ending::None).unwrap_or_default()
 }
 
 /// Appends a whole line in the text's own ending; an unfinished last line is finished first.
-pub fn append(lines: &mut Vec<Line>, text: String) {
+pub fn append<T>(lines: &mut Vec<Line<T>>, text: T) {
     let ending = ending_of(lines);
     if let Some(last) = lines.last_mut().filter(|last| last.ending == Ending::None) {
         last.ending = ending;
@@ -87,7 +112,10 @@ mod tests {
         #[test]
         fn joined_lines_are_the_text(text in "[a \r\n]{0,40}|\\PC{0,40}") {
             let lines = split(&text);
-            prop_assert_eq!(join(&lines), text);
+            prop_assert_eq!(join(&lines), text.as_str());
+            let as_bytes = split_bytes(text.as_bytes(), <[u8]>::to_vec);
+            prop_assert_eq!(join_bytes(&as_bytes), text.as_bytes());
+            prop_assert_eq!(as_bytes.len(), lines.len());
             for (number, line) in lines.iter().enumerate() {
                 prop_assert!(!line.text.contains(['\r', '\n']));
                 prop_assert!(line.ending != Ending::None || number + 1 == lines.len());

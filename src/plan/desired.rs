@@ -90,9 +90,9 @@ pub fn network_wish(lab: &Lab, facts: &Facts) -> NetworkWish {
     let document = match &facts.networking {
         None => Document::new(),
         Some(bytes) => match Document::parse(bytes) {
-            // Reservations of ours that an earlier lab file made are taken out before they are made anew.
+            // What an earlier lab file reserved on another network is taken out.
             Ok(document) => match &facts.network_record {
-                Some(record) if !record.made_vmnet => {
+                Some(record) if !record.made_vmnet && record.vmnet != lab.internal.vmnet => {
                     document.without(record.vmnet, false, &record.reservations)
                 }
                 _ => document,
@@ -100,8 +100,7 @@ pub fn network_wish(lab: &Lab, facts: &Facts) -> NetworkWish {
             Err(refusal) => return NetworkWish::Unreadable { line: refusal.line, reason: refusal.reason },
         },
     };
-    let ours = Ours { vmnet: made_by_us(facts.network_record.as_ref(), lab.internal.vmnet) };
-    match document.ensure(&network::wish(lab), ours) {
+    match document.ensure(&network::wish(lab), ours(facts.network_record.as_ref(), lab.internal.vmnet)) {
         Err(conflicts) => NetworkWish::Conflict(conflicts),
         Ok(after) => {
             let after = after.render();
@@ -110,8 +109,12 @@ pub fn network_wish(lab: &Lab, facts: &Facts) -> NetworkWish {
     }
 }
 
-fn made_by_us(record: Option<&NetworkRecord>, vmnet: u8) -> bool {
-    record.is_some_and(|record| record.vmnet == vmnet && record.made_vmnet)
+/// Returns what of this network we made in an earlier run.
+fn ours(record: Option<&NetworkRecord>, vmnet: u8) -> Ours {
+    record
+        .filter(|record| record.vmnet == vmnet)
+        .map(|record| Ours { vmnet: record.made_vmnet, reservations: record.reservations.clone() })
+        .unwrap_or_default()
 }
 
 /// What `destroy` makes of Fusion's networking file. `before` is the file as it was before our first change.

@@ -86,14 +86,23 @@ fn remember(context: &StepContext, facts: &Facts) -> Result<()> {
     let wish = network::wish(&engine.lab);
     let earlier = facts.network_record.as_ref();
     let exists = facts.networking.as_deref().and_then(|bytes| Document::parse(bytes).ok());
-    let existed = exists.is_some_and(|document| document.vmnet(wish.vmnet).exists);
+    let existed = exists.as_ref().is_some_and(|document| document.vmnet(wish.vmnet).exists);
+    // Until the change is made, what an earlier run reserved is still in the file, and ours.
+    let there = exists.map(|document| document.reservations(wish.vmnet)).unwrap_or_default();
+    let earlier_ones = earlier.filter(|record| record.vmnet == wish.vmnet).into_iter();
+    let mut reservations = wish.reservations;
+    for reservation in earlier_ones.flat_map(|record| &record.reservations) {
+        if there.contains(reservation) && !reservations.contains(reservation) {
+            reservations.push(*reservation);
+        }
+    }
     let record = NetworkRecord {
         version: RECORD_VERSION,
         vmnet: wish.vmnet,
         made_vmnet: earlier.map_or(!existed, |record| record.made_vmnet),
         before: earlier
             .map_or_else(|| facts.networking.as_deref().map(sha256), |record| record.before.clone()),
-        reservations: wish.reservations,
+        reservations,
     };
     if earlier.is_none()
         && let Some(bytes) = &facts.networking
