@@ -4,14 +4,18 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests prepare and read the files that the program works on")]
 
+mod crash;
+mod dhcpd;
 mod documented;
 mod fake_fusion;
 mod fusion_argv;
+mod hazards;
 mod heal;
 mod journey;
 mod layers;
 mod refusals;
 mod scale;
+mod simulated;
 mod support;
 mod up;
 

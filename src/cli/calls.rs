@@ -24,7 +24,7 @@ pub use crate::engine::verbs::Outlook;
 use crate::engine::{observe, store, templates, verbs, verify};
 use crate::formats::networking::Document;
 use crate::host::dial::Dial;
-use crate::host::fusion::networks::{Networks, root_step};
+use crate::host::fusion::networks::{ChangeKind, Networks};
 use crate::host::fusion::vmrest::Vmrest;
 use crate::host::fusion::vmrun::Vmrun;
 use crate::host::fusion::{Fusion, discover};
@@ -196,11 +196,12 @@ impl Session {
         if !self.engine.networks.needs_root() {
             return Ok(());
         }
-        let command = root_step::command(self.engine.dir.root())?;
+        let command = self.engine.networks.root_command(ChangeKind::OfOneNetwork)?;
         let diff = (!shown).then_some(diff);
         context.say(root::lines(&self.fusion.networking(), diff, &command, &context.terminal.err));
         let can_ask = context.terminal.can_ask && !context.json();
-        if root_step::authenticate(can_ask, self.lab.limits.network_apply).await? {
+        let limit = self.lab.limits.network_apply;
+        if self.engine.networks.authenticate(ChangeKind::OfOneNetwork, can_ask, limit).await? {
             return Ok(());
         }
         if context.cancel.is_cancelled() {
@@ -212,7 +213,8 @@ impl Session {
     /// Carries a plan out, proves an `up`, and shows both; the failure comes with what was done until then.
     pub async fn carry_out(self, context: &Context, plan: &Plan) -> (Summary, Option<Failure>) {
         let (reporter, log) = self.reporter(context);
-        let reporting = Reporting::start(self.events, reporter, context.cancel.clone());
+        let reporting =
+            Reporting::start(self.events, reporter, context.cancel.clone(), &self.engine.terminal);
         let result = async {
             verbs::carry_out(&self.engine, plan).await?;
             if self.verb == "up" {
@@ -247,7 +249,8 @@ impl Session {
             return Err(Report::not_up(&self.lab.name).into());
         }
         // The lines come all at once, aligned, so nothing is shown meanwhile.
-        let reporting = Reporting::start(self.events, Box::new(report::Quiet), context.cancel.clone());
+        let (quiet, cancel) = (Box::new(report::Quiet), context.cancel.clone());
+        let reporting = Reporting::start(self.events, quiet, cancel, &self.engine.terminal);
         let result = verify::verify(&self.engine).await;
         let summary = reporting.end().await;
         match result {
@@ -283,7 +286,8 @@ pub async fn render(
         return Err(Report::usage(what).advise("name a folder that does not exist yet").into());
     }
     let fusion = fusion(context).await?;
-    let facts = Facts { networking: Networks::new(fusion, context.home.network()).read()?, ..Facts::default() };
+    let facts =
+        Facts { networking: Networks::new(fusion, context.home.network()).read()?, ..Facts::default() };
     let identity = store::existing_or_made_up(lab, &context.home.lab(&lab.name))?;
     let mut rendered = Vec::new();
     for file in rendering::files(lab, &identity, &facts, secrets) {

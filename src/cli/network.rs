@@ -1,6 +1,6 @@
 //! `fusionlab network`: Fusion's networks.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -9,7 +9,7 @@ use super::calls;
 use super::context::Context;
 use super::error::{Failure, Kind, Success};
 use super::screen::networks;
-use crate::host::fusion::networks::root_step;
+use crate::host::fusion::networks::{ChangeKind, root_step};
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.networks/1";
@@ -31,6 +31,12 @@ enum NetworkCommand {
         #[arg(long, value_name = "FILE")]
         request: PathBuf,
     },
+    /// The same for a whole networking file, when a backup is put back
+    #[command(hide = true)]
+    RestoreAsRoot {
+        #[arg(long, value_name = "FILE")]
+        request: PathBuf,
+    },
 }
 
 async fn show(context: &Context) -> Result<(), Failure> {
@@ -45,16 +51,21 @@ async fn show(context: &Context) -> Result<(), Failure> {
     }
 }
 
+/// Does the step that needs root. The run that started us reads its lines and tells the rest; if that run is gone, the
+/// step goes to its end nevertheless.
+async fn as_root(kind: ChangeKind, request: &Path, context: &Context) -> Result<(), Failure> {
+    let say = |line: &str| drop(context.print([line.to_owned()]));
+    if root_step::answer(kind, request, say).await { Ok(()) } else { Err(Failure::Told(Kind::Network)) }
+}
+
 pub async fn run(args: NetworkArgs, context: &Context) -> Result<Success, Failure> {
     match args.command {
         NetworkCommand::Show => show(context).await?,
         NetworkCommand::ApplyAsRoot { request } => {
-            // The run that started us reads this line and tells the rest.
-            let (answer, well) = root_step::answer(&request).await;
-            context.print([answer])?;
-            if !well {
-                return Err(Failure::Told(Kind::Network));
-            }
+            as_root(ChangeKind::OfOneNetwork, &request, context).await?
+        }
+        NetworkCommand::RestoreAsRoot { request } => {
+            as_root(ChangeKind::WholeFile, &request, context).await?
         }
     }
     Ok(Success::Done)

@@ -33,17 +33,29 @@ pub enum SimCommand {
         /// What goes wrong
         name: Option<String>,
 
-        /// Only for this machine or network, such as k8s-worker1
+        /// Only for this machine, such as k8s-worker1, or this call, such as "vmnet-cli --stop before"
         #[arg(long, value_name = "NAME")]
         on: Option<String>,
+
+        /// Occasions that pass before it strikes
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        after: u32,
 
         /// How often; without it, every time
         #[arg(long, value_name = "N")]
         times: Option<u32>,
 
         /// Take all planted faults away
-        #[arg(long, conflicts_with_all = ["name", "on", "times"])]
+        #[arg(long, conflicts_with_all = ["name", "on", "after", "times"])]
         clear: bool,
+    },
+    /// Make it like a Mac that has been lived in; without a name, list how
+    ///
+    /// What is made so stays until `wipe`.
+    Hazard {
+        /// What is in the way there
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
     },
 }
 

@@ -14,6 +14,7 @@ use crate::host::fusion::{Fusion, discover};
 use crate::host::{HostError, system};
 use crate::lab::Lab;
 use crate::sim::faults::{self, Fault};
+use crate::sim::hazards;
 use crate::sim::install;
 use crate::sim::places::Places;
 use crate::sim::settings::Settings;
@@ -23,6 +24,11 @@ const CUSTOM_IMAGE: &str = "custom";
 
 /// Lays the simulated Fusion out if it is not there, and returns it.
 pub fn fusion(context: &Context) -> Result<Fusion, Failure> {
+    lay_out(context)?;
+    Ok(discover::find(Some(&context.home.sim()))?)
+}
+
+fn lay_out(context: &Context) -> Result<(), Failure> {
     let root = context.home.sim();
     let exe = system::own_program()?;
     let install = || {
@@ -30,8 +36,7 @@ pub fn fusion(context: &Context) -> Result<Fusion, Failure> {
         settings.speed = context.options.sim_speed.map_or(settings.speed, f64::from);
         install::install(&root, &exe, &settings)
     };
-    install().map_err(HostError::file("lay the simulated Fusion out in", &root))?;
-    Ok(discover::find(Some(&root))?)
+    Ok(install().map_err(HostError::file("lay the simulated Fusion out in", &root))?)
 }
 
 /// The simulated Fusion's machines start from an image of its own, since a real one holds nothing that it could run.
@@ -81,22 +86,42 @@ pub async fn command(context: &Context, command: &SimCommand) -> Result<SimAnswe
             SimAnswer::said("nothing goes wrong any more".to_owned())
         }
         SimCommand::Fault { name: None, .. } => sim_faults(context),
-        SimCommand::Fault { name: Some(name), on, times, .. } => {
+        SimCommand::Fault { name: Some(name), on, after, times, .. } => {
             if !faults::TABLE.iter().any(|(known, _)| known == name) {
                 return Err(Report::usage(format!("there is no fault {name}"))
                     .advise("these are known:")
                     .run("fusionlab sim fault")
                     .into());
             }
-            fusion(context)?;
-            let fault = Fault { name: name.clone(), target: on.clone(), times: *times, after: 0 };
+            lay_out(context)?;
+            let fault = Fault { name: name.clone(), target: on.clone(), times: *times, after: *after };
             faults::plant(&Places::new(&root), fault).map_err(failed("plant a fault in"))?;
             let place = on.as_ref().map(|on| format!(" on {on}")).unwrap_or_default();
             let often =
                 times.map_or_else(|| "every time".to_owned(), |times| words::count(times as usize, "time"));
+            let later = match *after as usize {
+                0 => String::new(),
+                after => format!(" after {}", words::count(after, "occasion")),
+            };
             SimAnswer::said(format!(
-                "{name} will strike{place}, {often}; take it away with: fusionlab sim fault --clear"
+                "{name} will strike{place}{later}, {often}; take it away with: fusionlab sim fault --clear"
             ))
+        }
+        SimCommand::Hazard { names } if names.is_empty() => sim_hazards(context),
+        SimCommand::Hazard { names } => {
+            if let Some(name) =
+                names.iter().find(|name| !hazards::TABLE.iter().any(|known| known.name == **name))
+            {
+                return Err(Report::usage(format!("there is no hazard {name}"))
+                    .advise("these are known:")
+                    .run("fusionlab sim hazard")
+                    .into());
+            }
+            lay_out(context)?;
+            for name in names {
+                hazards::seed(&install::of(&root), name).await.map_err(failed("make a hazard in"))?;
+            }
+            SimAnswer::said(format!("there now: {}; only fusionlab sim wipe undoes it", names.join(", ")))
         }
     })
 }
@@ -130,13 +155,31 @@ fn sim_status(context: &Context, status: &install::Status, root: &Path) -> SimAn
 }
 
 fn sim_faults(context: &Context) -> SimAnswer {
-    let mut table = Table::new(["FAULT", "WHAT HAPPENS"]);
+    // The sources of a fault are for those who read the code.
+    let meaning =
+        |text: &'static str| text.split(" (facts/").next().unwrap_or_default().trim().trim_end_matches('.');
+    let faults = faults::TABLE.iter().map(|(name, text)| (*name, meaning(text)));
+    let (lines, list) = named(context, ["FAULT", "WHAT HAPPENS"], faults);
+    SimAnswer { lines, json: json!({ "faults": list }) }
+}
+
+fn sim_hazards(context: &Context) -> SimAnswer {
+    let hazards = hazards::TABLE.iter().map(|hazard| (hazard.name, hazard.meaning));
+    let (lines, list) = named(context, ["HAZARD", "WHAT IS THERE"], hazards);
+    SimAnswer { lines, json: json!({ "hazards": list }) }
+}
+
+/// Lists names with their meanings: as a table, and for programs.
+fn named(
+    context: &Context,
+    heads: [&'static str; 2],
+    all: impl Iterator<Item = (&'static str, &'static str)>,
+) -> (Vec<String>, Vec<serde_json::Value>) {
+    let mut table = Table::new(heads);
     let mut list = Vec::new();
-    for (name, meaning) in faults::TABLE {
-        // The sources of a fault are for those who read the code.
-        let meaning = meaning.split(" (facts/").next().unwrap_or_default().trim().trim_end_matches('.');
-        table.row([Cell::inked(Ink::Accent, *name), Cell::plain(meaning)]);
+    for (name, meaning) in all {
+        table.row([Cell::inked(Ink::Accent, name), Cell::plain(meaning)]);
         list.push(json!({ "name": name, "meaning": meaning }));
     }
-    SimAnswer { lines: table.lines(&context.terminal.out), json: json!({ "faults": list }) }
+    (table.lines(&context.terminal.out), list)
 }

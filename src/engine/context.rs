@@ -18,6 +18,7 @@ use crate::stack::identity::Identity;
 use super::error::{EngineError, Result};
 use super::event::Event;
 use super::journal::Journal;
+use super::terminal::Terminal;
 
 /// Lines of a console or a command's output that an error shows.
 const TAIL_LINES: usize = 12;
@@ -35,6 +36,7 @@ pub struct Engine {
     pub journal: Journal,
     pub events: mpsc::UnboundedSender<Event>,
     pub cancel: CancellationToken,
+    pub terminal: Arc<Terminal>,
     /// The lab's keys; filled by the step that makes them or when they are read.
     identity: RwLock<Option<Arc<Identity>>>,
 }
@@ -72,6 +74,7 @@ impl Engine {
             host_cpus: parts.host_cpus,
             events: parts.events,
             cancel: parts.cancel,
+            terminal: Arc::default(),
         })
     }
 

@@ -38,6 +38,9 @@ pub enum Event {
         step: Option<StepId>,
         text: String,
     },
+    /// A program needs the terminal to itself: nothing is drawn until it comes back.
+    TerminalTaken,
+    TerminalBack,
     StepDone {
         step: StepId,
         #[serde(serialize_with = "seconds")]

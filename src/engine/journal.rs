@@ -49,6 +49,11 @@ impl Journal {
         Self { path, verb: verb.to_owned() }
     }
 
+    /// Returns the verb that runs.
+    pub fn verb(&self) -> &str {
+        &self.verb
+    }
+
     /// Ends the line that a crash has torn, so that the next record does not become part of it.
     pub fn mend(&self) -> Result<()> {
         let text = files::read_if_exists(&self.path)?.unwrap_or_default();

@@ -12,12 +12,15 @@ pub mod event;
 #[cfg(test)]
 mod fixture;
 pub mod journal;
+pub mod networks;
 pub mod observe;
 pub mod run;
 pub mod steps;
 pub mod store;
+pub mod survey;
 pub mod template;
 pub mod templates;
+pub mod terminal;
 pub mod verbs;
 pub mod verify;
 pub mod wait;

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::formats::vmx::Vmx;
-use crate::host::{HostError, files, system};
+use crate::host::{files, system};
 use crate::lab::{Node, names, paths};
 use crate::plan::facts::{
-    ClusterFacts, Facts, GuestFacts, HostFacts, NetworkRecord, TemplateFacts, VmFacts, VmState,
+    ClusterFacts, Facts, GuestFacts, HostFacts, TemplateFacts, UnfinishedChange, VmFacts, VmState,
 };
 use crate::stack::{facts as questions, kubectl, node as nodes};
 
 use super::context::Engine;
 use super::error::Result;
+use super::networks;
 use super::template::TemplateDir;
 
 /// Marks a VM's folder as ours for its life, also when Fusion has deleted the VMX that bears the marks.
@@ -41,22 +42,14 @@ pub async fn facts(engine: &Arc<Engine>) -> Result<Facts> {
 pub async fn host_facts(engine: &Arc<Engine>) -> Result<Facts> {
     let running = engine.vms.running().await?;
     let vms = lab_vms(engine, &running)?;
-    let networking = engine.networks.read()?;
     Ok(Facts {
         host: host(engine, &running).await?,
-        network_running: networking.is_some()
-            && engine
-                .networks
-                .services_running(engine.lab.internal.vmnet, engine.lab.limits.fusion_query)
-                .await?,
-        networking,
-        network_record: network_record(engine)?,
         template: template(engine, &running)?,
         identity: engine.identity().is_some_and(|identity| super::store::is_complete(&engine.lab, &identity)),
         lab_folder: files::exists(engine.dir.root()),
         kubeconfig: digest_of(&engine.dir.kubeconfig())?,
         vms,
-        ..Facts::default()
+        ..network_facts(engine).await?
     })
 }
 
@@ -72,22 +65,30 @@ async fn host(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<HostFacts>
         // A template that bakes is ours, and plugged into Fusion's own network.
         running: running.iter().filter(|vmx| !vmx.starts_with(&templates)).cloned().collect(),
         foreign_macs: foreign_macs(engine)?,
-        routes: Vec::new(),
-        fusion_ui_open: engine.fusion.is_system()
-            && system::process_runs("VMware Fusion", engine.lab.limits.fusion_query).await?,
+        routes: engine.networks.routes(engine.lab.limits.fusion_query).await?.unwrap_or_default(),
+        fusion_ui_open: engine.networks.window_open(engine.lab.limits.fusion_query).await?,
     })
 }
 
-/// Reads the record of what we changed in Fusion's networking file.
-pub fn network_record(engine: &Engine) -> Result<Option<NetworkRecord>> {
-    let path = engine.dir.network_record();
-    if !files::exists(&path) {
-        return Ok(None);
-    }
-    let bytes = files::read(&path)?;
-    let record = serde_json::from_slice(&bytes)
-        .map_err(|error| HostError::Content { path, reason: format!("not a network record: {error}") })?;
-    Ok(Some(record))
+/// Looks afresh at what a change of Fusion's networks is decided on: a plan's facts may be minutes old.
+pub async fn network_facts(engine: &Engine) -> Result<Facts> {
+    let limits = &engine.lab.limits;
+    let record = networks::record(engine)?;
+    let vmnet = record.as_ref().map_or(engine.lab.internal.vmnet, |record| record.vmnet);
+    let networking = engine.networks.read()?;
+    Ok(Facts {
+        network_running: networking.is_some()
+            && engine.networks.services_running(engine.lab.internal.vmnet, limits.fusion_query).await?,
+        networking,
+        network_record: record,
+        network_made: networks::made(engine, vmnet)?,
+        unfinished: engine.networks.unfinished()?.map(|unfinished| UnfinishedChange {
+            vmnet: unfinished.vmnet,
+            since: unfinished.since,
+            before: unfinished.before,
+        }),
+        ..Facts::default()
+    })
 }
 
 fn template(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<TemplateFacts> {

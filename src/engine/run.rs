@@ -21,6 +21,7 @@ use super::error::{EngineError, Requirement, Result, StepFailure};
 use super::event::{Event, PlannedStep};
 use super::journal::State;
 use super::steps;
+use super::terminal::Held;
 use super::wait::{Probe, until};
 
 /// SSH logins at once: OpenSSH starts to refuse at ten (facts/crates.md §3).
@@ -55,6 +56,12 @@ impl StepContext {
 
     pub fn line(&self, line: &str) {
         self.send(Event::Line { step: self.step.id.clone(), line: self.engine.redact(line) });
+    }
+
+    /// Takes the terminal for a program that asks the user something, once nothing is drawn on it any more. It goes
+    /// back when the result is dropped.
+    pub async fn terminal(&self) -> Held {
+        self.engine.terminal.hold(&self.engine.events).await
     }
 
     /// Fails once the user has said stop.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::host::dial::Dial;
 use crate::host::lock::Lock;
 use crate::host::{files, lock};
-use crate::plan::desired::{Desired, NetworkWish, network_without};
+use crate::plan::desired::Desired;
 use crate::plan::facts::Facts;
+use crate::plan::networks::{self, NetworkWish};
 use crate::plan::step::Plan;
 use crate::plan::{destroy, lint, up};
 
@@ -42,17 +43,42 @@ pub async fn outlook(engine: &Arc<Engine>) -> Result<Outlook> {
 /// Plans `destroy`.
 pub async fn destroy_outlook(engine: &Arc<Engine>) -> Result<Outlook> {
     let facts = observe::host_facts(engine).await?;
-    let before = engine.dir.networking_before();
-    let before = if files::exists(&before) { Some(files::read(&before)?) } else { None };
-    let network = network_without(&facts, before.as_deref());
-    if let NetworkWish::Unreadable { line, reason } = &network {
-        let obstacle =
-            crate::plan::obstacle::Obstacle::NetworkingFile { line: *line, reason: reason.clone() };
-        return Err(EngineError::Obstacles(vec![obstacle]));
-    }
-    let plan = destroy::plan(&engine.lab.name, &facts, &network);
+    let network = undone(engine, &facts)?;
+    let plan = destroy::plan(&engine.lab.name, &facts, &network).map_err(EngineError::Obstacles)?;
     sound(&plan)?;
     Ok(Outlook { facts, plan })
+}
+
+/// Plans `network apply`: the lab's network without its machines.
+pub async fn network_outlook(engine: &Arc<Engine>) -> Result<Outlook> {
+    let facts = observe::host_facts(engine).await?;
+    let plan = networks::plan_apply(&engine.lab, &facts).map_err(EngineError::Obstacles)?;
+    sound(&plan)?;
+    Ok(Outlook { facts, plan })
+}
+
+/// Plans `network restore`: this lab's lines out of Fusion's networking file.
+pub async fn network_undo_outlook(engine: &Arc<Engine>) -> Result<Outlook> {
+    let facts = observe::host_facts(engine).await?;
+    let plan = networks::plan_undo(&facts, &undone(engine, &facts)?).map_err(EngineError::Obstacles)?;
+    sound(&plan)?;
+    Ok(Outlook { facts, plan })
+}
+
+/// Plans `network restore BACKUP`: Fusion's networking file as a backup has it.
+pub async fn network_put_back_outlook(engine: &Arc<Engine>, backup: &str) -> Result<Outlook> {
+    let facts = observe::host_facts(engine).await?;
+    let bytes = engine.networks.read_backup(backup)?;
+    let wish = networks::put_back(&facts, &bytes, engine.lab.internal.vmnet);
+    let plan = networks::plan_put_back(backup, &facts, &wish).map_err(EngineError::Obstacles)?;
+    sound(&plan)?;
+    Ok(Outlook { facts, plan })
+}
+
+fn undone(engine: &Engine, facts: &Facts) -> Result<NetworkWish> {
+    let originals = super::networks::originals(engine)?;
+    let originals: Vec<&[u8]> = originals.iter().map(Vec::as_slice).collect();
+    Ok(networks::without(facts, &originals))
 }
 
 /// Refuses a plan that breaks its own rules: a defect of ours, better said than carried out.

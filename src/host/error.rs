@@ -79,6 +79,23 @@ pub enum HostError {
     #[error("{reason}")]
     Network { reason: String, output: String, restored: bool },
 
+    /// Root must not run a program or write into a folder, since somebody else could have changed it; `path` is the
+    /// first such file or folder on the way to it, `mode` its permission bits.
+    #[error("root does not trust {} (user {user}, group {group}, mode {mode:04o}): {reason}", path.display())]
+    Untrusted { path: PathBuf, user: u32, group: u32, mode: u32, reason: String },
+
+    /// A sudoers line for our own program would be a way to root for whoever can change `path`, which is the program or
+    /// a folder above it.
+    #[error(
+        "no sudoers line can be given for {}: {} (user {user}, mode {mode:04o}): {reason}",
+        program.display(), path.display()
+    )]
+    ProgramOfOthers { program: PathBuf, path: PathBuf, user: u32, mode: u32, reason: String },
+
+    /// A path that a sudoers line cannot hold.
+    #[error("{} cannot stand in a sudoers line: it holds {character:?}", path.display())]
+    NotForSudoers { path: PathBuf, character: char },
+
     /// The user said stop.
     #[error("interrupted")]
     Interrupted,

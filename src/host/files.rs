@@ -19,6 +19,9 @@ pub const PRIVATE_FOLDER: u32 = 0o700;
 /// Mode of a file that anybody may read.
 pub const PUBLIC_FILE: u32 = 0o644;
 
+/// What the names of files that are being written begin with.
+pub const TEMPORARY: &str = ".fusionlab-";
+
 const READ_BUFFER: usize = 1024 * 1024;
 const WRITE_BITS: u32 = 0o222;
 
@@ -88,6 +91,11 @@ pub fn modified(path: &Path) -> Result<std::time::SystemTime> {
     fs::metadata(path).and_then(|facts| facts.modified()).map_err(HostError::file("look at", path))
 }
 
+/// Says whether something stands at a path and is a link.
+pub fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|facts| facts.is_symlink())
+}
+
 /// Returns the paths in a folder, sorted; none if there is no such folder.
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
@@ -129,7 +137,7 @@ pub fn write_keeping_owner(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 
 fn replace(path: &Path, bytes: &[u8], mode: u32, owner: Option<Ownership>) -> io::Result<()> {
     let folder = parent(path);
-    let mut file = tempfile::Builder::new().prefix(".fusionlab-").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
     file.write_all(bytes)?;
     if let Some(owner) = owner {
         let now = file.as_file().metadata()?;

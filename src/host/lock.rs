@@ -16,6 +16,7 @@ use super::{HostError, Result, clock, files, system};
 /// A holder writes its name just after it has the lock; a reader in between waits for it.
 const BODY_TRIES: u32 = 10;
 const BODY_PAUSE: Duration = Duration::from_millis(20);
+const WAIT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Who holds a lock, or held it last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +62,23 @@ pub fn acquire(path: &Path, what: &str, verb: &str) -> Result<Lock> {
         since: clock::rfc3339(clock::now()),
     })?;
     Ok(lock)
+}
+
+/// Waits for the kernel's lock on a file or folder that exists, which nobody's name is written to. It is held until what
+/// is returned is dropped, or this process ends. `what` is what is waited for, in the error of a wait that took too long.
+pub async fn wait(path: &Path, what: &str, limit: Duration) -> Result<File> {
+    let file = files::open(path)?;
+    let until = clock::monotonic() + limit;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if clock::monotonic() < until => clock::pause(WAIT_PAUSE).await,
+            Err(TryLockError::WouldBlock) => {
+                return Err(HostError::Deadline { what: what.to_owned(), limit });
+            }
+            Err(TryLockError::Error(error)) => return Err(HostError::file("lock", path)(error)),
+        }
+    }
 }
 
 /// Returns who holds the lock at `path`; none if it is free or was never taken.

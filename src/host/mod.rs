@@ -15,6 +15,7 @@ pub mod lock;
 pub mod process;
 pub mod ssh;
 pub mod system;
+pub mod trust;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

@@ -1,6 +1,7 @@
 //! Programs of the host: an argv, a deadline, captured output, never a shell.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -31,11 +32,23 @@ pub struct Options {
     pub cwd: Option<PathBuf>,
     /// Kill only the program itself, not its process group: what `vmrun start` starts outlives it.
     pub spare_children: bool,
+    /// The folder to run in, by its descriptor, whatever its path means by then (`host::trust`).
+    pub folder: Option<Arc<OwnedFd>>,
+    /// The name that the program is called by (argv[0]), if not the one that it is run by.
+    pub called: Option<OsString>,
 }
 
 impl Options {
     pub fn limit(limit: Duration) -> Self {
-        Self { limit, stdin: Vec::new(), env: Vec::new(), cwd: None, spare_children: false }
+        Self {
+            limit,
+            stdin: Vec::new(),
+            env: Vec::new(),
+            cwd: None,
+            spare_children: false,
+            folder: None,
+            called: None,
+        }
     }
 }
 
@@ -167,7 +180,26 @@ fn command<A: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = A>, o
     if let Some(folder) = &options.cwd {
         command.current_dir(folder);
     }
+    if let Some(called) = &options.called {
+        command.arg0(called);
+    }
+    if let Some(folder) = &options.folder {
+        let folder = Arc::clone(folder);
+        let enter = move || match enter_folder(&folder) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        };
+        // SAFETY: between fork and exec the closure makes one system call that is safe there, and allocates nothing.
+        unsafe {
+            command.pre_exec(enter);
+        }
+    }
     command
+}
+
+fn enter_folder(folder: &OwnedFd) -> libc::c_int {
+    // SAFETY: fchdir takes a descriptor that is open for the whole call.
+    unsafe { libc::fchdir(folder.as_raw_fd()) }
 }
 
 fn spawn(program: &Path, command: &mut Command) -> Result<Child> {

@@ -1,7 +1,6 @@
 //! The machine we run on: processor, memory, user, and what else runs.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -90,8 +89,13 @@ pub fn user_name() -> Option<String> {
 }
 
 pub fn is_root() -> bool {
+    user_id() == 0
+}
+
+/// Returns the number of the user whose rights we have.
+pub fn user_id() -> u32 {
     // SAFETY: geteuid has no arguments and cannot fail.
-    unsafe { libc::geteuid() == 0 }
+    unsafe { libc::geteuid() }
 }
 
 /// Returns the path of the program that this process runs.
@@ -110,33 +114,6 @@ pub fn boot_id() -> String {
 pub fn boot_id() -> String {
     let text = files::read_text(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_default();
     text.trim().to_owned()
-}
-
-/// Says whether a process of exactly this name runs, such as `VMware Fusion`.
-#[cfg(target_os = "macos")]
-pub async fn process_runs(name: &str, limit: Duration) -> Result<bool> {
-    use super::process::{self, Options};
-    let found = process::run(Path::new("/usr/bin/pgrep"), ["-x", name], Options::limit(limit)).await?;
-    Ok(found.success())
-}
-
-/// Says whether a process of exactly this name runs, such as `VMware Fusion`.
-#[cfg(not(target_os = "macos"))]
-pub async fn process_runs(name: &str, _limit: Duration) -> Result<bool> {
-    // The kernel keeps the first 15 bytes of a name.
-    const KEPT: usize = 15;
-    let name = &name.as_bytes()[..name.len().min(KEPT)];
-    for process in files::list(Path::new("/proc"))? {
-        let is_process = process.file_name().is_some_and(|name| name.as_encoded_bytes()[0].is_ascii_digit());
-        if !is_process {
-            continue;
-        }
-        // A process may end while we look.
-        if files::read(&process.join("comm")).is_ok_and(|comm| comm.trim_ascii_end() == name) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 #[cfg(target_os = "macos")]
@@ -199,14 +176,5 @@ mod tests {
 <string>24B83</string></dict></plist>"#;
         files::write_atomic(&folder.join("SystemVersion.plist"), text.as_bytes(), 0o644).unwrap();
         assert_eq!(macos_version(root.path()).as_deref(), Some("15.1"));
-    }
-
-    #[tokio::test]
-    async fn our_own_process_runs_and_another_does_not() {
-        let own = files::read_text(Path::new("/proc/self/comm"));
-        if let Ok(own) = own {
-            assert!(process_runs(own.trim_end(), Duration::from_secs(5)).await.unwrap());
-        }
-        assert!(!process_runs("no such process", Duration::from_secs(5)).await.unwrap());
     }
 }

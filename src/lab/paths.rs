@@ -15,6 +15,7 @@
 //!   network/                        Fusion's networks, shared by labs
 //!     backups/                      the networking file before each change, by time and digest
 //!     pending.json                  the change under way; gone when its outcome was seen
+//!     vmnet2.json  vmnet2.before    that fusionlab made this network, and the file before that
 //!     request.json                  what the root step is asked
 //!   locks/                          who works on a lab, on Fusion's networks, on a template
 //!   sim/                            the simulated Fusion, laid out like a Mac's root
@@ -56,6 +57,16 @@ impl Home {
     /// Where changes of Fusion's networking file are kept track of.
     pub fn network(&self) -> PathBuf {
         self.0.join("network")
+    }
+
+    /// The record of a network that fusionlab made, whichever lab came first.
+    pub fn made_network(&self, vmnet: u8) -> PathBuf {
+        self.network().join(format!("vmnet{vmnet}.json"))
+    }
+
+    /// Fusion's networking file as it was before fusionlab made a network.
+    pub fn before_made_network(&self, vmnet: u8) -> PathBuf {
+        self.network().join(format!("vmnet{vmnet}.before"))
     }
 
     /// The lock of one lab's verbs. It stands outside the lab's folder, which comes and goes.
@@ -111,12 +122,12 @@ impl LabDir {
         self.0.join("lab-ca.crt")
     }
 
-    /// The record of what we changed in Fusion's networking file.
+    /// The record of what this lab wrote into Fusion's networking file.
     pub fn network_record(&self) -> PathBuf {
         self.0.join("network.json")
     }
 
-    /// Fusion's networking file as it was before our first change.
+    /// Fusion's networking file as it was before this lab's first change.
     pub fn networking_before(&self) -> PathBuf {
         self.0.join("networking.before")
     }

@@ -1,11 +1,20 @@
 //! The list that takes a lab down: only what bears this lab's mark, and only our lines.
 
-use super::desired::NetworkWish;
 use super::facts::{Facts, VmFacts, VmState};
+use super::networks::{self, NetworkWish};
+use super::obstacle::{self, Obstacle};
 use super::step::{Action, Gate, Phase, Plan, Step, StepId};
 
 /// Plans the removal of the lab of this name: `network` is what Fusion's networking file becomes.
-pub fn plan(lab: &str, facts: &Facts, network: &NetworkWish) -> Plan {
+///
+/// # Errors
+/// What must not be while Fusion's networks restart; nothing was changed.
+pub fn plan(lab: &str, facts: &Facts, network: &NetworkWish) -> Result<Plan, Vec<Obstacle>> {
+    let obstacles = obstacle::of_undo(network, facts);
+    if obstacles.is_empty() { Ok(list(lab, facts, network)) } else { Err(obstacles) }
+}
+
+fn list(lab: &str, facts: &Facts, network: &NetworkWish) -> Plan {
     let mut plan = Plan::default();
     let ours = |vm: &VmFacts| matches!(vm.state, VmState::Ours | VmState::Unfinished);
     for (name, vm) in facts.vms.iter().filter(|(_, vm)| ours(vm)) {
@@ -25,18 +34,9 @@ pub fn plan(lab: &str, facts: &Facts, network: &NetworkWish) -> Plan {
         plan.steps.push(of_host("template.discard", 2, text, Action::DiscardTemplate));
     }
     let machines: Vec<StepId> = plan.steps.iter().map(|step| step.id.clone()).collect();
-    if let NetworkWish::Change { diff, .. } = network {
-        let vmnet = facts.network_record.as_ref().map(|record| record.vmnet).unwrap_or_default();
-        plan.steps.push(Step {
-            // The networks restart when nothing of ours runs on them.
-            needs: machines.clone(),
-            ..of_host(
-                "network.restore",
-                8,
-                format!("take our lines for vmnet{vmnet} out of Fusion's networking file"),
-                Action::RestoreNetwork { diff: diff.clone() },
-            )
-        });
+    if let Some(step) = networks::restore_step(network, facts) {
+        // The networks restart when nothing of ours runs on them.
+        plan.steps.push(Step { needs: machines, ..step });
     }
     if facts.lab_folder {
         let needs = plan.steps.iter().map(|step| step.id.clone()).collect();
@@ -79,11 +79,13 @@ fn of_host(id: &str, cost_seconds: u32, text: String, action: Action) -> Step {
 mod tests {
     use super::super::fixture::World;
     use super::super::lint::lint;
-    use super::super::{desired, text};
+    use super::super::text;
     use super::*;
 
     fn planned(world: &World, before: Option<&[u8]>) -> Plan {
-        plan(&world.lab.name, &world.facts, &desired::network_without(&world.facts, before))
+        let originals: Vec<&[u8]> = before.into_iter().collect();
+        let wish = networks::without(&world.facts, &originals);
+        plan(&world.lab.name, &world.facts, &wish).expect("nothing stands in the way")
     }
 
     fn ids(plan: &Plan) -> Vec<String> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+use ipnet::Ipv4Net;
 use serde::Serialize;
 
 use crate::formats::mac::Mac;
@@ -16,8 +17,10 @@ pub struct Facts {
     pub host: HostFacts,
     /// Fusion's networking file, verbatim; none if there is none yet.
     pub networking: Option<Vec<u8>>,
-    /// What we recorded when we changed it; none if we have not.
+    /// What this lab recorded when it changed it; none if it has not.
     pub network_record: Option<NetworkRecord>,
+    /// The record of the lab's network, if fusionlab made it.
+    pub network_made: Option<MadeNetwork>,
     /// Whether Fusion's programs say that the internal network's services run.
     pub network_running: bool,
     /// A change of Fusion's networks that an earlier run began and did not see through.
@@ -51,18 +54,25 @@ pub struct HostFacts {
     pub routes: Vec<Route>,
 }
 
-/// What we changed in Fusion's networking file (`network.json` in the lab's folder).
+/// What a lab wrote into Fusion's networking file (`network.json` in the lab's folder).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct NetworkRecord {
+    /// Version of this record's form: 2.
+    pub version: u32,
+    pub vmnet: u8,
+    /// The reservations that we wrote: MAC, address.
+    pub reservations: Vec<(Mac, Ipv4Addr)>,
+}
+
+/// A network that fusionlab made, whichever lab came first (`vmnet<n>.json` beside the backups).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct MadeNetwork {
     /// Version of this record's form: 1.
     pub version: u32,
     pub vmnet: u8,
-    /// Whether the vmnet is ours: it did not exist before.
-    pub made_vmnet: bool,
-    /// SHA-256 (hex) of the file before our first change; none if there was no file.
-    pub before: Option<String>,
-    /// The reservations that we wrote: MAC, address.
-    pub reservations: Vec<(Mac, Ipv4Addr)>,
+    pub subnet: Ipv4Net,
+    /// Fusion's name for it; none until Fusion has given it one.
+    pub uuid: Option<String>,
 }
 
 /// A change of Fusion's networks that was begun, and whose outcome nobody has seen.

@@ -8,8 +8,9 @@ use crate::stack::facts::{ClusterFacts, GuestFacts, HelmRelease, KubeNode};
 use crate::stack::identity::Identity;
 use crate::stack::{fixture, network};
 
-use super::desired::{Desired, NetworkWish};
-use super::facts::{Facts, NetworkRecord, TemplateFacts, VmFacts, VmState};
+use super::desired::Desired;
+use super::facts::{Facts, MadeNetwork, NetworkRecord, TemplateFacts, VmFacts, VmState};
+use super::networks::NetworkWish;
 use super::obstacle::Obstacle;
 use super::step::Plan;
 use super::up;
@@ -94,19 +95,16 @@ impl World {
     }
 
     fn make_host(&mut self) {
-        let NetworkWish::Change { after, .. } = self.desired().network else {
+        let NetworkWish::Change(change) = self.desired().network else {
             panic!("a file without vmnet2 is to be changed");
         };
         let wish = network::wish(&self.lab);
-        self.facts.networking = Some(after);
+        self.facts.networking = Some(change.after);
         self.facts.network_running = true;
-        self.facts.network_record = Some(NetworkRecord {
-            version: 1,
-            vmnet: wish.vmnet,
-            made_vmnet: true,
-            before: None,
-            reservations: wish.reservations,
-        });
+        self.facts.network_record =
+            Some(NetworkRecord { version: 2, vmnet: wish.vmnet, reservations: wish.reservations });
+        self.facts.network_made =
+            Some(MadeNetwork { version: 1, vmnet: wish.vmnet, subnet: wish.subnet, uuid: None });
         self.facts.identity = true;
         self.facts.lab_folder = true;
         self.facts.template = TemplateFacts {

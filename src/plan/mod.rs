@@ -2,14 +2,16 @@
 //!
 //! Nothing here does anything. [`up`] and [`destroy`] are the two lists to read; [`facts`] is what
 //! they look at, [`step`] what they yield, [`lint`] what must hold of every plan, [`text`] how a
-//! plan looks on screen.
+//! plan looks on screen. [`survey`] and [`health`] are beside them: Fusion's networks, and whether they are in order.
 
 pub mod desired;
 pub mod destroy;
 pub mod facts;
 #[cfg(test)]
 mod fixture;
+pub mod health;
 pub mod lint;
+pub mod networks;
 pub mod obstacle;
 pub mod rendering;
 pub mod step;

@@ -7,8 +7,9 @@ use serde::Serialize;
 use crate::formats::networking::Conflict;
 use crate::lab::Lab;
 
-use super::desired::{Desired, NetworkWish};
+use super::desired::Desired;
 use super::facts::{Facts, VmState};
+use super::networks::{self, NetworkWish};
 
 /// One thing in the way; each says who it is. Advice is given in `cli::error`.
 #[derive(Clone, Debug, PartialEq, Serialize, thiserror::Error)]
@@ -16,7 +17,7 @@ use super::facts::{Facts, VmState};
 pub enum Obstacle {
     /// Fusion's networking file holds something of someone else's.
     #[error("{vmnet}: {message}")]
-    Network { vmnet: String, message: String, free_vmnet: Option<u8> },
+    Network { vmnet: String, message: String, taken: Taken, free_vmnet: Option<u8> },
     /// Fusion's networking file cannot be edited.
     #[error("Fusion's networking file, line {line}: {reason}")]
     NetworkingFile { line: usize, reason: String },
@@ -37,45 +38,94 @@ pub enum Obstacle {
     #[error("VMware Fusion's window is open, and its networks must change")]
     FusionOpen,
     /// VMs of others run on networks that must be restarted.
-    #[error("{} VM(s) run that are not this lab's, and Fusion's networks must restart", vmx.len())]
+    #[error("{} not this lab's, and Fusion's networks must restart", running(vmx))]
     OthersRunning { vmx: Vec<PathBuf> },
+    /// Machines of this lab run, and only its network is to be changed.
+    #[error("{} of this lab run on the network that is to be changed", nodes.join(", "))]
+    OwnRunning { nodes: Vec<String> },
+    /// The host sends packets for the lab's subnet somewhere else.
+    #[error("{subnet} is routed to {interface} ({destination})")]
+    SubnetRouted { subnet: String, destination: String, interface: String },
+    /// The lab's lines stand on one network, and the lab file names another.
+    #[error("the lab is on {from}, and the lab file says {to}")]
+    NetworkMoved { from: String, to: String },
+}
+
+/// What of the lab's network is somebody else's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Taken {
+    /// Its number.
+    Vmnet,
+    /// Its addresses.
+    Subnet,
+    /// The network is there as wished, but for some of its services.
+    Service,
+    /// A reservation's address or MAC.
+    Reservation,
+}
+
+impl From<&Conflict> for Taken {
+    fn from(conflict: &Conflict) -> Self {
+        match conflict {
+            Conflict::VmnetTaken { .. } | Conflict::VmnetBridged { .. } => Self::Vmnet,
+            Conflict::SubnetOverlaps { .. } => Self::Subnet,
+            Conflict::VmnetLacks { .. } => Self::Service,
+            Conflict::AddressReserved { .. } | Conflict::MacReserved { .. } => Self::Reservation,
+        }
+    }
+}
+
+/// Returns `web.vmx runs and is`, or `3 virtual machines run and are`.
+fn running(vmx: &[PathBuf]) -> String {
+    match vmx {
+        [one] => format!("{} runs and is", one.display()),
+        many => format!("{} virtual machines run and are", many.len()),
+    }
 }
 
 /// Finds everything that stands in the way.
 pub fn find(lab: &Lab, desired: &Desired, facts: &Facts) -> Vec<Obstacle> {
-    let mut obstacles = Vec::new();
-    network(lab, desired, facts, &mut obstacles);
+    let mut obstacles = of_network(lab, &desired.network, facts);
     machines(lab, desired, facts, &mut obstacles);
     obstacles
 }
 
-fn network(lab: &Lab, desired: &Desired, facts: &Facts, obstacles: &mut Vec<Obstacle>) {
-    match &desired.network {
-        NetworkWish::Conflict(conflicts) => {
-            obstacles.extend(conflicts.iter().map(|conflict: &Conflict| Obstacle::Network {
-                vmnet: lab.vmnet_name(),
-                message: conflict.to_string(),
-                free_vmnet: conflict.free_vmnet(),
-            }));
-        }
-        NetworkWish::Unreadable { line, reason } => {
-            obstacles.push(Obstacle::NetworkingFile { line: *line, reason: reason.clone() });
-        }
-        NetworkWish::Change { .. } => restart(facts, obstacles),
-        NetworkWish::Satisfied if !facts.network_running => restart(facts, obstacles),
-        NetworkWish::Satisfied => {}
+/// Finds what stands in the way of the lab's network.
+pub fn of_network(lab: &Lab, wish: &NetworkWish, facts: &Facts) -> Vec<Obstacle> {
+    let mut obstacles = of_wish(wish, Some(lab));
+    if !matches!(wish, NetworkWish::Moved { .. } | NetworkWish::Unreadable { .. }) {
+        obstacles.extend(networks::route_in_the_way(lab, facts));
     }
+    obstacles.extend(networks::obstacles(wish, facts));
+    obstacles
 }
 
-/// What must not be while Fusion's networks restart.
-fn restart(facts: &Facts, obstacles: &mut Vec<Obstacle>) {
-    if facts.host.fusion_ui_open {
-        obstacles.push(Obstacle::FusionOpen);
-    }
-    let ours = |vmx: &PathBuf| facts.vms.values().any(|vm| vm.vmx == *vmx && vm.state == VmState::Ours);
-    let others: Vec<PathBuf> = facts.host.running.iter().filter(|vmx| !ours(vmx)).cloned().collect();
-    if !others.is_empty() {
-        obstacles.push(Obstacle::OthersRunning { vmx: others });
+/// Finds what stands in the way of the file as it was before.
+pub fn of_undo(wish: &NetworkWish, facts: &Facts) -> Vec<Obstacle> {
+    let mut obstacles = of_wish(wish, None);
+    obstacles.extend(networks::obstacles(wish, facts));
+    obstacles
+}
+
+fn of_wish(wish: &NetworkWish, lab: Option<&Lab>) -> Vec<Obstacle> {
+    match (wish, lab) {
+        (NetworkWish::Conflict(conflicts), Some(lab)) => conflicts
+            .iter()
+            .map(|conflict: &Conflict| Obstacle::Network {
+                vmnet: lab.vmnet_name(),
+                message: conflict.to_string(),
+                taken: conflict.into(),
+                free_vmnet: conflict.free_vmnet(),
+            })
+            .collect(),
+        (NetworkWish::Unreadable { line, reason }, _) => {
+            vec![Obstacle::NetworkingFile { line: *line, reason: reason.clone() }]
+        }
+        (NetworkWish::Moved { from }, Some(lab)) => {
+            vec![Obstacle::NetworkMoved { from: format!("vmnet{from}"), to: lab.vmnet_name() }]
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -165,7 +215,7 @@ mod tests {
         networking.extend(b"answer VNET_2_DHCP yes\nanswer VNET_2_HOSTONLY_NETMASK 255.255.255.0\n");
         networking.extend(b"answer VNET_2_HOSTONLY_SUBNET 172.20.0.0\n");
         let obstacles = found(&world);
-        let [Obstacle::Network { vmnet, message, free_vmnet }] = obstacles.as_slice() else {
+        let [Obstacle::Network { vmnet, message, free_vmnet, .. }] = obstacles.as_slice() else {
             panic!("one conflict was expected: {obstacles:?}");
         };
         assert_eq!((vmnet.as_str(), *free_vmnet), ("vmnet2", Some(3)));

@@ -1,12 +1,12 @@
 //! Every file that a lab puts anywhere, as values: to read, to compare, to test. Nothing is touched.
 
-use crate::formats::lines::unified_diff;
 use crate::lab::{Lab, paths};
 use crate::stack::identity::Identity;
 use crate::stack::{cilium, cloud_init, ingress, node as nodes, vm};
 
-use super::desired::{NetworkWish, kubeconfig_text, network_wish};
+use super::desired::kubeconfig_text;
 use super::facts::Facts;
+use super::networks::{self, NetworkWish};
 
 /// One file of a rendering.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,12 +48,9 @@ fn rendering(path: String, content: Vec<u8>, identity: &Identity, secrets: bool)
 
 fn host_files(lab: &Lab, identity: &Identity, facts: &Facts) -> Vec<(String, Vec<u8>)> {
     let mut files = vec![("host/kubeconfig".to_owned(), kubeconfig_text(lab, identity, None).into_bytes())];
-    if let NetworkWish::Change { after, .. } = network_wish(lab, facts) {
-        let before = facts.networking.clone().unwrap_or_default();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let diff = unified_diff(&text(&before), &text(&after), "networking");
-        files.push(("host/networking.diff".to_owned(), diff.into_bytes()));
-        files.push(("host/networking".to_owned(), after));
+    if let NetworkWish::Change(change) = networks::wish(lab, facts) {
+        files.push(("host/networking.diff".to_owned(), change.diff.into_bytes()));
+        files.push(("host/networking".to_owned(), change.after));
     }
     files
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::formats::networking::Scope;
+
 /// A step's stable name: `<area>.<verb>` and, where it concerns one node, `/<node>`: `vm.clone/k8s-master1`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -71,9 +73,10 @@ pub struct Step {
 pub enum Action {
     /// Make the lab's keys, certificates and tokens.
     CreateIdentity,
-    /// Write Fusion's networking file and restart its networks. `diff` is what the user is shown.
+    /// Write Fusion's networking file and restart what must follow it. `diff` is what the user is shown.
     ApplyNetwork {
         diff: String,
+        scope: Scope,
     },
     /// Download the cloud image into the cache.
     FetchImage,
@@ -136,9 +139,16 @@ pub enum Action {
     },
     /// Remove a template that was not finished.
     DiscardTemplate,
-    /// Take our lines out of Fusion's networking file and restart its networks.
+    /// Take our lines out of Fusion's networking file and restart what must follow it.
     RestoreNetwork {
         diff: String,
+        scope: Scope,
+    },
+    /// Put a backup in the place of Fusion's networking file.
+    PutBackNetwork {
+        diff: String,
+        scope: Scope,
+        backup: String,
     },
     /// Remove the lab's folder: identity, kubeconfig, known_hosts, records.
     ForgetLab,
@@ -150,6 +160,18 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What stands already, one line each, for the reader.
     pub kept: Vec<String>,
+}
+
+impl Action {
+    /// Returns the change of Fusion's networking file that the user is shown and what restarts for it, if it is one.
+    pub fn of_networks(&self) -> Option<(&str, Scope)> {
+        match self {
+            Self::ApplyNetwork { diff, scope }
+            | Self::RestoreNetwork { diff, scope }
+            | Self::PutBackNetwork { diff, scope, .. } => Some((diff, *scope)),
+            _ => None,
+        }
+    }
 }
 
 impl Plan {

@@ -2,6 +2,7 @@
 //!
 //! Gathered by `engine::survey`; nothing here looks at anything itself.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -38,6 +39,18 @@ pub struct Survey {
     pub now: u64,
 }
 
+impl Survey {
+    /// Returns what was seen of one network; none if the file does not mention it.
+    pub fn network(&self, vmnet: u8) -> Option<&NetworkSeen> {
+        self.networks.iter().find(|seen| seen.vmnet.number == vmnet)
+    }
+
+    /// Returns how many networks there are, without bridges and what deleted ones left.
+    pub fn standing(&self) -> usize {
+        self.networks.iter().filter(|seen| seen.vmnet.exists).count()
+    }
+}
+
 /// How the root step would become root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -69,6 +82,18 @@ pub struct NetworkSeen {
     pub services: Vec<(&'static str, bool)>,
     /// Virtual machines with a card on it.
     pub users: Vec<NetworkUser>,
+}
+
+impl NetworkSeen {
+    /// Returns the leases that are valid at a moment (seconds since 1970), in order of address. The leases file is a
+    /// log, so an address is whose its last block names.
+    pub fn valid_leases(&self, now: u64) -> Vec<&Lease> {
+        let mut last = BTreeMap::new();
+        for lease in &self.leases {
+            last.insert(lease.address, lease);
+        }
+        last.into_values().filter(|lease| lease.starts <= now && now < lease.ends).collect()
+    }
 }
 
 /// A virtual machine's card on a network.

@@ -62,7 +62,7 @@ fn is_of_host(step: &Step) -> bool {
 }
 
 fn is_of_network(step: &Step) -> bool {
-    matches!(step.action, Action::ApplyNetwork { .. } | Action::RestoreNetwork { .. })
+    step.action.of_networks().is_some()
 }
 
 /// Returns the plan's text.
@@ -123,6 +123,7 @@ fn write_step(out: &mut String, step: &Step, detail: Detail) {
         Action::StopVm { .. }
         | Action::DeleteVm { .. }
         | Action::RestoreNetwork { .. }
+        | Action::PutBackNetwork { .. }
         | Action::DiscardTemplate
         | Action::ForgetLab => '-',
         Action::AwaitGuest { .. } | Action::AwaitVips | Action::AwaitEndpoint | Action::AwaitNodes => '·',
@@ -132,7 +133,7 @@ fn write_step(out: &mut String, step: &Step, detail: Detail) {
     if detail == Detail::Full {
         let _ = writeln!(out, "      {}: {}", step.id, step.why);
     }
-    if let Action::ApplyNetwork { diff } | Action::RestoreNetwork { diff } = &step.action {
+    if let Some((diff, _)) = step.action.of_networks() {
         diff.lines().for_each(|line| {
             let _ = writeln!(out, "      {line}");
         });
@@ -168,9 +169,10 @@ mod tests {
     use super::*;
     use crate::lab::catalogue::Arch;
     use crate::lab::resolve::resolve;
-    use crate::plan::desired::{Desired, NetworkWish};
+    use crate::plan::desired::Desired;
     use crate::plan::facts::{Facts, VmFacts, VmState};
     use crate::plan::fixture::World;
+    use crate::plan::networks::NetworkWish;
     use crate::plan::{destroy, up};
 
     fn lab() -> Lab {
@@ -194,7 +196,7 @@ mod tests {
                 .vms
                 .insert(node.name.clone(), VmFacts { vmx, state: VmState::Ours, spec: None, running: true });
         }
-        let plan = destroy::plan(&lab.name, &facts, &NetworkWish::Satisfied);
+        let plan = destroy::plan(&lab.name, &facts, &NetworkWish::Satisfied).expect("nothing is in the way");
         (lab, plan)
     }
 

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use crate::lab::{Lab, Node, Role};
 use crate::stack::kubeadm;
 
-use super::desired::{Desired, NetworkWish};
+use super::desired::Desired;
 use super::facts::{ClusterFacts, Facts, GuestFacts, VmFacts, VmState};
+use super::networks;
 use super::obstacle::Obstacle;
 use super::step::{Action, Gate, Phase, Plan, Step, StepId};
 
@@ -24,6 +25,7 @@ pub fn plan(lab: &Lab, desired: &Desired, facts: &Facts) -> Result<Plan, Vec<Obs
     }
     let mut list = List { lab, desired, facts, plan: Plan::default(), ids: BTreeSet::new() };
     list.identity();
+    list.stops();
     list.network();
     list.template();
     for node in &lab.nodes {
@@ -141,27 +143,35 @@ impl List<'_> {
         self.add(draft, []);
     }
 
-    fn network(&mut self) {
-        let vmnet = self.lab.vmnet_name();
-        let (diff, why) = match &self.desired.network {
-            NetworkWish::Change { diff, .. } => {
-                (diff.clone(), format!("Fusion's networking file lacks parts of {vmnet}"))
+    /// Stops our own machines where Fusion's networks restart: what becomes of a running card is not known
+    /// (facts/fusion-networking.md §2.4).
+    fn stops(&mut self) {
+        if !networks::restarts(&self.desired.network, self.facts) {
+            return;
+        }
+        for node in &self.lab.nodes {
+            if self.vm(node).is_some_and(|vm| vm.running) {
+                self.stop(node, "Fusion's networks restart, which would cut off a running card");
             }
-            NetworkWish::Satisfied if self.facts.network_running => {
-                return self.keep(format!("{vmnet}: configured, services running"));
-            }
-            NetworkWish::Satisfied => (String::new(), format!("services of {vmnet} are not running")),
-            // An obstacle; `plan` has returned it.
-            NetworkWish::Conflict(_) | NetworkWish::Unreadable { .. } => return,
-        };
-        let draft = Draft::new("network.apply", Phase::Host, 8, Action::ApplyNetwork { diff })
-            .text(format!(
-                "set up {vmnet} {} with NAT, DHCP and {} reservations",
-                self.lab.internal.subnet,
-                self.lab.nodes.len()
-            ))
+        }
+    }
+
+    fn stop(&mut self, node: &Node, why: &str) {
+        let name = &node.name;
+        let draft = Draft::of("vm.stop", node, Phase::Boot, 10, Action::StopVm { node: name.clone() })
+            .text(format!("stop {name} to change its configuration or its network"))
             .why(why);
         self.add(draft, []);
+    }
+
+    fn network(&mut self) {
+        let Some(step) = networks::apply_step(self.lab, &self.desired.network, self.facts) else {
+            return self.keep(format!("{}: configured, services running", self.lab.vmnet_name()));
+        };
+        let stops = self.lab.nodes.iter().map(|node| StepId(format!("vm.stop/{}", node.name)));
+        let needs = stops.filter(|stop| self.ids.contains(stop)).collect();
+        self.ids.insert(step.id.clone());
+        self.plan.steps.push(Step { needs, ..step });
     }
 
     fn template(&mut self) {
@@ -223,13 +233,10 @@ impl List<'_> {
             self.add(draft, ["template.freeze".to_owned()]);
         }
         let running = vm.as_ref().is_some_and(|vm| vm.running);
+        let stopped = self.planned(&format!("vm.stop/{name}"));
         if !spec_is_right {
-            if running {
-                let draft =
-                    Draft::of("vm.stop", node, Phase::Boot, 10, Action::StopVm { node: name.clone() })
-                        .text(format!("stop {name} to change its configuration"))
-                        .why("its VMX or seed is not what the lab file says");
-                self.add(draft, []);
+            if running && !stopped {
+                self.stop(node, "its VMX or seed is not what the lab file says");
             }
             let why =
                 if vm.is_none() { "it is new" } else { "its VMX or seed is not what the lab file says" };
@@ -242,15 +249,13 @@ impl List<'_> {
                 [format!("vm.clone/{name}"), format!("vm.stop/{name}"), "identity.create".to_owned()],
             );
         }
-        if !running || !spec_is_right {
+        if !running || stopped || !spec_is_right {
             let draft = Draft::of("vm.start", node, Phase::Boot, 5, Action::StartVm { node: name.clone() })
                 .text(format!("start {name}"))
                 .why("it is not running")
                 .gate(Gate::PowerOn);
-            self.add(
-                draft,
-                [format!("vm.configure/{name}"), "network.apply".to_owned(), "template.freeze".to_owned()],
-            );
+            let needs = [format!("vm.configure/{name}"), format!("vm.stop/{name}")];
+            self.add(draft, needs.into_iter().chain(["network.apply", "template.freeze"].map(str::to_owned)));
         }
         let ready =
             self.guest(node).is_some_and(|guest| guest.cloud_init == "done" && guest.holds(node.address()));

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use super::disk::Disk;
 use super::network::Networks;
 use super::pace::Operation;
-use super::seam::{Card, Lease, Segment, Surroundings, Wire};
+use super::seam::{Card, Client, Lease, Segment, Surroundings, Wire};
 use super::world::{Vm, World, lock};
 use super::{dhcp, faults, files, now_ms};
 
@@ -65,13 +65,13 @@ fn splitmix(state: u64) -> u64 {
 
 #[async_trait]
 impl Surroundings for Around {
-    async fn lease(&self, card: &Card, hostname: Option<&str>) -> Option<Lease> {
+    async fn lease(&self, card: &Card, client: &Client) -> Option<Lease> {
         let world = self.world.upgrade()?;
         world.pace.take(Operation::Lease).await;
         if self.fault(faults::DHCP_SILENT) {
             return None;
         }
-        dhcp::lease(&world, card, hostname)
+        dhcp::lease(&world, card, client)
     }
 
     async fn connect(&self, from: &[Card], to: SocketAddrV4) -> io::Result<Wire> {

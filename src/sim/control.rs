@@ -1,6 +1,7 @@
 //! How Fusion's small programs talk to the world: one JSON line asked, one answered, over a Unix socket.
 #![expect(clippy::disallowed_methods, reason = "the first program that needs the world starts it, detached")]
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -81,6 +82,8 @@ pub struct WorldView {
     /// Where its SOCKS5 server listens.
     pub dial: SocketAddr,
     pub running: Vec<PathBuf>,
+    /// Fusion's networks that a VM with power has a card on.
+    pub vmnets: BTreeSet<u8>,
 }
 
 /// A VM's power.

@@ -43,6 +43,16 @@ faults! {
     NETWORK_START_LIES = "network-start-fails-and-lies",
     /// `vmnet-cli --configure` fails.
     NETWORK_CONFIGURE_FAILS = "network-configure-fails",
+    /// The networks' tools do all that they should, but their exit status says the opposite.
+    NETWORK_EXIT_LIES = "network-exit-lies",
+    /// `vmnet-cli --status` says nothing.
+    STATUS_SILENT = "status-silent",
+    /// `vmnet-cli --configure` rewrites the networking file in an order of its own, without comments, repetitions
+    /// and the descriptions of port forwards.
+    COMPACTS = "compacts",
+    /// Whoever calls a program of Fusion's is killed; `--on` takes the program, its argument and `before` or `after`,
+    /// such as "vmnet-cli --stop before".
+    CALLER_DIES = "caller-dies",
     /// Fusion's window writes its own view over the networking file when the networks start.
     UI_OVERWRITES = "ui-overwrites-networking",
     /// Fusion's DHCP server does not answer a VM.

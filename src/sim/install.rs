@@ -9,15 +9,10 @@ use super::control::{self, Reply, Request};
 use super::network::{self, Networks};
 use super::places::Places;
 use super::settings::Settings;
-use super::{files, image, pace, serve};
+use super::{configure, files, image, pace, programs, serve};
 
-/// The release that is simulated, as Info.plist spells it (facts/vmrun-vmrest.md §4).
-pub const VERSION: &str = "26H1";
+/// The build number that every simulated release has.
 pub const BUILD: &str = "25388279";
-
-/// The programs of the bundle that this binary plays.
-const PROGRAMS: &[&str] =
-    &["vmrun", "vmnet-cli", "vmnet-cfgcli", "vmrest", "vmware-vdiskmanager", "vmware-vmx"];
 
 /// Fusion's networking file as an installation makes it: vmnet1 host-only, vmnet8 with NAT.
 const NETWORKING: &str = "\
@@ -60,12 +55,12 @@ pub fn install(root: &Path, exe: &Path, settings: &Settings) -> io::Result<()> {
     files::make_folder(root)?;
     // The world and the programs must name a VM alike.
     let places = Places::new(root.canonicalize()?);
-    for folder in [places.programs(), places.library(), places.run(), places.preferences()] {
+    for folder in [places.library(), places.run(), places.preferences(), places.root().join("var/db/vmware")]
+    {
         files::make_folder(&folder)?;
     }
-    files::make_folder(&places.root().join("var/db/vmware"))?;
-    files::write(&places.info_plist(), info_plist())?;
-    for program in PROGRAMS {
+    name_release(&places, &settings.fusion)?;
+    for program in programs::NAMES {
         link(exe, &places.program(program))?;
     }
     let planted = Settings::load(&places).map(|settings| settings.faults).unwrap_or_default();
@@ -74,7 +69,7 @@ pub fn install(root: &Path, exe: &Path, settings: &Settings) -> io::Result<()> {
     files::write_new(&places.dial_file(), serve::NOWHERE)?;
     if !places.networking().exists() {
         files::write(&places.networking(), NETWORKING)?;
-        network::configure(&places)?;
+        configure::configure(&places)?;
         network::start(&places, None)?;
     }
     Ok(())
@@ -85,10 +80,16 @@ fn link(exe: &Path, program: &Path) -> io::Result<()> {
         return Ok(());
     }
     files::remove(program)?;
+    files::make_folder(program.parent().unwrap_or(program))?;
     symlink(exe, program)
 }
 
-fn info_plist() -> String {
+/// Writes Info.plist as a release of Fusion has it.
+pub fn name_release(places: &Places, version: &str) -> io::Result<()> {
+    files::write(&places.info_plist(), info_plist(version))
+}
+
+fn info_plist(version: &str) -> String {
     format!(
         r#"<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
@@ -99,7 +100,7 @@ fn info_plist() -> String {
 	<key>CFBundleName</key>
 	<string>VMware Fusion (simulated)</string>
 	<key>CFBundleShortVersionString</key>
-	<string>{VERSION}</string>
+	<string>{version}</string>
 	<key>CFBundleVersion</key>
 	<string>{BUILD}</string>
 	<key>FusionlabSimulated</key>
@@ -165,6 +166,6 @@ pub async fn wipe(root: &Path) -> io::Result<()> {
 }
 
 /// Returns the places of a root as the programs see them: with links resolved.
-fn of(root: &Path) -> Places {
+pub fn of(root: &Path) -> Places {
     Places::new(root.canonicalize().unwrap_or_else(|_| root.to_owned()))
 }

@@ -17,6 +17,7 @@
 pub mod control;
 pub mod faults;
 pub mod guest;
+pub mod hazards;
 pub mod install;
 pub mod pace;
 pub mod places;
@@ -27,6 +28,8 @@ pub mod world;
 
 mod around;
 mod cards;
+mod compaction;
+mod configure;
 mod dhcp;
 mod dial;
 mod disk;
@@ -37,9 +40,11 @@ mod orders;
 mod power;
 mod refusal;
 mod serve;
+mod services;
 mod shell;
 mod snapshots;
 mod ssh;
+mod stranger;
 mod timestamp;
 mod vmlog;
 

@@ -5,13 +5,11 @@ use std::io;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use super::files;
 use super::places::Places;
-use super::{files, now_ms};
-use crate::formats::dhcp::{DhcpdConf, NatConf};
-use crate::formats::lines;
-use crate::formats::networking::{Document, Vmnet};
+use super::services;
+use crate::formats::networking::Document;
 
 /// One network's services, as they were configured or started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +27,7 @@ pub struct Network {
 /// All networks: what `vmnet-cli` last derived and what runs now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Networks {
-    configured: BTreeMap<u8, Network>,
+    pub(super) configured: BTreeMap<u8, Network>,
     running: BTreeMap<u8, Network>,
     /// The database as Fusion's window last read it.
     seen: String,
@@ -43,7 +41,7 @@ impl Networks {
         }
     }
 
-    fn save(&self, places: &Places) -> io::Result<()> {
+    pub(super) fn save(&self, places: &Places) -> io::Result<()> {
         files::write(&places.networks(), serde_json::to_string_pretty(self)? + "\n")
     }
 
@@ -77,76 +75,6 @@ pub fn database(places: &Places) -> io::Result<Document> {
     })
 }
 
-/// Derives every network's files from the database, and writes back what Fusion adds to it
-/// (facts/fusion-networking.md §2.2, §7).
-pub fn configure(places: &Places) -> io::Result<()> {
-    let document = database(places)?;
-    let mut networks = Networks::load(places)?;
-    networks.configured.clear();
-    let mut additions = Vec::new();
-    for vmnet in document.vmnets() {
-        let Some(subnet) = vmnet.subnet.filter(|_| vmnet.exists) else { continue };
-        let network = Network {
-            subnet,
-            nat: vmnet.nat,
-            dhcp: vmnet.dhcp,
-            adapter: vmnet.adapter,
-            dhcpd_conf: String::new(),
-        };
-        derive_files(places, &document, &vmnet, &network)?;
-        additions.extend(journal_lines(places, &document, &vmnet)?);
-        networks.configured.insert(vmnet.number, network);
-    }
-    for number in (0..=u8::MAX).filter(|number| !networks.configured.contains_key(number)) {
-        files::remove(&places.vmnet(number))?;
-    }
-    append_lines(places, &additions)?;
-    networks.save(places)
-}
-
-/// Returns the lines that Fusion adds to its journal: a UUID where there is none, and the new hash of a changed
-/// dhcpd.conf, the old one removed before.
-fn journal_lines(places: &Places, document: &Document, vmnet: &Vmnet) -> io::Result<Vec<String>> {
-    let number = vmnet.number;
-    let mut lines = Vec::new();
-    if vmnet.uuid.is_none() {
-        lines.push(format!("answer VNET_{number}_HOSTONLY_UUID {}", uuid(number, vmnet.subnet)));
-    }
-    let hash = files::read(&places.vmnet(number).join("dhcpd.conf"))?.map(|conf| hash(&conf));
-    let written = document.answers(number).remove("DHCP_CFG_HASH");
-    if let Some(hash) = hash.filter(|hash| Some(hash) != written.as_ref()) {
-        lines.extend(written.map(|_| format!("remove_answer VNET_{number}_DHCP_CFG_HASH")));
-        lines.push(format!("answer VNET_{number}_DHCP_CFG_HASH {hash}"));
-    }
-    Ok(lines)
-}
-
-/// Appends to the database, finishing an unfinished last line first.
-pub fn append_lines(places: &Places, additions: &[String]) -> io::Result<()> {
-    if additions.is_empty() {
-        return Ok(());
-    }
-    let text = files::read(&places.networking())?.unwrap_or_default();
-    let mut all = lines::split(&text);
-    for addition in additions {
-        lines::append(&mut all, addition.clone());
-    }
-    files::write(&places.networking(), lines::join(&all))
-}
-
-/// Returns 40 hexadecimal digits that change with the file's meaning. What Fusion digests is not known
-/// (facts/fusion-networking.md §1.4); the time of writing is left out here, so that applying twice changes nothing.
-fn hash(conf: &str) -> String {
-    let meaning: Vec<&str> = conf.lines().filter(|line| !line.contains("Written at")).collect();
-    hex::encode_upper(&Sha256::digest(meaning.join("\n"))[..20])
-}
-
-fn uuid(number: u8, subnet: Option<Ipv4Net>) -> String {
-    let digest = Sha256::digest(format!("vmnet{number} {subnet:?}"));
-    let hex = hex::encode_upper(&digest[..16]);
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
-}
-
 /// What came of one service at start, stop or status, in the order in which Fusion says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Service {
@@ -176,16 +104,16 @@ pub fn services(networks: &BTreeMap<u8, Network>) -> Vec<Service> {
     networks.iter().flat_map(of).collect()
 }
 
-/// Starts every configured network's services, but for a kind that fails. A DHCP service reads its file now, and
-/// no later change.
+/// Starts every configured network's services, but for a kind that fails and those whose own file is wrong. A DHCP
+/// service reads its file now, and no later change.
 pub fn start(places: &Places, fails: Option<ServiceKind>) -> io::Result<Networks> {
     let mut networks = Networks::load(places)?;
     networks.running = networks.configured.clone();
     for (number, network) in &mut networks.running {
-        network.nat &= fails != Some(ServiceKind::Nat);
-        network.dhcp &= fails != Some(ServiceKind::Dhcp);
+        network.dhcpd_conf = read_dhcpd_conf(places, *number)?;
+        network.nat &= fails != Some(ServiceKind::Nat) && nat_starts(places, *number)?;
+        network.dhcp &= fails != Some(ServiceKind::Dhcp) && dhcp_starts(network);
         network.adapter &= fails != Some(ServiceKind::Adapter);
-        network.dhcpd_conf = files::read(&places.vmnet(*number).join("dhcpd.conf"))?.unwrap_or_default();
         if network.dhcp {
             files::write_new(&places.leases(*number), "")?;
         }
@@ -193,6 +121,26 @@ pub fn start(places: &Places, fails: Option<ServiceKind>) -> io::Result<Networks
     networks.seen = files::read(&places.networking())?.unwrap_or_default();
     networks.save(places)?;
     Ok(networks)
+}
+
+fn read_dhcpd_conf(places: &Places, number: u8) -> io::Result<String> {
+    Ok(files::read(&places.vmnet(number).join("dhcpd.conf"))?.unwrap_or_default())
+}
+
+fn dhcp_starts(network: &Network) -> bool {
+    services::dhcpd_complaint(&network.dhcpd_conf, network.subnet).is_none()
+}
+
+fn nat_starts(places: &Places, number: u8) -> io::Result<bool> {
+    let conf = files::read(&places.vmnet(number).join("nat.conf"))?.unwrap_or_default();
+    Ok(services::natd_complaint(&conf).is_none())
+}
+
+/// Lets Fusion's window read the database, whose view it is from then on.
+pub fn show_window(places: &Places) -> io::Result<()> {
+    let mut networks = Networks::load(places)?;
+    networks.seen = files::read(&places.networking())?.unwrap_or_default();
+    networks.save(places)
 }
 
 /// Stops everything; returns what ran.
@@ -204,54 +152,40 @@ pub fn stop(places: &Places) -> io::Result<Networks> {
     Ok(before)
 }
 
-/// Starts or stops one network's one service, as `vmnet-cfgcli servicestart|servicestop` does.
+/// Starts or stops one network's one service, as `vmnet-cfgcli servicestart|servicestop` does; says whether it is as
+/// wished then. The network's other service goes on, and so do the guests.
 pub fn switch(places: &Places, number: u8, kind: ServiceKind, on: bool) -> io::Result<bool> {
     let mut networks = Networks::load(places)?;
     let Some(configured) = networks.configured.get(&number).cloned() else { return Ok(false) };
-    let fresh = Network { nat: false, dhcp: false, adapter: configured.adapter, ..configured.clone() };
+    let wanted = match kind {
+        ServiceKind::Nat => configured.nat,
+        ServiceKind::Adapter => configured.adapter,
+        ServiceKind::Dhcp => configured.dhcp,
+    };
+    if !wanted || (!on && !networks.running.contains_key(&number)) {
+        // Nothing to start, and what does not run is stopped.
+        return Ok(!on);
+    }
+    let fresh = Network { nat: false, dhcp: false, ..configured };
     let network = networks.running.entry(number).or_insert(fresh);
-    match kind {
-        ServiceKind::Nat => network.nat = on && configured.nat,
-        ServiceKind::Adapter => network.adapter = on && configured.adapter,
-        ServiceKind::Dhcp => {
-            network.dhcp = on && configured.dhcp;
-            network.dhcpd_conf = files::read(&places.vmnet(number).join("dhcpd.conf"))?.unwrap_or_default();
+    let runs = match kind {
+        ServiceKind::Nat => {
+            network.nat = on && nat_starts(places, number)?;
+            network.nat
         }
+        ServiceKind::Adapter => {
+            network.adapter = on;
+            network.adapter
+        }
+        ServiceKind::Dhcp => {
+            network.dhcpd_conf = read_dhcpd_conf(places, number)?;
+            network.dhcp = on && dhcp_starts(network);
+            network.dhcp
+        }
+    };
+    if kind == ServiceKind::Dhcp && runs {
+        files::write_new(&places.leases(number), "")?;
     }
     networks.save(places)?;
-    Ok(true)
-}
-
-fn derive_files(places: &Places, document: &Document, vmnet: &Vmnet, network: &Network) -> io::Result<()> {
-    let folder = places.vmnet(vmnet.number);
-    let conf = folder.join("dhcpd.conf");
-    if vmnet.dhcp {
-        let before = files::read(&conf)?;
-        let derived = DhcpdConf {
-            vmnet: vmnet.number,
-            subnet: network.subnet,
-            nat: vmnet.nat,
-            reservations: &document.reservations(vmnet.number),
-            written_at: now_ms() / 1000,
-        }
-        .render(before.as_deref());
-        if let Some(before) = before.filter(|before| *before != derived) {
-            files::write(&conf.with_extension("conf.bak"), before)?;
-        }
-        files::write(&conf, derived)?;
-    } else {
-        files::remove(&conf)?;
-    }
-    let nat = folder.join("nat.conf");
-    if vmnet.nat {
-        let answers = document.answers(vmnet.number);
-        let udp_timeout = answers.get("NAT_PARAM_UDP_TIMEOUT").and_then(|seconds| seconds.parse().ok());
-        let forwards = document.port_forwards(vmnet.number);
-        let (vmnet, subnet) = (vmnet.number, network.subnet);
-        files::write(&nat, NatConf { vmnet, subnet, udp_timeout, forwards: &forwards }.render())?;
-        files::write_new(&folder.join("nat.mac"), format!("00:50:56:f0:00:{vmnet:02x}\n"))?;
-    } else {
-        files::remove(&nat)?;
-    }
-    files::make_folder(&folder)
+    Ok(runs == on)
 }

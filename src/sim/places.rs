@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// The bundle, as on a Mac.
 const APP: &str = "Applications/VMware Fusion.app";
-/// Folders between the root and a program: Applications, bundle, Contents, Library, and the program itself.
-const PROGRAM_DEPTH: usize = 5;
+/// Where Fusion keeps its programs.
+const PROGRAMS: &str = "Applications/VMware Fusion.app/Contents/Library";
+/// macOS's own programs that are there too, each with its folder.
+const SYSTEM_PROGRAMS: &[(&str, &str)] = &[("netstat", "usr/sbin"), ("pgrep", "usr/bin")];
 /// The longest path that a Unix socket's address holds on macOS, with room for the final zero.
 const SOCKET_PATH_MAX: usize = 100;
 
@@ -22,12 +24,13 @@ impl Places {
         Self { root: root.into() }
     }
 
-    /// Finds the root from the path that one of Fusion's programs was started by; none if that is elsewhere.
+    /// Finds the root from the path that a simulated program was started by; none if that is elsewhere. The
+    /// computer's own root is no simulated Mac.
     pub fn of_program(program: &Path) -> Option<Self> {
-        let library = program.parent()?;
-        let root = program.ancestors().nth(PROGRAM_DEPTH)?;
-        let places = Self::new(root);
-        (library == places.programs()).then_some(places)
+        let folder = Path::new(folder_of(program.file_name()?.to_str()?));
+        let root = program.parent()?.ancestors().nth(folder.components().count())?;
+        let is_simulated = root.parent().is_some() && program.parent()? == root.join(folder);
+        is_simulated.then(|| Self::new(root))
     }
 
     pub fn root(&self) -> &Path {
@@ -42,13 +45,8 @@ impl Places {
         self.app().join("Contents/Info.plist")
     }
 
-    /// Where Fusion keeps its programs.
-    pub fn programs(&self) -> PathBuf {
-        self.app().join("Contents/Library")
-    }
-
     pub fn program(&self, name: &str) -> PathBuf {
-        self.programs().join(name)
+        self.root.join(folder_of(name)).join(name)
     }
 
     pub fn preferences(&self) -> PathBuf {
@@ -131,6 +129,11 @@ impl Places {
     }
 }
 
+/// Returns the folder of a program, from the root: Fusion's own stand in its bundle.
+fn folder_of(program: &str) -> &'static str {
+    SYSTEM_PROGRAMS.iter().find(|(name, _)| *name == program).map_or(PROGRAMS, |(_, folder)| folder)
+}
+
 /// Returns the program's own path and name as it was called by: `argv[0]`, searched for in `PATH` if it is bare.
 pub fn called_as() -> Option<PathBuf> {
     let called = PathBuf::from(std::env::args_os().next()?);
@@ -153,7 +156,12 @@ mod tests {
     #[test]
     fn a_program_finds_its_root_by_its_own_path() {
         let places = Places::new("/mac");
-        assert_eq!(Places::of_program(&places.program("vmrun")), Some(places));
+        for program in ["vmrun", "netstat", "pgrep"] {
+            assert_eq!(Places::of_program(&places.program(program)), Some(places.clone()), "{program}");
+        }
+        assert_eq!(places.program("netstat"), Path::new("/mac/usr/sbin/netstat"));
+        assert_eq!(Places::of_program(Path::new("/usr/sbin/netstat")), None, "this computer's own");
+        assert_eq!(Places::of_program(Path::new("/mac/usr/bin/netstat")), None);
         assert_eq!(Places::of_program(Path::new("/usr/bin/vmrun")), None);
         assert_eq!(Places::of_program(Path::new("/a/b/c/d/e/vmrun")), None);
     }

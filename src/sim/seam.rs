@@ -58,6 +58,14 @@ pub struct Lease {
     pub dns: Vec<Ipv4Addr>,
 }
 
+/// Who asks a DHCP server for an address, besides its card.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    pub hostname: Option<String>,
+    /// Its identifier as a leases file spells it: `ff:…` with a DUID. None for a 1 and the card's MAC.
+    pub uid: Option<String>,
+}
+
 /// A piece of a command's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chunk {
@@ -108,7 +116,7 @@ pub trait Machine: Send + Sync {
 #[async_trait]
 pub trait Surroundings: Send + Sync {
     /// Asks the segment's DHCP server; none if there is none or it does not answer.
-    async fn lease(&self, card: &Card, hostname: Option<&str>) -> Option<Lease>;
+    async fn lease(&self, card: &Card, client: &Client) -> Option<Lease>;
 
     /// Opens a TCP connection from one of the machine's addresses: host unreachable, refused, or connected.
     async fn connect(&self, from: &[Card], to: SocketAddrV4) -> io::Result<Wire>;

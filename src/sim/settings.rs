@@ -17,6 +17,12 @@ pub const DEFAULT_SPEED: f64 = 60.0;
 /// A speed at which no time passes to speak of; for tests.
 pub const AT_ONCE: f64 = 1e9;
 
+/// The release that is simulated if nothing else is said, as Info.plist spells it (facts/vmrun-vmrest.md §4).
+pub const NEWEST: &str = "26H1";
+
+/// Releases whose networks use Apple's DHCP server, by how their versions begin (facts/fusion-networking.md §2.5).
+const WITH_APPLES_DHCP: &[&str] = &["12.0", "12.1"];
+
 /// The simulated Mac's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -33,6 +39,12 @@ pub struct Settings {
     pub lan: Ipv4Net,
     /// Whether the internet answers.
     pub internet: bool,
+    /// Fusion's release, as Info.plist spells it.
+    pub fusion: String,
+    /// Whether Fusion's window is open.
+    pub window_open: bool,
+    /// Routes besides those that every Mac has: a destination and the interface it lies behind.
+    pub routes: Vec<(Ipv4Net, String)>,
     /// What shall go wrong.
     pub faults: Vec<Fault>,
 }
@@ -46,6 +58,9 @@ impl Default for Settings {
             memory_mib: 64 * 1024,
             lan: Ipv4Net::new_assert([192, 168, 68, 0].into(), 24),
             internet: true,
+            fusion: NEWEST.to_owned(),
+            window_open: false,
+            routes: Vec::new(),
             faults: Vec::new(),
         }
     }
@@ -61,6 +76,14 @@ impl Settings {
     pub fn save(&self, places: &Places) -> io::Result<()> {
         let text = serde_json::to_string_pretty(self).map_err(|error| broken(&places.settings(), &error))?;
         files::write(&places.settings(), text + "\n")
+    }
+
+    /// Says whether the simulated release has Apple's DHCP server.
+    pub fn has_apples_dhcp(&self) -> bool {
+        WITH_APPLES_DHCP.iter().any(|release| {
+            let rest = self.fusion.strip_prefix(release);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
     }
 
     /// Changes the settings while no other process does.

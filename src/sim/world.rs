@@ -1,7 +1,7 @@
 //! The world: one process that holds every machine with power, and what the machines and the host reach.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::around::Around;
 use super::control::{Power, Reply, Request, VmView, WorldView};
+use super::dhcp;
 use super::disk::Disk;
 use super::faults;
 use super::network::Networks;
@@ -121,8 +122,8 @@ impl World {
             Request::List => return Reply::Running(self.running()),
             Request::Describe => {
                 let dial = self.dial.get().copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
-                let running = self.running();
-                return Reply::World(WorldView { pid: std::process::id(), dial, running });
+                let (running, vmnets) = (self.running(), self.vmnets());
+                return Reply::World(WorldView { pid: std::process::id(), dial, running, vmnets });
             }
             Request::Inspect { vmx } => {
                 return Reply::Vm(self.with_power(&vmx).map_or_else(VmView::off, |vm| vm.view()));
@@ -158,6 +159,16 @@ impl World {
     fn running(&self) -> Vec<PathBuf> {
         let shown = |vm: &Arc<Vm>| matches!(vm.power(), Power::On | Power::Paused).then(|| vm.vmx.clone());
         self.vms().iter().filter_map(shown).collect()
+    }
+
+    /// Returns the networks that a VM with power has a card on: the Mac has an interface for each of these.
+    fn vmnets(&self) -> BTreeSet<u8> {
+        let vms = self.vms();
+        let powered = vms.iter().filter(|vm| matches!(vm.power(), Power::On | Power::Paused));
+        let segments = powered.flat_map(|vm| vm.hardware.cards.iter().map(|card| &card.segment));
+        segments
+            .filter_map(|segment| if let Segment::Vmnet(number) = segment { Some(*number) } else { None })
+            .collect()
     }
 
     /// Returns the VM if it runs, is paused or is suspended.
@@ -243,6 +254,9 @@ impl World {
             return;
         }
         power::record_power_off(&vm.vmx, orderly);
+        if orderly {
+            vm.hardware.cards.iter().for_each(|card| dhcp::release(self, card));
+        }
         let stay = self.stay();
         let (pace, vmx) = (self.pace, vm.vmx.clone());
         tokio::spawn(async move {

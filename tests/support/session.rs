@@ -39,6 +39,8 @@ pub struct Session {
     home: Rc<Home>,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    /// What runs the program, such as a tracer; the program itself if it is empty.
+    wrapper: Vec<OsString>,
     input: Vec<u8>,
     limit: Duration,
 }
@@ -50,9 +52,28 @@ impl Session {
             home: Rc::new(Home::new()),
             arguments: Vec::new(),
             environment: Vec::new(),
+            wrapper: Vec::new(),
             input: Vec::new(),
             limit: COMMAND_LIMIT,
         }
+    }
+
+    /// Makes a home with a copy of all that fusionlab, its simulated Mac and the user's folder hold in this one. Nothing
+    /// may run in it.
+    pub fn copy(&self) -> Self {
+        let copy = Self::new();
+        for folder in ["f", "work"] {
+            let (from, to) = (self.home.path(folder), copy.home.root());
+            let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp runs");
+            assert!(copied.success(), "{folder} cannot be copied");
+        }
+        copy
+    }
+
+    /// Runs the program by another one, such as a tracer, whose words come first.
+    pub fn under<I: IntoIterator<Item: AsRef<OsStr>>>(mut self, wrapper: I) -> Self {
+        self.wrapper = wrapper.into_iter().map(|word| word.as_ref().to_owned()).collect();
+        self
     }
 
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
@@ -117,7 +138,7 @@ impl Session {
     pub fn start(self) -> Running {
         let mut child = self
             .home
-            .program()
+            .program_under(&self.wrapper)
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
@@ -192,6 +213,7 @@ impl Running {
             session: Session {
                 arguments: Vec::new(),
                 environment: Vec::new(),
+                wrapper: Vec::new(),
                 input: Vec::new(),
                 ..self.session
             },
@@ -283,10 +305,17 @@ impl Home {
         self.root().join(name)
     }
 
-    /// Returns the program with nothing of the tester's environment but where the system's programs are.
     fn program(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fusionlab"));
+        self.program_under(&[])
+    }
+
+    /// Returns the program with nothing of the tester's environment but where the system's programs are.
+    fn program_under(&self, wrapper: &[OsString]) -> Command {
+        let program = OsString::from(env!("CARGO_BIN_EXE_fusionlab"));
+        let mut words = wrapper.iter().chain([&program]);
+        let mut command = Command::new(words.next().expect("there is the program at least"));
         command
+            .args(words)
             .current_dir(self.path("work"))
             .env_clear()
             .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")

@@ -173,6 +173,12 @@ pub const ERRORS: &[Explained] = &[
          overwrites the file on Apply, so it must not be open in its network settings.",
     ),
     explained(
+        "not-for-sudoers",
+        "a path cannot stand in a sudoers line",
+        "A sudoers line names our program and its request by their paths. Characters that are patterns, quotes or comments \
+         there would make it cover more than that one command.",
+    ),
+    explained(
         "partly-done",
         "several things failed, for several reasons",
         "A failure stops only what needs the failed step; everything else is finished. The first failure is shown in \
@@ -190,6 +196,13 @@ pub const ERRORS: &[Explained] = &[
          incomplete installation, or that --fusion points elsewhere.",
     ),
     explained(
+        "program-of-others",
+        "a sudoers line would be a way to root for others",
+        "`fusionlab network sudoers` gives a line that runs our own program as root without a password. That is safe only \
+         if nobody but root can change the program or a folder above it; a copy in a folder of root's own is. The line \
+         holds for that copy alone, so it is the one to run.",
+    ),
+    explained(
         "requirement-unmet",
         "something that must become true did not in time",
         "Every wait names what it waits for, how it looks and by when it must be. The last thing seen is shown. The limits \
@@ -201,6 +214,14 @@ pub const ERRORS: &[Explained] = &[
         "Fusion's networking file belongs to root. The one step that changes it runs as root, by sudo, and sudo is asked \
          for your password before anything else begins. Nothing else of fusionlab needs root, and it must not be started \
          with sudo itself.",
+    ),
+    explained(
+        "root-distrusts",
+        "root must not run a program that somebody else could have changed",
+        "As root, fusionlab runs Fusion's network programs and writes into its folders only if they and every folder above \
+         them belong to root and nobody else may write to them. The first that is not so is named, with its owner and mode. \
+         Folders such as /tmp, where nobody can rename root's entries, and /Applications, which a Mac's administrators may \
+         write to, are no obstacle.",
     ),
     explained(
         "ssh-failed",

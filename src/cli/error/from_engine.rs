@@ -5,7 +5,7 @@ use super::{Failure, Kind, LabFileProblems, Report};
 use crate::cli::report::summary::Summary;
 use crate::cli::words::count;
 use crate::engine::error::{EngineError, Requirement, StepFailure};
-use crate::plan::obstacle::Obstacle;
+use crate::plan::obstacle::{Obstacle, Taken};
 
 /// What the C library says of a full disk.
 const NO_SPACE: &str = "No space left on device";
@@ -181,7 +181,11 @@ fn why(obstacle: &Obstacle) -> &'static str {
         Obstacle::NotInLab { .. } => "it may hold data, and the cluster still counts on it",
         Obstacle::IdentityLost => "without its keys nobody can log in to the lab's machines",
         Obstacle::FusionOpen => "Apply in its window would overwrite the lab's lines",
-        Obstacle::OthersRunning { .. } => "the restart would cut them off from their networks",
+        Obstacle::OthersRunning { .. } | Obstacle::OwnRunning { .. } => {
+            "the restart would cut them off from their networks"
+        }
+        Obstacle::SubnetRouted { .. } => "packets for the lab would leave through that interface",
+        Obstacle::NetworkMoved { .. } => "the old network must be taken down before another is made",
     }
 }
 
@@ -196,9 +200,15 @@ fn text(obstacle: &Obstacle) -> String {
 /// Returns what the obstacles concern; if several things, then this machine.
 fn kind_of_obstacles(obstacles: &[Obstacle]) -> Kind {
     let kind = |obstacle: &Obstacle| match obstacle {
-        Obstacle::Network { .. } | Obstacle::NetworkingFile { .. } => Kind::Network,
+        Obstacle::Network { .. }
+        | Obstacle::NetworkingFile { .. }
+        | Obstacle::SubnetRouted { .. }
+        | Obstacle::NetworkMoved { .. } => Kind::Network,
         Obstacle::ForeignVm { .. } | Obstacle::ForeignMac { .. } | Obstacle::NotInLab { .. } => Kind::Fusion,
-        Obstacle::IdentityLost | Obstacle::FusionOpen | Obstacle::OthersRunning { .. } => Kind::HostCheck,
+        Obstacle::IdentityLost
+        | Obstacle::FusionOpen
+        | Obstacle::OthersRunning { .. }
+        | Obstacle::OwnRunning { .. } => Kind::HostCheck,
     };
     let first = obstacles.first().map_or(Kind::HostCheck, kind);
     if obstacles.iter().all(|obstacle| kind(obstacle) == first) { first } else { Kind::HostCheck }
@@ -209,9 +219,7 @@ fn remedy(obstacle: &Obstacle) -> String {
         Obstacle::Network { free_vmnet: Some(free), .. } => {
             format!("choose another network in the lab file, such as `internal: {{vmnet: {free}}}`")
         }
-        Obstacle::Network { free_vmnet: None, .. } => {
-            "choose another subnet in the lab file, or free the network in Fusion".to_owned()
-        }
+        Obstacle::Network { free_vmnet: None, taken, .. } => remedy_of_taken(*taken).to_owned(),
         Obstacle::NetworkingFile { .. } => "mend the line, or let Fusion write the file anew".to_owned(),
         Obstacle::ForeignVm { .. } => {
             "move that VM away, or give the lab another `name:` in the lab file".to_owned()
@@ -231,6 +239,28 @@ fn remedy(obstacle: &Obstacle) -> String {
         Obstacle::OthersRunning { vmx } => {
             let paths: Vec<String> = vmx.iter().map(|path| path.display().to_string()).collect();
             format!("shut down or suspend {}", paths.join(", "))
+        }
+        Obstacle::OwnRunning { .. } => {
+            "`fusionlab up` stops and starts them for the change; `fusionlab destroy` takes them down".to_owned()
+        }
+        Obstacle::SubnetRouted { interface, .. } => {
+            format!("disconnect what holds {interface} (a VPN, Docker, the home network), or choose another `internal: {{subnet: …}}`")
+        }
+        Obstacle::NetworkMoved { from, .. } => {
+            format!("`fusionlab destroy` with the lab file that says {from}, then `fusionlab up`; or name {from} again")
+        }
+    }
+}
+
+fn remedy_of_taken(taken: Taken) -> &'static str {
+    match taken {
+        Taken::Vmnet => "every number is taken: remove a network in Fusion's settings",
+        Taken::Subnet => {
+            "choose another `internal: {subnet: …}` in the lab file, or remove that network in Fusion's settings"
+        }
+        Taken::Service => "switch it on for that network in Fusion's settings, or name a vmnet that is free",
+        Taken::Reservation => {
+            "choose another address for that machine in the lab file, or take the reservation out with the program that made it"
         }
     }
 }
@@ -264,8 +294,12 @@ mod tests {
 
     #[test]
     fn what_stands_in_the_way_has_the_exit_code_of_what_it_concerns() {
-        let network =
-            || Obstacle::Network { vmnet: "vmnet2".into(), message: "taken".into(), free_vmnet: None };
+        let network = || Obstacle::Network {
+            vmnet: "vmnet2".into(),
+            message: "taken".into(),
+            taken: Taken::Subnet,
+            free_vmnet: None,
+        };
         let vm = || Obstacle::ForeignVm { node: "gateway1".into(), vmx: "/gateway1.vmx".into() };
         let code = |obstacles: &[Obstacle]| in_the_way(obstacles).kind.exit_code();
         assert_eq!(code(&[network()]), 7);

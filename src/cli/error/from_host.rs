@@ -105,6 +105,19 @@ impl From<&HostError> for Report {
                 .advise("wait for the other run, or stop it with Ctrl-C in its window")
                 .run(format!("ps -p {pid}")),
             HostError::Network { output, restored, .. } => network(what, output, *restored),
+            HostError::Untrusted { path, .. } => Self::new("root-distrusts", Kind::HostCheck, what)
+                .because("who can change that file or folder could have their own program run as root")
+                .advise("if it is really Fusion's, give it back to root:")
+                .run(roots_own(path)),
+            HostError::ProgramOfOthers { program, .. } => Self::new("program-of-others", Kind::HostCheck, what)
+                .because("with such a line, whoever can change that file or folder would be root")
+                .advise("install a copy that is root's own, then run that one:")
+                .run("sudo install -d -o root -g wheel -m 0755 /usr/local/libexec")
+                .run(install(program))
+                .run("/usr/local/libexec/fusionlab network sudoers"),
+            HostError::NotForSudoers { .. } => Self::new("not-for-sudoers", Kind::HostCheck, what)
+                .because("sudoers gives that character a meaning of its own")
+                .advise("choose another place, with FUSIONLAB_HOME for the folder or a copy of the program"),
             HostError::Interrupted => Self::interrupted(),
         }
     }
@@ -173,9 +186,24 @@ fn network(what: String, output: &str, restored: bool) -> Report {
             .advise("Fusion's networking file was put back as it was"),
         (false, _) => report
             .because("Fusion's window overwrites the file when it is open, and a VPN can hold the subnet")
-            .advise("Fusion's networks do not run as before: `networking.before` in the lab's folder is the file before our change"),
+            .advise("Fusion's networks do not run as before; the next change starts them anew, and the old file is among:")
+            .run("fusionlab network backups"),
     };
     report.advise("quit Fusion's window, then run the same command again").run("fusionlab network show")
+}
+
+/// Returns the command that makes a file or folder root's own again.
+fn roots_own(path: &std::path::Path) -> String {
+    let path = path.display().to_string();
+    let own = Command::new(["sudo", "chown", "root:wheel", &path]).shell_line();
+    let close = Command::new(["sudo", "chmod", "go-w", &path]).shell_line();
+    format!("{own} && {close}")
+}
+
+fn install(program: &std::path::Path) -> String {
+    let words = ["sudo", "install", "-o", "root", "-g", "wheel", "-m", "0755"].map(str::to_owned);
+    let places = [program.display().to_string(), "/usr/local/libexec/fusionlab".to_owned()];
+    Command::new(words.into_iter().chain(places)).shell_line()
 }
 
 fn no_fusion(searched: &[std::path::PathBuf]) -> Report {
@@ -238,6 +266,15 @@ mod tests {
             HostError::Digest { url: text(), expected: text(), found: text(), kept: path() },
             HostError::Locked { what: text(), pid: 7, verb: "up".into(), since: "12:00".into() },
             HostError::Network { reason: text(), output: text(), restored: false },
+            HostError::Untrusted { path: path(), user: 501, group: 20, mode: 0o775, reason: text() },
+            HostError::ProgramOfOthers {
+                program: path(),
+                path: path(),
+                user: 501,
+                mode: 0o755,
+                reason: text(),
+            },
+            HostError::NotForSudoers { path: path(), character: '*' },
             HostError::Interrupted,
         ]
     }

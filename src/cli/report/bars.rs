@@ -20,16 +20,29 @@ pub struct Bars {
     started: Instant,
     multi: MultiProgress,
     rows: Vec<ProgressBar>,
+    /// What is to be said once the terminal is ours again; none while it is.
+    held: Option<Vec<Note>>,
+}
+
+/// A line above the rows.
+struct Note {
+    ink: Ink,
+    symbol: &'static str,
+    text: String,
 }
 
 impl Bars {
     pub fn new(pen: Pen) -> Self {
-        let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS));
-        Self { board: Board::default(), pen, started: Instant::now(), multi, rows: Vec::new() }
+        Self::on(ProgressDrawTarget::stderr_with_hz(REDRAWS), pen)
+    }
+
+    fn on(target: ProgressDrawTarget, pen: Pen) -> Self {
+        let multi = MultiProgress::with_draw_target(target);
+        Self { board: Board::default(), pen, started: Instant::now(), multi, rows: Vec::new(), held: None }
     }
 
     fn draw(&mut self) {
-        if self.board.rows.is_empty() {
+        if self.board.rows.is_empty() || self.held.is_some() {
             return;
         }
         let pen = Pen { width: self.width(), ..self.pen };
@@ -53,7 +66,12 @@ impl Bars {
         }
     }
 
-    fn say(&self, ink: Ink, symbol: &str, text: &str) {
+    fn say(&mut self, note: Note) {
+        if let Some(held) = &mut self.held {
+            held.push(note);
+            return;
+        }
+        let Note { ink, symbol, text } = note;
         for (index, line) in
             words::wrap(&format!("{symbol} {text}"), self.width().saturating_sub(3)).iter().enumerate()
         {
@@ -71,10 +89,13 @@ impl Reporter for Bars {
     fn event(&mut self, event: &Event) {
         self.board.event(event, self.started.elapsed());
         match event {
-            Event::Note { text, .. } => self.say(Ink::Accent, "note:", text),
+            Event::Note { text, .. } => {
+                self.say(Note { ink: Ink::Accent, symbol: "note:", text: text.clone() });
+            }
             // What passed is counted in its row; `verify` lists it.
             Event::Checked { check, passed: false, detail, .. } => {
-                self.say(Ink::Bad, self.pen.cross(), &format!("{check}: {detail}"));
+                let text = format!("{check}: {detail}");
+                self.say(Note { ink: Ink::Bad, symbol: self.pen.cross(), text });
             }
             // Output is kept for failures, not shown; it can come in thousands of lines.
             Event::Line { .. } => return,
@@ -87,8 +108,25 @@ impl Reporter for Bars {
         self.draw();
     }
 
-    fn finish(&mut self) {
+    fn suspend(&mut self) {
+        self.held.get_or_insert_default();
+        for row in self.rows.drain(..) {
+            row.finish_and_clear();
+            self.multi.remove(&row);
+        }
+        // Drawing is best effort; so is undoing it.
+        let _ = self.multi.clear();
+    }
+
+    fn resume(&mut self) {
+        for note in self.held.take().unwrap_or_default() {
+            self.say(note);
+        }
         self.draw();
+    }
+
+    fn finish(&mut self) {
+        self.resume();
         for row in &self.rows {
             row.abandon();
         }
@@ -103,5 +141,134 @@ impl Drop for Bars {
     fn drop(&mut self) {
         // The cursor is hidden while bars are drawn only if somebody asked; showing it twice costs nothing.
         let _ = console::Term::stderr().show_cursor();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::TermLike;
+
+    use super::super::examples::{plan, start};
+    use super::*;
+
+    const WIDTH: usize = 80;
+
+    /// A terminal that keeps what stands on it.
+    #[derive(Clone, Debug, Default)]
+    struct Paper(Arc<Mutex<Grid>>);
+
+    #[derive(Debug, Default)]
+    struct Grid {
+        lines: Vec<Vec<char>>,
+        row: usize,
+        column: usize,
+    }
+
+    impl Grid {
+        fn put(&mut self, character: char) {
+            // As terminals do, the next line begins only with the character that has no room.
+            if character == '\n' || (self.column == WIDTH && character != '\r') {
+                (self.row, self.column) = (self.row + 1, 0);
+            }
+            match character {
+                '\n' => {}
+                '\r' => self.column = 0,
+                _ => {
+                    let line = self.line();
+                    line.resize(line.len().max(WIDTH), ' ');
+                    let column = self.column;
+                    self.line()[column] = character;
+                    self.column += 1;
+                }
+            }
+        }
+
+        fn line(&mut self) -> &mut Vec<char> {
+            self.lines.resize(self.lines.len().max(self.row + 1), Vec::new());
+            &mut self.lines[self.row]
+        }
+    }
+
+    impl Paper {
+        fn lines(&self) -> Vec<String> {
+            let grid = self.0.lock().unwrap();
+            let lines = grid.lines.iter().map(|line| line.iter().collect::<String>().trim_end().to_owned());
+            lines.filter(|line| !line.is_empty()).collect()
+        }
+
+        fn edit(&self, change: impl FnOnce(&mut Grid)) -> io::Result<()> {
+            change(&mut self.0.lock().unwrap());
+            Ok(())
+        }
+    }
+
+    impl TermLike for Paper {
+        fn width(&self) -> u16 {
+            WIDTH as u16
+        }
+
+        fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+            self.edit(|grid| grid.row = grid.row.saturating_sub(n))
+        }
+
+        fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+            self.edit(|grid| grid.row += n)
+        }
+
+        fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+            self.edit(|grid| grid.column = (grid.column + n).min(WIDTH))
+        }
+
+        fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+            self.edit(|grid| grid.column = grid.column.saturating_sub(n))
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)?;
+            self.write_str("\n")
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.edit(|grid| {
+                console::strip_ansi_codes(text).chars().for_each(|character| grid.put(character))
+            })
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            self.edit(|grid| {
+                grid.line().clear();
+                grid.column = 0;
+            })
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn while_the_terminal_is_anothers_nothing_stands_on_it_and_nothing_is_lost() {
+        let paper = Paper::default();
+        // As fast as possible, so that nothing is left out for having come too soon.
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(paper.clone()), u8::MAX);
+        let mut bars = Bars::on(target, Pen::plain(WIDTH));
+        let note = |text: &str| Event::Note { step: None, text: text.to_owned() };
+        bars.event(&plan());
+        bars.event(&start("network.apply"));
+        bars.tick();
+        assert!(paper.lines().iter().any(|line| line.contains("gateway1")), "{:?}", paper.lines());
+        bars.suspend();
+        assert_eq!(paper.lines(), [""; 0]);
+        bars.event(&note("said meanwhile"));
+        bars.tick();
+        assert_eq!(paper.lines(), [""; 0]);
+        bars.resume();
+        bars.finish();
+        let lines = paper.lines();
+        assert_eq!(lines[0], "note: said meanwhile");
+        assert!(lines.iter().any(|line| line.contains("gateway1")), "{lines:?}");
     }
 }

@@ -153,7 +153,7 @@ impl Board {
             Event::StepSkipped { step, .. } => self.edit(step, now, |step| step.state = State::Skipped),
             Event::Checked { passed: true, .. } => self.proof.passed += 1,
             Event::Checked { passed: false, .. } => self.proof.failed += 1,
-            Event::Line { .. } | Event::Note { .. } => {}
+            Event::Line { .. } | Event::Note { .. } | Event::TerminalTaken | Event::TerminalBack => {}
         }
     }
 

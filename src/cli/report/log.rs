@@ -86,6 +86,14 @@ impl Reporter for Logged {
         self.reporter.tick();
     }
 
+    fn suspend(&mut self) {
+        self.reporter.suspend();
+    }
+
+    fn resume(&mut self) {
+        self.reporter.resume();
+    }
+
     fn finish(&mut self) {
         self.log.finish();
         self.reporter.finish();

@@ -15,14 +15,16 @@ pub mod log;
 pub mod plain;
 pub mod summary;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::terminal::Terminal;
+use super::terminal::Terminal as Screen;
 use crate::engine::event::Event;
+use crate::engine::terminal::{Drawing, Terminal};
 use summary::Summary;
 
 /// How often running stopwatches are redrawn.
@@ -38,6 +40,12 @@ pub trait Reporter: Send {
     /// Time has passed; whoever shows stopwatches redraws them.
     fn tick(&mut self) {}
 
+    /// A program is about to use the terminal: whoever draws there clears it and stays silent.
+    fn suspend(&mut self) {}
+
+    /// The terminal is free again.
+    fn resume(&mut self) {}
+
     /// Nothing more will come.
     fn finish(&mut self);
 }
@@ -52,7 +60,7 @@ impl Reporter for Quiet {
 }
 
 /// Chooses the reporter: JSON if asked for, silence if asked for, bars on a terminal, lines elsewhere.
-pub fn choose(json: bool, quiet: bool, terminal: &Terminal) -> Box<dyn Reporter> {
+pub fn choose(json: bool, quiet: bool, terminal: &Screen) -> Box<dyn Reporter> {
     match (json, quiet, terminal.live) {
         (true, ..) => Box::new(json::Json::new(std::io::stdout())),
         (_, true, _) => Box::new(Quiet),
@@ -68,14 +76,17 @@ pub struct Reporting {
 }
 
 impl Reporting {
-    /// Starts to hand events to a reporter. `cancel` is the user's wish to stop, which is told once.
+    /// Starts to hand events to a reporter. `cancel` is the user's wish to stop, which is told once; `terminal` is
+    /// what other programs take from the reporter.
     pub fn start(
         events: mpsc::UnboundedReceiver<Event>,
         reporter: Box<dyn Reporter>,
         cancel: CancellationToken,
+        terminal: &Arc<Terminal>,
     ) -> Self {
         let ended = CancellationToken::new();
-        Self { pumping: tokio::spawn(pump(events, reporter, cancel, ended.clone())), ended }
+        let drawing = terminal.draw();
+        Self { pumping: tokio::spawn(pump(events, reporter, cancel, drawing, ended.clone())), ended }
     }
 
     /// Shows what is left to show, and returns what all events add up to.
@@ -91,6 +102,7 @@ async fn pump(
     mut events: mpsc::UnboundedReceiver<Event>,
     mut reporter: Box<dyn Reporter>,
     cancel: CancellationToken,
+    drawing: Drawing,
     ended: CancellationToken,
 ) -> Summary {
     let started = Instant::now();
@@ -105,6 +117,14 @@ async fn pump(
                 Some(event) => {
                     summary.event(&event, started.elapsed());
                     reporter.event(&event);
+                    match event {
+                        Event::TerminalTaken => {
+                            reporter.suspend();
+                            drawing.cleared();
+                        }
+                        Event::TerminalBack => reporter.resume(),
+                        _ => {}
+                    }
                 }
                 None => break,
             },
@@ -190,9 +210,38 @@ mod tests {
             self.0.send(serde_json::to_value(event).unwrap()["event"].to_string()).unwrap();
         }
 
+        fn suspend(&mut self) {
+            self.0.send("suspend".to_owned()).unwrap();
+        }
+
+        fn resume(&mut self) {
+            self.0.send("resume".to_owned()).unwrap();
+        }
+
         fn finish(&mut self) {
             self.0.send("finish".to_owned()).unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_program_has_the_terminal_only_after_the_reporter_let_go_of_it() {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let (seen, mut log) = mpsc::unbounded_channel();
+        let terminal = Arc::default();
+        let recorder = Box::new(Recorder(seen));
+        let reporting = Reporting::start(receiver, recorder, CancellationToken::new(), &terminal);
+        events.send(examples::start("network.apply")).unwrap();
+        let held = terminal.hold(&events).await;
+        let mut before = Vec::new();
+        while let Ok(line) = log.try_recv() {
+            before.push(line);
+        }
+        assert_eq!(before, ["\"step-started\"", "\"terminal-taken\"", "suspend"]);
+        drop(held);
+        assert_eq!(log.recv().await.unwrap(), "\"terminal-back\"");
+        assert_eq!(log.recv().await.unwrap(), "resume");
+        reporting.end().await;
+        drop(terminal.hold(&events).await);
     }
 
     #[tokio::test]
@@ -200,7 +249,7 @@ mod tests {
         let (events, receiver) = mpsc::unbounded_channel();
         let (seen, mut log) = mpsc::unbounded_channel();
         let cancel = CancellationToken::new();
-        let reporting = Reporting::start(receiver, Box::new(Recorder(seen)), cancel.clone());
+        let reporting = Reporting::start(receiver, Box::new(Recorder(seen)), cancel.clone(), &Arc::default());
         events.send(examples::plan()).unwrap();
         assert_eq!(log.recv().await.unwrap(), "\"planned\"");
         cancel.cancel();

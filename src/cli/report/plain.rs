@@ -58,7 +58,7 @@ impl<W: Write + Send> Plain<W> {
                 Some(self.of_step(step, &pen.paint(Ink::Dim, &Unmet::read(requirement).text())))
             }
             Event::Progress { step, done, total } => self.progress(step, *done, *total),
-            Event::Line { .. } => None,
+            Event::Line { .. } | Event::TerminalTaken | Event::TerminalBack => None,
             Event::Note { step: Some(step), text } => {
                 Some(self.of_step(step, &format!("{} {text}", pen.paint(Ink::Accent, "note:"))))
             }

@@ -87,7 +87,11 @@ impl Summary {
                     took: *took,
                 });
             }
-            Event::Waiting { .. } | Event::Progress { .. } | Event::Note { .. } => {}
+            Event::Waiting { .. }
+            | Event::Progress { .. }
+            | Event::Note { .. }
+            | Event::TerminalTaken
+            | Event::TerminalBack => {}
         }
     }
 

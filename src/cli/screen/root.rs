@@ -6,14 +6,11 @@ use std::path::Path;
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
 use crate::formats::command::Command;
-use crate::plan::step::{Action, Plan};
+use crate::plan::step::Plan;
 
 /// Returns the change to Fusion's networking file that a plan makes; none if it makes none.
 pub fn change(plan: &Plan) -> Option<&str> {
-    plan.steps.iter().find_map(|step| match &step.action {
-        Action::ApplyNetwork { diff } | Action::RestoreNetwork { diff } => Some(diff.as_str()),
-        _ => None,
-    })
+    plan.steps.iter().find_map(|step| step.action.of_networks()).map(|(diff, _)| diff)
 }
 
 /// Returns what is said of the root step: the file, the change unless it was shown already, the command.

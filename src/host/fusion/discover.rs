@@ -91,6 +91,13 @@ fn is_users_own(applications: &Path) -> bool {
     system::home().is_some_and(|home| files::resolved(&home).join("Applications") == applications)
 }
 
+/// Says whether a version is one that VMware has given: `13.6.3`, or by the calendar `25H2`.
+pub(super) fn is_known(version: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let calendar = version.split_once('H').is_some_and(|(year, half)| is_number(year) && is_number(half));
+    calendar || version.split('.').all(is_number)
+}
+
 fn reason_against(version: &str) -> Option<&'static str> {
     let mut numbers = version.split('.').map(str::parse::<u32>);
     // `25H2` and `e.x.p` (a tech preview) have no leading number and are new.

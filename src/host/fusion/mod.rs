@@ -1,5 +1,6 @@
 //! VMware Fusion: where it is, and its programs.
 
+pub mod addresses;
 pub mod discover;
 #[cfg(test)]
 mod fake;
@@ -54,7 +55,12 @@ impl Fusion {
 
     /// Returns the leases file of one network.
     pub fn leases(&self, vmnet: u8) -> PathBuf {
-        self.root.join(format!("var/db/vmware/vmnet-dhcpd-vmnet{vmnet}.leases"))
+        self.lease_folder().join(format!("vmnet-dhcpd-vmnet{vmnet}.leases"))
+    }
+
+    /// Returns the folder of the leases files.
+    pub fn lease_folder(&self) -> PathBuf {
+        self.root.join("var/db/vmware")
     }
 
     /// Returns the file that names the way to the guests, if it is not a direct one: a line such as

@@ -13,7 +13,9 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::{Commons, Model, lock};
-use crate::sim::seam::{Card, Chunk, Hardware, Lease, Machine, Segment, Surroundings, WIRE_BUFFER, Wire};
+use crate::sim::seam::{
+    Card, Chunk, Client, Hardware, Lease, Machine, Segment, Surroundings, WIRE_BUFFER, Wire,
+};
 
 /// How much faster than reality the tests run.
 const SPEED: u32 = 1000;
@@ -150,7 +152,7 @@ impl World {
 
 #[async_trait]
 impl Surroundings for Around {
-    async fn lease(&self, card: &Card, _: Option<&str>) -> Option<Lease> {
+    async fn lease(&self, card: &Card, _: &Client) -> Option<Lease> {
         let address = *lock(&self.world.reservations).get(&card.mac.to_string())?;
         let router = Some(Ipv4Addr::new(10, 10, 0, 2));
         Some(Lease { address, prefix: 24, router, dns: vec![Ipv4Addr::new(10, 10, 0, 2)] })

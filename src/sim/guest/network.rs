@@ -6,11 +6,12 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::Deserialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::live::Interface;
 use super::{Model, pace};
 use crate::formats::mac::Mac;
-use crate::sim::seam::{Card, Segment};
+use crate::sim::seam::{Card, Client, Segment};
 
 /// network-config version 2; the keys that the model knows, and no others (facts/vm-images-cloudinit.md §4.4).
 #[derive(Clone, Debug, Deserialize)]
@@ -202,7 +203,11 @@ impl Ethernet {
 async fn take_lease(model: &Model, card: &Card, ethernet: &Ethernet, interface: &mut Interface) -> bool {
     let hostname =
         Some(model.hostname()).filter(|name| ethernet.dhcp4_overrides.send_hostname && !name.is_empty());
-    let Some(lease) = model.around.lease(card, hostname.as_deref()).await else {
+    let uid = match ethernet.dhcp_identifier {
+        Some(Identifier::Mac) => None,
+        Some(Identifier::Duid) | None => Some(duid(model, card)),
+    };
+    let Some(lease) = model.around.lease(card, &Client { hostname, uid }).await else {
         model.log("systemd-networkd", format!("{}: DHCPv4 client: no lease", card.name));
         return false;
     };
@@ -216,6 +221,19 @@ async fn take_lease(model: &Model, card: &Card, ethernet: &Ethernet, interface: 
         interface.dns.extend(lease.dns);
     }
     true
+}
+
+/// Returns networkd's own identifier: 255, an IAID that comes from the card's name, and a DUID of its own kind (2, with
+/// systemd's number) that comes from the machine id, so that clones with one machine id share it
+/// (facts/test-bench.md §4).
+fn duid(model: &Model, card: &Card) -> String {
+    let id = model.disk(|disk| disk.text("/etc/machine-id").unwrap_or_default());
+    let digest = |text: &str| Sha256::digest(text);
+    let mut bytes = vec![0xff];
+    bytes.extend(&digest(&card.name)[..4]);
+    bytes.extend([0x00, 0x02, 0x00, 0x00, 0xab, 0x11]);
+    bytes.extend(&digest(id.trim())[..8]);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
 
 /// One address that the machine holds now.

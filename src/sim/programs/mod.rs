@@ -1,5 +1,9 @@
-//! Fusion's programs as the simulation plays them: same names, arguments, output shapes, exit codes and quirks.
+//! Fusion's programs as the simulation plays them: same names, arguments, output shapes, exit codes and quirks. And
+//! those of macOS that tell what a Mac's own folders do not: its routes and its processes.
 
+mod caller;
+pub mod netstat;
+pub mod pgrep;
 mod rest_calls;
 pub mod vdiskmanager;
 pub mod vmnet_cfgcli;
@@ -12,6 +16,19 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::places::{Places, called_as};
+use caller::{Caller, Moment};
+
+/// Every program that this binary plays.
+pub const NAMES: &[&str] = &[
+    "vmrun",
+    "vmnet-cli",
+    "vmnet-cfgcli",
+    "vmrest",
+    "vmware-vdiskmanager",
+    "vmware-vmx",
+    "netstat",
+    "pgrep",
+];
 
 /// The exit status of a program that failed: -1 as a byte.
 pub const FAILED: u8 = 255;
@@ -52,12 +69,11 @@ impl Screen {
 pub fn run_as_called() -> Option<ExitCode> {
     let called = called_as()?;
     let name = called.file_name()?.to_str()?.to_owned();
-    let known = ["vmrun", "vmnet-cli", "vmnet-cfgcli", "vmrest", "vmware-vdiskmanager", "vmware-vmx"];
-    if !known.contains(&name.as_str()) {
+    if !NAMES.contains(&name.as_str()) {
         return None;
     }
     let Some(places) = Places::of_program(&called) else {
-        Screen::live().error_line(&format!("{name}: not inside a VMware Fusion.app"));
+        Screen::live().error_line(&format!("{name}: not where a simulated Mac has it"));
         return Some(ExitCode::from(FAILED));
     };
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -68,7 +84,12 @@ pub fn run_as_called() -> Option<ExitCode> {
         tokio::runtime::Builder::new_current_thread().enable_all().build()
     };
     let Ok(runtime) = runtime else { return Some(ExitCode::from(FAILED)) };
-    let status = runtime.block_on(run(&name, &places, &args, &mut Screen::live()));
+    let caller = Caller::of_this_process(&places, &name, &args);
+    let status = match caller.dies(Moment::Before) {
+        true => FAILED,
+        false => runtime.block_on(run(&name, &places, &args, &mut Screen::live())),
+    };
+    caller.dies(Moment::After);
     runtime.shutdown_background();
     Some(ExitCode::from(status))
 }
@@ -82,6 +103,8 @@ pub async fn run(name: &str, places: &Places, args: &[String], screen: &mut Scre
         "vmrest" => vmrest::run(places, args, screen).await,
         "vmware-vdiskmanager" => vdiskmanager::run(places, args, screen).await,
         "vmware-vmx" => vmx::run(places, args, screen).await,
+        "netstat" => netstat::run(places, args, screen).await,
+        "pgrep" => pgrep::run(places, args, screen).await,
         _ => FAILED,
     }
 }

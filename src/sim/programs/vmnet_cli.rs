@@ -3,6 +3,7 @@
 use std::io;
 
 use super::{FAILED, Screen};
+use crate::sim::configure;
 use crate::sim::faults;
 use crate::sim::files;
 use crate::sim::network::{self, Networks, Service, ServiceKind};
@@ -10,7 +11,7 @@ use crate::sim::pace::{Operation, Pace};
 use crate::sim::places::Places;
 use crate::sim::settings::Settings;
 
-const UNCHANGED: &str = "Failed to start some/all services";
+const SOME_FAILED: &str = "Failed to start some/all services";
 
 /// Runs one vmnet-cli command.
 pub async fn run(places: &Places, args: &[String], screen: &mut Screen) -> u8 {
@@ -24,10 +25,19 @@ pub async fn run(places: &Places, args: &[String], screen: &mut Screen) -> u8 {
             return 1;
         }
     };
-    ran.unwrap_or_else(|error| {
-        screen.error_line(&error.to_string());
-        1
-    })
+    match ran {
+        Ok(0) if lies(places, args) => 1,
+        Ok(status) => status,
+        Err(error) => {
+            screen.error_line(&error.to_string());
+            1
+        }
+    }
+}
+
+/// Says whether this call's exit status tells the opposite of what came of it.
+fn lies(places: &Places, args: &[String]) -> bool {
+    faults::strikes(places, faults::NETWORK_EXIT_LIES, &format!("vmnet-cli {}", args.join(" ")))
 }
 
 async fn pace(places: &Places, operation: Operation) -> io::Result<()> {
@@ -41,17 +51,13 @@ async fn configure(places: &Places) -> io::Result<u8> {
     if faults::strikes(places, faults::NETWORK_CONFIGURE_FAILS, "") {
         return Ok(FAILED);
     }
-    network::configure(places)?;
+    configure::configure(places)?;
     Ok(0)
 }
 
 async fn start(places: &Places, screen: &mut Screen) -> io::Result<u8> {
     pace(places, Operation::NetworksStart).await?;
-    if faults::strikes(places, faults::UI_OVERWRITES, "") {
-        // The window had read the database before the change.
-        files::write(&places.networking(), Networks::load(places)?.seen())?;
-        network::configure(places)?;
-    }
+    let view = windows_view(places)?;
     let lies = faults::strikes(places, faults::NETWORK_START_LIES, "");
     let networks = network::start(places, if lies { Some(ServiceKind::Dhcp) } else { None })?;
     let mut all = true;
@@ -60,9 +66,20 @@ async fn start(places: &Places, screen: &mut Screen) -> io::Result<u8> {
         all &= runs;
         screen.line(&started(service, runs));
     }
-    screen.line(if all { "Started all configured services on all networks" } else { UNCHANGED });
+    screen.line(if all { "Started all configured services on all networks" } else { SOME_FAILED });
+    if let Some(view) = view {
+        files::write(&places.networking(), view)?;
+        configure::configure(places)?;
+        network::start(places, None)?;
+    }
     // It exits with 0 even so: only its words tell (facts/fusion-networking.md §7).
     Ok(0)
+}
+
+/// Returns the database as Fusion's window read it before the change, if the window is about to apply that again.
+fn windows_view(places: &Places) -> io::Result<Option<String>> {
+    let applies = Settings::load(places)?.window_open || faults::strikes(places, faults::UI_OVERWRITES, "");
+    Ok(if applies { Some(Networks::load(places)?.seen().to_owned()) } else { None })
 }
 
 fn started(Service { vmnet, kind }: Service, runs: bool) -> String {
@@ -94,15 +111,18 @@ async fn stop(places: &Places, screen: &mut Screen) -> io::Result<u8> {
 fn status(places: &Places, screen: &mut Screen) -> io::Result<u8> {
     let networks = Networks::load(places)?;
     let running = network::services(networks.all_running());
-    for service in network::services(networks.configured()) {
-        let Service { vmnet, kind } = service;
-        let state = if running.contains(&service) { "running" } else { "not running" };
+    let configured = network::services(networks.configured());
+    // Its exit status is the same when it says nothing, as it may do for who is not root (§8).
+    let silent = faults::strikes(places, faults::STATUS_SILENT, "");
+    for service in configured.iter().filter(|_| !silent) {
+        let Service { vmnet, kind } = *service;
+        let state = if running.contains(service) { "running" } else { "not running" };
         screen.line(&match kind {
             ServiceKind::Adapter => format!("Hostonly virtual adapter on vmnet{vmnet} is disabled"),
             _ => format!("{} service on vmnet{vmnet} is {state}", name(kind)),
         });
     }
-    let all = network::services(networks.configured()).iter().all(|service| running.contains(service));
+    let all = configured.iter().all(|service| running.contains(service));
     Ok(if all && !running.is_empty() { 0 } else { 1 })
 }
 

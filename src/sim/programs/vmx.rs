@@ -5,16 +5,18 @@ use std::sync::Arc;
 use super::{FAILED, Screen};
 use crate::sim::control::WORLD_ARGUMENT;
 use crate::sim::guest::{Commons, Model};
-use crate::sim::install::{BUILD, VERSION};
+use crate::sim::install::BUILD;
 use crate::sim::places::Places;
 use crate::sim::serve;
+use crate::sim::settings::Settings;
 use crate::sim::world::{Made, Maker, World};
 
 /// Prints the version, or becomes the world.
 pub async fn run(places: &Places, args: &[String], screen: &mut Screen) -> u8 {
     match args.first().map(String::as_str) {
         Some("-v") => {
-            screen.error_line(&format!("VMware Fusion {VERSION} build-{BUILD} Release"));
+            let release = Settings::load(places).unwrap_or_default().fusion;
+            screen.error_line(&format!("VMware Fusion {release} build-{BUILD} Release"));
             0
         }
         Some("--query-license") => {

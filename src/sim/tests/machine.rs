@@ -22,13 +22,15 @@ use crate::host::GuestTarget;
 use crate::sim::faults::{self, Fault};
 use crate::sim::places::Places;
 use crate::sim::programs::{self, Screen};
-use crate::sim::seam::{Chunk, Hardware, Machine, Segment, SshFace, Surroundings, Wire};
+use crate::sim::seam::{Chunk, Client, Hardware, Machine, Segment, SshFace, Surroundings, Wire};
 use crate::sim::settings::{AT_ONCE, Settings};
 use crate::sim::world::{Made, Maker, World};
 use crate::sim::{files, install, serve};
 
 pub const MAC: &str = "00:50:56:00:00:01";
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 131);
+/// How machines whose names begin with `duid` identify themselves.
+pub const DUID: &str = "ff:2b:94:34:c1:00:02:00:00:ab:11:01:02:03:04:05:06:07:08";
 pub const ECHO_PORT: u16 = 7;
 
 /// A machine that leases, echoes on one port, and counts its boots on its disk.
@@ -46,7 +48,10 @@ impl Machine for Tiny {
     async fn boot(self: Arc<Self>) {
         self.around.console("booting");
         for card in &self.hardware.cards {
-            if let Some(lease) = self.around.lease(card, Some(&self.hardware.name)).await {
+            let hostname = Some(self.hardware.name.clone());
+            let duid = self.hardware.name.starts_with("duid").then(|| DUID.to_owned());
+            let client = Client { hostname, uid: duid };
+            if let Some(lease) = self.around.lease(card, &client).await {
                 self.addresses.lock().unwrap().push((card.segment.clone(), lease.address));
             }
         }
@@ -232,9 +237,9 @@ impl Mac {
     }
 
     /// Logs in over SSH.
-    async fn log_in(&self) -> Result<russh::client::Handle<Client>, russh::Error> {
+    async fn log_in(&self) -> Result<russh::client::Handle<SshClient>, russh::Error> {
         let stream = self.dial(ADDRESS, 22).await.expect("sshd answers");
-        let client = Client(self.host.public_key().clone());
+        let client = SshClient(self.host.public_key().clone());
         let mut session = russh::client::connect_stream(Arc::default(), stream, client).await?;
         let key = russh::keys::PrivateKeyWithHashAlg::new(Arc::new(self.user.clone()), None);
         assert!(session.authenticate_publickey("fusionlab", key).await?.success());
@@ -287,9 +292,9 @@ impl Mac {
 }
 
 /// An SSH client that trusts one host key.
-struct Client(russh::keys::PublicKey);
+struct SshClient(russh::keys::PublicKey);
 
-impl russh::client::Handler for Client {
+impl russh::client::Handler for SshClient {
     type Error = russh::Error;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {

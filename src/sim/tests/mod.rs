@@ -1,5 +1,8 @@
 //! The simulated Fusion from outside: its programs, its files and its guests, with a machine of the tests' own.
 
+mod cfgcli;
+mod hazards;
+mod host;
 mod machine;
 mod networks;
 mod power;

@@ -1,7 +1,6 @@
 //! `vmnet-cli` and `vmnet-cfgcli`.
 
-use super::machine::{ADDRESS, MAC, Mac, path};
-use crate::formats::networking::Document;
+use super::machine::{ADDRESS, DUID, MAC, Mac, path};
 use crate::sim::{faults, files, network};
 
 #[tokio::test]
@@ -55,28 +54,6 @@ async fn fusions_window_can_write_its_view_over_ours() {
     mac.make_vmnet2().await;
     assert!(!files::read(&mac.places.networking()).unwrap().unwrap().contains("10.10.0.0"));
     assert!(network::Networks::load(&mac.places).unwrap().running(2).is_none());
-}
-
-#[tokio::test]
-async fn cfgcli_says_one_for_success() {
-    let mac = Mac::new().await;
-    for (args, status) in [
-        (&["getunusedvnet"][..], 1),
-        (&["addadapter", "vmnet2"], 1),
-        (&["addadapter", "vmnet2"], 0),
-        (&["setdhcpmac2ip", "vmnet2", MAC, "172.16.2.3"], 1),
-        (&["setdhcpmac2ip", "vmnet2", "junk", "172.16.2.3"], 0),
-        (&["servicestatus", "vmnet8", "dhcp"], 1),
-        (&["servicestatus", "vmnet2", "dhcp"], 0),
-        (&["nonsense"], 0),
-    ] {
-        assert_eq!(mac.run("vmnet-cfgcli", args).await.0, status, "{args:?}");
-    }
-    assert_eq!(mac.run("vmnet-cfgcli", &["getdhcpmac2ip", "vmnet2", MAC]).await.1, "IP: 172.16.2.3\n");
-    assert_eq!(mac.run("vmnet-cfgcli", &["getunusedvnet"]).await.1, "vmnet: vmnet3\n");
-    mac.run("vmnet-cfgcli", &["deletevnet", "vmnet2"]).await;
-    let text = files::read(&mac.places.networking()).unwrap().unwrap();
-    assert!(!Document::parse(text.as_bytes()).unwrap().vmnet(2).exists);
 }
 
 /// Waits until a VM's address is known.
@@ -149,4 +126,53 @@ async fn a_reservation_waits_for_the_next_start_of_the_dhcp_service() {
     mac.run("vmnet-cli", &["--start"]).await;
     mac.start(&vmx).await;
     assert_eq!(address_of(&mac, &vmx).await, "10.10.0.77");
+}
+
+/// Returns the leases file of vmnet2, a line without spaces at its ends after another.
+fn leases_of(mac: &Mac) -> Vec<String> {
+    let text = files::read(&mac.places.leases(2)).unwrap().unwrap();
+    text.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_lease_is_short_at_first_then_long_and_ends_when_it_is_returned() {
+    let mac = Mac::new().await;
+    mac.make_vmnet2().await;
+    let vmx = mac.make_vm("one", "00:50:56:00:01:01");
+    let lengths = || {
+        let leases = crate::formats::dhcp::leases(&files::read(&mac.places.leases(2)).unwrap().unwrap());
+        leases.iter().map(|lease| lease.ends - lease.starts).collect::<Vec<_>>()
+    };
+    for expected in [&[1800][..], &[1800, 7200]] {
+        mac.start(&vmx).await;
+        assert_eq!(address_of(&mac, &vmx).await, "10.10.0.128");
+        assert_eq!(lengths(), expected);
+        mac.vmrun(&["stop", path(&vmx), "hard"]).await;
+        mac.until(|| !vmx.with_extension("vmx.lck").exists()).await;
+        files::remove(&vmx.with_file_name("console.log")).unwrap();
+    }
+    mac.start(&vmx).await;
+    address_of(&mac, &vmx).await;
+    mac.vmrun(&["stop", path(&vmx), "soft"]).await;
+    assert_eq!(lengths(), [1800, 7200, 7200, 0]);
+}
+
+#[tokio::test]
+async fn a_client_is_written_down_as_it_identifies_itself() {
+    let mac = Mac::new().await;
+    mac.make_vmnet2().await;
+    for (name, hardware) in
+        [("duid", "00:50:56:00:01:01"), ("plain", "00:50:56:00:01:02"), ("duid-reserved", MAC)]
+    {
+        let vmx = mac.make_vm(name, hardware);
+        mac.start(&vmx).await;
+        address_of(&mac, &vmx).await;
+    }
+    let leases = leases_of(&mac);
+    let uids: Vec<_> = leases.iter().filter(|line| line.starts_with("uid ")).cloned().collect();
+    assert_eq!(
+        uids,
+        [format!("uid {DUID};"), "uid 01:00:50:56:00:01:02;".to_owned()],
+        "a reserved one is not there"
+    );
 }

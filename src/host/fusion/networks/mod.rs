@@ -1,52 +1,103 @@
-//! Fusion's networks: their database file, and `vmnet-cli`, which makes the services follow it.
+//! Fusion's networks: their database file, and the programs that make the services follow it.
 //!
-//! The order is stop → replace the file → configure → start → look; if what is seen is not what was wished, the old
-//! file comes back the same way (facts/fusion-networking.md §2). `root_step.rs` does it under `sudo` where it must.
+//! ```text
+//! apply.rs      the sequence        services.rs    vmnet-cli       dhcp_only.rs   vmnet-cfgcli
+//! look.rs       what is seen then   backups.rs     the files before  lease_files.rs  what configure loses
+//! unfinished.rs pending.json        root_step.rs, request.rs, sudoers.rs  the same as root
+//! ```
+//!
+//! A change is a transaction. Whatever kills it, the next change finds one of these states and brings either the wished
+//! file with running networks, or the file from before with the networks as they were:
+//!
+//! | killed | on the disk | what the next change does |
+//! |---|---|---|
+//! | before the backup is whole | nothing, or a file `.fusionlab-*` among the backups | as if nothing had been; the leftover is removed |
+//! | before `pending.json` | one more backup | as if nothing had been; a backup of the same bytes is used again |
+//! | after `pending.json`, before stop | old file, networks run | restarts everything: it cannot know that they run |
+//! | after stop, before the replacement | old file, networks stopped | restarts everything |
+//! | in the replacement | old file, perhaps `.fusionlab-*` beside it | the same; the leftover is removed |
+//! | after the replacement, before start | new file, networks stopped | restarts everything with the file wished now |
+//! | while the old file comes back | old or new file, networks stopped | restarts everything with the file wished now |
+//! | after start, before `pending.json` goes | new file, networks run | restarts everything once more than needed |
+//! | while root works and we are killed | root goes on to its end | waits for root's lock on the folder, then as above |
+//!
+//! A resumed change that fails goes back to the file from before the *first* change that was cut short, since what is
+//! there may be half of something. Only the contents of lease files that `configure` loses are kept in memory alone: if
+//! a run is killed just then, guests without a reservation get other addresses; those with one are not in there anyway.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Fusion;
-use crate::formats::networking::Document;
-use crate::host::process::{self, Finished, Options};
-use crate::host::{HostError, Result, files, system};
+use crate::formats::dhcp::{self, Lease};
+use crate::formats::networking::Scope;
+use crate::formats::routes::Route;
+use crate::host::files::{self, Ownership};
+use crate::host::process::Finished;
+use crate::host::{HostError, Result, clock, system};
 
+mod apples;
+mod apply;
+mod backups;
+mod dhcp_only;
+mod lease_files;
+mod look;
+mod request;
 pub mod root_step;
+mod services;
+pub mod sudoers;
+mod unfinished;
 
-const PROGRAM: &str = "vmnet-cli";
-const STOP: &str = "--stop";
-const CONFIGURE: &str = "--configure";
-const START: &str = "--start";
-const STATUS: &str = "--status";
-/// What `--start` prints about each service that it could not start, exit status 0 or not.
-const FAILED: &str = "Failed to ";
+use apply::{Failure, Job};
+pub use backups::Backup;
+use services::Programs;
+pub use services::{Service, Services};
+pub use unfinished::Unfinished;
+use unfinished::{Before, Pending};
 
-/// What each line of `--status` about a service holds.
-const SERVICE: &str = " service on vmnet";
+const BACKUPS: &str = "backups";
+const NETSTAT: &str = "usr/sbin/netstat";
+const PGREP: &str = "usr/bin/pgrep";
+/// The process of Fusion's window.
+const WINDOW: &str = "VMware Fusion";
+/// A network that no Fusion has of its own, for asking whether root would do as asked.
+const ANY_VMNET: u8 = 2;
 
 /// The networks of one Fusion.
 #[derive(Clone, Debug)]
 pub struct Networks {
     fusion: Fusion,
+    programs: Programs,
     /// Where what must survive a crash is kept: backups, the change under way, the request to root.
     folder: PathBuf,
 }
 
 /// A change of the networking file.
-#[derive(Clone, Debug)]
-pub struct Change<'a> {
-    /// The whole new file.
-    pub new: &'a [u8],
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The whole new file; none for no file.
+    pub new: Option<Vec<u8>>,
     /// The file that `new` was made from; none if there was none. Another one now is refused.
-    pub expect_before: Option<&'a [u8]>,
+    pub expect_before: Option<Vec<u8>>,
     /// The network that the change is about: its services are looked at afterwards.
     pub vmnet: u8,
-    /// Where to keep the file as it was; what stands there already is an older one, and is kept.
-    pub backup: &'a Path,
+    pub kind: ChangeKind,
+    /// What makes the change, such as `up`: a run that finds it unfinished names it.
+    pub verb: String,
     /// Limit of each of the programs' steps (`Limits::network_apply`).
     pub limit: Duration,
+}
+
+/// How much of the file a change may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// What is said of one network; root accepts nothing else.
+    OfOneNetwork,
+    /// Everything: a backup is put back.
+    WholeFile,
 }
 
 /// What an applied change did.
@@ -54,11 +105,36 @@ pub struct Change<'a> {
 pub struct Applied {
     /// What the programs printed.
     pub output: String,
+    pub restarted: Restarted,
+}
+
+/// What a change restarted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restarted {
+    #[default]
+    Nothing,
+    /// The DHCP server of the one network.
+    Dhcp,
+    /// All of Fusion's networks.
+    Networks,
+}
+
+/// How the root step would become root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootAccess {
+    /// It need not: we are root, or the file is ours.
+    NotNeeded,
+    /// sudo lets us in without a password.
+    WithoutPassword,
+    /// sudo will ask for a password, or refuse.
+    WithPassword,
 }
 
 impl Networks {
+    /// `folder` is kept from one run to the next, by one user alone.
     pub fn new(fusion: Fusion, folder: PathBuf) -> Self {
-        Self { fusion, folder }
+        Self { programs: Programs::new(fusion.clone()), fusion, folder }
     }
 
     /// Returns the networking file; none if Fusion has not written one yet.
@@ -66,352 +142,247 @@ impl Networks {
         files::read_if_exists(&self.fusion.networking())
     }
 
+    /// Returns who owns the networking file; none if there is none.
+    pub fn owner(&self) -> Result<Option<Ownership>> {
+        let path = self.fusion.networking();
+        if files::exists(&path) { files::ownership(&path).map(Some) } else { Ok(None) }
+    }
+
     /// Says whether the services that the file wants for a network run: DHCP, and NAT if it has that.
-    ///
-    /// The host adapter does not count: since macOS 11 it is `disabled` until a VM runs (§2.2, §2.5).
     pub async fn services_running(&self, vmnet: u8, limit: Duration) -> Result<bool> {
         let Some(file) = self.read()? else { return Ok(false) };
-        let wanted = wanted_services(&file, vmnet);
-        if wanted.is_empty() {
+        if !apply::wants_services(&file, vmnet) {
             return Ok(false);
         }
-        let status = cli(&self.fusion, STATUS, limit).await?.text();
-        if !status.contains(SERVICE) {
-            // It tells nothing, as it may do for who is not root (§8): that Fusion has derived the network's own
-            // configuration from the file is then the best sign. Guests prove the rest.
-            return Ok(files::exists(&self.fusion.preferences().join(format!("vmnet{vmnet}/dhcpd.conf"))));
-        }
-        Ok(wanted.iter().all(|service| is_running(&status, service, vmnet)))
+        apply::wanted_run(&self.programs, Some(&file), vmnet, limit).await
+    }
+
+    /// Asks which services run.
+    pub async fn services(&self, limit: Duration) -> Result<Services> {
+        self.programs.services(limit).await
     }
 
     /// Says whether changing the file takes another user: root.
     pub fn needs_root(&self) -> bool {
         let file = self.fusion.networking();
-        let writable = |path: &Path| !files::exists(path) || files::is_writable(path);
-        let is_ours = files::is_writable(&self.fusion.preferences()) && writable(&file);
+        let is_ours = files::is_writable(&self.fusion.preferences())
+            && (!files::exists(&file) || files::is_writable(&file));
         !(is_ours || system::is_root())
     }
 
     /// Makes the networks follow a new file, or puts everything back ([`HostError::Network`]).
     ///
     /// Once begun it goes to its end, even if the caller is not interested any more.
-    pub async fn apply(&self, change: &Change<'_>) -> Result<Applied> {
-        let before = self.read()?;
-        refuse_if_changed(before.as_deref(), change.expect_before)?;
-        keep_backup(change.backup, before.as_deref())?;
-        if self.needs_root() {
-            return root_step::ask_root(&self.fusion, change).await;
-        }
-        let (fusion, new) = (self.fusion.clone(), change.new.to_owned());
-        let (vmnet, limit) = (change.vmnet, change.limit);
-        let task = tokio::spawn(async move { replace(&fusion, &new, before, vmnet, limit).await });
+    pub async fn apply(&self, change: &Change) -> Result<Applied> {
+        let (networks, change) = (self.clone(), change.clone());
+        let task = tokio::spawn(async move { networks.carry_out(change).await });
         task.await.unwrap_or(Err(HostError::Interrupted))
     }
-}
 
-/// Refuses to overwrite a file that somebody changed since it was read: Fusion's window does so on Apply.
-pub(super) fn refuse_if_changed(now: Option<&[u8]>, expected: Option<&[u8]>) -> Result<()> {
-    if now == expected {
-        return Ok(());
-    }
-    Err(HostError::Network {
-        reason: "Fusion's networking file was changed by somebody else since it was read".to_owned(),
-        output: String::new(),
-        restored: true,
-    })
-}
-
-fn keep_backup(backup: &Path, before: Option<&[u8]>) -> Result<()> {
-    let Some(before) = before else { return Ok(()) };
-    if files::exists(backup) {
-        return Ok(());
-    }
-    files::write_atomic(backup, before, files::PRIVATE_FILE)?;
-    if files::read(backup)? == before {
-        return Ok(());
-    }
-    Err(HostError::Content {
-        path: backup.to_owned(),
-        reason: "the backup is not what was written".to_owned(),
-    })
-}
-
-/// Stops the networks, replaces the file, starts them and looks; on failure goes back.
-pub(super) async fn replace(
-    fusion: &Fusion,
-    new: &[u8],
-    before: Option<Vec<u8>>,
-    vmnet: u8,
-    limit: Duration,
-) -> Result<Applied> {
-    let mut log = String::new();
-    let Err(reason) = go(fusion, Some(new), vmnet, limit, &mut log).await else {
-        return Ok(Applied { output: log });
-    };
-    log.push_str("putting the old file back\n");
-    let back = go(fusion, before.as_deref(), vmnet, limit, &mut log).await;
-    let reason = match &back {
-        Ok(()) => reason,
-        Err(second) if *second == reason => format!("{reason}; putting it back failed in the same way"),
-        Err(second) => format!("{reason}; putting it back failed too: {second}"),
-    };
-    Err(HostError::Network { reason, output: log, restored: back.is_ok() })
-}
-
-/// Makes the networks follow `file`; an error says what did not come about.
-async fn go(
-    fusion: &Fusion,
-    file: Option<&[u8]>,
-    vmnet: u8,
-    limit: Duration,
-    log: &mut String,
-) -> Result<(), String> {
-    // Whether it had anything to stop, and so a good exit status, is not known; what counts is seen at the end.
-    if let Err(reason) = obey(fusion, STOP, limit, log).await {
-        log.push_str(&format!("({reason})\n"));
-    }
-    let leases = Leases::read(fusion);
-    put(fusion, file).map_err(|error| error.to_string())?;
-    // From here on something must be started again, whatever fails.
-    let configured = obey(fusion, CONFIGURE, limit, log).await;
-    leases.put_back().map_err(|error| error.to_string())?;
-    let started = obey(fusion, START, limit, log).await;
-    configured.and(started)?;
-    look(fusion, file, vmnet, limit, log).await
-}
-
-fn put(fusion: &Fusion, file: Option<&[u8]>) -> Result<()> {
-    match file {
-        Some(bytes) => files::write_keeping_owner(&fusion.networking(), bytes, files::PUBLIC_FILE),
-        None => files::remove_file(&fusion.networking()),
-    }
-}
-
-/// Runs one order of `vmnet-cli`; a bad exit status or a service that it complains about is an error.
-async fn obey(fusion: &Fusion, order: &str, limit: Duration, log: &mut String) -> Result<(), String> {
-    let finished = cli(fusion, order, limit).await.map_err(|error| error.to_string())?;
-    let output = finished.output();
-    log.push_str(&format!("$ {PROGRAM} {order}\n"));
-    if !output.is_empty() {
-        log.push_str(&output);
-        log.push('\n');
-    }
-    let complaints: Vec<&str> = output.lines().filter(|line| line.starts_with(FAILED)).collect();
-    match complaints.first() {
-        Some(first) => Err((*first).to_owned()),
-        None if finished.success() => Ok(()),
-        None => Err(finished.error(&fusion.program(PROGRAM), [order]).to_string()),
-    }
-}
-
-async fn cli(fusion: &Fusion, order: &str, limit: Duration) -> Result<Finished> {
-    process::run(&fusion.program(PROGRAM), [order], Options::limit(limit)).await
-}
-
-/// Looks whether the file is still what we wrote and the services of the network do what it says.
-async fn look(
-    fusion: &Fusion,
-    file: Option<&[u8]>,
-    vmnet: u8,
-    limit: Duration,
-    log: &mut String,
-) -> Result<(), String> {
-    let Some(file) = file else { return Ok(()) };
-    let now = files::read(&fusion.networking()).map_err(|error| error.to_string())?;
-    if let Some(lost) = lost_meaning(file, &now, vmnet) {
-        return Err(format!("Fusion rewrote its networking file without `{lost}`"));
-    }
-    let wanted = wanted_services(file, vmnet);
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let status = cli(fusion, STATUS, limit).await.map_err(|error| error.to_string())?.text();
-    log.push_str(&format!("$ {PROGRAM} {STATUS}\n{status}"));
-    match wanted.iter().find(|service| !is_running(&status, service, vmnet)) {
-        None => Ok(()),
-        Some(service) => Err(format!("the {service} service of vmnet{vmnet} does not run")),
-    }
-}
-
-fn is_running(status: &str, service: &str, vmnet: u8) -> bool {
-    let line = format!("{service} service on vmnet{vmnet} is running");
-    status.lines().any(|said| said.trim() == line)
-}
-
-/// Returns the services that a file wants for a network, as `vmnet-cli` names them; none for no network.
-fn wanted_services(file: &[u8], vmnet: u8) -> Vec<&'static str> {
-    let Ok(document) = Document::parse(file) else { return Vec::new() };
-    let network = document.vmnet(vmnet);
-    let services = [("DHCP", network.dhcp), ("NAT", network.nat)];
-    services.into_iter().filter(|(_, wanted)| network.exists && *wanted).map(|(name, _)| name).collect()
-}
-
-/// Returns what `wished` says of a network and `found` does not. Fusion adds digests and identifiers of its own, drops
-/// comments and compacts what was said twice; none of that loses anything.
-fn lost_meaning(wished: &[u8], found: &[u8], vmnet: u8) -> Option<String> {
-    const FUSIONS_OWN: &str = "DHCP_CFG_HASH";
-    let (Ok(wished), Ok(found)) = (Document::parse(wished), Document::parse(found)) else {
-        return Some("its version".to_owned());
-    };
-    let (answers, reservations) = (found.answers(vmnet), found.reservations(vmnet));
-    let lost_answer = wished
-        .answers(vmnet)
-        .into_iter()
-        .find(|(key, value)| key != FUSIONS_OWN && answers.get(key) != Some(value))
-        .map(|(key, value)| format!("answer VNET_{vmnet}_{key} {value}"));
-    let lost_reservation = || {
-        let mut wished = wished.reservations(vmnet).into_iter();
-        let lost = wished.find(|reservation| !reservations.contains(reservation));
-        lost.map(|(mac, address)| format!("add_dhcp_mac_to_ip {vmnet} {mac} {address}"))
-    };
-    lost_answer.or_else(lost_reservation)
-}
-
-/// The lease files, which `--configure` was seen to lose (§2.2 (c)): other networks' VMs keep their addresses.
-struct Leases(Vec<(PathBuf, Vec<u8>)>);
-
-impl Leases {
-    fn read(fusion: &Fusion) -> Self {
-        // What cannot be read cannot be put back; that is no reason not to go on.
-        let folder = fusion.leases(0).parent().map(Path::to_owned).unwrap_or_default();
-        let mut paths = files::list(&folder).unwrap_or_default();
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "leases"));
-        Self(
-            paths.into_iter().filter_map(|path| files::read(&path).ok().map(|bytes| (path, bytes))).collect(),
-        )
-    }
-
-    fn put_back(&self) -> Result<()> {
-        for (path, bytes) in &self.0 {
-            let is_lost = files::read_if_exists(path)?.is_none_or(|now| now.is_empty());
-            if is_lost && !bytes.is_empty() {
-                files::write_keeping_owner(path, bytes, files::PUBLIC_FILE)?;
+    async fn carry_out(&self, change: Change) -> Result<Applied> {
+        let Change { new, expect_before, vmnet, kind, verb, limit } = change;
+        let before = self.read()?;
+        if before != expect_before {
+            return Err(apply::changed());
+        }
+        apples::refuse(self, before.as_deref())?;
+        let earlier = unfinished::read(&self.folder)?;
+        let rollback = match &earlier {
+            Some(earlier) => self.way_back(earlier, kind, vmnet, before.clone())?,
+            None => before.clone(),
+        };
+        let job = Job { new, before, rollback, resumed: earlier.is_some(), vmnet, kind, limit };
+        if !job.resumed && self.is_done(&job).await? {
+            return Ok(Applied::default());
+        }
+        let needed = self.write_down(&job, earlier.as_ref(), &verb)?;
+        let outcome = if self.needs_root() {
+            root_step::ask_root(&self.folder, &self.fusion, &job).await
+        } else {
+            apply::perform(&self.programs, &job, || {}).await
+        };
+        match &outcome {
+            // Nobody knows what runs now; the next change sees to it.
+            Err(Failure::Unknown { .. } | Failure::Tried { restored: false, .. }) => {}
+            Err(Failure::Untouched(_)) if earlier.is_some() => {
+                earlier.as_ref().map_or(Ok(()), |earlier| earlier.write(&self.folder))?;
             }
+            _ => unfinished::remove(&self.folder)?,
         }
-        Ok(())
+        backups::prune(&self.backups_folder(), needed.as_deref())?;
+        Ok(outcome?)
+    }
+
+    /// Says whether a change is none: the same file, whose services run.
+    async fn is_done(&self, job: &Job) -> Result<bool> {
+        let (before, new) = (job.before.as_deref(), job.new.as_deref());
+        Ok(apply::scope_of(before, new, job.vmnet) == Scope::Nothing
+            && apply::wanted_run(&self.programs, new, job.vmnet, job.limit).await?)
+    }
+
+    /// Returns the file to go back to if a resumed change fails: the one from before the change that was cut short.
+    ///
+    /// If others' networks were changed since, that file would undo it, and root would not accept it: then it is the one
+    /// that is there.
+    fn way_back(
+        &self,
+        earlier: &Pending,
+        kind: ChangeKind,
+        vmnet: u8,
+        now: Option<Vec<u8>>,
+    ) -> Result<Option<Vec<u8>>> {
+        let oldest = earlier.before(&self.backups_folder())?;
+        let accepted = request::is_acceptable(kind, now.as_deref(), oldest.as_deref(), vmnet);
+        Ok(if accepted { oldest } else { now })
+    }
+
+    /// Writes down what is about to be done, and the file as it is; returns the backup that must be kept.
+    fn write_down(&self, job: &Job, earlier: Option<&Pending>, verb: &str) -> Result<Option<String>> {
+        files::create_private_dir(&self.folder)?;
+        let folder = self.backups_folder();
+        let kept = |bytes: &Vec<u8>| -> Result<Before> {
+            Ok(Before { backup: backups::keep(&folder, bytes)?, digest: backups::digest(bytes) })
+        };
+        let before = job.before.as_ref().map(kept).transpose()?;
+        let before = earlier.map_or(before, |earlier| earlier.before.clone());
+        let needed = before.as_ref().map(|before| before.backup.clone());
+        let since = clock::rfc3339(clock::now());
+        Pending::new(job.vmnet, verb, since, before, job.new.as_deref()).write(&self.folder)?;
+        Ok(needed)
+    }
+
+    /// Returns the change that an earlier run began and whose outcome nobody has seen.
+    pub fn unfinished(&self) -> Result<Option<Unfinished>> {
+        let pending = unfinished::read(&self.folder)?;
+        pending.map(|pending| pending.unfinished(&self.folder, &self.backups_folder())).transpose()
+    }
+
+    /// Returns the networking file as it was before each of our changes, newest first.
+    pub fn backups(&self) -> Result<Vec<Backup>> {
+        backups::list(&self.backups_folder())
+    }
+
+    /// Reads a backup by its name; the beginning of the name or of the digest is enough if it is the only one.
+    pub fn read_backup(&self, name: &str) -> Result<Vec<u8>> {
+        backups::read(&self.backups_folder(), name)
+    }
+
+    fn backups_folder(&self) -> PathBuf {
+        self.folder.join(BACKUPS)
+    }
+
+    /// Returns what a network's DHCP server is configured by; none if there is no such file.
+    pub fn dhcpd_conf(&self, vmnet: u8) -> Result<Option<String>> {
+        text(&look::conf(&self.programs, vmnet))
+    }
+
+    /// Returns what a network's NAT service is configured by; none if there is no such file.
+    pub fn nat_conf(&self, vmnet: u8) -> Result<Option<String>> {
+        text(&self.fusion.preferences().join(format!("vmnet{vmnet}/nat.conf")))
+    }
+
+    /// Returns what a network's DHCP server wrote down of its leases, oldest first; reserved addresses are not there.
+    pub fn leases(&self, vmnet: u8) -> Result<Vec<Lease>> {
+        Ok(text(&self.fusion.leases(vmnet))?.map(|text| dhcp::leases(&text)).unwrap_or_default())
+    }
+
+    /// Returns why root must not change these networks, a line each; empty if it may.
+    pub fn distrusted(&self) -> Vec<String> {
+        request::distrust(&self.fusion).iter().map(ToString::to_string).collect()
+    }
+
+    /// Returns the host's IPv4 routes; none if there is no program that tells them.
+    pub async fn routes(&self, limit: Duration) -> Result<Option<Vec<Route>>> {
+        let netstat = self.fusion.root.join(NETSTAT);
+        if !files::exists(&netstat) {
+            return Ok(None);
+        }
+        let told = self.programs.run_at(&netstat, &["-rn", "-f", "inet"], limit).await?;
+        if told.success() { Ok(Some(parse_routes(&told.text()))) } else { Ok(None) }
+    }
+
+    /// Says whether Fusion's window is open; it is not where there is no program that could tell.
+    pub async fn window_open(&self, limit: Duration) -> Result<bool> {
+        let pgrep = self.fusion.root.join(PGREP);
+        if !files::exists(&pgrep) {
+            return Ok(false);
+        }
+        Ok(self.programs.run_at(&pgrep, &["-x", WINDOW], limit).await?.success())
+    }
+
+    /// Says how the root step would become root. Nobody is asked for a password.
+    pub async fn root_access(&self, limit: Duration) -> Result<RootAccess> {
+        if !self.needs_root() {
+            return Ok(RootAccess::NotNeeded);
+        }
+        Ok(match self.lets_in(ChangeKind::OfOneNetwork, limit).await {
+            Ok(true) => RootAccess::WithoutPassword,
+            // Without a sudo there is no way at all; that is said when it is needed.
+            Ok(false) | Err(HostError::Spawn { .. }) => RootAccess::WithPassword,
+            // What root has against these networks is told by `distrusted`.
+            Err(HostError::Network { .. } | HostError::Untrusted { .. }) => RootAccess::WithoutPassword,
+            Err(error) => return Err(error),
+        })
+    }
+
+    /// Becomes able to run the root step: without a password, or by letting `sudo` ask for it now, where somebody can
+    /// answer. Says whether that worked.
+    ///
+    /// # Errors
+    /// If root refuses to change these networks, which is better known before anything else is begun.
+    pub async fn authenticate(&self, kind: ChangeKind, can_ask: bool, limit: Duration) -> Result<bool> {
+        Ok(self.lets_in(kind, limit).await? || (can_ask && root_step::ask_password(limit).await?))
+    }
+
+    async fn lets_in(&self, kind: ChangeKind, limit: Duration) -> Result<bool> {
+        let file = self.read()?;
+        let (new, before, rollback) = (file.clone(), file.clone(), file);
+        let job = Job { new, before, rollback, resumed: false, vmnet: ANY_VMNET, kind, limit };
+        root_step::lets_in(&self.folder, &self.fusion, &job).await
+    }
+
+    /// Returns the command that a change runs as root.
+    pub fn root_command(&self, kind: ChangeKind) -> Result<Vec<OsString>> {
+        root_step::command(&self.folder, kind)
+    }
+
+    /// Returns the sudoers file that lets this user change one network without a password ([`sudoers`]).
+    pub fn sudoers(&self) -> Result<String> {
+        sudoers::text(&root_step::own_program()?, &root_step::request_file(&self.folder))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::fusion::fake::Fake;
+/// Returns the error about something that was refused before anything was touched.
+fn refused(reason: &str) -> HostError {
+    HostError::Network { reason: reason.to_owned(), output: String::new(), restored: true }
+}
 
-    const BEFORE: &str = "VERSION=1,0\nanswer VNET_8_DHCP yes\nanswer VNET_8_HOSTONLY_SUBNET 172.16.8.0\n";
-    const NEW: &str = "VERSION=1,0\nanswer VNET_8_DHCP yes\nanswer VNET_8_HOSTONLY_SUBNET 172.16.8.0\n\
-answer VNET_2_DHCP no\nanswer VNET_2_DHCP yes\nanswer VNET_2_NAT yes\nanswer VNET_2_HOSTONLY_SUBNET 10.10.0.0\n\
-add_dhcp_mac_to_ip 2 00:50:56:00:00:01 10.10.0.131\n";
+fn text(path: &std::path::Path) -> Result<Option<String>> {
+    Ok(files::read_if_exists(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
 
-    /// A vmnet-cli that appends a digest as the real one does, and runs services for whatever the file says.
-    const VMNET_CLI: &str = r#"
-file="$FOLDER/Library/Preferences/VMware Fusion/networking"
-leases="$FOLDER/var/db/vmware/vmnet-dhcpd-vmnet8.leases"
-fault=$(cat "$FOLDER/fault" 2>/dev/null)
-new=$(grep -c VNET_2 "$file")
-case "$1" in
---stop) echo "Stopped all configured services on all networks"; rm -f "$FOLDER/up" ;;
---configure)
-    : > "$leases"
-    [ "$fault" = forget ] && grep -v mac_to_ip "$file" > "$FOLDER/t" && cat "$FOLDER/t" > "$file"
-    [ "$fault" = refuse ] && [ "$new" -gt 0 ] && exit 1
-    echo "answer VNET_8_DHCP_CFG_HASH F1AB" >> "$file" ;;
---start)
-    touch "$FOLDER/up"
-    if [ "$fault" = lie ] && [ "$new" -gt 0 ]; then
-        echo "Failed to start DHCP service on vmnet2"; echo "Failed to start some/all services"; exit 0
-    fi
-    echo "Started all configured services on all networks" ;;
---status)
-    [ -f "$FOLDER/up" ] || exit 1
-    echo "DHCP service on vmnet8 is running"
-    [ "$new" -gt 0 ] && echo "DHCP service on vmnet2 is running"
-    [ "$new" -gt 0 ] && [ "$fault" != nonat ] && echo "NAT service on vmnet2 is running"
-    echo "Hostonly virtual adapter on vmnet2 is disabled"; exit 1 ;;
-esac
-"#;
-    const LIMIT: Duration = Duration::from_secs(10);
+fn parse_routes(_: &str) -> Vec<Route> {
+    Vec::new()
+}
 
-    fn setup() -> (Fake, Networks) {
-        let fake = Fake::new();
-        fake.program(PROGRAM, VMNET_CLI);
-        fake.write(&fake.fusion().networking(), BEFORE);
-        fake.write(&fake.fusion().leases(8), "lease 172.16.8.130 {\n}\n");
-        let networks = Networks::new(fake.fusion(), fake.root().join("network"));
-        (fake, networks)
+/// What the programs were told and what they printed.
+#[derive(Debug, Default)]
+struct Log(String);
+
+impl Log {
+    fn ran(&mut self, program: &str, args: &[&str], finished: &Finished) {
+        self.0.push_str(&format!("$ {program} {}\n", args.join(" ")));
+        self.note(&finished.output());
     }
 
-    async fn apply(fake: &Fake, networks: &Networks, before: &str) -> Result<Applied> {
-        let backup = fake.root().join("networking.before");
-        let expect_before = Some(before.as_bytes());
-        let change = Change { new: NEW.as_bytes(), expect_before, vmnet: 2, backup: &backup, limit: LIMIT };
-        networks.apply(&change).await
-    }
-
-    #[tokio::test]
-    async fn a_change_is_stop_replace_configure_start_look() {
-        let (fake, networks) = setup();
-        assert!(!networks.services_running(2, LIMIT).await.unwrap());
-        let applied = apply(&fake, &networks, BEFORE).await.unwrap();
-        assert_eq!(
-            fake.orders(&[]),
-            ["vmnet-cli|--stop", "vmnet-cli|--configure", "vmnet-cli|--start", "vmnet-cli|--status"]
-        );
-        assert!(applied.output.contains("$ vmnet-cli --start\nStarted all configured"));
-        assert!(networks.services_running(2, LIMIT).await.unwrap());
-        let ownership = files::ownership(&fake.fusion().networking()).unwrap();
-        assert_eq!(ownership.mode, 0o644);
-        let backup = files::read_text(&fake.root().join("networking.before")).unwrap();
-        assert_eq!(backup, BEFORE);
-        let leases = files::read_text(&fake.fusion().leases(8)).unwrap();
-        assert!(leases.contains("172.16.8.130"), "leases of other networks survive");
-    }
-
-    #[tokio::test]
-    async fn a_file_that_somebody_else_changed_is_not_touched() {
-        let (fake, networks) = setup();
-        let error = apply(&fake, &networks, "VERSION=1,0\n").await.unwrap_err();
-        assert!(matches!(error, HostError::Network { restored: true, .. }));
-        assert!(fake.orders(&[]).is_empty());
-    }
-
-    #[tokio::test]
-    async fn whatever_goes_wrong_the_old_file_and_its_services_come_back() {
-        for (fault, reason) in [
-            ("lie", "Failed to start DHCP service on vmnet2"),
-            ("refuse", "failed (exit status 1)"),
-            ("nonat", "the NAT service of vmnet2 does not run"),
-            ("forget", "without `add_dhcp_mac_to_ip 2 00:50:56:00:00:01 10.10.0.131`"),
-        ] {
-            let (fake, networks) = setup();
-            fake.fault(fault);
-            let error = apply(&fake, &networks, BEFORE).await.unwrap_err();
-            let HostError::Network { reason: said, restored, output } = error else {
-                panic!("{fault}: expected a Network error");
-            };
-            assert!(said.contains(reason), "{fault}: {said}");
-            assert!(restored, "{fault}: {output}");
-            let now = files::read(&fake.fusion().networking()).unwrap();
-            assert!(now.starts_with(BEFORE.as_bytes()), "{fault}");
-            assert!(files::exists(&fake.root().join("up")), "{fault}: the networks run again");
+    fn note(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.0.push_str(text);
+            self.0.push('\n');
         }
     }
 
-    #[tokio::test]
-    async fn the_first_backup_is_kept() {
-        let (fake, networks) = setup();
-        apply(&fake, &networks, BEFORE).await.unwrap();
-        let now = String::from_utf8(networks.read().unwrap().unwrap()).unwrap();
-        apply(&fake, &networks, &now).await.unwrap();
-        assert_eq!(files::read_text(&fake.root().join("networking.before")).unwrap(), BEFORE);
-    }
-
-    #[test]
-    fn the_last_word_counts_and_other_networks_are_told_apart() {
-        assert_eq!(wanted_services(NEW.as_bytes(), 2), ["DHCP", "NAT"]);
-        assert_eq!(wanted_services(NEW.as_bytes(), 8), ["DHCP"]);
-        let husk = b"VERSION=1,0\nanswer VNET_2_DHCP yes\n";
-        assert!(wanted_services(husk, 2).is_empty(), "a husk is no network");
-        assert!(!is_running("DHCP service on vmnet22 is running", "DHCP", 2));
-        assert!(!is_running("DHCP service on vmnet2 is not running", "DHCP", 2));
+    fn into_text(self) -> String {
+        self.0
     }
 }

@@ -1,271 +1,260 @@
-//! The one thing that takes root: replacing Fusion's networking file and restarting its networks.
+//! The one thing that takes root: our own program under `sudo`, with a request that it checks again from scratch.
 //!
-//! `sudo fusionlab network apply-as-root --request FILE` trusts nothing that the request says: target, content and
-//! programs are checked from scratch. It answers with one line of JSON on its standard output.
+//! ```text
+//! fusionlab (user)                      sudo             fusionlab network apply-as-root (root)
+//! request.json, 0600  ─────────────────────────────────▶ reads it once, checks all of it (`request.rs`)
+//!                     ◀───── "begun" ───────────────────  before the first thing is touched
+//!                     ◀───── one line of JSON ──────────  what came of it
+//! ```
+//!
+//! Both lines come on standard output; everything else that is said there is passed on. Without `begun` nothing was
+//! touched; with it and without an answer nobody knows, so the change stays unfinished and the next run sees to it.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::result::Result as StdResult;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::{Applied, Change, refuse_if_changed, replace};
-use crate::host::fusion::{Fusion, discover};
-use crate::formats::networking::Document;
-use crate::host::{HostError, Result, files, process, system};
+use super::apply::{self, Failure, Job};
+use super::request::{Ask, Request};
+use super::{Applied, ChangeKind, refused};
+use crate::host::fusion::Fusion;
+use crate::host::process::{self, Options};
+use crate::host::{HostError, Result, files, lock, system};
 
 const SUDO: &str = "/usr/bin/sudo";
-/// The words of our own verb.
-pub const VERB: [&str; 3] = ["network", "apply-as-root", "--request"];
-const VERSION: u32 = 1;
-const REQUEST: &str = "network-request.json";
-/// A networking file is some kilobytes; more is not one.
-const LARGEST_FILE: usize = 1 << 20;
-/// The root step runs up to eight programs, each with its limit, and the user types a password first.
-const LIMITS_OF_ROOT_STEP: u32 = 10;
+const REQUEST: &str = "request.json";
+const LOCK: &str = "request.lock";
+/// The root step runs up to a dozen programs, each with its limit, and the user types a password first.
+const LIMITS_OF_ROOT_STEP: u32 = 16;
 
-/// What we ask of ourselves under `sudo`.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Request {
-    version: u32,
-    /// Fusion's bundle; its programs are run.
-    app: PathBuf,
-    /// The file to replace; only this Fusion's networking file is accepted.
-    target: PathBuf,
-    /// The new file, in base64.
-    new: String,
-    /// SHA-256 (hex) of the file that is there now; none if there is none.
-    before: Option<String>,
-    vmnet: u8,
-    limit_seconds: u64,
-}
-
-/// What the root step answers.
+/// What root says, a line each.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Answer {
+enum Word {
+    /// From here on something is touched.
+    Begun,
+    /// All of the request would be accepted.
+    Checked,
     Applied(Applied),
-    Failed { reason: String, output: String, restored: bool },
+    Failed {
+        reason: String,
+        output: String,
+        restored: bool,
+    },
+    /// Nothing was touched.
+    Refused {
+        reason: String,
+    },
+    /// Nothing was touched, since somebody other than root could change what root would run.
+    Untrusted {
+        path: PathBuf,
+        user: u32,
+        group: u32,
+        mode: u32,
+        reason: String,
+    },
 }
 
-/// Returns the command that changes the networks as root; its request lies in the lab's folder.
-pub fn command(lab_folder: &Path) -> Result<Vec<OsString>> {
-    let mut words = vec![SUDO.into(), system::own_program()?.into_os_string()];
-    words.extend(VERB.map(Into::into));
-    words.push(lab_folder.join(REQUEST).into_os_string());
+impl From<Failure> for Word {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Untouched(HostError::Untrusted { path, user, group, mode, reason }) => {
+                Self::Untrusted { path, user, group, mode, reason }
+            }
+            Failure::Untouched(error) => Self::Refused { reason: error.to_string() },
+            Failure::Tried { reason, output, restored } => Self::Failed { reason, output, restored },
+            Failure::Unknown { reason, output } => Self::Failed { reason, output, restored: false },
+        }
+    }
+}
+
+/// Returns the words of our own verb for a kind of change. Each has its own, so that a sudoers line for the first never
+/// covers the second.
+pub fn verb(kind: ChangeKind) -> [&'static str; 3] {
+    let name = match kind {
+        ChangeKind::OfOneNetwork => "apply-as-root",
+        ChangeKind::WholeFile => "restore-as-root",
+    };
+    ["network", name, "--request"]
+}
+
+/// Returns the file that holds the request.
+pub(super) fn request_file(folder: &Path) -> PathBuf {
+    folder.join(REQUEST)
+}
+
+/// Returns the command that changes the networks as root.
+pub(super) fn command(folder: &Path, kind: ChangeKind) -> Result<Vec<OsString>> {
+    let mut words = vec![SUDO.into(), own_program()?.into_os_string()];
+    words.extend(verb(kind).map(Into::into));
+    words.push(request_file(folder).into_os_string());
     Ok(words)
 }
 
-/// Lets `sudo` ask for the password now, so that it need not while something else draws on the terminal. Says
-/// whether it lets us in; where nobody can answer, only whether it does so without a password.
-pub async fn authenticate(can_ask: bool, limit: Duration) -> Result<bool> {
-    let args: &[&str] = if can_ask { &["-v"] } else { &["-n", "-v"] };
-    let finished = process::run_attached(Path::new(SUDO), args, limit * LIMITS_OF_ROOT_STEP).await?;
+/// Returns our own program without links, as sudo and a sudoers line name it.
+pub(super) fn own_program() -> Result<PathBuf> {
+    files::canonicalize(&system::own_program()?)
+}
+
+/// Says whether `sudo` lets us in without asking: a check is asked for, and nothing done. `sudo -n -v` would not tell,
+/// since it wants a password even where a sudoers line for exactly our command needs none.
+///
+/// # Errors
+/// If it lets us in, and root refuses to change these networks.
+pub(super) async fn lets_in(folder: &Path, fusion: &Fusion, job: &Job) -> Result<bool> {
+    let _request = Written::new(folder, &Request::new(Ask::Check, fusion, job), job.limit).await?;
+    let ran = run(folder, job, Asking::Never).await?;
+    match ran.words.into_iter().next_back() {
+        Some(Word::Checked) => Ok(true),
+        Some(word) => Err(understand(word, ran.rest).map_or_else(HostError::from, |_| not_an_answer())),
+        None => Ok(false),
+    }
+}
+
+/// Lets `sudo` ask for the password now, so that it need not while something else draws on the terminal. Says whether it
+/// lets us in.
+pub(super) async fn ask_password(limit: Duration) -> Result<bool> {
+    let finished = process::run_attached(Path::new(SUDO), ["-v"], limit * LIMITS_OF_ROOT_STEP).await?;
     Ok(finished.success())
 }
 
 /// Runs ourselves under `sudo` with a request, and returns what that says.
-pub(super) async fn ask_root(fusion: &Fusion, change: &Change<'_>) -> Result<Applied> {
-    let request = Request {
-        version: VERSION,
-        app: fusion.app.clone(),
-        target: fusion.networking(),
-        new: BASE64_STANDARD.encode(change.new),
-        before: change.expect_before.map(digest),
-        vmnet: change.vmnet,
-        limit_seconds: change.limit.as_secs(),
-    };
-    let path = change.backup.with_file_name(REQUEST);
-    let text = serde_json::to_vec_pretty(&request).expect("a request is plain data");
-    files::write_atomic(&path, &text, files::PRIVATE_FILE)?;
-    let command = command(path.parent().unwrap_or(Path::new("/")))?;
-    let mut args = command[1..].to_vec();
-    if !std::io::stdin().is_terminal() {
-        // Nobody could type a password; without this, `sudo` would wait for one on any terminal that it finds.
-        args.insert(0, "-n".into());
-    }
-    let limit = change.limit * LIMITS_OF_ROOT_STEP;
-    let finished = process::run_attached(Path::new(SUDO), &args, limit).await;
-    files::remove_file(&path)?;
-    understand(&finished?)
-}
-
-fn understand(finished: &process::Finished) -> Result<Applied> {
-    let text = finished.text();
-    let answer = text.lines().rev().find_map(|line| serde_json::from_str(line).ok());
-    match answer {
-        Some(Answer::Applied(applied)) => Ok(applied),
-        Some(Answer::Failed { reason, output, restored }) => {
-            Err(HostError::Network { reason, output, restored })
+pub(super) async fn ask_root(folder: &Path, fusion: &Fusion, job: &Job) -> StdResult<Applied, Failure> {
+    let _request = Written::new(folder, &Request::new(Ask::Apply, fusion, job), job.limit).await?;
+    // Where nobody could type a password, `sudo` must not wait for one on any terminal that it finds.
+    let asking = if std::io::stdin().is_terminal() { Asking::InTerminal } else { Asking::Never };
+    let ran = match run(folder, job, asking).await {
+        Err(HostError::Deadline { what, limit }) => {
+            let reason = format!("{what} did not come within {} s", limit.as_secs());
+            return Err(Failure::Unknown { reason, output: String::new() });
         }
-        None => Err(HostError::Network {
+        other => other?,
+    };
+    match ran.words.into_iter().next_back() {
+        Some(Word::Begun) => {
+            let reason = "the root step was killed at its work".to_owned();
+            Err(Failure::Unknown { reason, output: ran.rest })
+        }
+        Some(word) => understand(word, ran.rest),
+        None => Err(Failure::Untouched(HostError::Network {
             reason: "sudo did not let us change Fusion's networks".to_owned(),
-            output: finished.output(),
+            output: ran.rest,
             restored: true,
-        }),
+        })),
     }
 }
 
-/// Does what a request asks, as root, and returns the line to print and whether it went well.
-pub async fn answer(request: &Path) -> (String, bool) {
-    let answer = match apply_as_root(request).await {
-        Ok(applied) => Answer::Applied(applied),
-        Err(HostError::Network { reason, output, restored }) => Answer::Failed { reason, output, restored },
-        Err(error) => Answer::Failed { reason: error.to_string(), output: String::new(), restored: true },
+fn understand(word: Word, rest: String) -> StdResult<Applied, Failure> {
+    match word {
+        Word::Applied(applied) if rest.is_empty() => Ok(applied),
+        Word::Applied(applied) => Ok(Applied { output: format!("{rest}\n{}", applied.output), ..applied }),
+        Word::Failed { reason, output, restored } => Err(Failure::Tried { reason, output, restored }),
+        Word::Refused { reason } => Err(refused(&reason).into()),
+        Word::Untrusted { path, user, group, mode, reason } => {
+            Err(HostError::Untrusted { path, user, group, mode, reason }.into())
+        }
+        Word::Begun | Word::Checked => Err(not_an_answer().into()),
+    }
+}
+
+fn not_an_answer() -> HostError {
+    refused("the root step gave an answer to another question")
+}
+
+/// Who types a password.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asking {
+    InTerminal,
+    Never,
+}
+
+/// What a run under `sudo` said.
+struct Ran {
+    words: Vec<Word>,
+    /// Everything else, such as sudo's own complaints where nobody watches.
+    rest: String,
+}
+
+/// Runs ourselves under `sudo`, with a request that is written.
+async fn run(folder: &Path, job: &Job, asking: Asking) -> Result<Ran> {
+    let command = command(folder, job.kind)?;
+    let limit = job.limit * LIMITS_OF_ROOT_STEP;
+    let finished = match asking {
+        Asking::InTerminal => process::run_attached(Path::new(SUDO), &command[1..], limit).await,
+        Asking::Never => {
+            let args = std::iter::once(OsString::from("-n")).chain(command[1..].iter().cloned());
+            process::run(Path::new(SUDO), args, Options::limit(limit)).await
+        }
     };
-    let well = matches!(answer, Answer::Applied(_));
-    (serde_json::to_string(&answer).expect("an answer is plain data"), well)
+    let finished = finished?;
+    let mut ran = Ran { words: Vec::new(), rest: String::new() };
+    let mut other = Vec::new();
+    for line in finished.output().lines() {
+        match serde_json::from_str(line) {
+            Ok(word) => ran.words.push(word),
+            Err(_) => other.push(line.to_owned()),
+        }
+    }
+    ran.rest = other.join("\n");
+    Ok(ran)
 }
 
-/// Applies the change that a request file asks for, after checking all of it.
-pub async fn apply_as_root(request: &Path) -> Result<Applied> {
+/// A request file, which is gone when this is.
+struct Written {
+    path: PathBuf,
+    /// Runs share the file that a sudoers line names, so only one has a request there.
+    _turn: File,
+}
+
+impl Written {
+    async fn new(folder: &Path, request: &Request, limit: Duration) -> Result<Self> {
+        files::create_private_dir(folder)?;
+        let lock_file = folder.join(LOCK);
+        files::append(&lock_file, b"", files::PRIVATE_FILE)?;
+        let turn = lock::wait(&lock_file, "the end of another run's step as root", limit).await?;
+        let written = Self { path: request_file(folder), _turn: turn };
+        let text = serde_json::to_vec_pretty(request).expect("a request is plain data");
+        files::write_atomic(&written.path, &text, files::PRIVATE_FILE)?;
+        Ok(written)
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        // One that stays says nothing secret, and the next request replaces it.
+        let _ = files::remove_file(&self.path);
+    }
+}
+
+/// Does what a request asks, as root, and says whether it went well. `say` prints a line; whoever reads them may be gone.
+pub async fn answer(kind: ChangeKind, request: &Path, say: impl Fn(&str)) -> bool {
+    let say = |word: &Word| say(&serde_json::to_string(word).expect("a word is plain data"));
+    let word = match as_root(kind, request, || say(&Word::Begun)).await {
+        Ok(word) => word,
+        Err(failure) => failure.into(),
+    };
+    say(&word);
+    matches!(word, Word::Checked | Word::Applied(_))
+}
+
+async fn as_root(kind: ChangeKind, request: &Path, begun: impl FnOnce()) -> StdResult<Word, Failure> {
     if !system::is_root() {
-        return Err(refusal("this step is for root: it is run by `fusionlab network apply` through sudo"));
+        return Err(refused("this step is for root: fusionlab runs it through sudo").into());
     }
-    let bytes = files::read(request)?;
-    let request: Request = serde_json::from_slice(&bytes)
-        .map_err(|error| HostError::Content { path: request.to_owned(), reason: error.to_string() })?;
-    let (fusion, new) = check(&request)?;
-    check_owners(&fusion)?;
-    let before = files::read_if_exists(&fusion.networking())?;
-    let found = before.as_deref().map(digest);
-    refuse_if_changed(found.as_deref().map(str::as_bytes), request.before.as_deref().map(str::as_bytes))?;
-    let limit = Duration::from_secs(request.limit_seconds);
-    replace(&fusion, &new, before, request.vmnet, limit).await
+    let request = Request::read(request, asker())?;
+    let (programs, job) = request.check(kind)?;
+    if request.ask == Ask::Check {
+        return Ok(Word::Checked);
+    }
+    Ok(Word::Applied(apply::perform(&programs, &job, begun).await?))
 }
 
-/// Checks everything about a request that does not depend on who owns what.
-fn check(request: &Request) -> Result<(Fusion, Vec<u8>)> {
-    if request.version != VERSION {
-        return Err(refusal(&format!("a request of version {} is not known", request.version)));
-    }
-    let fusion = discover::find(Some(&request.app))?;
-    if request.target != fusion.networking() {
-        let target = request.target.display();
-        return Err(refusal(&format!("{target} is not the networking file of {}", fusion.app.display())));
-    }
-    let new = BASE64_STANDARD.decode(&request.new).map_err(|error| refusal(&error.to_string()))?;
-    well_formed(&new)?;
-    Ok((fusion, new))
-}
-
-fn well_formed(file: &[u8]) -> Result<()> {
-    if file.len() > LARGEST_FILE {
-        return Err(refusal("the new networking file is too long to be one"));
-    }
-    match Document::parse(file) {
-        Ok(_) => Ok(()),
-        Err(reason) => Err(refusal(&format!("the new networking file is not one: {reason}"))),
-    }
-}
-
-/// Refuses to run, as root, a program that anybody else could have put there.
-fn check_owners(fusion: &Fusion) -> Result<()> {
-    let program = fusion.program("vmnet-cli");
-    let folder = fusion.program("");
-    for path in [&program, &folder, &fusion.preferences()] {
-        let real = files::canonicalize(path)?;
-        if !files::ownership(&real)?.is_roots_own() {
-            let path = path.display();
-            return Err(refusal(&format!("{path} is not root's own, so root does not trust it")));
-        }
-    }
-    Ok(())
-}
-
-fn digest(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
-}
-
-fn refusal(reason: &str) -> HostError {
-    HostError::Network { reason: reason.to_owned(), output: String::new(), restored: true }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::host::fusion::fake::Fake;
-
-    fn request(fake: &Fake) -> Request {
-        let info = r#"<plist version="1.0"><dict><key>CFBundleShortVersionString</key><string>13.6.3</string>
-<key>CFBundleVersion</key><string>24585314</string></dict></plist>"#;
-        fake.write(&fake.fusion().app.join("Contents/Info.plist"), info);
-        Request {
-            version: VERSION,
-            app: fake.fusion().app,
-            target: fake.fusion().networking(),
-            new: BASE64_STANDARD.encode("VERSION=1,0\n"),
-            before: None,
-            vmnet: 2,
-            limit_seconds: 1,
-        }
-    }
-
-    fn reason(error: &HostError) -> String {
-        error.to_string()
-    }
-
-    #[test]
-    fn only_the_networking_file_of_that_fusion_is_a_target() {
-        let fake = Fake::new();
-        let mut request = request(&fake);
-        check(&request).unwrap();
-        for target in ["/etc/sudoers", "/Library/Preferences/VMware Fusion/networking"] {
-            request.target = target.into();
-            assert!(reason(&check(&request).unwrap_err()).contains("is not the networking file"));
-        }
-    }
-
-    #[test]
-    fn the_command_that_is_shown_is_the_one_that_runs() {
-        let words = command(Path::new("/labs/lab")).unwrap();
-        assert_eq!(words.first().unwrap(), SUDO);
-        assert_eq!(&words[2..5], VERB.map(OsString::from));
-        assert_eq!(words.last().unwrap(), "/labs/lab/network-request.json");
-    }
-
-    #[test]
-    fn only_a_networking_file_is_content() {
-        let fake = Fake::new();
-        let mut request = request(&fake);
-        for content in [&b"root ALL=(ALL) NOPASSWD: ALL\n"[..], b"VERSION=1,0\n\xff", b"VERSION=1,0\n\0"] {
-            request.new = BASE64_STANDARD.encode(content);
-            check(&request).unwrap_err();
-        }
-        request.new = "no base64!".to_owned();
-        check(&request).unwrap_err();
-    }
-
-    #[test]
-    fn programs_that_others_could_change_are_not_trusted() {
-        let fake = Fake::new();
-        fake.program("vmnet-cli", "");
-        if system::is_root() {
-            check_owners(&fake.fusion()).unwrap();
-        }
-        files::set_mode(&fake.fusion().program("vmnet-cli"), 0o777).unwrap();
-        assert!(reason(&check_owners(&fake.fusion()).unwrap_err()).contains("not root's own"));
-    }
-
-    #[tokio::test]
-    async fn the_answer_is_one_line_that_is_understood() {
-        use std::os::unix::process::ExitStatusExt;
-
-        let (line, well) = answer(Path::new("/nonexistent/request")).await;
-        assert!(!well && !line.contains('\n'));
-        let finished = process::Finished {
-            status: std::process::ExitStatus::from_raw(0),
-            stdout: format!("a word of sudo's\n{line}\n").into_bytes(),
-            stderr: Vec::new(),
-        };
-        assert!(matches!(understand(&finished), Err(HostError::Network { restored: true, .. })));
-        let applied = Answer::Applied(Applied { output: "fine".to_owned() });
-        let stdout = serde_json::to_vec(&applied).unwrap();
-        assert_eq!(understand(&process::Finished { stdout, ..finished }).unwrap().output, "fine");
-    }
+/// Returns the user who called `sudo`; none if it was not called.
+fn asker() -> Option<u32> {
+    std::env::var("SUDO_UID").ok()?.parse().ok()
 }

@@ -1,0 +1,167 @@
+//! Looks at Fusion's networks as they are, whoever made them, and at what on the host touches them.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use crate::formats::dhcp;
+use crate::formats::mac::Mac;
+use crate::formats::networking::{Document, Model};
+use crate::formats::vmx::Vmx;
+use crate::host::fusion::Fusion;
+use crate::host::fusion::addresses::{self, Known, Source};
+use crate::host::fusion::networks::{self, Networks, Service, Services};
+use crate::host::{Hypervisor, clock, files};
+use crate::lab::limits::Limits;
+use crate::lab::names;
+use crate::plan::facts::UnfinishedChange;
+use crate::plan::survey::{AddressSource, NetworkSeen, NetworkUser, RootAccess, Survey};
+
+use super::error::Result;
+use super::observe::library_vmx_files;
+
+/// Cards that a VM can have.
+const MAX_CARDS: u32 = 10;
+/// The networks behind Fusion's own words for a card's connection (facts/fusion-networking.md §1.5).
+const NAT_VMNET: u8 = 8;
+const HOST_ONLY_VMNET: u8 = 1;
+
+/// A card of a VM in the library, before it is known where it is reached.
+struct Card {
+    vmnet: u8,
+    user: NetworkUser,
+}
+
+/// Looks at everything once, and changes nothing.
+pub async fn survey(
+    fusion: &Fusion,
+    networks: &Networks,
+    vms: &dyn Hypervisor,
+    limits: &Limits,
+) -> Result<Survey> {
+    let limit = limits.fusion_query;
+    let bytes = networks.read()?;
+    let mut survey = Survey {
+        file: fusion.networking(),
+        owner: networks.owner()?.map(|owner| (owner.user, owner.mode)),
+        routes: networks.routes(limit).await?,
+        window_open: networks.window_open(limit).await?,
+        unfinished: unfinished(networks)?,
+        distrusted: networks.distrusted(),
+        root: root_access(networks.root_access(limit).await?),
+        now: clock::now(),
+        ..Survey::default()
+    };
+    if let Some(Ok(document)) = bytes.as_deref().map(Document::parse) {
+        let services = networks.services(limit).await?;
+        let mut cards = cards(fusion, vms).await?;
+        let model = document.model();
+        for vmnet in model.vmnets() {
+            let mut seen = network(networks, &model, vmnet.number, &services)?;
+            seen.users = cards.remove(&vmnet.number).unwrap_or_default();
+            let known = Known::read(networks, vmnet.number)?;
+            let mut users = std::mem::take(&mut seen.users);
+            for user in &mut users {
+                user.address = address(vms, &seen, &known, user).await;
+            }
+            seen.users = users;
+            survey.networks.push(seen);
+        }
+    }
+    survey.bytes = bytes;
+    Ok(survey)
+}
+
+/// Returns the change that an earlier run began and did not see through.
+pub fn unfinished(networks: &Networks) -> Result<Option<UnfinishedChange>> {
+    Ok(networks.unfinished()?.map(|unfinished| UnfinishedChange {
+        vmnet: unfinished.vmnet,
+        since: unfinished.since,
+        before: unfinished.before,
+    }))
+}
+
+fn root_access(access: networks::RootAccess) -> RootAccess {
+    match access {
+        networks::RootAccess::NotNeeded => RootAccess::NotNeeded,
+        networks::RootAccess::WithoutPassword => RootAccess::WithoutPassword,
+        networks::RootAccess::WithPassword => RootAccess::WithPassword,
+    }
+}
+
+fn network(networks: &Networks, model: &Model, number: u8, services: &Services) -> Result<NetworkSeen> {
+    let vmnet = model.vmnet(number);
+    let wanted = [("DHCP", Service::Dhcp, vmnet.dhcp), ("NAT", Service::Nat, vmnet.nat)];
+    // A status that tells nothing is no sign of a service that does not run.
+    let runs = |(name, service, wanted): (&'static str, Service, bool)| {
+        (vmnet.exists && wanted).then(|| services.runs(number, service).map(|runs| (name, runs))).flatten()
+    };
+    Ok(NetworkSeen {
+        services: wanted.into_iter().filter_map(runs).collect(),
+        reservations: model.reservations(number),
+        forwards: model.port_forwards(number),
+        fixed: networks.dhcpd_conf(number)?.map(|text| dhcp::hosts(&text)),
+        nat_forwards: networks.nat_conf(number)?.map(|_| Vec::new()),
+        leases: networks.leases(number)?,
+        users: Vec::new(),
+        vmnet,
+    })
+}
+
+/// Returns every card of every VM in the library that is on one of Fusion's networks, by network.
+async fn cards(fusion: &Fusion, vms: &dyn Hypervisor) -> Result<BTreeMap<u8, Vec<NetworkUser>>> {
+    let running = vms.running().await?;
+    let mut cards: BTreeMap<u8, Vec<NetworkUser>> = BTreeMap::new();
+    for vmx in library_vmx_files(&fusion.library) {
+        // A file that vanishes while we look is no VM.
+        let Ok(bytes) = files::read(&vmx) else { continue };
+        let Ok(config) = Vmx::parse(&String::from_utf8_lossy(&bytes)) else { continue };
+        let runs = running.contains(&files::resolved(&vmx));
+        for card in (0..MAX_CARDS).filter_map(|number| card(&config, number, &vmx, runs)) {
+            cards.entry(card.vmnet).or_default().push(card.user);
+        }
+    }
+    Ok(cards)
+}
+
+fn card(config: &Vmx, number: u32, vmx: &Path, running: bool) -> Option<Card> {
+    let get = |key: &str| config.get(&format!("ethernet{number}.{key}")).filter(|value| !value.is_empty());
+    get("present").filter(|present| present.eq_ignore_ascii_case("true"))?;
+    let vmnet = match get("connectionType")?.as_str() {
+        "nat" => NAT_VMNET,
+        "hostonly" => HOST_ONLY_VMNET,
+        "custom" => get("vnet")?.trim_start_matches("/dev/").strip_prefix("vmnet")?.parse().ok()?,
+        _ => return None,
+    };
+    let mac: Option<Mac> =
+        get("address").or_else(|| get("generatedAddress")).and_then(|mac| mac.parse().ok());
+    let name = vmx.parent().and_then(Path::file_stem).unwrap_or_default().to_string_lossy().into_owned();
+    let user = NetworkUser {
+        name,
+        vmx: PathBuf::from(vmx),
+        mac,
+        running,
+        lab: config.get(names::VMX_LAB),
+        address: None,
+    };
+    Some(Card { vmnet, user })
+}
+
+/// Says where a card is reached; one that Fusion knows elsewhere is no card of this network.
+async fn address(
+    vms: &dyn Hypervisor,
+    seen: &NetworkSeen,
+    known: &Known,
+    user: &NetworkUser,
+) -> Option<(Ipv4Addr, AddressSource)> {
+    let (address, source) =
+        addresses::of_card(known, vms, &user.vmx, user.running, user.mac?).await.ok().flatten()?;
+    let source = match source {
+        Source::Reservation => AddressSource::Reservation,
+        Source::Lease => AddressSource::Lease,
+        Source::Tools => AddressSource::Tools,
+    };
+    // vmrun names one address of the VM without saying of which card.
+    let here = seen.vmnet.subnet.is_some_and(|subnet| subnet.contains(&address));
+    here.then_some((address, source))
+}

@@ -1,0 +1,244 @@
+//! The sequence that makes Fusion's networks follow a new file, or puts everything back.
+//!
+//! ```text
+//! full       stop → save leases → replace the file → configure → put lost leases back → start → look
+//! DHCP only  servicestop → replace the file → updatedhcpfromconfig → servicestart → look; any doubt → full
+//! text only  replace the file → look at the file
+//! ```
+//!
+//! It runs in this process, or in that of root (`root_step.rs`), never twice at a time: whoever runs it holds the
+//! kernel's lock on the preferences folder, which ends with its process.
+
+use std::path::{Path, PathBuf};
+use std::result::Result as StdResult;
+use std::time::Duration;
+
+use super::lease_files::{self, LeaseFiles};
+use super::look::{self, Expected};
+use super::services::{self, CONFIGURE, Programs, START, STOP, Service, Services};
+use super::{Applied, ChangeKind, Log, Restarted, dhcp_only, refused};
+use crate::formats::networking::{Document, Scope, scope};
+use crate::host::{HostError, Result, files, lock};
+
+/// A change, with all that was decided about it.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    /// The whole new file; none for no file.
+    pub new: Option<Vec<u8>>,
+    /// The file that must be there now.
+    pub before: Option<Vec<u8>>,
+    /// The file that comes back if the new one does not work.
+    pub rollback: Option<Vec<u8>>,
+    /// An earlier change was cut short: nobody knows what runs, so everything is started anew.
+    pub resumed: bool,
+    pub vmnet: u8,
+    pub kind: ChangeKind,
+    /// Limit of each of the programs' steps.
+    pub limit: Duration,
+}
+
+/// How a change did not come about.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Nothing was touched.
+    Untouched(HostError),
+    /// It was tried; `restored` says whether the networks are seen to be as before.
+    Tried { reason: String, output: String, restored: bool },
+    /// Whoever tried it did not live to tell.
+    Unknown { reason: String, output: String },
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        Self::Untouched(error)
+    }
+}
+
+impl From<Failure> for HostError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Untouched(error) => error,
+            Failure::Tried { reason, output, restored } => Self::Network { reason, output, restored },
+            Failure::Unknown { reason, output } => Self::Network { reason, output, restored: false },
+        }
+    }
+}
+
+/// Returns what a change from one file to another means for the services.
+pub(super) fn scope_of(before: Option<&[u8]>, new: Option<&[u8]>, vmnet: u8) -> Scope {
+    match (before, new) {
+        (Some(before), Some(new)) => scope(before, new, vmnet),
+        (None, None) => Scope::Nothing,
+        _ => Scope::Networks,
+    }
+}
+
+/// Makes the networks follow the new file. `begun` is called before the first thing is touched.
+pub(super) async fn perform(
+    programs: &Programs,
+    job: &Job,
+    begun: impl FnOnce(),
+) -> StdResult<Applied, Failure> {
+    // A run that was killed may have left root at work.
+    let preferences = programs.fusion.preferences();
+    let _turn = lock::wait(&preferences, "the end of another change of Fusion's networks", job.limit).await?;
+    let path = programs.fusion.networking();
+    if files::read_if_exists(&path)? != job.before {
+        return Err(changed().into());
+    }
+    lease_files::folder(&programs.fusion)?;
+    let mut log = Log::default();
+    let scope = if job.resumed {
+        Scope::Networks
+    } else {
+        // Asked before anything is touched, so that an untrusted program is found out now.
+        let runs = wanted_run(programs, job.new.as_deref(), job.vmnet, job.limit).await?;
+        match scope_of(job.before.as_deref(), job.new.as_deref(), job.vmnet) {
+            Scope::Nothing if runs => return Ok(Applied::default()),
+            Scope::Text if runs => Scope::Text,
+            Scope::Reservations if dhcp_runs(programs, job).await? => Scope::Reservations,
+            _ => Scope::Networks,
+        }
+    };
+    begun();
+    sweep(&preferences)?;
+    if let Some(folder) = lease_files::folder(&programs.fusion)? {
+        sweep(&folder)?;
+    }
+    match scope {
+        Scope::Text => text_only(programs, job, log),
+        Scope::Reservations => match dhcp(programs, job, &mut log).await {
+            Ok(()) => Ok(Applied { output: log.into_text(), restarted: Restarted::Dhcp }),
+            Err(doubt) => {
+                log.note(&format!("restarting all networks instead of one DHCP server: {doubt}"));
+                full(programs, job, log).await
+            }
+        },
+        _ => full(programs, job, log).await,
+    }
+}
+
+/// Returns the error about a file that is not the one that a change was made from: Fusion's window overwrites it on
+/// Apply.
+pub(super) fn changed() -> HostError {
+    refused("Fusion's networking file was changed by somebody else since it was read")
+}
+
+/// Says whether the services that a file wants for a network run.
+pub(super) async fn wanted_run(
+    programs: &Programs,
+    file: Option<&[u8]>,
+    vmnet: u8,
+    limit: Duration,
+) -> Result<bool> {
+    let Some(document) = file.and_then(|file| Document::parse(file).ok()) else { return Ok(true) };
+    let wanted = services::wanted(&document, vmnet);
+    if wanted.is_empty() {
+        return Ok(true);
+    }
+    let now = programs.services(limit).await?;
+    Ok(wanted.iter().all(|service| {
+        // It tells nothing, as it may do for who is not root (§8): that Fusion has derived the network's own
+        // configuration from the file is then the best sign. Guests prove the rest.
+        now.runs(vmnet, *service).unwrap_or_else(|| files::exists(&look::conf(programs, vmnet)))
+    }))
+}
+
+/// Says whether a file wants any service for a network.
+pub(super) fn wants_services(file: &[u8], vmnet: u8) -> bool {
+    Document::parse(file).is_ok_and(|document| !services::wanted(&document, vmnet).is_empty())
+}
+
+async fn dhcp_runs(programs: &Programs, job: &Job) -> Result<bool> {
+    Ok(programs.services(job.limit).await?.runs(job.vmnet, Service::Dhcp) == Some(true))
+}
+
+/// Removes what a killed run was writing.
+fn sweep(folder: &Path) -> Result<()> {
+    let ours = |path: &&PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        name.is_some_and(|name| name.starts_with(files::TEMPORARY))
+    };
+    files::list(folder)?.iter().filter(ours).try_for_each(|path| files::remove_file(path))
+}
+
+fn put(programs: &Programs, file: Option<&[u8]>) -> Result<(), String> {
+    let path = programs.fusion.networking();
+    let there = files::read_if_exists(&path).map_err(|error| error.to_string())?;
+    let put = match file {
+        Some(bytes) if there.as_deref() == Some(bytes) => Ok(()),
+        Some(bytes) => files::write_keeping_owner(&path, bytes, files::PUBLIC_FILE),
+        None => files::remove_file(&path),
+    };
+    put.map_err(|error| error.to_string())
+}
+
+/// Replaces a file that means the same as before: nothing has to read it anew.
+fn text_only(programs: &Programs, job: &Job, mut log: Log) -> StdResult<Applied, Failure> {
+    let try_with = |file: Option<&[u8]>| {
+        let vmnets = look::vmnets_of(job.kind, job.vmnet, file);
+        put(programs, file)?;
+        look::file_says(programs, &Expected { file, vmnets, ran: Services::default() }).map(|_| ())
+    };
+    let Err(reason) = try_with(job.new.as_deref()) else {
+        return Ok(Applied { output: log.into_text(), restarted: Restarted::Nothing });
+    };
+    log.note("putting the old file back");
+    let back = try_with(job.rollback.as_deref());
+    Err(failed(reason, back, log))
+}
+
+/// Lets one network's DHCP server alone follow the new file.
+async fn dhcp(programs: &Programs, job: &Job, log: &mut Log) -> Result<(), String> {
+    dhcp_only::stop(programs, job.vmnet, job.limit, log).await?;
+    put(programs, job.new.as_deref())?;
+    dhcp_only::start(programs, job.vmnet, job.limit, log).await?;
+    let file = job.new.as_deref();
+    let expected = Expected { file, vmnets: vec![job.vmnet], ran: Services::default() };
+    look::look(programs, &expected, job.limit, log).await
+}
+
+/// Stops the networks, replaces the file, starts them and looks; on failure goes back the same way.
+async fn full(programs: &Programs, job: &Job, mut log: Log) -> StdResult<Applied, Failure> {
+    // What does not answer now cannot be missed afterwards.
+    let ran = programs.services(job.limit).await.unwrap_or_default();
+    let Err(reason) = go(programs, job, job.new.as_deref(), &ran, &mut log).await else {
+        return Ok(Applied { output: log.into_text(), restarted: Restarted::Networks });
+    };
+    log.note("putting the old file back");
+    let back = go(programs, job, job.rollback.as_deref(), &ran, &mut log).await;
+    Err(failed(reason, back, log))
+}
+
+fn failed(reason: String, back: Result<(), String>, log: Log) -> Failure {
+    let reason = match &back {
+        Ok(()) => reason,
+        Err(second) if *second == reason => format!("{reason}; putting it back failed in the same way"),
+        Err(second) => format!("{reason}; putting it back failed too: {second}"),
+    };
+    Failure::Tried { reason, output: log.into_text(), restored: back.is_ok() }
+}
+
+/// Makes the networks follow `file`; an error says what did not come about.
+async fn go(
+    programs: &Programs,
+    job: &Job,
+    file: Option<&[u8]>,
+    ran: &Services,
+    log: &mut Log,
+) -> Result<(), String> {
+    let limit = job.limit;
+    // Whether it had anything to stop, and so a good exit status, is not known; what counts is seen at the end.
+    if let Err(reason) = programs.obey(STOP, limit, log).await {
+        log.note(&format!("({reason})"));
+    }
+    let leases = LeaseFiles::read(&programs.fusion).map_err(|error| error.to_string())?;
+    put(programs, file)?;
+    // From here on something must be started again, whatever fails.
+    let configured = programs.obey(CONFIGURE, limit, log).await;
+    let kept = leases.put_back().map_err(|error| error.to_string());
+    let started = programs.obey(START, limit, log).await;
+    configured.and(kept).and(started)?;
+    let vmnets = look::vmnets_of(job.kind, job.vmnet, file);
+    look::look(programs, &Expected { file, vmnets, ran: ran.clone() }, limit, log).await
+}

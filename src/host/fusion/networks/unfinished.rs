@@ -1,0 +1,111 @@
+//! `pending.json`: the change that is under way. It is written before anything is touched and removed when the outcome
+//! was seen, so one that is found tells of a run that was cut short.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize};
+
+use super::backups;
+use crate::host::{HostError, Result, files};
+
+const FILE: &str = "pending.json";
+const VERSION: u32 = 1;
+
+/// A change that was begun, and whose outcome nobody has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    pub vmnet: u8,
+    /// When it began, in RFC 3339.
+    pub since: String,
+    /// What began it, such as `up`.
+    pub verb: String,
+    /// The networking file before it; none if there was none.
+    pub before: Option<Vec<u8>>,
+    /// The networking file that was wished; none if it was to go.
+    pub after: Option<Vec<u8>>,
+}
+
+/// What is written down of a change. The file before it lies among the backups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pending {
+    version: u32,
+    pub vmnet: u8,
+    pub since: String,
+    pub verb: String,
+    pub before: Option<Before>,
+    /// The wished file, in base64; it is small, and nothing else keeps it.
+    after: Option<String>,
+}
+
+/// The file before a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Before {
+    /// Its backup's name.
+    pub backup: String,
+    /// SHA-256 (hex) of its bytes.
+    pub digest: String,
+}
+
+impl Pending {
+    pub fn new(vmnet: u8, verb: &str, since: String, before: Option<Before>, after: Option<&[u8]>) -> Self {
+        let after = after.map(|bytes| BASE64_STANDARD.encode(bytes));
+        Self { version: VERSION, vmnet, since, verb: verb.to_owned(), before, after }
+    }
+
+    /// Writes it down, durably.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self).expect("a record is plain data");
+        files::write_atomic(&path(folder), &text, files::PRIVATE_FILE)
+    }
+
+    /// Returns the file before the change.
+    ///
+    /// # Errors
+    /// If its backup is gone, or is not what it was.
+    pub fn before(&self, backups: &Path) -> Result<Option<Vec<u8>>> {
+        let Some(Before { backup, digest }) = &self.before else { return Ok(None) };
+        let bytes = backups::read(backups, backup)?;
+        if backups::digest(&bytes) == *digest {
+            return Ok(Some(bytes));
+        }
+        let reason = "it is not the file from before the unfinished change".to_owned();
+        Err(HostError::Content { path: backups.join(backup), reason })
+    }
+
+    /// Returns all of it, with the files.
+    pub fn unfinished(self, folder: &Path, backups: &Path) -> Result<Unfinished> {
+        let content = |reason: String| HostError::Content { path: path(folder), reason };
+        let decode = |text: &String| BASE64_STANDARD.decode(text).map_err(|error| content(error.to_string()));
+        let after = self.after.as_ref().map(decode).transpose()?;
+        let before = self.before(backups)?;
+        Ok(Unfinished { vmnet: self.vmnet, since: self.since, verb: self.verb, before, after })
+    }
+}
+
+/// Reads what is written down; none if no change is under way.
+pub(super) fn read(folder: &Path) -> Result<Option<Pending>> {
+    let path = path(folder);
+    let Some(bytes) = files::read_if_exists(&path)? else { return Ok(None) };
+    let content = |reason: String| HostError::Content { path: path.clone(), reason };
+    let pending: Pending = serde_json::from_slice(&bytes).map_err(|error| content(error.to_string()))?;
+    if pending.version != VERSION {
+        return Err(content(format!(
+            "version {} is not known here: it is a newer fusionlab's",
+            pending.version
+        )));
+    }
+    Ok(Some(pending))
+}
+
+/// Forgets the change: its outcome was seen.
+pub(super) fn remove(folder: &Path) -> Result<()> {
+    files::remove_file(&path(folder))
+}
+
+fn path(folder: &Path) -> PathBuf {
+    folder.join(FILE)
+}

@@ -1,0 +1,312 @@
+//! Fusion's networks as the plan sees them: what becomes of the networking file, and the step that makes it so.
+//!
+//! The file and its services are shared: by labs, and with everything else that Fusion runs. So three things are
+//! told apart: the network (`vmnet2`), which whoever came first made; a lab's reservations in it; and the rest of the
+//! file, which is nobody's of ours.
+
+use std::path::Path;
+
+use crate::formats::lines::unified_diff;
+use crate::formats::networking::{Conflict, Document, Ours, Scope, restore, scope};
+use crate::lab::Lab;
+use crate::stack::network;
+
+use super::facts::{Facts, MadeNetwork, NetworkRecord, VmState};
+use super::obstacle::Obstacle;
+use super::step::{Action, Phase, Plan, Step, StepId};
+
+/// Seconds that a change usually takes on a Mac, by what restarts.
+const COST_OF_RESTART: u32 = 8;
+const COST_OF_DHCP: u32 = 2;
+
+/// The id of the step that makes the networks what the lab needs.
+pub const APPLY: &str = "network.apply";
+/// The id of the step that takes the lab's lines out again.
+pub const RESTORE: &str = "network.restore";
+
+/// What is to become of Fusion's networking file.
+#[derive(Clone, Debug)]
+pub enum NetworkWish {
+    /// It says what it should.
+    Satisfied,
+    Change(NetworkChange),
+    /// Somebody else's things stand in the way.
+    Conflict(Vec<Conflict>),
+    /// It is not a file that we edit; every reason with its line.
+    Unreadable {
+        line: usize,
+        reason: String,
+    },
+    /// The lab's lines stand on another network than the lab file names now.
+    Moved {
+        from: u8,
+    },
+}
+
+/// A change of the networking file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkChange {
+    pub after: Vec<u8>,
+    /// What the user is shown.
+    pub diff: String,
+    /// What must restart for it.
+    pub scope: Scope,
+}
+
+impl NetworkWish {
+    fn of(before: &[u8], after: Vec<u8>, vmnet: u8) -> Self {
+        match scope(before, &after, vmnet) {
+            Scope::Nothing => Self::Satisfied,
+            scope => {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let diff = unified_diff(&text(before), &text(&after), "networking");
+                Self::Change(NetworkChange { after, diff, scope })
+            }
+        }
+    }
+
+    fn diff(&self) -> &str {
+        if let Self::Change(change) = self { &change.diff } else { "" }
+    }
+}
+
+/// Returns what the lab makes of the networking file in the facts.
+pub fn wish(lab: &Lab, facts: &Facts) -> NetworkWish {
+    let wish = network::wish(lab);
+    let record = facts.network_record.as_ref();
+    if let Some(record) = record.filter(|record| record.vmnet != wish.vmnet) {
+        return NetworkWish::Moved { from: record.vmnet };
+    }
+    let document = match facts.networking.as_deref().map_or_else(|| Ok(Document::new()), Document::parse) {
+        Ok(document) => document,
+        Err(refusal) => return NetworkWish::Unreadable { line: refusal.line, reason: refusal.reason },
+    };
+    let reservations = record.map(|record| record.reservations.clone()).unwrap_or_default();
+    // A network that another lab uses, too, is not this lab's to change.
+    let ours = is_ours(&document, facts, wish.vmnet) && !others_use(&document, wish.vmnet, record);
+    match document.ensure(&wish, Ours { vmnet: ours, reservations }) {
+        Err(conflicts) => NetworkWish::Conflict(conflicts),
+        Ok(after) => {
+            let before = facts.networking.clone().unwrap_or_default();
+            NetworkWish::of(&before, after.render(), wish.vmnet)
+        }
+    }
+}
+
+/// Returns what the file becomes when this lab's lines go: exactly what it was, if nobody has changed it since.
+/// `originals` are the file before our first changes, the likeliest first.
+pub fn without(facts: &Facts, originals: &[&[u8]]) -> NetworkWish {
+    let (Some(bytes), Some(record)) = (&facts.networking, &facts.network_record) else {
+        return NetworkWish::Satisfied;
+    };
+    let document = match Document::parse(bytes) {
+        Ok(document) => document,
+        Err(refusal) => return NetworkWish::Unreadable { line: refusal.line, reason: refusal.reason },
+    };
+    let gone = is_gone_with(&document, facts, record);
+    let undo = |original| restore(bytes, original, record.vmnet, gone, &record.reservations);
+    let exact = originals.iter().find(|original| undo(Some(original)) == **original);
+    NetworkWish::of(bytes, exact.map_or_else(|| undo(None), |original| original.to_vec()), record.vmnet)
+}
+
+/// Says whether the network itself goes with a lab's lines: fusionlab made it, and nobody else is on it.
+fn is_gone_with(document: &Document, facts: &Facts, record: &NetworkRecord) -> bool {
+    is_ours(document, facts, record.vmnet) && !others_use(document, record.vmnet, Some(record))
+}
+
+/// Says whether a network is the one that fusionlab made, and not one that somebody made in its place.
+fn is_ours(document: &Document, facts: &Facts, vmnet: u8) -> bool {
+    let now = document.vmnet(vmnet);
+    let is_same = |made: &MadeNetwork| match (&made.uuid, &now.uuid) {
+        (Some(made), Some(now)) => made == now,
+        // Fusion has not named it yet: a run was cut short.
+        _ => now.subnet.is_none() || now.subnet == Some(made.subnet),
+    };
+    facts.network_made.as_ref().is_some_and(|made| made.vmnet == vmnet && is_same(made))
+}
+
+/// Says whether somebody else, such as another lab, has reservations on a network: then it stays as it is.
+fn others_use(document: &Document, vmnet: u8, record: Option<&NetworkRecord>) -> bool {
+    let ours = record.map(|record| record.reservations.as_slice()).unwrap_or_default();
+    document.reservations(vmnet).iter().any(|reservation| !ours.contains(reservation))
+}
+
+/// Returns the change that puts a backup in the file's place.
+pub fn put_back(facts: &Facts, backup: &[u8], vmnet: u8) -> NetworkWish {
+    match Document::parse(backup) {
+        Err(refusal) => NetworkWish::Unreadable { line: refusal.line, reason: refusal.reason },
+        Ok(_) => NetworkWish::of(facts.networking.as_deref().unwrap_or_default(), backup.to_vec(), vmnet),
+    }
+}
+
+/// Says whether Fusion's networks stop and start for a wish. A service that merely does not run is started, which
+/// cuts nobody off.
+pub fn restarts(wish: &NetworkWish, facts: &Facts) -> bool {
+    let changed = matches!(wish, NetworkWish::Change(change) if change.scope == Scope::Networks);
+    changed || facts.unfinished.is_some()
+}
+
+/// Finds what must not be while the file is changed and the networks restart.
+pub fn obstacles(wish: &NetworkWish, facts: &Facts) -> Vec<Obstacle> {
+    let mut obstacles = Vec::new();
+    let changes = matches!(wish, NetworkWish::Change(_)) || facts.unfinished.is_some();
+    if changes && facts.host.fusion_ui_open {
+        obstacles.push(Obstacle::FusionOpen);
+    }
+    let ours = |vmx: &Path| facts.vms.values().any(|vm| vm.vmx == *vmx && vm.state == VmState::Ours);
+    let others: Vec<_> = facts.host.running.iter().filter(|vmx| !ours(vmx)).cloned().collect();
+    if restarts(wish, facts) && !others.is_empty() {
+        obstacles.push(Obstacle::OthersRunning { vmx: others });
+    }
+    obstacles
+}
+
+/// Finds a route of the host's that leads the lab's subnet elsewhere: a VPN's, Docker's, the home network's.
+///
+/// It counts only as long as the network is to be made: once it is there, the more precise route is Fusion's.
+pub fn route_in_the_way(lab: &Lab, facts: &Facts) -> Option<Obstacle> {
+    let subnet = lab.internal.subnet;
+    let document = facts.networking.as_deref().and_then(|bytes| Document::parse(bytes).ok())?;
+    if document.vmnet(lab.internal.vmnet).subnet == Some(subnet.trunc()) {
+        return None;
+    }
+    let overlaps = |net: &ipnet::Ipv4Net| net.contains(&subnet.network()) || subnet.contains(&net.network());
+    let route = facts.host.routes.iter().find(|route| {
+        // The default route leads everywhere, and yields to any other.
+        route.destination.prefix_len() > 0 && overlaps(&route.destination)
+    })?;
+    Some(Obstacle::SubnetRouted {
+        subnet: subnet.to_string(),
+        destination: route.destination.to_string(),
+        interface: route.interface.clone(),
+    })
+}
+
+/// Returns the step that makes the networks what the lab needs; none if they are.
+pub fn apply_step(lab: &Lab, wish: &NetworkWish, facts: &Facts) -> Option<Step> {
+    let vmnet = lab.vmnet_name();
+    let count = lab.nodes.len();
+    let whole = format!("set up {vmnet} {} with NAT, DHCP and {count} reservations", lab.internal.subnet);
+    let (text, why, scope) = match (wish, &facts.unfinished) {
+        (NetworkWish::Change(change), _) if change.scope == Scope::Reservations => (
+            format!("reserve addresses on {vmnet}; of Fusion's services only its DHCP restarts"),
+            format!("the reservations on {vmnet} are not the lab's"),
+            change.scope,
+        ),
+        (NetworkWish::Change(change), _) => {
+            (whole, format!("Fusion's networking file lacks parts of {vmnet}"), change.scope)
+        }
+        (_, Some(unfinished)) => {
+            let text = "restart Fusion's networks and see that they run".to_owned();
+            (text, format!("a change begun {} was cut short", unfinished.since), Scope::Networks)
+        }
+        (NetworkWish::Satisfied, None) if !facts.network_running => (
+            format!("start the services of {vmnet}"),
+            format!("services of {vmnet} are not running"),
+            Scope::Nothing,
+        ),
+        _ => return None,
+    };
+    let diff = wish.diff().to_owned();
+    Some(step(APPLY, text, why, Action::ApplyNetwork { diff, scope }))
+}
+
+/// Returns the step that takes the lab's lines out; none if there are none.
+pub fn restore_step(wish: &NetworkWish, facts: &Facts) -> Option<Step> {
+    let vmnet = facts.network_record.as_ref().map(|record| record.vmnet).unwrap_or_default();
+    let (text, why, scope) = match (wish, &facts.unfinished) {
+        (NetworkWish::Change(change), _) => (
+            format!("take our lines for vmnet{vmnet} out of Fusion's networking file"),
+            "this lab made it".to_owned(),
+            change.scope,
+        ),
+        (_, Some(unfinished)) => (
+            "restart Fusion's networks and see that they run".to_owned(),
+            format!("a change begun {} was cut short", unfinished.since),
+            Scope::Networks,
+        ),
+        _ => return None,
+    };
+    let diff = wish.diff().to_owned();
+    Some(step(RESTORE, text, why, Action::RestoreNetwork { diff, scope }))
+}
+
+fn step(id: &str, text: String, why: String, action: Action) -> Step {
+    let scope = match &action {
+        Action::ApplyNetwork { scope, .. } | Action::RestoreNetwork { scope, .. } => *scope,
+        _ => Scope::Networks,
+    };
+    Step {
+        id: StepId(id.to_owned()),
+        needs: Vec::new(),
+        node: None,
+        phase: Phase::Host,
+        gate: None,
+        text,
+        why,
+        cost_seconds: if scope == Scope::Networks { COST_OF_RESTART } else { COST_OF_DHCP },
+        action,
+    }
+}
+
+/// Plans `network apply`: the network alone, without machines.
+///
+/// # Errors
+/// Everything that stands in the way.
+pub fn plan_apply(lab: &Lab, facts: &Facts) -> Result<Plan, Vec<Obstacle>> {
+    let wish = wish(lab, facts);
+    let mut found = super::obstacle::of_network(lab, &wish, facts);
+    found.extend(own_machines(restarts(&wish, facts), facts));
+    plan_of(found, apply_step(lab, &wish, facts))
+}
+
+/// Plans `network restore`: this lab's lines out of the file.
+///
+/// # Errors
+/// Everything that stands in the way.
+pub fn plan_undo(facts: &Facts, wish: &NetworkWish) -> Result<Plan, Vec<Obstacle>> {
+    let mut found = super::obstacle::of_undo(wish, facts);
+    found.extend(own_machines(matches!(wish, NetworkWish::Change(_)), facts));
+    plan_of(found, restore_step(wish, facts))
+}
+
+/// Plans `network restore BACKUP`: the whole file as it was.
+///
+/// # Errors
+/// Everything that stands in the way.
+pub fn plan_put_back(backup: &str, facts: &Facts, wish: &NetworkWish) -> Result<Plan, Vec<Obstacle>> {
+    let mut found = super::obstacle::of_undo(wish, facts);
+    found.extend(own_machines(matches!(wish, NetworkWish::Change(_)), facts));
+    let put_back = |change: &NetworkChange| {
+        let text = format!("put {backup} in the place of Fusion's networking file");
+        let action = Action::PutBackNetwork {
+            diff: change.diff.clone(),
+            scope: change.scope,
+            backup: backup.to_owned(),
+        };
+        step(RESTORE, text, "it was asked for".to_owned(), action)
+    };
+    let step = match wish {
+        NetworkWish::Change(change) => Some(put_back(change)),
+        _ => restore_step(wish, facts),
+    };
+    plan_of(found, step)
+}
+
+fn plan_of(obstacles: Vec<Obstacle>, step: Option<Step>) -> Result<Plan, Vec<Obstacle>> {
+    if obstacles.is_empty() {
+        Ok(Plan { steps: step.into_iter().collect(), ..Plan::default() })
+    } else {
+        Err(obstacles)
+    }
+}
+
+/// The lab's own machines must not run where only the network is changed: `up` and `destroy` stop them, these do not.
+fn own_machines(matters: bool, facts: &Facts) -> Option<Obstacle> {
+    let running = facts.vms.iter().filter(|(_, vm)| vm.state == VmState::Ours && vm.running);
+    let nodes: Vec<String> = running.map(|(name, _)| name.clone()).collect();
+    (matters && !nodes.is_empty()).then_some(Obstacle::OwnRunning { nodes })
+}
+
+#[cfg(test)]
+mod tests;

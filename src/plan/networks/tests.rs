@@ -1,0 +1,212 @@
+//! What becomes of Fusion's networking file, from which facts.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use super::super::facts::UnfinishedChange;
+use super::super::fixture::World;
+use super::*;
+use crate::formats::mac::Mac;
+use crate::formats::routes::Route;
+
+fn change(wish: NetworkWish) -> NetworkChange {
+    match wish {
+        NetworkWish::Change(change) => change,
+        other => panic!("a change was expected: {other:?}"),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn append(world: &mut World, lines: &str) {
+    world.facts.networking.as_mut().unwrap().extend(lines.as_bytes());
+}
+
+fn route(destination: &str, interface: &str) -> Route {
+    Route {
+        destination: destination.parse().unwrap(),
+        gateway: "link#22".to_owned(),
+        interface: interface.to_owned(),
+    }
+}
+
+/// Another lab's machine on the same network.
+const ANOTHERS: &str = "add_dhcp_mac_to_ip 2 00:50:56:01:00:03 10.10.0.77\n";
+
+fn stranger() -> PathBuf {
+    "/library/web.vmwarevm/web.vmx".into()
+}
+
+#[test]
+fn reservations_of_an_earlier_lab_file_are_taken_out_and_only_dhcp_restarts() {
+    let mut world = World::complete();
+    let worker = world.lab.nodes.iter_mut().find(|node| node.name == "k8s-worker1").unwrap();
+    let (old, new) = (worker.address(), Ipv4Addr::new(10, 10, 0, 41));
+    worker.nics[0].address = new;
+    let change = change(wish(&world.lab, &world.facts));
+    let after = text(&change.after);
+    assert!(after.contains(&format!(" {new}\n")) && !after.contains(&format!(" {old}\n")), "{}", change.diff);
+    assert_eq!(change.scope, Scope::Reservations);
+    let step = apply_step(&world.lab, &NetworkWish::Change(change), &world.facts).unwrap();
+    assert!(step.text.contains("only its DHCP restarts"), "{}", step.text);
+}
+
+#[test]
+fn what_we_made_is_unmade_to_the_byte() {
+    let (before, world) = (World::empty().facts.networking.unwrap(), World::complete());
+    let change = change(without(&world.facts, &[b"VERSION=1,0\n", &before]));
+    assert_eq!(text(&change.after), text(&before));
+    assert_eq!(change.scope, Scope::Networks);
+}
+
+#[test]
+fn what_somebody_changed_since_stays() {
+    let (before, mut world) = (World::empty().facts.networking.unwrap(), World::complete());
+    append(&mut world, "answer VNET_8_NAT_PARAM_UDP_TIMEOUT 90\n");
+    let after = text(&change(without(&world.facts, &[&before])).after);
+    assert_eq!(after, text(&before) + "answer VNET_8_NAT_PARAM_UDP_TIMEOUT 90\n");
+}
+
+#[test]
+fn a_network_that_another_lab_uses_stays_and_goes_with_the_last_lab() {
+    let before = World::empty().facts.networking.unwrap();
+    let mut first = World::complete();
+    append(&mut first, ANOTHERS);
+    let kept = text(&change(without(&first.facts, &[&before])).after);
+    assert!(kept.contains("VNET_2_NAT yes") && kept.contains("10.10.0.77"), "{kept}");
+    assert!(!kept.contains("10.10.0.131"), "{kept}");
+
+    let mut last = first.clone();
+    last.facts.networking = Some(kept.into_bytes());
+    let mac: Mac = "00:50:56:01:00:03".parse().unwrap();
+    last.facts.network_record.as_mut().unwrap().reservations = vec![(mac, Ipv4Addr::new(10, 10, 0, 77))];
+    assert_eq!(text(&change(without(&last.facts, &[&before])).after), text(&before));
+}
+
+#[test]
+fn a_network_that_another_lab_uses_is_not_given_another_subnet() {
+    let mut world = World::complete();
+    append(&mut world, ANOTHERS);
+    assert!(matches!(wish(&world.lab, &world.facts), NetworkWish::Satisfied));
+    world.lab.internal.subnet = "10.20.0.0/24".parse().unwrap();
+    let NetworkWish::Conflict(conflicts) = wish(&world.lab, &world.facts) else {
+        panic!("it is shared");
+    };
+    assert!(conflicts[0].to_string().contains("vmnet2 is taken"), "{conflicts:?}");
+}
+
+#[test]
+fn a_network_that_somebody_made_in_our_networks_place_is_theirs() {
+    let mut world = World::complete();
+    world.facts.network_made.as_mut().unwrap().uuid = Some("AAAA".to_owned());
+    append(&mut world, "answer VNET_2_HOSTONLY_UUID BBBB\n");
+    let after = text(&change(without(&world.facts, &[])).after);
+    assert!(after.contains("VNET_2_NAT yes") && !after.contains("add_dhcp_mac_to_ip 2"), "{after}");
+
+    let mut cut_short = World::complete();
+    append(&mut cut_short, "answer VNET_2_HOSTONLY_SUBNET 172.16.5.0\n");
+    let after = text(&change(without(&cut_short.facts, &[])).after);
+    assert!(after.contains("172.16.5.0"), "another subnet is another network: {after}");
+}
+
+#[test]
+fn without_a_record_nothing_is_ours() {
+    let mut world = World::complete();
+    world.facts.network_record = None;
+    assert!(matches!(without(&world.facts, &[]), NetworkWish::Satisfied));
+}
+
+#[test]
+fn a_lab_that_moves_to_another_vmnet_is_told_to_go_first() {
+    let mut world = World::complete();
+    world.lab.internal.vmnet = 3;
+    assert!(matches!(wish(&world.lab, &world.facts), NetworkWish::Moved { from: 2 }));
+    let obstacles = plan_apply(&world.lab, &world.facts).unwrap_err();
+    assert_eq!(obstacles, [Obstacle::NetworkMoved { from: "vmnet2".to_owned(), to: "vmnet3".to_owned() }]);
+}
+
+#[test]
+fn a_change_that_was_cut_short_is_seen_through_whatever_the_file_says() {
+    let mut world = World::complete();
+    let since = "2026-11-23T14:23:55Z".to_owned();
+    world.facts.unfinished = Some(UnfinishedChange { vmnet: 2, since, before: None });
+    let steps = world.steps();
+    assert!(steps.contains(&APPLY.to_owned()), "{steps:?}");
+    // A lab without machines and lines: `destroy` still sees to it that Fusion's networks run.
+    world.facts.network_record = None;
+    let step = restore_step(&without(&world.facts, &[]), &world.facts).unwrap();
+    assert!(step.why.contains("cut short") && step.text.contains("see that they run"), "{step:?}");
+}
+
+#[test]
+fn a_route_of_somebody_else_is_in_the_way_as_long_as_the_network_is_to_be_made() {
+    let mut world = World::empty();
+    world.facts.host.routes =
+        vec![route("0.0.0.0/0", "en0"), route("192.168.68.0/24", "en0"), route("10.0.0.0/8", "utun4")];
+    let obstacles = plan_apply(&world.lab, &world.facts).unwrap_err();
+    let [Obstacle::SubnetRouted { interface, destination, .. }] = obstacles.as_slice() else {
+        panic!("one route is in the way: {obstacles:?}");
+    };
+    assert_eq!((interface.as_str(), destination.as_str()), ("utun4", "10.0.0.0/8"));
+
+    let mut standing = World::complete();
+    standing.facts.host.routes = world.facts.host.routes.clone();
+    standing.facts.host.routes.push(route("10.10.0.0/24", "bridge100"));
+    assert!(standing.steps().is_empty());
+}
+
+#[test]
+fn our_machines_are_stopped_before_the_networks_restart_and_started_after() {
+    let mut world = World::complete();
+    append(&mut world, "answer VNET_2_NAT no\n");
+    let plan = world.up().unwrap();
+    let at = |id: &str| plan.steps.iter().position(|step| step.id.0 == id).unwrap();
+    for node in &world.lab.nodes {
+        assert!(at(&format!("vm.stop/{}", node.name)) < at(APPLY));
+        let start = &plan.steps[at(&format!("vm.start/{}", node.name))];
+        assert!(start.needs.contains(&StepId(APPLY.to_owned())), "{start:?}");
+    }
+    assert_eq!(plan.steps[at(APPLY)].needs.len(), world.lab.nodes.len());
+    let obstacles = plan_apply(&world.lab, &world.facts).unwrap_err();
+    assert!(matches!(obstacles.as_slice(), [Obstacle::OwnRunning { nodes }] if nodes.len() == 7));
+}
+
+#[test]
+fn only_what_restarts_networks_minds_machines_of_others() {
+    let mut world = World::complete();
+    world.facts.host.running.push(stranger());
+    let mac = world.lab.nodes[0].internal().mac;
+    append(&mut world, &format!("remove_dhcp_mac_to_ip 2 {mac}\n"));
+    assert!(obstacles(&wish(&world.lab, &world.facts), &world.facts).is_empty(), "only DHCP restarts");
+    append(&mut world, "answer VNET_2_NAT no\n");
+    let found = obstacles(&wish(&world.lab, &world.facts), &world.facts);
+    assert_eq!(found, [Obstacle::OthersRunning { vmx: vec![stranger()] }]);
+    let undo = plan_undo(&world.facts, &without(&world.facts, &[])).unwrap_err();
+    assert!(undo.contains(&Obstacle::OthersRunning { vmx: vec![stranger()] }), "{undo:?}");
+}
+
+#[test]
+fn services_that_do_not_run_are_started_under_whatever_runs() {
+    let mut world = World::complete();
+    world.facts.network_running = false;
+    world.facts.host.running.push(stranger());
+    let plan = world.up().unwrap();
+    assert_eq!(plan.steps.len(), 1, "{plan:?}");
+    assert_eq!(plan.steps[0].action.of_networks(), Some(("", Scope::Nothing)));
+}
+
+#[test]
+fn a_backup_is_put_back_whole() {
+    let world = World::empty();
+    let backup = b"VERSION=1,0\nanswer VNET_8_NAT no\n";
+    let wish = put_back(&world.facts, backup, 2);
+    let plan = plan_put_back("20261126T101500Z-0123456789ab", &world.facts, &wish).unwrap();
+    let (diff, scope) = plan.steps[0].action.of_networks().unwrap();
+    assert!(diff.contains("+answer VNET_8_NAT no"), "{diff}");
+    assert_eq!(scope, Scope::Networks);
+    let same = put_back(&world.facts, world.facts.networking.as_deref().unwrap(), 2);
+    assert!(plan_put_back("x", &world.facts, &same).unwrap().is_empty());
+    assert!(plan_put_back("x", &world.facts, &put_back(&world.facts, b"\0", 2)).is_err());
+}

@@ -1,0 +1,53 @@
+//! The process that called a program of Fusion's, and the fault that ends it at a chosen point of its work.
+
+use crate::sim::faults;
+use crate::sim::places::Places;
+
+/// The id of the process that adopts orphans; it calls nobody.
+const INIT: libc::pid_t = 1;
+
+/// When the caller may die: while nothing is done yet, or as soon as all is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    Before,
+    After,
+}
+
+/// The process that started this one.
+pub struct Caller<'a> {
+    places: &'a Places,
+    parent: libc::pid_t,
+    /// The program and its first argument, such as `vmnet-cli --stop`.
+    call: String,
+}
+
+impl<'a> Caller<'a> {
+    /// Remembers who called this process, and what for.
+    pub fn of_this_process(places: &'a Places, program: &str, args: &[String]) -> Self {
+        let words = [Some(program), args.first().map(String::as_str)];
+        let call = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        Self { places, parent: parent(), call }
+    }
+
+    /// Kills the caller if that fault strikes at this moment, as a crash would end it; says whether it did. A caller
+    /// that is gone already stays so.
+    pub fn dies(&self, moment: Moment) -> bool {
+        let moment = match moment {
+            Moment::Before => "before",
+            Moment::After => "after",
+        };
+        if !faults::strikes(self.places, faults::CALLER_DIES, &format!("{} {moment}", self.call)) {
+            return false;
+        }
+        if self.parent > INIT && self.parent == parent() {
+            // SAFETY: kill takes two numbers. The process is our parent, so its id is not another's by now.
+            unsafe { libc::kill(self.parent, libc::SIGKILL) };
+        }
+        true
+    }
+}
+
+fn parent() -> libc::pid_t {
+    // SAFETY: getppid takes nothing and cannot fail.
+    unsafe { libc::getppid() }
+}
