@@ -62,7 +62,12 @@ const VMNET_CLI: &str = r#"
 networking="$root/Library/Preferences/VMware Fusion/networking"
 case "$1" in
 --stop) rm -f "$root/var/up"; echo "Stopped all configured services on all networks" ;;
---configure) echo "Configured" ;;
+--configure)
+    mkdir -p "${networking%/*}/vmnet2"
+    awk '/^answer VNET_2_HOSTONLY_SUBNET/ { print "subnet " $3 " netmask 255.255.255.0 {\n}" }
+        /^add_dhcp_mac_to_ip 2 / { print "host h" NR " { hardware ethernet " $3 "; fixed-address " $4 "; }" }' \
+        "$networking" >"${networking%/*}/vmnet2/dhcpd.conf"
+    echo "Configured" ;;
 --start) touch "$root/var/up"; echo "Started all configured services on all networks" ;;
 --status)
     [ -f "$root/var/up" ] || exit 1

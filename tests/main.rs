@@ -13,6 +13,7 @@ mod hazards;
 mod heal;
 mod journey;
 mod layers;
+mod network;
 mod refusals;
 mod scale;
 mod simulated;

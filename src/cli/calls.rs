@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::context::Context;
+use super::context::{Context, Warnings};
 use super::error::catalogue::Explained;
 use super::error::from_engine::of_engine;
 use super::error::{Failure, Kind, Report};
@@ -14,17 +14,20 @@ use super::init::PresetName;
 use super::report::log::{Logged, RunLog};
 use super::report::summary::{Checked, Summary};
 use super::report::{self, Reporter, Reporting};
+use super::screen::backups::BackupLine;
+use super::screen::doctor::Group;
+use super::screen::problems;
+use super::screen::root::{self, RootChange};
 use super::screen::verify::CheckLine;
-use super::screen::{problems, root};
 use super::simulated;
 use crate::engine::context::{Engine, Parts};
 use crate::engine::error::EngineError;
 use crate::engine::event::Event;
 pub use crate::engine::verbs::Outlook;
-use crate::engine::{observe, store, templates, verbs, verify};
-use crate::formats::networking::Document;
+use crate::engine::{observe, store, survey, templates, verbs, verify};
+use crate::formats::networking::scope;
 use crate::host::dial::Dial;
-use crate::host::fusion::networks::{ChangeKind, Networks};
+use crate::host::fusion::networks::{Backup, ChangeKind, Networks};
 use crate::host::fusion::vmrest::Vmrest;
 use crate::host::fusion::vmrun::Vmrun;
 use crate::host::fusion::{Fusion, discover};
@@ -32,13 +35,15 @@ use crate::host::lock::Lock;
 use crate::host::ssh::SshShell;
 use crate::host::{HostError, Hypervisor, files, system};
 use crate::lab::catalogue::Arch;
+use crate::lab::limits::Limits;
 use crate::lab::lint::{self, HostSize, RULES};
 use crate::lab::presets::{self, Preset};
 use crate::lab::problem::{Problem, Severity};
 use crate::lab::spec::{self, Origin};
 use crate::lab::{Driver, Lab, resolve};
 use crate::plan::facts::Facts;
-use crate::plan::{rendering, step::Plan};
+use crate::plan::survey::Survey;
+use crate::plan::{health, rendering, step::Plan};
 
 /// Reads a text file; none if it is not there.
 pub fn read_text(path: &Path) -> Result<Option<String>, HostError> {
@@ -108,6 +113,15 @@ pub async fn fusion(context: &Context) -> Result<Fusion, Failure> {
 /// The verbs for which the lab must fit this machine; the others look at what stands.
 const MAKING_VERBS: [&str; 2] = ["up", "plan"];
 
+/// The verbs that change something, and so have the lab to themselves.
+const CHANGING_VERBS: [&str; 4] = ["up", "destroy", "network apply", "network restore"];
+
+/// Errors that `doctor` tells as a check that failed.
+const FINDINGS: [&str; 2] = ["fusion-not-found", "fusion-too-old"];
+
+/// The error of programs that root does not run.
+const DISTRUSTED: &str = "root-distrusts";
+
 /// Checks what only this machine's size can tell; what the lab file alone tells was said when it was read.
 fn fits_host(context: &Context, lab: &Lab) -> Result<(), Failure> {
     // 0 stands for a machine that does not say.
@@ -169,8 +183,7 @@ impl Session {
             cancel: context.cancel.clone(),
             verb,
         })?;
-        let changes = matches!(verb, "up" | "destroy");
-        let lock = if changes { Some(verbs::lock(&engine, verb)?) } else { None };
+        let lock = if CHANGING_VERBS.contains(&verb) { Some(verbs::lock(&engine, verb)?) } else { None };
         Ok(Self { lab, fusion, engine: Arc::new(engine), events, verb, _lock: lock })
     }
 
@@ -189,19 +202,30 @@ impl Session {
         Ok(outlook)
     }
 
+    /// Looks at Fusion's networks and plans what a verb makes of them.
+    pub async fn network_outlook(&self, verb: NetworkVerb<'_>) -> Result<Outlook, Failure> {
+        Ok(match verb {
+            NetworkVerb::Apply => verbs::network_outlook(&self.engine).await?,
+            NetworkVerb::Undo => verbs::network_undo_outlook(&self.engine).await?,
+            NetworkVerb::PutBack(backup) => verbs::network_put_back_outlook(&self.engine, backup).await?,
+        })
+    }
+
     /// Where a plan changes Fusion's networks and that takes root: says what and by which command, and lets `sudo`
     /// ask for the password before anything is drawn. `shown` says whether the plan was shown already.
     pub async fn become_root(&self, context: &Context, plan: &Plan, shown: bool) -> Result<(), Failure> {
-        let Some(diff) = root::change(plan) else { return Ok(()) };
-        if !self.engine.networks.needs_root() {
+        let networks = &self.engine.networks;
+        let Some(change) = RootChange::of(plan) else { return Ok(()) };
+        if !networks.needs_root() {
             return Ok(());
         }
-        let command = self.engine.networks.root_command(ChangeKind::OfOneNetwork)?;
-        let diff = (!shown).then_some(diff);
-        context.say(root::lines(&self.fusion.networking(), diff, &command, &context.terminal.err));
+        let kind = if change.whole { ChangeKind::WholeFile } else { ChangeKind::OfOneNetwork };
+        let (file, command) = (self.fusion.networking(), networks.root_command(kind)?);
+        let pen = &context.terminal.err;
+        context.say(root::lines(&file, self.lab.internal.vmnet, &change, shown, &command, pen));
         let can_ask = context.terminal.can_ask && !context.json();
-        let limit = self.lab.limits.network_apply;
-        if self.engine.networks.authenticate(ChangeKind::OfOneNetwork, can_ask, limit).await? {
+        // Where a sudoers line lets us in, nobody is asked for a password.
+        if networks.authenticate(kind, can_ask, self.lab.limits.network_apply).await? {
             return Ok(());
         }
         if context.cancel.is_cancelled() {
@@ -265,6 +289,79 @@ impl Session {
         };
         Ok(summary.checks.into_iter().map(line).collect())
     }
+}
+
+/// What a `network` verb is to make of Fusion's networks.
+#[derive(Clone, Copy, Debug)]
+pub enum NetworkVerb<'a> {
+    /// What the lab needs.
+    Apply,
+    /// The lab's lines out again.
+    Undo,
+    /// The file as this backup has it.
+    PutBack(&'a str),
+}
+
+/// Returns the lab, or the built-in one for verbs that do without a lab file that cannot be read.
+pub fn any_lab(context: &Context) -> Result<Lab, Failure> {
+    match context.lab(None, Warnings::Untold) {
+        Ok(lab) => Ok(lab),
+        Err(failure) => Ok(resolve(None, None).map_err(|_| failure)?.0),
+    }
+}
+
+/// Returns Fusion's networks.
+pub async fn networks(context: &Context) -> Result<Networks, Failure> {
+    Ok(Networks::new(fusion(context).await?, context.home.network()))
+}
+
+/// Looks at Fusion's networks and what surrounds them.
+pub async fn survey(context: &Context, limits: &Limits) -> Result<(Fusion, Survey), Failure> {
+    let fusion = fusion(context).await?;
+    let survey = survey_of(context, &fusion, limits).await?;
+    Ok((fusion, survey))
+}
+
+async fn survey_of(context: &Context, fusion: &Fusion, limits: &Limits) -> Result<Survey, Failure> {
+    let networks = Networks::new(fusion.clone(), context.home.network());
+    let vms = Vmrun::new(fusion.clone(), limits.fusion_query, limits.vm_unlock);
+    Ok(survey::survey(fusion, &networks, &vms, limits).await?)
+}
+
+/// Makes every check of this machine; also returns Fusion, if there is one.
+pub async fn checkup(context: &Context, lab: &Lab) -> Result<(Option<Fusion>, Vec<Group>), Failure> {
+    let found = match fusion(context).await {
+        Ok(fusion) => Ok(fusion),
+        // That Fusion is missing or too old is a finding; anything else keeps us from looking.
+        Err(Failure::Report(report)) if FINDINGS.contains(&report.id) => Err(report.what),
+        Err(other) => return Err(other),
+    };
+    let seen = found.as_ref().map(|fusion| format!("{} ({})", fusion.version, fusion.build));
+    let mut groups = vec![Group { title: "VMware Fusion", checks: vec![health::fusion(seen)] }];
+    let Ok(fusion) = found else { return Ok((None, groups)) };
+    let checks = match survey_of(context, &fusion, &lab.limits).await {
+        Ok(survey) => health::network(lab, &survey),
+        // As root we do not even ask programs that others could have changed.
+        Err(Failure::Report(report)) if report.id == DISTRUSTED => vec![health::distrusted(&report.what)],
+        Err(other) => return Err(other),
+    };
+    groups.push(Group { title: "Networks", checks });
+    Ok((Some(fusion), groups))
+}
+
+/// Returns the backups of Fusion's networking file, the newest first.
+pub async fn backups(context: &Context) -> Result<Vec<BackupLine>, Failure> {
+    let networks = networks(context).await?;
+    let now = networks.read()?.unwrap_or_default();
+    let vmnet = any_lab(context)?.internal.vmnet;
+    let line = |backup: Backup| BackupLine {
+        differs: networks.read_backup(&backup.name).ok().map(|bytes| scope(&now, &bytes, vmnet)),
+        name: backup.name,
+        taken: backup.taken,
+        digest: backup.digest,
+        bytes: backup.bytes,
+    };
+    Ok(networks.backups()?.into_iter().map(line).collect())
 }
 
 /// One rendered file: where it was written, and whether its content was left out since it is secret.
@@ -335,16 +432,4 @@ pub async fn prune_templates(context: &Context) -> Result<Vec<TemplateLine>, Fai
         templates::remove(&context.home, &template.key)?;
     }
     Ok(lines)
-}
-
-/// Fusion's networking file, and what it says; none if Fusion has not written one yet.
-pub async fn networking(context: &Context) -> Result<(PathBuf, Option<Document>), Failure> {
-    let fusion = fusion(context).await?;
-    let path = fusion.networking();
-    let Some(bytes) = Networks::new(fusion, context.home.network()).read()? else { return Ok((path, None)) };
-    let document = Document::parse(&bytes).map_err(|refusal| HostError::Content {
-        path: path.clone(),
-        reason: format!("line {}: {}", refusal.line, refusal.reason),
-    })?;
-    Ok((path, Some(document)))
 }

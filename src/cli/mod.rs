@@ -14,6 +14,7 @@ mod calls;
 mod completions;
 mod context;
 mod destroy;
+mod doctor;
 pub mod error;
 mod explain;
 mod init;
@@ -84,6 +85,7 @@ enum Verb {
     Plan(plan::PlanArgs),
     Status(status::StatusArgs),
     Verify(verify::VerifyArgs),
+    Doctor(doctor::DoctorArgs),
     Destroy(destroy::DestroyArgs),
     Render(render::RenderArgs),
     Init(init::InitArgs),
@@ -164,6 +166,7 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Success, Failure> {
         Verb::Plan(args) => plan::run(args, context).await,
         Verb::Status(args) => status::run(args, context).await,
         Verb::Verify(args) => verify::run(args, context).await,
+        Verb::Doctor(args) => doctor::run(args, context).await,
         Verb::Destroy(args) => destroy::run(args, context).await,
         Verb::Render(args) => render::run(args, context).await,
         Verb::Init(args) => init::run(args, context),

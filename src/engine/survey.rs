@@ -101,7 +101,7 @@ fn network(networks: &Networks, model: &Model, number: u8, services: &Services) 
         reservations: model.reservations(number),
         forwards: model.port_forwards(number),
         fixed: networks.dhcpd_conf(number)?.map(|text| dhcp::hosts(&text)),
-        nat_forwards: networks.nat_conf(number)?.map(|_| Vec::new()),
+        nat_forwards: networks.nat_conf(number)?.map(|text| dhcp::nat_forwards(&text)),
         leases: networks.leases(number)?,
         users: Vec::new(),
         vmnet,

@@ -125,6 +125,8 @@ mod tests {
     fn a_vm_without_our_mark_is_named_and_never_in_a_step() {
         let mut world = World::complete();
         world.vm("k8s-worker1").state = VmState::Foreign;
+        world.switch_off("k8s-worker1");
+        world.switch_off("k8s-worker2");
         world.vm("k8s-worker2").state = VmState::Absent;
         let plan = planned(&world, None);
         let text = format!("{:?}", plan.steps);

@@ -21,6 +21,8 @@ const ROOT: u32 = 0;
 /// How macOS names the interface of a network of Fusion's: `bridge100` and on.
 const BRIDGE: &str = "bridge1";
 
+const PROGRAMS: &str = "Fusion's programs are root's own";
+
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -64,6 +66,8 @@ pub enum Remedy {
         mac: String,
     },
     MendFile,
+    /// Look at the lines of the networking file that have no effect, or not the one that was meant.
+    SeeRemarks,
     /// Give the networking file back to root.
     OwnFile,
     /// Take forwards out of a network's nat.conf.
@@ -113,20 +117,35 @@ impl Seen {
     }
 }
 
+/// Checks whether there is a Fusion that fusionlab can use: its version, or why not.
+pub fn fusion(found: Result<String, &String>) -> Check {
+    let seen = match found {
+        Ok(version) => Seen::ok(version),
+        Err(reason) => Seen::fail(reason, Remedy::InstallFusion),
+    };
+    seen.named("fusion.version", "Fusion is here and new enough")
+}
+
+/// The check of what root would run, failed, where nothing else could be looked at for that reason.
+pub fn distrusted(reason: &str) -> Check {
+    Seen::fail(reason, Remedy::ReinstallFusion).named("network.programs", PROGRAMS)
+}
+
 /// Checks Fusion's networks, and what surrounds them on the host, for a lab.
 pub fn network(lab: &Lab, survey: &Survey) -> Vec<Check> {
     let (vmnet, subnet) = (lab.vmnet_name(), lab.internal.subnet);
     vec![
-        programs(survey).named("network.programs", "Fusion's network programs are root's own"),
+        programs(survey).named("network.programs", PROGRAMS),
         file(survey).named("network.file", "the networking file is sound"),
+        remarks(survey).named("network.remarks", "each of its lines has an effect"),
         unfinished(survey).named("network.unfinished", "no change of it is half done"),
         window(survey).named("network.window", "Fusion's window is closed"),
         the_vmnet(lab, survey).named("network.vmnet", format!("{vmnet} is free or the lab's")),
-        reserved(lab, survey).named("network.reserved", "no machine's address is reserved for others"),
+        reserved(lab, survey).named("network.reserved", "no address is reserved for others"),
         overlaps(lab, survey).named("network.subnet", format!("{subnet} is no other network's")),
         routes(lab, survey).named("network.routes", format!("no route leads {subnet} elsewhere")),
-        pool(lab).named("network.pool", "fixed addresses lie outside the DHCP pool"),
-        leases(lab, survey).named("network.leases", "no machine's address is leased to others"),
+        pool(lab).named("network.pool", "no address lies in the DHCP pool"),
+        leases(lab, survey).named("network.leases", "no address is leased to others"),
         services(lab, survey).named("network.services", "every service that the file wants runs"),
         fixed(lab, survey).named("network.dhcpd", "the DHCP server knows each reservation"),
         forwards(survey).named("network.forwards", "no forwarded port is left over"),
@@ -165,6 +184,15 @@ fn file(survey: &Survey) -> Seen {
         "{}, {owner}, mode {mode:04o}",
         count(bytes.split(|byte| *byte == b'\n').count() - 1, "line")
     ))
+}
+
+fn remarks(survey: &Survey) -> Seen {
+    let document = survey.bytes.as_deref().and_then(|bytes| Document::parse(bytes).ok());
+    let remarks = document.map(|document| document.remarks()).unwrap_or_default();
+    let Some(first) = remarks.first() else { return Seen::ok("nothing odd") };
+    let place = if first.line == 0 { String::new() } else { format!("line {}: ", first.line) };
+    let more = if remarks.len() == 1 { String::new() } else { format!("; and {} more", remarks.len() - 1) };
+    Seen::warn(format!("{place}{}{more}", first.text), Remedy::SeeRemarks)
 }
 
 fn unfinished(survey: &Survey) -> Seen {

@@ -203,9 +203,9 @@ mod tests {
         world.facts.host.fusion_ui_open = true;
         world.facts.host.running.push(stranger());
         assert_eq!(found(&world), []);
-        world.facts.network_running = false;
+        world.facts.networking.as_mut().unwrap().extend(b"answer VNET_2_NAT no\n");
         let running = Obstacle::OthersRunning { vmx: vec![stranger()] };
-        assert_eq!(found(&world), [Obstacle::FusionOpen, running], "our own may run");
+        assert_eq!(found(&world), [Obstacle::FusionOpen, running], "our own are stopped and started");
     }
 
     #[test]

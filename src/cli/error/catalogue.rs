@@ -57,6 +57,13 @@ pub const ERRORS: &[Explained] = &[
          prune` removes templates that no lab uses; `fusionlab destroy` gives back what a lab takes.",
     ),
     explained(
+        "doctor-failed",
+        "a check of this machine failed",
+        "`fusionlab doctor` looks at Fusion, its networking file and its services, and at the routes of this machine, \
+         and changes nothing. A cross is something that keeps the lab from being made or from working; an exclamation \
+         mark is something that has harmed others. Below each stands what to do.",
+    ),
+    explained(
         "download-failed",
         "a download did not complete",
         "Downloads go on where they stopped, so running the same command again costs nothing. Proxies are taken from \
@@ -228,6 +235,13 @@ pub const ERRORS: &[Explained] = &[
         "a guest's SSH server did not do as wished",
         "The connection stood, and the SSH session did not. Right after boot this is retried until the limit; later it \
          means a full disk, too little memory, or a changed sshd in the guest.",
+    ),
+    explained(
+        "sudoers-differ",
+        "the sudoers line that is installed is not the one that is wanted",
+        "The line names our program, its user and the folder of its requests; when one of them changes, so must the line. \
+         Without it nothing is lost: sudo asks for the password. `sudo cat FILE | fusionlab network sudoers --check -` \
+         compares a file that only root may read.",
     ),
     explained(
         "template-failed",

@@ -200,11 +200,15 @@ impl Report {
         } else {
             report.because("sudo wants a password, and nobody can type one here")
         };
-        report
+        let report = report
             .advise(
                 "nothing was changed; run the same command again in a terminal, as a user who may use sudo:",
             )
-            .run("sudo -v")
+            .run("sudo -v");
+        if asked {
+            return report;
+        }
+        report.advise("or let sudo do without a password for this one command:").run("fusionlab network sudoers")
     }
 
     /// The user said stop.

@@ -1,8 +1,11 @@
 //! What stands still on screen: the first line, the closing block, tables, errors. Pure: values to text.
 
+pub mod backups;
 pub mod closing;
 pub mod confirm;
+pub mod doctor;
 pub mod error;
+pub mod network_plan;
 pub mod networks;
 pub mod opening;
 pub mod plan;

@@ -21,7 +21,7 @@ pub fn lines(plan: &Plan, lab: &Lab, detail: Detail, pen: &Pen) -> Vec<String> {
 fn shown(line: &str, pen: &Pen) -> Vec<String> {
     let inner = line.strip_prefix(&" ".repeat(INNER));
     match (inner, line.chars().nth(2)) {
-        (Some(change), _) if change.starts_with(['+', '-', '@', ' ']) => vec![changed(change, pen)],
+        (Some(change), _) if change.starts_with(['+', '-', '@', ' ']) => vec![changed(change, INNER, pen)],
         (Some(reason), _) => {
             let width = pen.prose_width().saturating_sub(INNER).max(LEAST_WIDTH);
             let lines = words::wrap(reason, width);
@@ -34,14 +34,14 @@ fn shown(line: &str, pen: &Pen) -> Vec<String> {
 }
 
 /// Returns a line of the networking file's change, never wrapped: it is what will stand in the file.
-fn changed(line: &str, pen: &Pen) -> String {
+pub fn changed(line: &str, indent: usize, pen: &Pen) -> String {
     let ink = match line.chars().next() {
         Some('+') => Ink::Good,
         Some('-') => Ink::Bad,
         Some('@') => Ink::Accent,
         _ => Ink::Dim,
     };
-    format!("{}{}", " ".repeat(INNER), pen.paint(ink, line))
+    format!("{}{}", " ".repeat(indent), pen.paint(ink, line))
 }
 
 /// Returns a step's or a machine's line; what does not fit goes on below its last column.

@@ -1,4 +1,5 @@
-//! `dhcpd.conf` and `nat.conf`, as Fusion derives them from its networking file (facts/fusion-networking.md §3).
+//! `dhcpd.conf`, as Fusion derives it from its networking file, in the dialect of ISC's DHCP 2
+//! (facts/fusion-networking.md §3.1).
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
@@ -7,15 +8,12 @@ use ipnet::Ipv4Net;
 
 use super::time::Moment;
 use crate::formats::mac::Mac;
-use crate::formats::networking::{PortForward, Protocol};
 
 const START: &str = "###### VMNET DHCP Configuration. Start of \"DO NOT MODIFY SECTION\" #####";
 const END: &str = "####### VMNET DHCP Configuration. End of \"DO NOT MODIFY SECTION\" #######";
 /// Seconds of a first lease and of a renewed one.
 const DEFAULT_LEASE: u32 = 1800;
 const MAX_LEASE: u32 = 7200;
-/// Seconds after which a UDP mapping is forgotten, if the network does not say otherwise.
-const UDP_TIMEOUT: u32 = 60;
 
 /// What a network's `dhcpd.conf` is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,24 +27,6 @@ pub struct DhcpdConf<'a> {
     pub written_at: u64,
 }
 
-/// What a network's `nat.conf` is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NatConf<'a> {
-    pub vmnet: u8,
-    pub subnet: Ipv4Net,
-    /// Seconds; none for Fusion's default.
-    pub udp_timeout: Option<u32>,
-    pub forwards: &'a [PortForward],
-}
-
-/// A `host` block with a fixed address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Host {
-    pub name: String,
-    pub mac: Mac,
-    pub address: Ipv4Addr,
-}
-
 /// Returns the first and last address that Fusion leases by itself: the upper half without the broadcast
 /// address, so .128 to .254 of a /24 (facts/fusion-networking.md §1.4; other sizes are inferred).
 pub fn pool(subnet: Ipv4Net) -> (Ipv4Addr, Ipv4Addr) {
@@ -56,7 +36,7 @@ pub fn pool(subnet: Ipv4Net) -> (Ipv4Addr, Ipv4Addr) {
 }
 
 /// Returns the address at this place of the subnet, such as 2 for .2 of a /24.
-fn nth(subnet: Ipv4Net, place: u32) -> Ipv4Addr {
+pub(super) fn nth(subnet: Ipv4Net, place: u32) -> Ipv4Addr {
     u32::from(subnet.network()).wrapping_add(place).into()
 }
 
@@ -105,114 +85,10 @@ impl DhcpdConf<'_> {
     }
 }
 
-impl NatConf<'_> {
-    /// Returns the file's text.
-    pub fn render(&self) -> String {
-        let mut text = String::new();
-        self.write(&mut text).expect("writing to a string cannot fail");
-        text
-    }
-
-    fn write(&self, out: &mut String) -> std::fmt::Result {
-        let Self { vmnet, subnet, .. } = self;
-        writeln!(out, "# NAT configuration file of vmnet{vmnet}.\n\n[host]\n")?;
-        writeln!(out, "useMacosVmnetVirtApi = 1\nip = {}\nnetmask = {}", nth(*subnet, 2), subnet.netmask())?;
-        writeln!(out, "device = vmnet{vmnet}\nactiveFTP = 1\nallowAnyOUI = 1\nhostIp = {}", nth(*subnet, 1))?;
-        writeln!(out, "resetConnectionOnLinkDown = 1\nresetConnectionOnDestLocalHost = 1\nnatIp6Enable = 0")?;
-        writeln!(out, "natIp6Prefix = fd15:4ba5:5a2b:{}::/64\n", 1000 + u32::from(*vmnet))?;
-        let udp_timeout = self.udp_timeout.unwrap_or(UDP_TIMEOUT);
-        writeln!(out, "[tcp]\n\ntimeWaitTimeout = 30\n\n[udp]\n\ntimeout = {udp_timeout}\n")?;
-        writeln!(out, "[netbios]\n\nnbnsTimeout = 2\nnbnsRetries = 3\nnbdsTimeout = 3\n")?;
-        for (section, protocol) in [("incomingtcp", Protocol::Tcp), ("incomingudp", Protocol::Udp)] {
-            writeln!(out, "[{section}]\n")?;
-            for forward in self.forwards.iter().filter(|forward| forward.protocol == protocol) {
-                let PortForward { host_port, guest, guest_port, description, .. } = forward;
-                let comment =
-                    if description.is_empty() { String::new() } else { format!(" # {description}") };
-                writeln!(out, "{host_port} = {guest}:{guest_port}{comment}")?;
-            }
-            writeln!(out)?;
-        }
-        Ok(())
-    }
-}
-
-/// Returns the `host` blocks of a `dhcpd.conf` that fix an address, wherever they stand.
-pub fn hosts(text: &str) -> Vec<Host> {
-    let tokens = tokens(text);
-    let mut hosts = Vec::new();
-    for (at, token) in tokens.iter().enumerate() {
-        let [name, open, body @ ..] = &tokens[at + 1..] else { break };
-        let begins_statement = at == 0 || matches!(tokens[at - 1].as_str(), ";" | "{" | "}");
-        if token != "host" || open != "{" || !begins_statement {
-            continue;
-        }
-        let end = body.iter().position(|token| token == "}").unwrap_or(body.len());
-        let mut statements = body[..end].split(|token| token == ";");
-        let mut mac = None;
-        let mut address = None;
-        for statement in &mut statements {
-            match statement {
-                [hardware, ethernet, value] if hardware == "hardware" && ethernet == "ethernet" => {
-                    mac = value.parse().ok();
-                }
-                [fixed, value, ..] if fixed == "fixed-address" => {
-                    address = value.trim_end_matches(',').parse().ok();
-                }
-                _ => {}
-            }
-        }
-        if let (Some(mac), Some(address)) = (mac, address) {
-            hosts.push(Host { name: name.trim_matches('"').to_owned(), mac, address });
-        }
-    }
-    hosts
-}
-
-/// Splits ISC's configuration language: words, quoted strings, and `{`, `}` and `;` by themselves.
-/// A comment goes from `#` to the end of the line.
-pub(super) fn tokens(text: &str) -> Vec<String> {
-    let mut tokens = Vec::new();
-    let mut word = String::new();
-    let mut chars = text.chars();
-    while let Some(char) = chars.next() {
-        match char {
-            '"' => {
-                word.push('"');
-                for quoted in chars.by_ref() {
-                    word.push(quoted);
-                    if quoted == '"' {
-                        break;
-                    }
-                }
-            }
-            '#' => {
-                finish(&mut word, &mut tokens);
-                chars.by_ref().find(|char| matches!(char, '\n' | '\r'));
-            }
-            '{' | '}' | ';' => {
-                finish(&mut word, &mut tokens);
-                tokens.push(char.to_string());
-            }
-            space if space.is_whitespace() => finish(&mut word, &mut tokens),
-            _ => word.push(char),
-        }
-    }
-    finish(&mut word, &mut tokens);
-    tokens
-}
-
-fn finish(word: &mut String, tokens: &mut Vec<String>) {
-    if !word.is_empty() {
-        tokens.push(std::mem::take(word));
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+    use crate::formats::dhcp::hosts;
 
     fn subnet() -> Ipv4Net {
         "10.10.0.0/24".parse().unwrap()
@@ -261,42 +137,5 @@ mod tests {
         assert!(text.contains("domain-name-servers 10.10.0.1;") && !text.contains("routers 10"), "{text}");
         assert!(text.contains("00:50:56:C0:00:0C"));
         assert!(text.ends_with("#######\n"));
-    }
-
-    #[test]
-    fn a_nat_conf_has_the_forwards_by_protocol() {
-        let forward = |protocol, host_port, description: &str| PortForward {
-            protocol,
-            host_port,
-            guest: Ipv4Addr::new(10, 10, 0, 3),
-            guest_port: 22,
-            description: description.to_owned(),
-        };
-        let forwards = [forward(Protocol::Udp, 53, ""), forward(Protocol::Tcp, 2222, "web")];
-        let text = NatConf { vmnet: 2, subnet: subnet(), udp_timeout: None, forwards: &forwards }.render();
-        let (before, udp) = text.split_once("[incomingudp]").unwrap();
-        assert!(
-            before.contains("[incomingtcp]\n\n2222 = 10.10.0.3:22 # web\n")
-                && udp.contains("53 = 10.10.0.3:22\n")
-        );
-        assert!(
-            text.contains("ip = 10.10.0.2\n") && text.contains("natIp6Prefix = fd15:4ba5:5a2b:1002::/64")
-        );
-    }
-
-    #[test]
-    fn hosts_are_found_whatever_the_layout() {
-        let text = "group { host \"a\" {hardware ethernet 00:0c:29:00:00:01;# c } host\nfixed-address 10.0.0.1} }\
-                    \noption domain-name \"host x { \";host b{fixed-address 10.0.0.2, 10.0.0.3; }host c {hardware ethernet 00:0c:29:00:00:02; fixed-address\r\n10.0.0.4";
-        let found: Vec<_> =
-            hosts(text).into_iter().map(|host| (host.name, host.address.octets()[3])).collect();
-        assert_eq!(found, [("a".to_owned(), 1), ("c".to_owned(), 4)]);
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_can_be_searched(text in "(host|a|[{};#\"\n ]|hardware ethernet 0:0:0:0:0:1|\\PC){0,30}") {
-            hosts(&text);
-        }
     }
 }

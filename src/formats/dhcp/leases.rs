@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::conf::tokens;
+use super::isc::{End, pieces, words};
 use super::time::{self, Moment};
 use crate::formats::mac::Mac;
 
@@ -29,7 +29,7 @@ impl Lease {
         let ends = if *ends == u64::MAX { "never".to_owned() } else { moment(*ends) };
         let hostname = hostname
             .as_deref()
-            .map(|name| format!("\tclient-hostname \"{}\";\n", name.replace('"', "")))
+            .map(|name| format!("\tclient-hostname \"{}\";\n", name.replace(['"', '\\'], "")))
             .unwrap_or_default();
         let starts = moment(*starts);
         format!(
@@ -39,77 +39,151 @@ impl Lease {
 }
 
 /// Reads a leases file of Fusion's DHCP server, oldest block first. It is a log: addresses and MACs repeat.
-/// Blocks without a MAC or a start, and abandoned ones, are left out; unknown statements are passed over.
+///
+/// Blocks without a MAC, a start or an end, abandoned ones, and those that were cut off in writing are left out;
+/// unknown statements are passed over. The weekday is not looked at. Where a statement makes no sense with its line
+/// breaks, they are taken to have fallen into its words (facts/fusion-networking.md §3.3).
 pub fn leases(text: &str) -> Vec<Lease> {
-    let tokens = tokens(text);
     let mut leases = Vec::new();
-    let mut rest = tokens.as_slice();
-    while let Some(at) = rest.iter().position(|token| token == "lease") {
-        rest = &rest[at + 1..];
-        let [address, open, body @ ..] = rest else { break };
-        if open != "{" {
+    let mut open: Option<Block> = None;
+    // Groups within the open block, whose statements are not its own.
+    let mut depth = 0_usize;
+    for piece in pieces(text) {
+        if piece.end == End::Open {
+            match head(&piece.text) {
+                // A block within a block: the outer one was cut off when the server died.
+                Some(address) => (open, depth) = (Some(Block::new(address)), 0),
+                None => depth += 1,
+            }
             continue;
         }
-        // A block that was cut off in writing does not count, even if more blocks follow.
-        let Some(end) = body.iter().position(|token| token == "}" || token == "lease") else { break };
-        if body[end] == "lease" {
-            rest = &body[end..];
-            continue;
+        if let Some(block) = open.as_mut().filter(|_| depth == 0) {
+            block.read(&piece.text);
         }
-        if let Ok(address) = address.parse() {
-            leases.extend(lease(address, &body[..end]));
-        }
-        rest = &body[end + 1..];
-    }
-    leases
-}
-
-fn lease(address: Ipv4Addr, body: &[String]) -> Option<Lease> {
-    let (mut mac, mut starts, mut ends, mut hostname) = (None, None, None, None);
-    for statement in body.split(|token| token == ";") {
-        let words: Vec<&str> = statement.iter().map(String::as_str).collect();
-        match words[..] {
-            ["starts", _weekday, date, clock] => starts = time::parse(date, clock),
-            ["ends", _weekday, date, clock] => ends = time::parse(date, clock),
-            ["ends", "never"] => ends = Some(u64::MAX),
-            ["hardware", "ethernet", value] => mac = value.parse().ok(),
-            ["client-hostname" | "hostname", name] => hostname = Some(name.trim_matches('"').to_owned()),
-            ["abandoned"] => return None,
-            _ => {}
-        }
-    }
-    Some(Lease { address, mac: mac?, starts: starts?, ends: ends?, hostname })
-}
-
-/// Reads Apple's leases file: blocks of `key=value` lines in any order, without a start
-/// (facts/fusion-networking.md §3.4).
-pub fn apple_leases(text: &str) -> Vec<Lease> {
-    let mut leases = Vec::new();
-    for block in text.split('{').skip(1) {
-        let Some((block, _)) = block.split_once('}') else { continue };
-        let (mut mac, mut address, mut ends, mut hostname) = (None, None, None, None);
-        for line in block.lines() {
-            match line.trim().split_once('=') {
-                Some(("ip_address", value)) => address = value.parse().ok(),
-                // The number before the comma is the hardware's kind: 1 is Ethernet.
-                Some(("hw_address", value)) => {
-                    mac = value.strip_prefix("1,").and_then(|mac| mac.parse().ok())
-                }
-                Some(("lease", value)) => ends = u64::from_str_radix(value.trim_start_matches("0x"), 16).ok(),
-                Some(("name", value)) => hostname = Some(value.to_owned()),
-                _ => {}
+        if piece.end == End::Close {
+            match depth.checked_sub(1) {
+                Some(outer) => depth = outer,
+                None => leases.extend(open.take().and_then(Block::lease)),
             }
         }
-        if let (Some(mac), Some(address)) = (mac, address) {
-            // Without a lease time the entry is permanent.
-            leases.push(Lease { address, mac, starts: 0, ends: ends.unwrap_or(u64::MAX), hostname });
+    }
+    leases
+}
+
+/// Reads what stands before a block's brace: `lease` and an address, perhaps after the rest of a block that was
+/// cut off.
+fn head(text: &str) -> Option<Option<Ipv4Addr>> {
+    either(text, |words| match words {
+        [.., keyword, address] if keyword.ends_with("lease") => Some(address.parse().ok()),
+        _ => None,
+    })
+}
+
+/// Reads words as they are, or, if that gives nothing, with line breaks taken out of them.
+fn either<T>(text: &str, read: impl Fn(&[&str]) -> Option<T>) -> Option<T> {
+    let read = |text: &str| {
+        let words = words(text);
+        read(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let breaks = ['\n', '\r'];
+    read(text).or_else(|| text.contains(breaks).then(|| read(&text.replace(breaks, ""))).flatten())
+}
+
+/// A block as far as it is read.
+#[derive(Default)]
+struct Block {
+    address: Option<Ipv4Addr>,
+    mac: Option<Mac>,
+    starts: Option<u64>,
+    ends: Option<u64>,
+    hostname: Option<String>,
+    abandoned: bool,
+}
+
+impl Block {
+    fn new(address: Option<Ipv4Addr>) -> Self {
+        Self { address, ..Self::default() }
+    }
+
+    fn read(&mut self, statement: &str) {
+        let moment = |words: &[&str]| match words {
+            ["never"] => Some(u64::MAX),
+            [_weekday, date, clock] => time::parse(date, clock),
+            _ => None,
+        };
+        let known = either(statement, |words| {
+            Some(match words {
+                ["starts", rest @ ..] => Known::Starts(moment(rest)?),
+                ["ends", rest @ ..] => Known::Ends(moment(rest)?),
+                ["hardware", "ethernet", mac] => Known::Hardware(mac.parse().ok()?),
+                ["client-hostname" | "hostname", name] => Known::Hostname(name.trim_matches('"').to_owned()),
+                ["abandoned"] => Known::Abandoned,
+                _ => return None,
+            })
+        });
+        match known {
+            Some(Known::Starts(moment)) => self.starts = Some(moment),
+            Some(Known::Ends(moment)) => self.ends = Some(moment),
+            Some(Known::Hardware(mac)) => self.mac = Some(mac),
+            Some(Known::Hostname(name)) => self.hostname = Some(name),
+            Some(Known::Abandoned) => self.abandoned = true,
+            None => {}
+        }
+    }
+
+    fn lease(self) -> Option<Lease> {
+        let Self { address, mac, starts, ends, hostname, abandoned } = self;
+        let lease = Lease { address: address?, mac: mac?, starts: starts?, ends: ends?, hostname };
+        (!abandoned).then_some(lease)
+    }
+}
+
+/// A statement that means something to us.
+enum Known {
+    Starts(u64),
+    Ends(u64),
+    Hardware(Mac),
+    Hostname(String),
+    Abandoned,
+}
+
+/// Reads Apple's leases file: blocks of `key=value` lines in any order, without a start; each brace has a line of
+/// its own (facts/fusion-networking.md §3.4).
+pub fn apple_leases(text: &str) -> Vec<Lease> {
+    let mut leases = Vec::new();
+    let mut block: Option<Vec<(&str, &str)>> = None;
+    for line in text.split(['\n', '\r']).map(str::trim) {
+        match line {
+            "{" => block = Some(Vec::new()),
+            "}" => leases.extend(block.take().and_then(|entries| apple_lease(&entries))),
+            _ => {
+                if let (Some(block), Some(entry)) = (&mut block, line.split_once('=')) {
+                    block.push(entry);
+                }
+            }
         }
     }
     leases
+}
+
+fn apple_lease(entries: &[(&str, &str)]) -> Option<Lease> {
+    let get = |key| entries.iter().rev().find(|(of, _)| *of == key).map(|(_, value)| *value);
+    // The number before the comma is the hardware's kind: 1 is Ethernet.
+    let mac = get("hw_address")?.strip_prefix("1,")?.parse().ok()?;
+    let ends = match get("lease") {
+        Some(lease) => u64::from_str_radix(lease.trim_start_matches("0x"), 16).ok()?,
+        // Without a lease time the entry is permanent.
+        None => u64::MAX,
+    };
+    let hostname = get("name").map(str::to_owned);
+    Some(Lease { address: get("ip_address")?.parse().ok()?, mac, starts: 0, ends, hostname })
 }
 
 /// Returns the lease of this MAC that is valid now (seconds since 1970) and began last; of equals, the last
 /// in the file. An address that was leased to another MAC since is no longer this one's.
+///
+/// Hostnames are not compared: Vagrant gives up on a MAC with two of them, but a guest that is renamed after its
+/// first boot, as by cloud-init, has two and is still one guest.
 pub fn newest_valid(leases: &[Lease], mac: Mac, now: u64) -> Option<&Lease> {
     let valid = |lease: &&Lease| lease.starts <= now && now < lease.ends;
     let newest =
@@ -148,6 +222,17 @@ mod tests {
         assert_eq!((found[0].starts, found[0].ends), (START, START + 1800));
         assert_eq!(found[0].hostname.as_deref(), Some("web"));
         assert_eq!((found[1].starts, found[1].ends), (START + 900, START + 8100));
+    }
+
+    #[test]
+    fn line_breaks_within_words_and_odd_blocks_are_tolerated() {
+        let text = "server-duid \"a { b\";\nlease 192.168.\r\n215.7 {\nstarts 57005 2024/09/\n25 00:44:14;ends never;\nhard\rware ethernet 00:0c:29:\n00:00:01;\n\
+            client-hostname \"a;}\\\"b\"; on commit { abandoned; } bind\ning state free }\n\
+            lease 1.2.3.4 { starts 3 2024/09/25 00:44:14; ends 3 2024/09/25 00:44:14; hardware ethernet 00:0c:29:00; }\n";
+        let found = leases(text);
+        assert_eq!(found.len(), 1, "four bytes are no MAC: {found:?}");
+        assert_eq!((found[0].address.octets()[3], found[0].starts, found[0].ends), (7, START, u64::MAX));
+        assert_eq!(found[0].hostname.as_deref(), Some("a;}\\\"b"));
     }
 
     #[test]

@@ -113,6 +113,18 @@ fn the_file_must_be_one_that_we_read_and_only_its_owner_writes() {
 }
 
 #[test]
+fn a_line_without_effect_is_told_with_its_place() {
+    let bytes = Some(b"VERSION=1,0\nanswer VNET_8_NAT maybe\nhello\n".to_vec());
+    let check = check(&Survey { bytes, ..fresh() }, "network.remarks");
+    assert_eq!((check.state, check.fix.as_slice()), (State::Warn, &[Remedy::SeeRemarks][..]));
+    assert!(
+        check.detail.starts_with("line 2: ") && check.detail.ends_with("; and 1 more"),
+        "{}",
+        check.detail
+    );
+}
+
+#[test]
 fn programs_that_others_may_change_are_nothing_for_root() {
     let mut survey = Survey { distrusted: vec!["/Applications is writable by admin".to_owned()], ..fresh() };
     says(&survey, "network.programs", State::Fail, "/Applications is writable by admin");

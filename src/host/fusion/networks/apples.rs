@@ -2,16 +2,16 @@
 //! (facts/fusion-networking.md §2.5). These are refused by their version; here by what they leave, whatever they call
 //! themselves.
 
-use std::net::Ipv4Addr;
-
 use super::Networks;
-use crate::formats::dhcp;
+use crate::formats::dhcp::{self, NatFile};
 use crate::formats::networking::Document;
 use crate::host::fusion::discover;
 use crate::host::{HostError, Result, files};
 
 /// Where Apple's server writes down its leases, for whatever made them.
 const LEASES: &str = "var/db/dhcpd_leases";
+/// The last number of the Mac's own address on a network.
+const MACS_PLACE: u8 = 1;
 
 /// Refuses a Fusion of a version that we do not know, if one of its networks is served by Apple's server.
 pub(super) fn refuse(networks: &Networks, file: Option<&[u8]>) -> Result<()> {
@@ -42,15 +42,12 @@ pub(super) fn refuse(networks: &Networks, file: Option<&[u8]>) -> Result<()> {
     Ok(())
 }
 
-/// Says whether a `nat.conf` is of a network that Apple's server serves: it ends the addresses that are leased, and the
-/// gateway is the Mac itself.
+/// Says whether a `nat.conf` is of a network that Apple's server serves: it names the last address that is leased, and
+/// the gateway is the Mac itself.
 fn is_apples(conf: &str) -> bool {
-    let value = |wanted: &str| {
-        let mut entries = conf.lines().filter_map(|line| line.split_once('='));
-        entries.find(|(key, _)| key.trim() == wanted).map(|(_, value)| value.trim())
-    };
-    let gateway = value("ip").and_then(|ip| ip.split('/').next()?.parse::<Ipv4Addr>().ok());
-    value("lastDhcpAddress").is_some() && gateway.is_some_and(|ip| ip.octets()[3] == 1)
+    let conf = NatFile::parse(conf);
+    let names_last = conf.get("host", "lastDhcpAddress").is_some();
+    names_last && conf.address().is_some_and(|gateway| gateway.octets()[3] == MACS_PLACE)
 }
 
 #[cfg(test)]

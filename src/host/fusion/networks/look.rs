@@ -4,8 +4,6 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
-
 use super::services::{self, Programs, Service, Services};
 use super::{ChangeKind, Log};
 use crate::formats::dhcp;
@@ -45,21 +43,30 @@ pub(super) async fn look(
     limit: Duration,
     log: &mut Log,
 ) -> Result<(), String> {
-    let Some(document) = file_says(programs, expected)? else { return Ok(()) };
+    let document = file_says(programs, expected)?.unwrap_or_default();
     let mut wanted: Vec<(u8, Service)> = Vec::new();
     for &vmnet in &expected.vmnets {
         wanted.extend(services::wanted(&document, vmnet).into_iter().map(|service| (vmnet, service)));
     }
+    // A network that was taken out runs no more.
+    let unwanted: Vec<(u8, Service)> = expected
+        .vmnets
+        .iter()
+        .flat_map(|vmnet| Service::ALL.map(|service| (*vmnet, service)))
+        .filter(|service| !wanted.contains(service))
+        .collect();
     let still = |(vmnet, service): &&(u8, Service)| services::wanted(&document, *vmnet).contains(service);
     wanted.extend(expected.ran.running().iter().filter(still));
-    if wanted.is_empty() {
-        return Ok(());
-    }
     let now = programs.services_logged(limit, log).await?;
     if let Some((vmnet, service)) =
         wanted.iter().find(|(vmnet, service)| now.runs(*vmnet, *service) != Some(true))
     {
         return Err(format!("the {} service of vmnet{vmnet} does not run", service.name()));
+    }
+    if let Some((vmnet, service)) =
+        unwanted.iter().find(|(vmnet, service)| now.runs(*vmnet, *service) == Some(true))
+    {
+        return Err(format!("the {} service of vmnet{vmnet} still runs", service.name()));
     }
     for (vmnet, _) in wanted.iter().filter(|(_, service)| *service == Service::Dhcp) {
         dhcp_follows(programs, &document, *vmnet)?;
@@ -124,7 +131,7 @@ fn dhcp_follows(programs: &Programs, document: &Document, vmnet: u8) -> Result<(
     let text = String::from_utf8_lossy(&text);
     let shown = path.display();
     if let Some(subnet) = document.vmnet(vmnet).subnet
-        && !subnets(&text).contains(&subnet)
+        && !dhcp::subnets(&text).iter().any(|served| served.net == subnet)
     {
         return Err(format!("{shown} does not serve {subnet}"));
     }
@@ -142,20 +149,4 @@ fn dhcp_follows(programs: &Programs, document: &Document, vmnet: u8) -> Result<(
 /// Returns the DHCP server's own file.
 pub(super) fn conf(programs: &Programs, vmnet: u8) -> PathBuf {
     programs.fusion.preferences().join(format!("vmnet{vmnet}/dhcpd.conf"))
-}
-
-/// Returns the subnets that a `dhcpd.conf` declares.
-fn subnets(text: &str) -> Vec<Ipv4Net> {
-    let words: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with('#'))
-        .flat_map(str::split_whitespace)
-        .collect();
-    let declared = words.windows(4).filter_map(|words| match words {
-        ["subnet", address, "netmask", mask] => {
-            Ipv4Net::with_netmask(address.parse().ok()?, mask.trim_end_matches('{').parse().ok()?).ok()
-        }
-        _ => None,
-    });
-    declared.collect()
 }

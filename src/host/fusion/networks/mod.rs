@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use super::Fusion;
 use crate::formats::dhcp::{self, Lease};
 use crate::formats::networking::Scope;
-use crate::formats::routes::Route;
+use crate::formats::routes::{self, Route};
 use crate::host::files::{self, Ownership};
 use crate::host::process::Finished;
 use crate::host::{HostError, Result, clock, system};
@@ -49,6 +49,8 @@ mod request;
 pub mod root_step;
 mod services;
 pub mod sudoers;
+#[cfg(test)]
+mod tests;
 mod unfinished;
 
 use apply::{Failure, Job};
@@ -114,6 +116,8 @@ pub struct Applied {
 pub enum Restarted {
     #[default]
     Nothing,
+    /// Nothing, but what did not run was started.
+    Started,
     /// The DHCP server of the one network.
     Dhcp,
     /// All of Fusion's networks.
@@ -298,7 +302,7 @@ impl Networks {
             return Ok(None);
         }
         let told = self.programs.run_at(&netstat, &["-rn", "-f", "inet"], limit).await?;
-        if told.success() { Ok(Some(parse_routes(&told.text()))) } else { Ok(None) }
+        if told.success() { Ok(Some(routes::parse(&told.text()))) } else { Ok(None) }
     }
 
     /// Says whether Fusion's window is open; it is not where there is no program that could tell.
@@ -359,10 +363,6 @@ fn refused(reason: &str) -> HostError {
 
 fn text(path: &std::path::Path) -> Result<Option<String>> {
     Ok(files::read_if_exists(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-}
-
-fn parse_routes(_: &str) -> Vec<Route> {
-    Vec::new()
 }
 
 /// What the programs were told and what they printed.

@@ -258,3 +258,81 @@ async fn as_root(kind: ChangeKind, request: &Path, begun: impl FnOnce()) -> StdR
 fn asker() -> Option<u32> {
     std::env::var("SUDO_UID").ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_that_is_shown_is_the_one_that_runs() {
+        let folder = Path::new("/Users/me/.fusionlab/network");
+        for (kind, verb) in
+            [(ChangeKind::OfOneNetwork, "apply-as-root"), (ChangeKind::WholeFile, "restore-as-root")]
+        {
+            let words = command(folder, kind).unwrap();
+            assert_eq!((words[0].to_str(), words[3].to_str()), (Some(SUDO), Some(verb)));
+            assert_eq!(words.last().unwrap(), "/Users/me/.fusionlab/network/request.json");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_private_and_gone_when_it_was_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let fusion = crate::host::fusion::fake::Fake::new().fusion();
+        let limit = Duration::from_millis(200);
+        let job = Job {
+            new: None,
+            before: None,
+            rollback: None,
+            resumed: false,
+            vmnet: 2,
+            kind: ChangeKind::OfOneNetwork,
+            limit,
+        };
+        let request = Request::new(Ask::Check, &fusion, &job);
+        let written = Written::new(folder.path(), &request, limit).await.unwrap();
+        assert_eq!(files::ownership(&written.path).unwrap().mode, files::PRIVATE_FILE);
+        let second = Written::new(folder.path(), &request, limit).await;
+        assert!(matches!(second, Err(HostError::Deadline { .. })), "one at a time");
+        let path = written.path.clone();
+        assert!(files::exists(&path));
+        drop(written);
+        assert!(!files::exists(&path));
+        Written::new(folder.path(), &request, limit).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_root_says_is_one_line_and_is_understood() {
+        let said = std::cell::RefCell::new(Vec::new());
+        let say = |line: &str| said.borrow_mut().push(line.to_owned());
+        assert!(!answer(ChangeKind::OfOneNetwork, Path::new("/nonexistent/request"), say).await);
+        let said = said.into_inner();
+        assert!(said.len() == 1 && !said[0].contains('\n'), "{said:?}");
+        let word: Word = serde_json::from_str(&said[0]).unwrap();
+        let failure = understand(word, String::new()).unwrap_err();
+        assert!(matches!(failure, Failure::Untouched(HostError::Network { restored: true, .. })));
+    }
+
+    #[test]
+    fn every_answer_means_to_us_what_it_meant_to_root() {
+        let path = PathBuf::from("/Applications");
+        let reason = || "text".to_owned();
+        let untrusted = HostError::Untrusted { path, user: 501, group: 20, mode: 0o775, reason: reason() };
+        for failure in [
+            Failure::Untouched(untrusted),
+            Failure::Untouched(refused("text")),
+            Failure::Tried { reason: reason(), output: reason(), restored: true },
+            Failure::Tried { reason: reason(), output: reason(), restored: false },
+        ] {
+            let before = format!("{failure:?}");
+            let line = serde_json::to_string(&Word::from(failure)).unwrap();
+            let after = understand(serde_json::from_str(&line).unwrap(), String::new()).unwrap_err();
+            assert_eq!(format!("{after:?}"), before);
+        }
+        let applied = Applied { output: "fine".to_owned(), restarted: super::super::Restarted::Dhcp };
+        let line = serde_json::to_string(&Word::Applied(applied)).unwrap();
+        let word = serde_json::from_str(&line).unwrap();
+        let understood = understand(word, "a word of sudo's".to_owned()).unwrap();
+        assert_eq!(understood.output, "a word of sudo's\nfine", "nothing that sudo says is lost");
+    }
+}

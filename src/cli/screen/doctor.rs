@@ -1,0 +1,300 @@
+//! The doctor's findings: one line for each check, and what to do about those that are not well.
+
+use console::measure_text_width as width_of;
+use serde_json::{Value, json};
+
+use crate::cli::error::Fix;
+use crate::cli::terminal::{Ink, Pen};
+use crate::cli::words;
+use crate::formats::command::quote;
+use crate::host::fusion::Fusion;
+use crate::plan::health::{Check, Remedy, State};
+
+/// Columns of `✓ `.
+const INDENT: usize = 2;
+/// Between a check and what was seen.
+const GAP: usize = 2;
+/// What was seen stands below its check if it would have fewer columns than this beside it.
+const LEAST_WIDTH: usize = 28;
+
+/// Checks that belong together.
+pub struct Group {
+    pub title: &'static str,
+    pub checks: Vec<Check>,
+}
+
+/// What remedies need to know to be worded.
+pub struct Place<'a> {
+    /// None if there is none.
+    pub fusion: Option<&'a Fusion>,
+    /// Our own options, for commands that are to find the same lab and Fusion.
+    pub options: &'a str,
+}
+
+/// Returns every group's checks with what was seen, aligned, and below those that are not well what to do.
+pub fn lines(groups: &[Group], place: &Place<'_>, pen: &Pen) -> Vec<String> {
+    let checks = || groups.iter().flat_map(|group| &group.checks);
+    let column = INDENT + GAP + checks().map(|check| width_of(&check.title)).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for group in groups {
+        lines.push(pen.paint(Ink::Strong, group.title));
+        for check in &group.checks {
+            lines.extend(check_lines(check, column, pen));
+            lines.extend(
+                check.fix.iter().flat_map(|remedy| fix(remedy, place)).flat_map(|fix| fix_lines(&fix, pen)),
+            );
+        }
+        lines.push(String::new());
+    }
+    lines.push(total(&counts(groups), pen));
+    lines
+}
+
+/// Returns the JSON form of the same.
+pub fn json(groups: &[Group], place: &Place<'_>) -> Vec<Value> {
+    let check = |check: &Check| {
+        json!({
+            "id": check.id,
+            "title": check.title,
+            "state": check.state,
+            "detail": check.detail,
+            "fix": check.fix.iter().flat_map(|remedy| fix(remedy, place)).collect::<Vec<_>>(),
+        })
+    };
+    groups.iter().flat_map(|group| &group.checks).map(check).collect()
+}
+
+/// How many checks ended in each way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub all: usize,
+    pub warned: usize,
+    pub failed: usize,
+}
+
+pub fn counts(groups: &[Group]) -> Counts {
+    let mut counts = Counts::default();
+    for check in groups.iter().flat_map(|group| &group.checks) {
+        counts.all += 1;
+        match check.state {
+            State::Ok => {}
+            State::Warn => counts.warned += 1,
+            State::Fail => counts.failed += 1,
+        }
+    }
+    counts
+}
+
+fn total(counts: &Counts, pen: &Pen) -> String {
+    let all = words::count(counts.all, "check");
+    let warned = words::count(counts.warned, "warning");
+    match (counts.failed, counts.warned) {
+        (0, 0) => pen.paint(Ink::Good, &format!("{all} passed")),
+        (0, _) => pen.paint(Ink::Warn, &format!("{all}, none failed, {warned}")),
+        (failed, 0) => pen.paint(Ink::Bad, &format!("{failed} of {all} failed")),
+        (failed, _) => pen.paint(Ink::Bad, &format!("{failed} of {all} failed, {warned}")),
+    }
+}
+
+/// Returns a check with what was seen beside it, or below it where there is no room.
+fn check_lines(check: &Check, column: usize, pen: &Pen) -> Vec<String> {
+    let (ink, symbol) = match check.state {
+        State::Ok => (Ink::Good, pen.tick()),
+        State::Warn => (Ink::Warn, "!"),
+        State::Fail => (Ink::Bad, pen.cross()),
+    };
+    let seen = |text: &str| pen.paint(if check.state == State::Ok { Ink::Dim } else { ink }, text);
+    let beside = pen.width.saturating_sub(column);
+    let head = format!("{} {}", pen.paint(ink, symbol), check.title);
+    if beside >= LEAST_WIDTH {
+        let space = " ".repeat(column - INDENT - width_of(&check.title));
+        let detail = words::wrap(&check.detail, beside);
+        let begin = |index| if index == 0 { format!("{head}{space}") } else { " ".repeat(column) };
+        return detail
+            .iter()
+            .enumerate()
+            .map(|(index, line)| format!("{}{}", begin(index), seen(line)))
+            .collect();
+    }
+    if INDENT + width_of(&check.title) + GAP + width_of(&check.detail) <= pen.width {
+        return vec![format!("{head}{}{}", " ".repeat(GAP), seen(&check.detail))];
+    }
+    let inner = 2 * INDENT;
+    let room = |indent: usize| pen.width.saturating_sub(indent).max(LEAST_WIDTH);
+    let titles = words::wrap(&check.title, room(INDENT));
+    let sign = |index| if index == 0 { pen.paint(ink, symbol) } else { " ".to_owned() };
+    let titles = titles.iter().enumerate().map(|(index, line)| format!("{} {line}", sign(index)));
+    let details = words::wrap(&check.detail, room(inner));
+    titles.chain(details.iter().map(|line| format!("{}{}", " ".repeat(inner), seen(line)))).collect()
+}
+
+fn fix_lines(fix: &Fix, pen: &Pen) -> Vec<String> {
+    const ARROW: usize = 2;
+    let indent = " ".repeat(2 * INDENT);
+    match fix {
+        Fix::Say(text) => {
+            let width = pen.prose_width().saturating_sub(indent.len() + ARROW).max(LEAST_WIDTH);
+            let sign = if pen.unicode { "→" } else { ">" };
+            let begin = |index| if index == 0 { pen.paint(Ink::Dim, sign) } else { " ".to_owned() };
+            let lines = words::wrap(text, width);
+            lines.iter().enumerate().map(|(index, line)| format!("{indent}{} {line}", begin(index))).collect()
+        }
+        // A command stays on one line, so that it can be copied.
+        Fix::Run(command) => vec![format!("{indent}  {}", pen.paint(Ink::Accent, command))],
+    }
+}
+
+/// Returns a remedy in words and commands.
+pub fn fix(remedy: &Remedy, place: &Place<'_>) -> Vec<Fix> {
+    let say = |words: &str| Fix::Say(words.to_owned());
+    let flags = if place.options.is_empty() { String::new() } else { format!(" {}", place.options) };
+    let ours = |rest: &str| Fix::Run(format!("fusionlab{flags} {rest}"));
+    match remedy {
+        Remedy::InstallFusion => {
+            vec![
+                say("install VMware Fusion 12.2 or newer, or try the lab on the simulated one:"),
+                Fix::Run("fusionlab up --sim".to_owned()),
+            ]
+        }
+        Remedy::ReinstallFusion => {
+            vec![say(
+                "root runs only what nobody else can change: install Fusion anew from its own image, or give that path back to root",
+            )]
+        }
+        Remedy::StartFusion => {
+            vec![say(
+                "start VMware Fusion once, so that it sets up its networks, and quit it; without that, fusionlab writes the file",
+            )]
+        }
+        Remedy::QuitFusion => {
+            vec![say("quit VMware Fusion before its networks change; running machines may go on")]
+        }
+        Remedy::ApplyNetwork => vec![say("let the lab's network be put right:"), ours("network apply")],
+        Remedy::StartServices => {
+            let mut fix = vec![say("start Fusion's networks; those that run go on:")];
+            fix.extend(place.fusion.map(|fusion| {
+                Fix::Run(format!(
+                    "sudo {} --start",
+                    quote(&fusion.program("vmnet-cli").display().to_string())
+                ))
+            }));
+            fix
+        }
+        Remedy::OtherVmnet { free } => {
+            vec![say(&format!("choose another network in the lab file: `internal: {{vmnet: {free}}}`"))]
+        }
+        Remedy::OtherSubnet => {
+            vec![say("choose another subnet in the lab file: `internal: {subnet: …}`")]
+        }
+        Remedy::EndRoute { interface } => {
+            vec![say(&format!(
+                "end what that route comes from, such as a VPN on {interface}, or have it leave the subnet out"
+            ))]
+        }
+        Remedy::AddressesBelow { first, last } => {
+            vec![say(&format!(
+                "keep other machines off this network, or choose addresses from {first} to {last} in the lab file"
+            ))]
+        }
+        Remedy::ReleaseAddress { mac } => vec![
+            say(&format!(
+                "shut down the machine with {mac}, or let it ask for another address; this names it:"
+            )),
+            ours("network show"),
+        ],
+        Remedy::SeeRemarks => vec![say("this shows each such line:"), ours("network plan")],
+        Remedy::MendFile => vec![say("mend that line, or put an older file back:"), ours("network backups")],
+        Remedy::OwnFile => {
+            let mut fix = vec![say("give the file back to root:")];
+            fix.extend(place.fusion.map(|fusion| {
+                let file = quote(&fusion.networking().display().to_string());
+                Fix::Run(format!("sudo chown root:wheel {file} && sudo chmod 644 {file}"))
+            }));
+            fix
+        }
+        Remedy::DropForwards { vmnet } => {
+            let mut fix =
+                vec![say("Fusion takes them up again with each restart; take their lines out of this file:")];
+            fix.extend(place.fusion.map(|fusion| {
+                let file = fusion.preferences().join(format!("vmnet{vmnet}/nat.conf"));
+                Fix::Run(format!("sudo nano {}", quote(&file.display().to_string())))
+            }));
+            fix
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups() -> Vec<Group> {
+        let check = |id, title: &str, state, detail: &str, fix| Check {
+            id,
+            title: title.to_owned(),
+            state,
+            detail: detail.to_owned(),
+            fix,
+        };
+        let checks = vec![
+            check("network.window", "Fusion's window is closed", State::Ok, "it is", vec![]),
+            check(
+                "network.vmnet",
+                "vmnet2 is free or the lab's",
+                State::Fail,
+                "it is the bridge to en0",
+                vec![Remedy::OtherVmnet { free: 3 }],
+            ),
+            check("network.services", "all run", State::Warn, "NAT of vmnet8", vec![Remedy::ApplyNetwork]),
+        ];
+        vec![Group { title: "Networks", checks }]
+    }
+
+    const PLACE: Place<'_> = Place { fusion: None, options: "--sim" };
+
+    #[test]
+    fn findings_are_aligned_and_each_bad_one_says_what_to_do() {
+        assert_eq!(
+            lines(&groups(), &PLACE, &Pen::plain(80)),
+            [
+                "Networks",
+                "✓ Fusion's window is closed    it is",
+                "✗ vmnet2 is free or the lab's  it is the bridge to en0",
+                "    → choose another network in the lab file: `internal: {vmnet: 3}`",
+                "! all run                      NAT of vmnet8",
+                "    → let the lab's network be put right:",
+                "      fusionlab --sim network apply",
+                "",
+                "1 of 3 checks failed, 1 warning",
+            ]
+        );
+    }
+
+    #[test]
+    fn narrow_terminals_show_below_what_was_seen() {
+        assert_eq!(
+            lines(&groups(), &PLACE, &Pen::plain(40))[1..4],
+            [
+                "✓ Fusion's window is closed  it is",
+                "✗ vmnet2 is free or the lab's",
+                "    it is the bridge to en0"
+            ]
+        );
+    }
+
+    #[test]
+    fn json_has_the_same_with_the_advice_in_words() {
+        let checks = json(&groups(), &PLACE);
+        assert_eq!(checks[2]["state"], "warn");
+        assert_eq!(checks[2]["fix"][1]["run"], "fusionlab --sim network apply");
+    }
+
+    #[test]
+    fn what_remains_is_counted() {
+        assert_eq!(counts(&groups()), Counts { all: 3, warned: 1, failed: 1 });
+        let total = |all, warned, failed| total(&Counts { all, warned, failed }, &Pen::plain(80));
+        assert_eq!(total(2, 0, 0), "2 checks passed");
+        assert_eq!(total(2, 1, 0), "2 checks, none failed, 1 warning");
+        assert_eq!(total(1, 0, 1), "1 of 1 check failed");
+    }
+}

@@ -1,0 +1,416 @@
+//! Changes against a Fusion of shell scripts: every scope, every failure, every point at which a run can be killed.
+
+use super::*;
+use crate::host::fusion::fake::Fake;
+
+const LIMIT: Duration = Duration::from_secs(20);
+const BEFORE: &str = "VERSION=1,0\nanswer VNET_8_DHCP yes\nanswer VNET_8_HOSTONLY_SUBNET 172.16.8.0\n";
+const NETWORK: &str = "answer VNET_2_DHCP yes\nanswer VNET_2_HOSTONLY_NETMASK 255.255.255.0\n\
+answer VNET_2_HOSTONLY_SUBNET 10.10.0.0\nanswer VNET_2_NAT yes\nanswer VNET_2_VIRTUAL_ADAPTER yes\n\
+add_dhcp_mac_to_ip 2 00:50:56:00:00:01 10.10.0.131\n";
+const RESERVATION: &str = "add_dhcp_mac_to_ip 2 00:50:56:00:00:02 10.10.0.132\n";
+
+/// What both programs begin with: whether to hang here, and the services' own files.
+const PRELUDE: &str = r#"
+prefs="$FOLDER/Library/Preferences/VMware Fusion"
+file="$prefs/networking"
+run="$FOLDER/run"
+fault=$(cat "$FOLDER/fault" 2>/dev/null)
+new=$(grep -c VNET_2 "$file" 2>/dev/null)
+hang() {
+    [ "$(cat "$FOLDER/hang" 2>/dev/null)" = "$(wc -l <"$FOLDER/calls" | tr -d ' ') $1" ] || return 0
+    touch "$FOLDER/hanging"; exec sleep 60
+}
+wants() { [ "$(sed -n "s/^answer VNET_$1_$2 //p" "$file" 2>/dev/null | tail -n 1)" = yes ]; }
+conf() {
+    mkdir -p "$prefs/vmnet$1"
+    awk -v net="$1" -v skip="$fault" '
+        $2 == "VNET_" net "_HOSTONLY_SUBNET" { print "subnet " $3 " netmask 255.255.255.0 {\n}" }
+        $1 == "add_dhcp_mac_to_ip" && $2 == net && skip != "unfixed" {
+            print "host h" NR " { hardware ethernet " $3 "; fixed-address " $4 "; }" }' \
+        "$file" >"$prefs/vmnet$1/dhcpd.conf"
+}
+hang before
+"#;
+
+/// A vmnet-cli that appends a digest as the real one does, and runs services for whatever the file says.
+const VMNET_CLI: &str = r#"
+leases="$FOLDER/var/db/vmware/vmnet-dhcpd-vmnet8.leases"
+status=0
+case "$1" in
+--stop) rm -rf "$run"; [ "$fault" != stop ] || status=1 ;;
+--configure)
+    : > "$leases"
+    [ "$fault" = forget ] && grep -v mac_to_ip "$file" > "$FOLDER/t" && cat "$FOLDER/t" > "$file"
+    if [ "$fault" = refuse ] && [ "$new" -gt 0 ]; then status=1; else
+        rm -rf "$prefs/vmnet2"
+        for net in 8 2; do wants $net DHCP && conf $net; done
+        [ "$fault" = subnet ] && [ "$new" -gt 0 ] && echo 'subnet 10.9.0.0 netmask 255.255.255.0 {}' >"$prefs/vmnet2/dhcpd.conf"
+        echo "answer VNET_8_DHCP_CFG_HASH F1AB" >> "$file"
+    fi ;;
+--start)
+    mkdir -p "$run"
+    for net in 8 2; do for service in DHCP NAT; do wants $net $service && touch "$run/$net $service"; done; done
+    [ "$fault" = nonat ] && rm -f "$run/2 NAT"
+    [ "$fault" = other ] && [ "$new" -gt 0 ] && rm -f "$run/8 DHCP"
+    [ "$fault" = never ] && rm -rf "$run"
+    [ "$fault" = lie ] && [ "$new" -gt 0 ] && rm -f "$run/2 DHCP" && echo "Failed to start DHCP service on vmnet2"
+    [ "$fault" = words ] && [ "$new" -gt 0 ] && echo "Failed to start DHCP service on vmnet2"
+    [ "$fault" = stranger ] && echo "Failed to start NAT service on vmnet22"
+    [ "$fault" = exit ] && status=1
+    [ "$fault" = window ] && [ "$new" -gt 0 ] && grep -v VNET_2 "$file" > "$FOLDER/t" && cat "$FOLDER/t" > "$file" ;;
+--status)
+    for service in "$run"/*; do
+        [ -e "$service" ] || continue
+        set -- $(basename "$service"); echo "$2 service on vmnet$1 is running"
+    done
+    echo "Hostonly virtual adapter on vmnet8 is disabled"; echo "FTP service on vmnet0 is not running"; status=1 ;;
+esac
+hang after
+exit $status
+"#;
+
+/// A vmnet-cfgcli: 1 is success.
+const CFGCLI: &str = r#"
+status=1
+net=${2#vmnet}
+[ "$fault" = "cfgcli-$1" ] && exit 0
+case "$1" in
+servicestop) rm -f "$run/$net DHCP" ;;
+updatedhcpfromconfig) conf "$net" ;;
+servicestart) [ "$fault" = cfgcli-lies ] || touch "$run/$net DHCP" ;;
+*) status=0 ;;
+esac
+hang after
+exit $status
+"#;
+
+struct World {
+    fake: Fake,
+    networks: Networks,
+}
+
+impl World {
+    /// Fusion with this file, whose networks run.
+    fn new(file: &str) -> Self {
+        let fake = Fake::new();
+        fake.program("vmnet-cli", &format!("{PRELUDE}{VMNET_CLI}"));
+        fake.program("vmnet-cfgcli", &format!("{PRELUDE}{CFGCLI}"));
+        fake.write(&fake.fusion().networking(), file);
+        fake.write(&fake.fusion().leases(8), "lease 172.16.8.130 {\n}\n");
+        for service in ["8 DHCP", "2 DHCP", "2 NAT"] {
+            if service.starts_with('8') || file.contains("VNET_2") {
+                fake.write(&fake.root().join("run").join(service), "");
+            }
+        }
+        let networks = Networks::new(fake.fusion(), fake.root().join("network"));
+        Self { fake, networks }
+    }
+
+    fn change(&self, new: &str) -> Change {
+        Change {
+            new: Some(new.as_bytes().to_vec()),
+            expect_before: self.networks.read().unwrap(),
+            vmnet: 2,
+            kind: ChangeKind::OfOneNetwork,
+            verb: "up".to_owned(),
+            limit: LIMIT,
+        }
+    }
+
+    async fn apply(&self, new: &str) -> Result<Applied> {
+        self.networks.apply(&self.change(new)).await
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.networks.read().unwrap().unwrap()).unwrap()
+    }
+
+    /// What the programs were told, but for questions.
+    fn orders(&self) -> Vec<String> {
+        let orders = self.fake.orders(&["--status"]);
+        orders.into_iter().map(|order| order.split_once('|').unwrap().1.to_owned()).collect()
+    }
+
+    fn running(&self) -> Vec<String> {
+        let all = files::list(&self.fake.root().join("run")).unwrap();
+        all.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+    }
+
+    fn fault(&self, name: &str) {
+        self.fake.fault(name);
+    }
+
+    fn is_clean(&self) -> bool {
+        let beside = files::list(&self.fake.fusion().preferences()).unwrap();
+        self.networks.unfinished().unwrap().is_none()
+            && !beside.iter().any(|path| path.to_string_lossy().contains(files::TEMPORARY))
+    }
+}
+
+fn made() -> String {
+    format!("{BEFORE}{NETWORK}")
+}
+
+const FULL: [&str; 3] = ["--stop", "--configure", "--start"];
+const DHCP_ONLY: [&str; 3] =
+    ["servicestop|vmnet2|dhcp", "updatedhcpfromconfig|vmnet2", "servicestart|vmnet2|dhcp"];
+
+#[tokio::test]
+async fn a_new_network_is_stop_replace_configure_start_look() {
+    let world = World::new(BEFORE);
+    assert!(!world.networks.services_running(2, LIMIT).await.unwrap());
+    let applied = world.apply(&made()).await.unwrap();
+    assert_eq!((applied.restarted, world.orders()), (Restarted::Networks, FULL.map(str::to_owned).to_vec()));
+    assert!(applied.output.contains("$ vmnet-cli --start\n"), "{}", applied.output);
+    assert!(world.networks.services_running(2, LIMIT).await.unwrap());
+    assert!(world.text().starts_with(&made()) && world.is_clean());
+    assert_eq!(world.networks.owner().unwrap().unwrap().mode, 0o644);
+    let backups = world.networks.backups().unwrap();
+    assert_eq!(backups.len(), 1);
+    assert_eq!(world.networks.read_backup(&backups[0].digest).unwrap(), BEFORE.as_bytes());
+    let leases = files::read_text(&world.fake.fusion().leases(8)).unwrap();
+    assert!(leases.contains("172.16.8.130"), "leases of other networks survive");
+    let told = world.networks.services(LIMIT).await.unwrap();
+    assert_eq!(told.runs(2, Service::Nat), Some(true));
+}
+
+#[tokio::test]
+async fn what_is_restarted_is_what_the_change_concerns() {
+    let comment = format!("{}# mine\n", made());
+    let more = format!("{}{RESERVATION}", made());
+    for (new, restarted, orders) in [
+        (made(), Restarted::Nothing, &[][..]),
+        (comment, Restarted::Nothing, &[]),
+        (more, Restarted::Dhcp, &DHCP_ONLY),
+        (BEFORE.to_owned(), Restarted::Networks, &FULL),
+    ] {
+        let world = World::new(&made());
+        let applied = world.apply(&new).await.unwrap();
+        assert_eq!(
+            (applied.restarted, world.orders()),
+            (restarted, orders.iter().map(|word| (*word).to_owned()).collect())
+        );
+        assert!(world.text().starts_with(&new) && world.is_clean());
+        let runs = world.networks.services(LIMIT).await.unwrap();
+        assert_eq!(runs.runs(2, Service::Dhcp), Some(new != BEFORE), "{new}");
+    }
+}
+
+#[tokio::test]
+async fn networks_that_do_not_run_are_started_whatever_the_change() {
+    for new in [made(), format!("{}# mine\n", made()), format!("{}{RESERVATION}", made())] {
+        let world = World::new(&made());
+        files::remove_file(&world.fake.root().join("run/2 DHCP")).unwrap();
+        assert_eq!(world.apply(&new).await.unwrap().restarted, Restarted::Networks);
+        assert_eq!(world.running(), ["2 DHCP", "2 NAT", "8 DHCP"]);
+    }
+}
+
+#[tokio::test]
+async fn a_dhcp_server_that_does_not_restart_alone_is_restarted_with_all() {
+    let new = format!("{}{RESERVATION}", made());
+    for fault in ["cfgcli-servicestop", "cfgcli-updatedhcpfromconfig", "cfgcli-servicestart", "cfgcli-lies"] {
+        let world = World::new(&made());
+        world.fault(fault);
+        let applied = world.apply(&new).await.unwrap();
+        assert_eq!(applied.restarted, Restarted::Networks, "{fault}");
+        assert!(applied.output.contains("restarting all networks instead of one DHCP server"), "{fault}");
+        assert!(world.orders().ends_with(&FULL.map(str::to_owned)), "{fault}");
+        assert!(world.text().starts_with(&new) && world.is_clean(), "{fault}");
+        assert_eq!(world.running(), ["2 DHCP", "2 NAT", "8 DHCP"], "{fault}");
+    }
+    let world = World::new(&made());
+    files::remove_file(&world.fake.fusion().program("vmnet-cfgcli")).unwrap();
+    assert_eq!(world.apply(&new).await.unwrap().restarted, Restarted::Networks);
+}
+
+#[tokio::test]
+async fn whatever_goes_wrong_the_old_file_and_its_services_come_back() {
+    for (fault, reason) in [
+        ("lie", "Failed to start DHCP service on vmnet2"),
+        ("words", "Failed to start DHCP service on vmnet2"),
+        ("refuse", "failed (exit status 1)"),
+        ("nonat", "the NAT service of vmnet2 does not run"),
+        ("other", "the DHCP service of vmnet8 does not run"),
+        ("forget", "without `add_dhcp_mac_to_ip 2 00:50:56:00:00:01 10.10.0.131`"),
+        ("window", "without `answer VNET_2_"),
+        ("unfixed", "does not fix 10.10.0.131 for 00:50:56:00:00:01"),
+        ("subnet", "vmnet2/dhcpd.conf does not serve 10.10.0.0/24"),
+    ] {
+        let world = World::new(BEFORE);
+        world.fault(fault);
+        let error = world.apply(&made()).await.unwrap_err();
+        let HostError::Network { reason: said, restored, output } = error else {
+            panic!("{fault}: expected a Network error, not {error}");
+        };
+        assert!(said.contains(reason), "{fault}: {said}");
+        assert!(restored, "{fault}: {said}\n{output}");
+        assert!(world.text().starts_with(BEFORE) && !world.text().contains("VNET_2"), "{fault}");
+        assert_eq!(world.running(), ["8 DHCP"], "{fault}");
+        assert!(world.is_clean(), "{fault}: its outcome was seen");
+    }
+}
+
+#[tokio::test]
+async fn what_was_seen_counts_more_than_an_exit_status() {
+    for fault in ["stop", "exit", "stranger"] {
+        let world = World::new(BEFORE);
+        world.fault(fault);
+        world.apply(&made()).await.unwrap_or_else(|error| panic!("{fault}: {error}"));
+        assert_eq!(world.running(), ["2 DHCP", "2 NAT", "8 DHCP"], "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_way_back_that_fails_too_is_said_and_stays_unfinished() {
+    let world = World::new(BEFORE);
+    world.fault("never");
+    let error = world.apply(&made()).await.unwrap_err();
+    let HostError::Network { reason, restored: false, .. } = &error else { panic!("{error}") };
+    assert!(reason.contains("putting it back failed"), "{reason}");
+    let unfinished = world.networks.unfinished().unwrap().unwrap();
+    assert_eq!((unfinished.vmnet, unfinished.verb.as_str()), (2, "up"));
+    assert_eq!(unfinished.before.as_deref(), Some(BEFORE.as_bytes()));
+    assert_eq!(unfinished.after.as_deref(), Some(made().as_bytes()));
+    // Once Fusion works again, any next change sees to it: here, none.
+    world.fault("");
+    let restored = world.apply(BEFORE).await.unwrap();
+    assert_eq!((restored.restarted, world.running()), (Restarted::Networks, vec!["8 DHCP".to_owned()]));
+    assert!(world.is_clean());
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_else_changed_is_not_touched() {
+    let world = World::new(BEFORE);
+    let change = Change { expect_before: Some(b"VERSION=1,0\n".to_vec()), ..world.change(&made()) };
+    let error = world.networks.apply(&change).await.unwrap_err();
+    assert!(matches!(error, HostError::Network { restored: true, .. }), "{error}");
+    assert!(world.orders().is_empty() && world.is_clean() && world.networks.backups().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_file_where_there_was_none_goes_again_if_it_does_not_work() {
+    let world = World::new(BEFORE);
+    files::remove_file(&world.fake.fusion().networking()).unwrap();
+    world.fault("nonat");
+    let change = Change { new: Some(made().into_bytes()), ..world.change("") };
+    assert!(matches!(world.networks.apply(&change).await, Err(HostError::Network { .. })));
+    let left =
+        world.networks.read().unwrap().map(|left| String::from_utf8(left).unwrap()).unwrap_or_default();
+    assert!(!left.contains("VNET_2"), "only Fusion's own first lines may be there: {left}");
+    world.fault("");
+    let change = Change { new: Some(made().into_bytes()), ..world.change("") };
+    world.networks.apply(&change).await.unwrap();
+    assert!(world.text().starts_with(&made()) && world.is_clean());
+}
+
+/// Kills a change at its `call`-th call of a program, before or after the program did its work; says whether it came so
+/// far. The future is dropped and its child killed, as they are when the process ends.
+async fn killed(world: &World, new: &str, call: usize, when: &str) -> bool {
+    world.fake.write(&world.fake.root().join("hang"), &format!("{call} {when}"));
+    let hanging = world.fake.root().join("hanging");
+    let hangs = async {
+        while !files::exists(&hanging) {
+            clock::pause(Duration::from_millis(2)).await;
+        }
+    };
+    let was_killed = tokio::select! {
+        outcome = world.networks.carry_out(world.change(new)) => { outcome.unwrap(); false }
+        () = hangs => true,
+    };
+    files::remove_file(&world.fake.root().join("hang")).unwrap();
+    was_killed
+}
+
+/// Kills a change at one point, then applies `goal`; says whether the change came to that point.
+async fn recovers(before: &str, new: &str, goal: &str, call: usize, when: &str) -> bool {
+    let world = World::new(before);
+    if !killed(&world, new, call, when).await {
+        return false;
+    }
+    let at = format!("killed {when} call {call}: {:?}", world.fake.orders(&[]));
+    let unfinished = world.networks.unfinished().unwrap().unwrap_or_else(|| panic!("{at}"));
+    assert_eq!(unfinished.before.as_deref(), Some(before.as_bytes()), "{at}");
+    // What a killed write leaves.
+    world.fake.write(&world.fake.fusion().preferences().join(".fusionlab-x1"), "half");
+    let applied = world.apply(goal).await.unwrap_or_else(|error| panic!("{at}: {error}"));
+    assert_eq!(applied.restarted, Restarted::Networks, "{at}: nobody knew what ran");
+    assert!(world.text().starts_with(goal) && world.is_clean(), "{at}:\n{}", world.text());
+    let expected: &[&str] =
+        if goal.contains("VNET_2") { &["2 DHCP", "2 NAT", "8 DHCP"] } else { &["8 DHCP"] };
+    assert_eq!(world.running(), expected, "{at}");
+    true
+}
+
+#[tokio::test]
+async fn a_change_that_was_killed_anywhere_is_recovered_by_the_next() {
+    let more = format!("{}{RESERVATION}", made());
+    let mut points = Vec::new();
+    for (before, new) in [(BEFORE, &*made()), (&*made(), BEFORE), (&*made(), &*more)] {
+        let mut call = 1;
+        loop {
+            // Towards what was wished, and back.
+            let (one, two, three, four) = tokio::join!(
+                recovers(before, new, new, call, "before"),
+                recovers(before, new, new, call, "after"),
+                recovers(before, new, before, call, "before"),
+                recovers(before, new, before, call, "after"),
+            );
+            assert_eq!([one; 3], [two, three, four], "all of them come so far, or none");
+            if !one {
+                break;
+            }
+            call += 1;
+        }
+        points.push(4 * (call - 1));
+    }
+    // Calls: status, status, stop, configure, start, status; the DHCP server alone has a status less or more.
+    println!("points tried and recovered: {points:?}");
+    assert!(points.iter().all(|points| *points >= 20), "{points:?}");
+}
+
+#[tokio::test]
+async fn a_resumed_change_that_fails_goes_back_to_the_file_before_the_first() {
+    let world = World::new(BEFORE);
+    // Killed after the file was replaced.
+    assert!(killed(&world, &made(), 4, "after").await);
+    assert!(world.text().contains("VNET_2"));
+    world.fault("nonat");
+    let error = world.apply(&format!("{}{RESERVATION}", world.text())).await.unwrap_err();
+    assert!(matches!(error, HostError::Network { restored: true, .. }), "{error}");
+    assert!(world.text().starts_with(BEFORE) && !world.text().contains("VNET_2"), "{}", world.text());
+    assert!(world.is_clean() && world.running() == ["8 DHCP"]);
+}
+
+#[tokio::test]
+async fn a_resumed_change_never_undoes_what_others_changed_meanwhile() {
+    let world = World::new(BEFORE);
+    assert!(killed(&world, &made(), 4, "after").await);
+    let now = format!("{}answer VNET_9_HOSTONLY_SUBNET 172.16.9.0\n", world.text());
+    world.fake.write(&world.fake.fusion().networking(), &now);
+    world.fault("nonat");
+    world.apply(&format!("{now}{RESERVATION}")).await.unwrap_err();
+    assert!(world.text().contains("VNET_9"), "{}", world.text());
+}
+
+#[tokio::test]
+async fn a_backup_that_an_unfinished_change_needs_is_not_lost() {
+    let world = World::new(BEFORE);
+    assert!(killed(&world, &made(), 4, "before").await);
+    let backup = world.networks.backups().unwrap().remove(0);
+    files::write_atomic(&backup.path, b"VERSION=1,0\n", 0o600).unwrap();
+    let error = world.apply(&made()).await.unwrap_err();
+    assert!(matches!(error, HostError::Content { .. }), "a damaged way back is told, not taken: {error}");
+}
+
+#[tokio::test]
+async fn a_whole_backup_is_put_back_with_all_its_networks() {
+    let world = World::new(BEFORE);
+    world.apply(&made()).await.unwrap();
+    let backup = world.networks.backups().unwrap().remove(0);
+    let bytes = world.networks.read_backup(&backup.name).unwrap();
+    let change = Change { new: Some(bytes), kind: ChangeKind::WholeFile, ..world.change("") };
+    assert_eq!(world.networks.apply(&change).await.unwrap().restarted, Restarted::Networks);
+    assert!(world.text().starts_with(BEFORE) && world.running() == ["8 DHCP"]);
+}
