@@ -58,7 +58,7 @@ esac
 "#;
 
 /// A vmnet-cli that runs the services of vmnet2 if the networking file has it.
-const VMNET_CLI: &str = r#"
+pub const VMNET_CLI: &str = r#"
 networking="$root/Library/Preferences/VMware Fusion/networking"
 case "$1" in
 --stop) rm -f "$root/var/up"; echo "Stopped all configured services on all networks" ;;

@@ -134,7 +134,8 @@ fn what_does_not_stand_in_the_way_is_told_kept_and_undone() {
         session.clone().args(["network", "apply", "--yes"]).run().exits(0);
         let applied = read(&session);
         let mut lines = applied.lines();
-        for line in before.lines() {
+        // What a deleted vmnet2 left is in its network's place; everything else is somebody else's.
+        for line in before.lines().filter(|line| !line.contains("VNET_2_")) {
             assert!(lines.any(|other| other == line), "{}: {line:?} is lost or moved", row.hazard);
         }
         session.clone().args(["network", "plan", "--detailed-exitcode"]).run().exits(0);

@@ -14,9 +14,11 @@ mod heal;
 mod journey;
 mod layers;
 mod network;
+mod peers;
 mod refusals;
 mod scale;
 mod simulated;
+mod sudo;
 mod support;
 mod up;
 

@@ -141,6 +141,19 @@ fn a_vmnet_that_is_taken_stops_plan_and_doctor_names_it() {
 }
 
 #[test]
+fn a_file_of_another_version_is_told_with_its_line_and_left_alone() {
+    let session = session();
+    json(&session, &["network", "show"]);
+    fs::write(networking(&session), "VERSION=2,0\n").expect("it can be written");
+    for (words, code) in [(&["network", "show"][..], 4), (&["network", "plan"][..], 7), (&["doctor"][..], 4)]
+    {
+        let ended = session.clone().args(words).run().exits(code);
+        assert!(ended.shown().contains("line 1: expected VERSION=1,0"), "{}", ended.shown());
+    }
+    assert_eq!(text(&session), "VERSION=2,0\n");
+}
+
+#[test]
 fn doctor_passes_before_and_after_the_network_is_made_without_a_lab_file() {
     let session = Session::new();
     for _ in 0..2 {

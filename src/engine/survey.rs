@@ -57,7 +57,7 @@ pub async fn survey(
         let mut cards = cards(fusion, vms).await?;
         let model = document.model();
         for vmnet in model.vmnets() {
-            let mut seen = network(networks, &model, vmnet.number, &services)?;
+            let mut seen = network(networks, model, vmnet.number, &services)?;
             seen.users = cards.remove(&vmnet.number).unwrap_or_default();
             let known = Known::read(networks, vmnet.number)?;
             let mut users = std::mem::take(&mut seen.users);

@@ -46,6 +46,8 @@ pub enum Remedy {
     ApplyNetwork,
     /// Start the services of networks that are not the lab's.
     StartServices,
+    /// Let Fusion derive its services' files from the networking file again.
+    Reconfigure,
     /// Choose another vmnet in the lab file.
     OtherVmnet {
         free: u8,
@@ -395,9 +397,9 @@ fn fixed(lab: &Lab, survey: &Survey) -> Seen {
     };
     let detail = lacking.iter().map(say).collect::<Vec<_>>().join("; ");
     if lacking.iter().any(|(seen, _)| seen.vmnet.number == lab.internal.vmnet) {
-        Seen::fail(detail, Remedy::ApplyNetwork)
+        Seen::fail(detail, Remedy::Reconfigure)
     } else {
-        Seen::warn(detail, Remedy::StartServices)
+        Seen::warn(detail, Remedy::Reconfigure)
     }
 }
 

@@ -30,6 +30,11 @@ pub fn configure(places: &Places) -> io::Result<()> {
         files::remove(&places.vmnet(number))?;
     }
     append_lines(places, &additions)?;
+    if faults::strikes(places, faults::LEASES_LOST, "") {
+        for number in networks.configured.keys().filter(|number| places.leases(**number).exists()) {
+            files::write(&places.leases(*number), "")?;
+        }
+    }
     if faults::strikes(places, faults::COMPACTS, "") {
         compact(places)?;
     }

@@ -50,6 +50,8 @@ faults! {
     /// `vmnet-cli --configure` rewrites the networking file in an order of its own, without comments, repetitions
     /// and the descriptions of port forwards.
     COMPACTS = "compacts",
+    /// `vmnet-cli --configure` empties the leases files.
+    LEASES_LOST = "configure-loses-leases",
     /// Whoever calls a program of Fusion's is killed; `--on` takes the program, its argument and `before` or `after`,
     /// such as "vmnet-cli --stop before".
     CALLER_DIES = "caller-dies",

@@ -18,13 +18,16 @@ pub struct Hazard {
     seed: Seed,
 }
 
+/// Makes other bytes of the database's; those that it made already stay.
+type Rewrite = fn(&[u8]) -> Vec<u8>;
+
 /// How a state comes about. Whatever it is, a second time changes nothing.
 #[derive(Clone, Copy, Debug)]
 enum Seed {
     /// Lines of the database, which the networks follow.
     Lines(&'static [&'static str]),
     /// Other bytes for the same database, which the networks do not notice.
-    Bytes(fn(&[u8]) -> Vec<u8>),
+    Bytes(Rewrite),
     Settings(fn(&mut Settings)),
     StaleForward,
     Stranger,
@@ -254,7 +257,7 @@ mod tests {
 
     #[test]
     fn changed_bytes_are_changed_once() {
-        let changes: [fn(&[u8]) -> Vec<u8>; 5] = [comment, crlf, unfinished, binary, other_version];
+        let changes: [Rewrite; 5] = [comment, crlf, unfinished, binary, other_version];
         for (number, change) in changes.into_iter().enumerate() {
             let once = change(b"VERSION=1,0\nanswer VNET_8_NAT yes\nanswer VNET_8_DHCP yes\n");
             assert_eq!(change(&once), once, "{number}");

@@ -1,4 +1,6 @@
 //! The files of Fusion's DHCP and NAT services as the services themselves read them, and what they do not start with.
+//!
+//! Readers of the simulation's own: the product's are not to be proven by themselves.
 
 use std::net::Ipv4Addr;
 

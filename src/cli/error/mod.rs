@@ -208,7 +208,9 @@ impl Report {
         if asked {
             return report;
         }
-        report.advise("or let sudo do without a password for this one command:").run("fusionlab network sudoers")
+        report
+            .advise("or let sudo do without a password for this one command:")
+            .run("fusionlab network sudoers")
     }
 
     /// The user said stop.

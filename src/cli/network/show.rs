@@ -7,6 +7,8 @@ use crate::cli::calls;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Report, Success};
 use crate::cli::screen::networks;
+use crate::formats::networking::Document;
+use crate::host::HostError;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.networks/2";
@@ -25,6 +27,10 @@ pub struct ShowArgs {
 pub async fn run(args: ShowArgs, context: &Context) -> Result<Success, Failure> {
     let lab = calls::any_lab(context)?;
     let (fusion, survey) = calls::survey(context, &lab.limits).await?;
+    if let Some(Err(refusal)) = survey.bytes.as_deref().map(Document::parse) {
+        let reason = format!("line {}: {}", refusal.line, refusal.reason);
+        return Err(HostError::Content { path: survey.file, reason }.into());
+    }
     let is_wanted = |number: u8| args.vmnet.is_none_or(|only| only == number);
     let networks: Vec<_> = survey.networks.iter().filter(|seen| is_wanted(seen.vmnet.number)).collect();
     if let (Some(only), []) = (args.vmnet, networks.as_slice()) {

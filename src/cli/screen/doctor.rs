@@ -1,5 +1,7 @@
 //! The doctor's findings: one line for each check, and what to do about those that are not well.
 
+use std::path::PathBuf;
+
 use console::measure_text_width as width_of;
 use serde_json::{Value, json};
 
@@ -144,83 +146,87 @@ fn fix_lines(fix: &Fix, pen: &Pen) -> Vec<String> {
     }
 }
 
-/// Returns a remedy in words and commands.
+/// Returns a remedy in words, and the command for it if there is one.
 pub fn fix(remedy: &Remedy, place: &Place<'_>) -> Vec<Fix> {
-    let say = |words: &str| Fix::Say(words.to_owned());
-    let flags = if place.options.is_empty() { String::new() } else { format!(" {}", place.options) };
-    let ours = |rest: &str| Fix::Run(format!("fusionlab{flags} {rest}"));
-    match remedy {
-        Remedy::InstallFusion => {
-            vec![
-                say("install VMware Fusion 12.2 or newer, or try the lab on the simulated one:"),
-                Fix::Run("fusionlab up --sim".to_owned()),
-            ]
-        }
+    std::iter::once(Fix::Say(said(remedy))).chain(command(remedy, place).map(Fix::Run)).collect()
+}
+
+fn said(remedy: &Remedy) -> String {
+    let words = match remedy {
+        Remedy::InstallFusion => "install VMware Fusion 12.2 or newer, or try the lab on the simulated one:",
         Remedy::ReinstallFusion => {
-            vec![say(
-                "root runs only what nobody else can change: install Fusion anew from its own image, or give that path back to root",
-            )]
+            "root runs only what nobody else can change: install Fusion anew, or give that path back to root"
         }
         Remedy::StartFusion => {
-            vec![say(
-                "start VMware Fusion once, so that it sets up its networks, and quit it; without that, fusionlab writes the file",
-            )]
+            "start Fusion once, so that it sets up its networks, and quit it; else fusionlab begins the file"
         }
-        Remedy::QuitFusion => {
-            vec![say("quit VMware Fusion before its networks change; running machines may go on")]
-        }
-        Remedy::ApplyNetwork => vec![say("let the lab's network be put right:"), ours("network apply")],
-        Remedy::StartServices => {
-            let mut fix = vec![say("start Fusion's networks; those that run go on:")];
-            fix.extend(place.fusion.map(|fusion| {
-                Fix::Run(format!(
-                    "sudo {} --start",
-                    quote(&fusion.program("vmnet-cli").display().to_string())
-                ))
-            }));
-            fix
+        Remedy::QuitFusion => "quit Fusion before its networks change; running machines may go on",
+        Remedy::ApplyNetwork => "let the lab's network be put right:",
+        Remedy::StartServices => "start Fusion's networks; those that run go on:",
+        Remedy::Reconfigure => {
+            "let Fusion read its networking file again, while no machine runs on its networks:"
         }
         Remedy::OtherVmnet { free } => {
-            vec![say(&format!("choose another network in the lab file: `internal: {{vmnet: {free}}}`"))]
+            return format!("choose another network in the lab file: `internal: {{vmnet: {free}}}`");
         }
-        Remedy::OtherSubnet => {
-            vec![say("choose another subnet in the lab file: `internal: {subnet: …}`")]
-        }
+        Remedy::OtherSubnet => "choose another subnet in the lab file: `internal: {subnet: …}`",
         Remedy::EndRoute { interface } => {
-            vec![say(&format!(
-                "end what that route comes from, such as a VPN on {interface}, or have it leave the subnet out"
-            ))]
+            return format!(
+                "end what that route comes from, such as a VPN on {interface}, or have it spare the subnet"
+            );
         }
         Remedy::AddressesBelow { first, last } => {
-            vec![say(&format!(
+            return format!(
                 "keep other machines off this network, or choose addresses from {first} to {last} in the lab file"
-            ))]
+            );
         }
-        Remedy::ReleaseAddress { mac } => vec![
-            say(&format!(
+        Remedy::ReleaseAddress { mac } => {
+            return format!(
                 "shut down the machine with {mac}, or let it ask for another address; this names it:"
-            )),
-            ours("network show"),
-        ],
-        Remedy::SeeRemarks => vec![say("this shows each such line:"), ours("network plan")],
-        Remedy::MendFile => vec![say("mend that line, or put an older file back:"), ours("network backups")],
+            );
+        }
+        Remedy::SeeRemarks => "this shows each such line:",
+        Remedy::MendFile => "mend that line, or put an older file back; these are there:",
+        Remedy::OwnFile => "give the file back to root:",
+        Remedy::DropForwards { .. } => {
+            "Fusion takes them up again with each restart; take their lines out of this file:"
+        }
+    };
+    words.to_owned()
+}
+
+/// Returns the command line, ready to be pasted.
+fn command(remedy: &Remedy, place: &Place<'_>) -> Option<String> {
+    let flags = if place.options.is_empty() { String::new() } else { format!(" {}", place.options) };
+    let ours = |rest: &str| Some(format!("fusionlab{flags} {rest}"));
+    let quoted = |path: PathBuf| quote(&path.display().to_string());
+    let vmnet_cli = |orders: &[&str]| {
+        let program = quoted(place.fusion?.program("vmnet-cli"));
+        Some(orders.iter().map(|order| format!("sudo {program} {order}")).collect::<Vec<_>>().join("; "))
+    };
+    match remedy {
+        Remedy::InstallFusion => Some("fusionlab up --sim".to_owned()),
+        Remedy::ApplyNetwork => ours("network apply"),
+        Remedy::StartServices => vmnet_cli(&["--start"]),
+        Remedy::Reconfigure => vmnet_cli(&["--stop", "--configure", "--start"]),
+        Remedy::ReleaseAddress { .. } => ours("network show"),
+        Remedy::SeeRemarks => ours("network plan"),
+        Remedy::MendFile => ours("network backups"),
         Remedy::OwnFile => {
-            let mut fix = vec![say("give the file back to root:")];
-            fix.extend(place.fusion.map(|fusion| {
-                let file = quote(&fusion.networking().display().to_string());
-                Fix::Run(format!("sudo chown root:wheel {file} && sudo chmod 644 {file}"))
-            }));
-            fix
+            let file = quoted(place.fusion?.networking());
+            Some(format!("sudo chown root:wheel {file} && sudo chmod 644 {file}"))
         }
         Remedy::DropForwards { vmnet } => {
-            let mut fix =
-                vec![say("Fusion takes them up again with each restart; take their lines out of this file:")];
-            fix.extend(place.fusion.map(|fusion| {
-                let file = fusion.preferences().join(format!("vmnet{vmnet}/nat.conf"));
-                Fix::Run(format!("sudo nano {}", quote(&file.display().to_string())))
-            }));
-            fix
+            let file = quoted(place.fusion?.preferences().join(format!("vmnet{vmnet}/nat.conf")));
+            Some(format!("sudo nano {file}"))
         }
+        Remedy::ReinstallFusion
+        | Remedy::StartFusion
+        | Remedy::QuitFusion
+        | Remedy::OtherVmnet { .. }
+        | Remedy::OtherSubnet
+        | Remedy::EndRoute { .. }
+        | Remedy::AddressesBelow { .. } => None,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
 use crate::engine::verbs::Outlook;
 use crate::formats::networking::{Document, Remark, Scope};
-use crate::plan::step::Step;
+use crate::plan::step::{Action, Step};
 use crate::plan::survey::NetworkSeen;
 
 /// Columns before the lines that change.
@@ -77,7 +77,12 @@ pub fn lines(change: &Change<'_>, pen: &Pen) -> Vec<String> {
         lines.extend(changed.map(|line| plan::changed(line, INDENT, pen)));
         lines.push(String::new());
     }
-    lines.extend(words::wrap(&restarts(change.scope, change.vmnet), pen.prose_width()));
+    let restarts = restarts(change.scope, change.vmnet);
+    let warning = match step.action {
+        Action::PutBackNetwork { .. } => " Whatever was changed in it since that backup is lost.",
+        _ => "",
+    };
+    lines.extend(words::wrap(&format!("{restarts}{warning}"), pen.prose_width()));
     lines.extend(remarks(change, pen));
     lines
 }
@@ -145,7 +150,7 @@ pub fn is_back(backup: Option<&str>, took: Duration, pen: &Pen) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::formats::networking::Vmnet;
-    use crate::plan::step::{Action, Phase, StepId};
+    use crate::plan::step::{Phase, StepId};
 
     fn step(diff: &str, scope: Scope) -> Step {
         Step {

@@ -14,7 +14,7 @@ use crate::plan::survey::{AddressSource, NetworkSeen, NetworkUser, Survey};
 /// Columns before what is on a network.
 const INDENT: usize = 2;
 /// Columns that are left out where the terminal is narrow, the first one first.
-const SPARE: [&str; 2] = ["DHCP", "LEASES"];
+const SPARE: [&str; 3] = ["DHCP", "LEASES", "RESERVED"];
 
 /// Returns the table of these networks, and below it the machines, reservations, leases and forwards of each.
 pub fn lines(survey: &Survey, networks: &[&NetworkSeen], lab: &Lab, pen: &Pen) -> Vec<String> {
@@ -355,8 +355,8 @@ mod tests {
                 "  10.10.0.142  00:50:56:25:32:00  k8s-worker2",
                 "",
                 "  LEASED       TO                 NAME  FOR ANOTHER",
-                "  10.10.0.200  00:0c:29:11:22:33  web     20 min 00 s",
-                "  10.10.0.202  00:0c:29:11:22:33  web            ever",
+                "  10.10.0.200  00:0c:29:11:22:33  web   20 min 00 s",
+                "  10.10.0.202  00:0c:29:11:22:33  web          ever",
                 "",
                 "  FORWARDED  TO              DESCRIPTION",
                 "  tcp 2222   10.10.0.130:22  vagrant: /Users/me",

@@ -91,7 +91,10 @@ async fn change(
         verb: engine.journal.verb().to_owned(),
         limit: engine.lab.limits.network_apply,
     };
+    // `sudo` may ask for a password again: it forgets, on some Macs at once.
+    let held = if engine.networks.needs_root() { Some(context.terminal().await) } else { None };
     let applied = engine.networks.apply(&change).await?;
+    drop(held);
     for line in applied.output.lines() {
         context.line(line);
     }

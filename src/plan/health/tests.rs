@@ -137,8 +137,8 @@ fn programs_that_others_may_change_are_nothing_for_root() {
 #[test]
 fn a_taken_vmnet_is_named_with_the_next_free_one() {
     let mut survey = fresh();
-    let mut bridge = NetworkSeen::default();
-    bridge.vmnet = Vmnet { number: 2, bridged_to: Some("en0".to_owned()), ..Vmnet::default() };
+    let bridge = Vmnet { number: 2, bridged_to: Some("en0".to_owned()), ..Vmnet::default() };
+    let bridge = NetworkSeen { vmnet: bridge, ..NetworkSeen::default() };
     survey.networks.insert(0, bridge);
     survey.networks.insert(1, network_of(3, "10.3.0.0/24"));
     let fix = says(&survey, "network.vmnet", State::Fail, "it is the bridge to en0");

@@ -158,6 +158,18 @@ async fn a_lease_is_short_at_first_then_long_and_ends_when_it_is_returned() {
 }
 
 #[tokio::test]
+async fn configuring_can_lose_the_leases_of_every_network() {
+    let mac = Mac::new().await;
+    let block = "lease 192.168.215.128 {\n}\n";
+    files::write(&mac.places.leases(8), block).unwrap();
+    mac.run("vmnet-cli", &["--configure"]).await;
+    assert_eq!(files::read(&mac.places.leases(8)).unwrap().unwrap(), block, "as a rule it keeps them");
+    mac.plant(faults::LEASES_LOST, 1);
+    mac.run("vmnet-cli", &["--configure"]).await;
+    assert_eq!(files::read(&mac.places.leases(8)).unwrap().unwrap(), "");
+}
+
+#[tokio::test]
 async fn a_client_is_written_down_as_it_identifies_itself() {
     let mac = Mac::new().await;
     mac.make_vmnet2().await;

@@ -68,10 +68,9 @@ pub(super) async fn look(
     {
         return Err(format!("the {} service of vmnet{vmnet} still runs", service.name()));
     }
-    for (vmnet, _) in wanted.iter().filter(|(_, service)| *service == Service::Dhcp) {
-        dhcp_follows(programs, &document, *vmnet)?;
-    }
-    Ok(())
+    // Of other networks it is enough that they run as before.
+    let served = |vmnet: &&u8| services::wanted(&document, **vmnet).contains(&Service::Dhcp);
+    expected.vmnets.iter().filter(served).try_for_each(|vmnet| dhcp_follows(programs, &document, *vmnet))
 }
 
 /// Looks whether the file still says what was written; returns it, or none if there must be none.

@@ -53,8 +53,8 @@ fn of_others(program: &Path, error: HostError) -> HostError {
     }
 }
 
-/// Returns the file's text for a user.
-fn line(user: &str, program: &Path, request: &Path) -> Result<String> {
+/// Returns the file's text for a user, whatever becomes of the program.
+pub fn line(user: &str, program: &Path, request: &Path) -> Result<String> {
     let [network, verb, option] = root_step::verb(ChangeKind::OfOneNetwork);
     let (program, request) = (escape(program)?, escape(request)?);
     Ok(format!(
