@@ -28,8 +28,10 @@ const REQUIRED: &str = "FUSIONLAB_TEST_TOOLS";
 /// How long one client, or one small program, may take.
 const LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
-/// One identifier for all clients, as clones with one machine id have: a DUID of systemd's kind.
+/// One identifier for all our clients, as clones with one machine id have: a DUID of systemd's kind.
 const DUID: &str = "ff2b9434c100020000ab110102030405060708";
+/// The stranger's own. With ours it would hold a lease of ours, which the server takes back while it is still offered.
+const STRANGERS_DUID: &str = "ff2b9434c100020000ab11090a0b0c0d0e0f10";
 /// A MAC that nobody has reserved anything for.
 const STRANGER: &str = "00:0c:29:4b:1d:2e";
 
@@ -175,7 +177,7 @@ impl Wires {
     }
 
     /// Lets every client ask for an address at once; returns what each got.
-    fn ask(&self, script: &Path, folder: &Path, identifier: Option<&str>) -> Vec<(Mac, Ipv4Addr)> {
+    fn ask(&self, script: &Path, folder: &Path, with_duid: bool) -> Vec<(Mac, Ipv4Addr)> {
         let asked: Vec<_> = self
             .clients
             .iter()
@@ -183,7 +185,10 @@ impl Wires {
                 let answer = folder.join(hardware.to_string());
                 let mut command = client.command("udhcpc");
                 command.args(["-f", "-q", "-n", "-t", "20", "-T", "1", "-i", "ens160", "-s"]).arg(script);
-                command.args(identifier.into_iter().flat_map(|hex| ["-x".to_owned(), format!("0x3d:{hex}")]));
+                if with_duid {
+                    let duid = if hardware.to_string() == STRANGER { STRANGERS_DUID } else { DUID };
+                    command.args(["-x", &format!("0x3d:{duid}")]);
+                }
                 (*hardware, answer.clone(), spawn(command.env("ANSWER", answer)))
             })
             .collect();
@@ -281,11 +286,11 @@ fn real_clients_get_their_fixed_addresses_by_mac_whatever_they_call_themselves()
     fs::create_dir(&folder).expect("the folder takes another");
     let log = || fs::read_to_string(files.path("log")).unwrap_or_default();
 
-    for identifier in [None, Some(DUID)] {
-        let mut got = wires.ask(&script, &folder, identifier);
+    for with_duid in [false, true] {
+        let mut got = wires.ask(&script, &folder, with_duid);
         assert!(server.0.try_wait().expect("the child is ours").is_none(), "{}", log());
         let (_, stranger) = got.pop().expect("the stranger asked last");
-        assert_eq!(got, reserved, "client identifier {identifier:?}: {}", log());
+        assert_eq!(got, reserved, "with a DUID: {with_duid}: {}", log());
         let (first, last) = dhcp::pool(lab.internal.subnet);
         assert!((first..=last).contains(&stranger), "{stranger}: {}", log());
     }

@@ -14,7 +14,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::formats::networking::Document;
+use crate::formats::networking::{Document, Wish};
 use crate::host::{HostError, files};
 use crate::plan::facts::{Facts, MadeNetwork, NetworkRecord};
 use crate::stack::network;
@@ -67,24 +67,33 @@ pub fn remember(engine: &Engine, facts: &Facts) -> Result<()> {
             MadeNetwork { version: MADE_VERSION, vmnet: wish.vmnet, subnet: wish.subnet.trunc(), uuid: None };
         write(&engine.home.made_network(wish.vmnet), &made)?;
     }
-    if facts.network_record.is_none() {
-        keep(&engine.dir.networking_before(), facts.networking.as_deref())?;
-    }
-    let record =
-        NetworkRecord { version: RECORD_VERSION, vmnet: wish.vmnet, reservations: wish.reservations };
-    write(&engine.dir.network_record(), &record)
+    let earlier = match &facts.network_record {
+        Some(record) => record.reservations.as_slice(),
+        None => {
+            keep(&engine.dir.networking_before(), facts.networking.as_deref())?;
+            &[]
+        }
+    };
+    // Until the change is seen, both what stands and what is to stand are ours.
+    let mut reservations = wish.reservations;
+    let former: Vec<_> = earlier.iter().filter(|one| !reservations.contains(one)).copied().collect();
+    reservations.extend(former);
+    write(
+        &engine.dir.network_record(),
+        &NetworkRecord { version: RECORD_VERSION, vmnet: wish.vmnet, reservations },
+    )
 }
 
-/// Notes by which name Fusion knows the network that we made: it is how we tell it from one that somebody makes later
-/// in its place.
-pub fn identify(engine: &Engine) -> Result<()> {
-    let vmnet = engine.lab.internal.vmnet;
+/// Notes what the change has come to: the lab's reservations, and by which name Fusion knows a network that we made,
+/// for it is how we tell it from one that somebody makes later in its place.
+pub fn settle(engine: &Engine) -> Result<()> {
+    let Wish { vmnet, reservations, .. } = network::wish(&engine.lab);
+    write(&engine.dir.network_record(), &NetworkRecord { version: RECORD_VERSION, vmnet, reservations })?;
     let Some(made) = made(engine, vmnet)? else { return Ok(()) };
     let bytes = engine.networks.read()?.unwrap_or_default();
     let network = Document::parse(&bytes).map(|document| document.vmnet(vmnet)).unwrap_or_default();
-    let (uuid, subnet) = (network.uuid, network.subnet.unwrap_or(made.subnet));
-    let named = MadeNetwork { uuid, subnet, ..made.clone() };
-    if named == made { Ok(()) } else { write(&engine.home.made_network(vmnet), &named) }
+    let subnet = network.subnet.unwrap_or(made.subnet);
+    write(&engine.home.made_network(vmnet), &MadeNetwork { uuid: network.uuid, subnet, ..made })
 }
 
 /// Forgets this lab's lines, and the network if it is gone from the file.

@@ -139,7 +139,7 @@ pub fn network(lab: &Lab, survey: &Survey) -> Vec<Check> {
     vec![
         programs(survey).named("network.programs", PROGRAMS),
         file(survey).named("network.file", "the networking file is sound"),
-        remarks(survey).named("network.remarks", "each of its lines has an effect"),
+        remarks(survey).named("network.remarks", "there is nothing odd in it"),
         unfinished(survey).named("network.unfinished", "no change of it is half done"),
         window(survey).named("network.window", "Fusion's window is closed"),
         the_vmnet(lab, survey).named("network.vmnet", format!("{vmnet} is free or the lab's")),

@@ -201,8 +201,8 @@ pub fn apply_step(lab: &Lab, wish: &NetworkWish, facts: &Facts) -> Option<Step> 
             (text, format!("a change begun {} was cut short", unfinished.since), Scope::Networks)
         }
         (NetworkWish::Satisfied, None) if !facts.network_running => (
-            format!("start the services of {vmnet}"),
-            format!("services of {vmnet} are not running"),
+            format!("see that the services of {vmnet} run as Fusion's networking file says"),
+            format!("services of {vmnet} are not running, or not with its reservations"),
             Scope::Nothing,
         ),
         _ => return None,

@@ -18,7 +18,7 @@ pub async fn apply(context: &StepContext) -> Result<bool> {
     let after = settled(networks::wish(&engine.lab, &facts), &facts)?;
     records::remember(engine, &facts)?;
     change(context, &facts, after, engine.lab.internal.vmnet, ChangeKind::OfOneNetwork).await?;
-    records::identify(engine)?;
+    records::settle(engine)?;
     Ok(true)
 }
 

@@ -58,6 +58,19 @@ impl Remarks<'_> {
         if let Some(at) = other {
             self.tell(at + 1, "from here on, lines end otherwise than the first one does");
         }
+        match lines.first().map(|first| first.ending) {
+            Some(Ending::CrLf) => self.tell(0, "lines end in CRLF, as on Windows: so will ours"),
+            Some(Ending::Cr) => self.tell(0, "lines end in CR, as on old Macs: so will ours"),
+            _ => {}
+        }
+        let comments = lines.iter().filter(|line| has_comment(&line.text)).count();
+        if comments > 0 {
+            let what = if comments == 1 { "a comment".to_owned() } else { format!("{comments} comments") };
+            self.tell(
+                0,
+                format!("{what}: kept by us, but Fusion may drop comments when it rewrites the file"),
+            );
+        }
     }
 
     /// Each line by itself, if it is in effect.
@@ -172,6 +185,10 @@ fn place(directive: &Directive) -> Option<Place> {
 /// Returns what is odd about a known line.
 fn odd(directive: &Directive) -> Option<String> {
     match directive {
+        // facts/fusion-networking.md §1.1.
+        Directive::AddForward { host_port, description, .. } if !description.is_empty() => {
+            Some(format!("the description of port {host_port}: Fusion may drop it when it rewrites the file"))
+        }
         Directive::Answer { vmnet, key, value } => odd_answer(*vmnet, key, value),
         Directive::Setting { key, .. } if key.starts_with("VNET_") => {
             Some(format!("{key} names no vmnet, 0 to 255: kept as it is"))
@@ -188,11 +205,21 @@ fn odd_answer(vmnet: u8, key: &str, value: &str) -> Option<String> {
         SUBNET | NETMASK if !value.is_empty() && value.parse::<Ipv4Addr>().is_err() => {
             Some(format!("{key} of vmnet{vmnet} is {value:?}, which is no address"))
         }
+        _ if value.is_empty() => Some(format!("VNET_{vmnet}_{key} has no value: kept as it is")),
         _ if key.starts_with("DHCP_PARAM_") => {
             Some(format!("{key} of vmnet{vmnet} was set by hand; Fusion is known to lose such lines"))
         }
         _ => None,
     }
+}
+
+/// Says whether a line is a comment, or has one behind its words.
+fn has_comment(row: &Row) -> bool {
+    let text = row.text();
+    let free_text =
+        matches!(row.directive(), Some(Directive::AddForward { .. } | Directive::RemoveForward { .. }));
+    matches!(row.meaning, Meaning::Comment)
+        || (row.directive().is_some() && !free_text && text.contains(" #"))
 }
 
 /// Returns what we make of a line that we do not know.

@@ -312,3 +312,36 @@ fn lines_that_are_not_text_are_kept_and_told() {
     let wished = document.ensure(&wish(2, &[5]), new()).unwrap();
     assert!(wished.render().starts_with(file));
 }
+
+#[test]
+fn what_is_odd_is_told_with_its_line_and_stops_nothing() {
+    assert_eq!(parse(LIVE).remarks(), [], "a file as Fusion leaves it is nothing to talk about");
+    let told = |lines: &str| -> Vec<String> {
+        let remarks = parse(&format!("VERSION=1,0\n{lines}")).remarks();
+        remarks.iter().map(|remark| format!("{}: {}", remark.line, remark.text)).collect()
+    };
+    let net = |vmnet: u8| format!("answer VNET_{vmnet}_HOSTONLY_SUBNET 10.10.0.0\n");
+    for (lines, remark) in [
+        ("frobnicate 2\n", "2: not a line that we know, kept as it is: \"frobnicate 2\""),
+        ("add_nat_portfwd 8 tcp 2222 :22\n", "2: not a line that we know"),
+        ("answer VNET_300_NAT yes\n", "2: VNET_300_NAT names no vmnet"),
+        ("answer VNET_2_NAT maybe\n", "2: NAT of vmnet2 is \"maybe\", neither yes nor no"),
+        ("answer VNET_2_HOSTONLY_SUBNET x\n", "2: HOSTONLY_SUBNET of vmnet2 is \"x\", which is no address"),
+        ("answer VNET_2_HOSTONLY_SUBNET x\n", "0: the subnet and mask of vmnet2 are no network"),
+        ("answer VNET_2_DHCP_PARAM_ROUTERS 10.0.0.1\n", "2: DHCP_PARAM_ROUTERS of vmnet2 was set by hand"),
+        ("answer VNET_2_NAT yes", "2: the last line is not finished"),
+        ("answer VNET_2_NAT yes\r\n", "2: from here on, lines end otherwise"),
+        (&(net(2) + &net(4)), "0: 10.10.0.0/24 of vmnet2 overlaps 10.10.0.0/24 of vmnet4"),
+        (&(net(2) + "add_bridge_mapping en0 2\n"), "0: vmnet2 has a subnet and is the bridge to en0 too"),
+        (
+            &(net(2) + "add_dhcp_mac_to_ip 2 0:50:56:0:b:3 10.10.0.2\n"),
+            "3: vmnet2 cannot give 00:50:56:00:0b:03",
+        ),
+    ] {
+        assert!(told(lines).iter().any(|told| told.starts_with(remark)), "{remark}: {:?}", told(lines));
+    }
+    let overruled = "answer VNET_2_NAT maybe\nanswer VNET_2_NAT yes\n";
+    assert_eq!(told(overruled), [""; 0], "a line that is overruled does not matter");
+    let twice = "add_dhcp_mac_to_ip 2 0:50:56:0:b:3 10.0.0.9\nadd_dhcp_mac_to_ip 2 0:50:56:0:b:4 10.0.0.9\n";
+    assert_eq!(told(twice), ["3: 10.0.0.9 is reserved for 00:50:56:00:0b:03 and for 00:50:56:00:0b:04"]);
+}

@@ -93,11 +93,12 @@ pub(super) async fn perform(
         Scope::Networks
     } else {
         // Asked before anything is touched, so that an untrusted program is found out now.
-        let runs = wanted_run(programs, job.new.as_deref(), job.vmnet, job.limit).await?;
+        let standing = standing(programs, job.new.as_deref(), job.vmnet, job.limit).await?;
         match scope_of(job.before.as_deref(), job.new.as_deref(), job.vmnet) {
-            Scope::Nothing if runs => return Ok(Applied::default()),
+            Scope::Nothing if standing == Standing::Right => return Ok(Applied::default()),
+            Scope::Nothing if standing == Standing::Outdated => Scope::Reservations,
             Scope::Nothing => Scope::Nothing,
-            Scope::Text if runs => Scope::Text,
+            Scope::Text if standing == Standing::Right => Scope::Text,
             Scope::Reservations if dhcp_runs(programs, job).await? => Scope::Reservations,
             _ => Scope::Networks,
         }
@@ -127,24 +128,41 @@ pub(super) fn changed() -> HostError {
     refused("Fusion's networking file was changed by somebody else since it was read")
 }
 
-/// Says whether the services that a file wants for a network run.
-pub(super) async fn wanted_run(
+/// How a network's services stand to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// They run as the file says, or it wants none.
+    Right,
+    /// They run, but the DHCP server was given another file than this.
+    Outdated,
+    /// Not all that the file wants run.
+    Down,
+}
+
+/// Looks how a network's services stand to a file.
+pub(super) async fn standing(
     programs: &Programs,
     file: Option<&[u8]>,
     vmnet: u8,
     limit: Duration,
-) -> Result<bool> {
-    let Some(document) = file.and_then(|file| Document::parse(file).ok()) else { return Ok(true) };
+) -> Result<Standing> {
+    let Some(document) = file.and_then(|file| Document::parse(file).ok()) else { return Ok(Standing::Right) };
     let wanted = services::wanted(&document, vmnet);
     if wanted.is_empty() {
-        return Ok(true);
+        return Ok(Standing::Right);
     }
     let now = programs.services(limit).await?;
-    Ok(wanted.iter().all(|service| {
+    let run = wanted.iter().all(|service| {
         // It tells nothing, as it may do for who is not root (§8): that Fusion has derived the network's own
         // configuration from the file is then the best sign. Guests prove the rest.
         now.runs(vmnet, *service).unwrap_or_else(|| files::exists(&look::conf(programs, vmnet)))
-    }))
+    });
+    Ok(match run {
+        false => Standing::Down,
+        true if !wanted.contains(&Service::Dhcp) => Standing::Right,
+        true if look::dhcp_follows(programs, &document, vmnet).is_ok() => Standing::Right,
+        true => Standing::Outdated,
+    })
 }
 
 /// Says whether a file wants any service for a network.

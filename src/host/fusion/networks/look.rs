@@ -123,7 +123,7 @@ fn difference(written: &Document, found: &Document, vmnet: u8) -> Option<String>
 }
 
 /// Looks whether the DHCP server's own file has a network's subnet and fixes every reservation.
-fn dhcp_follows(programs: &Programs, document: &Document, vmnet: u8) -> Result<(), String> {
+pub(super) fn dhcp_follows(programs: &Programs, document: &Document, vmnet: u8) -> Result<(), String> {
     let path = conf(programs, vmnet);
     let text = files::read_if_exists(&path).map_err(|error| error.to_string())?;
     let Some(text) = text else { return Err(format!("Fusion made no {}", path.display())) };

@@ -53,7 +53,7 @@ pub mod sudoers;
 mod tests;
 mod unfinished;
 
-use apply::{Failure, Job};
+use apply::{Failure, Job, Standing};
 pub use backups::Backup;
 use services::Programs;
 pub use services::{Service, Services};
@@ -152,13 +152,13 @@ impl Networks {
         if files::exists(&path) { files::ownership(&path).map(Some) } else { Ok(None) }
     }
 
-    /// Says whether the services that the file wants for a network run: DHCP, and NAT if it has that.
+    /// Says whether the services that the file wants for a network run as it says: NAT, and DHCP with its reservations.
     pub async fn services_running(&self, vmnet: u8, limit: Duration) -> Result<bool> {
         let Some(file) = self.read()? else { return Ok(false) };
         if !apply::wants_services(&file, vmnet) {
             return Ok(false);
         }
-        apply::wanted_run(&self.programs, Some(&file), vmnet, limit).await
+        Ok(apply::standing(&self.programs, Some(&file), vmnet, limit).await? == Standing::Right)
     }
 
     /// Asks which services run.
@@ -221,7 +221,7 @@ impl Networks {
     async fn is_done(&self, job: &Job) -> Result<bool> {
         let (before, new) = (job.before.as_deref(), job.new.as_deref());
         Ok(apply::scope_of(before, new, job.vmnet) == Scope::Nothing
-            && apply::wanted_run(&self.programs, new, job.vmnet, job.limit).await?)
+            && apply::standing(&self.programs, new, job.vmnet, job.limit).await? == Standing::Right)
     }
 
     /// Returns the file to go back to if a resumed change fails: the one from before the change that was cut short.
