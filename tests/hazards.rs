@@ -48,13 +48,15 @@ struct Passed {
     hazard: &'static str,
     verb: &'static [&'static str],
     says: &'static str,
+    /// What Fusion itself writes into the file when it applies it: that is not ours to take out.
+    fusion_adds: &'static str,
 }
 
 const PLAN: &[&str] = &["network", "plan"];
 const DOCTOR: &[&str] = &["doctor"];
 
 const fn passed(hazard: &'static str, verb: &'static [&'static str], says: &'static str) -> Passed {
-    Passed { hazard, verb, says }
+    Passed { hazard, verb, says, fusion_adds: "" }
 }
 
 const PASSED: &[Passed] = &[
@@ -67,7 +69,10 @@ const PASSED: &[Passed] = &[
     passed("comments", PLAN, "comment"),
     passed("crlf", PLAN, "CRLF"),
     passed("no-last-newline", PLAN, "last line"),
-    passed("stale-nat-forwards", DOCTOR, "port 2222 in vmnet8/nat.conf"),
+    Passed {
+        fusion_adds: "add_nat_portfwd 8 tcp 2222 192.168.215.31 22\n",
+        ..passed("stale-nat-forwards", DOCTOR, "port 2222 in vmnet8/nat.conf")
+    },
 ];
 
 /// A way in which Fusion's programs lie, and how `network apply` ends.
@@ -140,7 +145,8 @@ fn what_does_not_stand_in_the_way_is_told_kept_and_undone() {
         }
         session.clone().args(["network", "plan", "--detailed-exitcode"]).run().exits(0);
         session.clone().args(["network", "restore", "--yes"]).run().exits(0);
-        assert_eq!(read(&session), before, "{}: not the bytes of before", row.hazard);
+        let expected = before + row.fusion_adds;
+        assert_eq!(read(&session), expected, "{}: not the bytes of before", row.hazard);
     }
 }
 

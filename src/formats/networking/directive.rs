@@ -244,8 +244,8 @@ impl<'a> Words<'a> {
 
 /// Reads a vmnet's number, without leading zeros: Fusion does not write any.
 fn number(word: &str) -> Option<u8> {
-    let number: u8 = word.parse().ok()?;
-    (number.to_string() == word).then_some(number)
+    let is_plain = word == "0" || word.starts_with(|first: char| matches!(first, '1'..='9'));
+    word.parse().ok().filter(|_| is_plain)
 }
 
 fn protocol(word: &str) -> Option<Protocol> {

@@ -8,7 +8,7 @@ use super::directive::{Directive, Row};
 use super::model::{HASH, Model};
 use super::wish::{Conflict, Ours, Wanted, Wish, conflicts};
 use super::{Document, Line, strict};
-use crate::formats::lines;
+use crate::formats::lines::{self, Ending};
 use crate::formats::mac::Mac;
 
 impl Document {
@@ -81,7 +81,15 @@ fn answer<K: AsRef<str>>(
         }
         let row = Row::new(format!("answer VNET_{vmnet}_{key} {value}").as_bytes());
         match places.get_or_insert_with(|| places_of_answers(lines, vmnet)).get(key) {
-            Some(&place) => lines[place].text = row,
+            Some(&place) => {
+                // A new line has the file's own ending, whatever the old one in its place had.
+                let usual = lines::ending_of(lines);
+                let line = &mut lines[place];
+                line.text = row;
+                if line.ending != Ending::None {
+                    line.ending = usual;
+                }
+            }
             None => lines::append(lines, row),
         }
     }

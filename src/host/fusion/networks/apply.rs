@@ -216,10 +216,12 @@ async fn start_only(programs: &Programs, job: &Job, mut log: Log) -> StdResult<A
     let expected = Expected { file, vmnets, ran: Services::default() };
     let mut reason = String::new();
     for orders in [&[START][..], &[CONFIGURE, START]] {
+        let leases = LeaseFiles::read(&programs.fusion)?;
         for order in orders {
             if let Err(complaint) = programs.obey(order, job.limit, &mut log).await {
                 log.note(&format!("({complaint})"));
             }
+            leases.put_back()?;
         }
         match look::look(programs, &expected, job.limit, &mut log).await {
             Ok(()) => return Ok(Applied { output: log.into_text(), restarted: Restarted::Started }),

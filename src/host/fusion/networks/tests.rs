@@ -1,6 +1,7 @@
 //! Changes against a Fusion of shell scripts: every scope, every failure, every point at which a run can be killed.
 
 use super::*;
+use crate::formats::networking::Document;
 use crate::host::fusion::fake::Fake;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -107,6 +108,21 @@ impl World {
         Self { fake, networks }
     }
 
+    /// Gives vmnet2's DHCP server what the file says of it.
+    fn derive(&self) {
+        let document = Document::parse(self.text().as_bytes()).unwrap();
+        let vmnet = document.vmnet(2);
+        let reservations = document.reservations(2);
+        let conf = dhcp::DhcpdConf {
+            vmnet: 2,
+            subnet: vmnet.subnet.unwrap(),
+            nat: vmnet.nat,
+            reservations: &reservations,
+            written_at: 0,
+        };
+        self.fake.write(&self.fake.fusion().preferences().join("vmnet2/dhcpd.conf"), &conf.render(None));
+    }
+
     fn change(&self, new: &str) -> Change {
         Change {
             new: Some(new.as_bytes().to_vec()),
@@ -176,6 +192,19 @@ async fn a_new_network_is_stop_replace_configure_start_look() {
 }
 
 #[tokio::test]
+async fn a_dhcp_server_that_was_given_another_file_is_restarted_alone() {
+    let world = World::new(&format!("{}{RESERVATION}", made()));
+    let text = world.text();
+    world.derive();
+    assert!(world.networks.services_running(2, LIMIT).await.unwrap());
+    world.fake.write(&world.fake.fusion().preferences().join("vmnet2/dhcpd.conf"), "# nothing\n");
+    assert!(!world.networks.services_running(2, LIMIT).await.unwrap(), "it does not know the reservation");
+    let applied = world.apply(&text).await.unwrap();
+    assert_eq!((applied.restarted, world.orders()), (Restarted::Dhcp, DHCP_ONLY.map(str::to_owned).to_vec()));
+    assert!(world.networks.services_running(2, LIMIT).await.unwrap());
+}
+
+#[tokio::test]
 async fn what_is_restarted_is_what_the_change_concerns() {
     let comment = format!("{}# mine\n", made());
     let more = format!("{}{RESERVATION}", made());
@@ -186,6 +215,7 @@ async fn what_is_restarted_is_what_the_change_concerns() {
         (BEFORE.to_owned(), Restarted::Networks, &FULL),
     ] {
         let world = World::new(&made());
+        world.derive();
         let applied = world.apply(&new).await.unwrap();
         assert_eq!(
             (applied.restarted, world.orders()),
@@ -199,10 +229,13 @@ async fn what_is_restarted_is_what_the_change_concerns() {
 
 #[tokio::test]
 async fn networks_that_do_not_run_are_started_whatever_the_change() {
-    for new in [made(), format!("{}# mine\n", made()), format!("{}{RESERVATION}", made())] {
+    let (comment, more) = (format!("{}# mine\n", made()), format!("{}{RESERVATION}", made()));
+    for (new, restarted) in
+        [(made(), Restarted::Started), (comment, Restarted::Networks), (more, Restarted::Networks)]
+    {
         let world = World::new(&made());
         files::remove_file(&world.fake.root().join("run/2 DHCP")).unwrap();
-        assert_eq!(world.apply(&new).await.unwrap().restarted, Restarted::Networks);
+        assert_eq!(world.apply(&new).await.unwrap().restarted, restarted);
         assert_eq!(world.running(), ["2 DHCP", "2 NAT", "8 DHCP"]);
     }
 }
@@ -413,4 +446,19 @@ async fn a_whole_backup_is_put_back_with_all_its_networks() {
     let change = Change { new: Some(bytes), kind: ChangeKind::WholeFile, ..world.change("") };
     assert_eq!(world.networks.apply(&change).await.unwrap().restarted, Restarted::Networks);
     assert!(world.text().starts_with(BEFORE) && world.running() == ["8 DHCP"]);
+}
+
+#[tokio::test]
+async fn starting_what_does_not_run_stops_nothing_and_loses_no_lease() {
+    let world = World::new(&made());
+    files::remove_file(&world.fake.root().join("run/2 DHCP")).unwrap();
+    // There is no dhcpd.conf yet, so a start alone is not enough.
+    assert_eq!(world.apply(&made()).await.unwrap().restarted, Restarted::Started);
+    assert_eq!(world.orders(), ["--start", "--configure", "--start"]);
+    assert!(files::read_text(&world.fake.fusion().leases(8)).unwrap().contains("172.16.8.130"));
+
+    files::remove_file(&world.fake.root().join("run/2 DHCP")).unwrap();
+    world.fault("nonat");
+    let error = world.apply(&world.text()).await.unwrap_err();
+    assert!(matches!(error, HostError::Network { restored: true, .. }), "{error}");
 }
