@@ -336,7 +336,10 @@ pub async fn checkup(context: &Context, lab: &Lab) -> Result<(Option<Fusion>, Ve
         Err(Failure::Report(report)) if FINDINGS.contains(&report.id) => Err(report.what),
         Err(other) => return Err(other),
     };
-    let seen = found.as_ref().map(|fusion| format!("{} ({})", fusion.version, fusion.build));
+    let seen = found.as_ref().map(|fusion| {
+        let simulated = if fusion.simulated { ", simulated" } else { "" };
+        format!("{} ({}){simulated}", fusion.version, fusion.build)
+    });
     let mut groups = vec![Group { title: "VMware Fusion", checks: vec![health::fusion(seen)] }];
     let Ok(fusion) = found else { return Ok((None, groups)) };
     let checks = match survey_of(context, &fusion, &lab.limits).await {

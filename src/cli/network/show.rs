@@ -7,6 +7,7 @@ use crate::cli::calls;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Report, Success};
 use crate::cli::screen::networks;
+use crate::cli::screen::opening::fusion_name;
 use crate::formats::networking::Document;
 use crate::host::HostError;
 
@@ -59,7 +60,12 @@ pub async fn run(args: ShowArgs, context: &Context) -> Result<Success, Failure> 
             "routes": survey.routes,
             "networks": networks::json(&survey, &networks, &lab),
         }))?;
-    } else if networks.is_empty() {
+        return Ok(Success::Done);
+    }
+    if fusion.simulated {
+        context.say([fusion_name(&fusion, &context.terminal.err), String::new()]);
+    }
+    if networks.is_empty() {
         context.print([format!("{} names no network: Fusion was not started yet", survey.file.display())])?;
     } else {
         context.print(networks::lines(&survey, &networks, &lab, &context.terminal.out))?;

@@ -1,5 +1,7 @@
 //! Steps in one guest: wait until it is ours to use, and put its files in place.
 
+use std::net::Ipv4Addr;
+
 use serde_json::Value;
 
 use crate::engine::context::tail;
@@ -8,7 +10,8 @@ use crate::engine::observe;
 use crate::engine::run::StepContext;
 use crate::engine::wait::{Probe, until};
 use crate::formats::command::Command;
-use crate::host::HostError;
+use crate::formats::dhcp;
+use crate::host::{HostError, clock};
 use crate::lab::Node;
 use crate::stack::file::GuestFile;
 use crate::stack::node as nodes;
@@ -54,9 +57,20 @@ async fn login(context: &StepContext, node: &Node) -> Result<()> {
         Ok(output) => Ok(Probe::NotYet(format!("the login answers, but {:?}", tail(&output)))),
         // A stranger at its address is not a matter of waiting.
         Err(error @ EngineError::Host(HostError::HostKey { .. } | HostError::Interrupted)) => Err(error),
-        Err(error) => Ok(Probe::NotYet(error.to_string())),
+        Err(error) => Ok(Probe::NotYet(match leased_elsewhere(context, node) {
+            Some(address) => format!("{error}; Fusion's DHCP server has leased {address} to its card"),
+            None => error.to_string(),
+        })),
     })
     .await
+}
+
+/// Returns the address that Fusion's DHCP server has given to a node's card in place of the reserved one.
+fn leased_elsewhere(context: &StepContext, node: &Node) -> Option<Ipv4Addr> {
+    let engine = &context.engine;
+    let leases = engine.networks.leases(engine.lab.internal.vmnet).ok()?;
+    let lease = dhcp::newest_valid(&leases, node.internal().mac, clock::now())?;
+    (lease.address != node.address()).then_some(lease.address)
 }
 
 async fn cloud_init_done(context: &StepContext, node: &Node) -> Result<()> {
