@@ -118,7 +118,7 @@ impl User {
     }
 
     fn line(&self) -> String {
-        sudoers::line(&self.name, &self.program(), &self.request()).expect("its paths are plain")
+        sudoers::line(&self.name, &self.program(), 2, &self.request()).expect("its paths are plain")
     }
 
     /// Returns a command that the user runs.
@@ -212,7 +212,8 @@ fn the_sudoers_line_lets_one_user_change_one_network_and_nothing_else() {
     };
     for words in [
         &["network", "restore-as-root", "--request"][..],
-        &["--quiet", "network", "apply-as-root", "--request"],
+        &["--quiet", "network", "apply-as-root", "--vmnet", "2", "--request"],
+        &["network", "apply-as-root", "--vmnet", "3", "--request"],
         &["network", "show", "--lab"],
     ] {
         let output = sudo(words);

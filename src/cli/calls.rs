@@ -24,7 +24,7 @@ use crate::engine::context::{Engine, Parts};
 use crate::engine::error::EngineError;
 use crate::engine::event::Event;
 pub use crate::engine::verbs::Outlook;
-use crate::engine::{observe, store, survey, templates, verbs, verify};
+use crate::engine::{networks as records, observe, store, survey, templates, verbs, verify};
 use crate::formats::networking::scope;
 use crate::host::dial::Dial;
 use crate::host::fusion::networks::{Backup, ChangeKind, Networks};
@@ -35,7 +35,6 @@ use crate::host::lock::Lock;
 use crate::host::ssh::SshShell;
 use crate::host::{HostError, Hypervisor, files, system};
 use crate::lab::catalogue::Arch;
-use crate::lab::limits::Limits;
 use crate::lab::lint::{self, HostSize, RULES};
 use crate::lab::presets::{self, Preset};
 use crate::lab::problem::{Problem, Severity};
@@ -219,13 +218,14 @@ impl Session {
         if !networks.needs_root() {
             return Ok(());
         }
+        let vmnet = records::vmnet(&self.engine)?;
         let kind = if change.whole { ChangeKind::WholeFile } else { ChangeKind::OfOneNetwork };
-        let (file, command) = (self.fusion.networking(), networks.root_command(kind)?);
+        let (file, command) = (self.fusion.networking(), networks.root_command(kind, vmnet)?);
         let pen = &context.terminal.err;
-        context.say(root::lines(&file, self.lab.internal.vmnet, &change, shown, &command, pen));
+        context.say(root::lines(&file, vmnet, &change, shown, &command, pen));
         let can_ask = context.terminal.can_ask && !context.json();
         // Where a sudoers line lets us in, nobody is asked for a password.
-        if networks.authenticate(kind, can_ask, self.lab.limits.network_apply).await? {
+        if networks.authenticate(kind, vmnet, can_ask, self.lab.limits.network_apply).await? {
             return Ok(());
         }
         if context.cancel.is_cancelled() {
@@ -316,16 +316,16 @@ pub async fn networks(context: &Context) -> Result<Networks, Failure> {
 }
 
 /// Looks at Fusion's networks and what surrounds them.
-pub async fn survey(context: &Context, limits: &Limits) -> Result<(Fusion, Survey), Failure> {
+pub async fn survey(context: &Context, lab: &Lab) -> Result<(Fusion, Survey), Failure> {
     let fusion = fusion(context).await?;
-    let survey = survey_of(context, &fusion, limits).await?;
+    let survey = survey_of(context, &fusion, lab).await?;
     Ok((fusion, survey))
 }
 
-async fn survey_of(context: &Context, fusion: &Fusion, limits: &Limits) -> Result<Survey, Failure> {
+async fn survey_of(context: &Context, fusion: &Fusion, lab: &Lab) -> Result<Survey, Failure> {
     let networks = Networks::new(fusion.clone(), context.home.network());
-    let vms = Vmrun::new(fusion.clone(), limits.fusion_query, limits.vm_unlock);
-    Ok(survey::survey(fusion, &networks, &vms, limits).await?)
+    let vms = Vmrun::new(fusion.clone(), lab.limits.fusion_query, lab.limits.vm_unlock);
+    Ok(survey::survey(fusion, &networks, &vms, lab).await?)
 }
 
 /// Makes every check of this machine; also returns Fusion, if there is one.
@@ -342,7 +342,7 @@ pub async fn checkup(context: &Context, lab: &Lab) -> Result<(Option<Fusion>, Ve
     });
     let mut groups = vec![Group { title: "VMware Fusion", checks: vec![health::fusion(seen)] }];
     let Ok(fusion) = found else { return Ok((None, groups)) };
-    let checks = match survey_of(context, &fusion, &lab.limits).await {
+    let checks = match survey_of(context, &fusion, lab).await {
         Ok(survey) => health::network(lab, &survey),
         // As root we do not even ask programs that others could have changed.
         Err(Failure::Report(report)) if report.id == DISTRUSTED => vec![health::distrusted(&report.what)],

@@ -42,9 +42,14 @@ pub fn made(engine: &Engine, vmnet: u8) -> Result<Option<MadeNetwork>> {
     Ok(made)
 }
 
+/// Returns the network that this lab's lines are about, or would be.
+pub fn vmnet(engine: &Engine) -> Result<u8> {
+    Ok(record(engine)?.map_or(engine.lab.internal.vmnet, |record| record.vmnet))
+}
+
 /// Returns Fusion's networking file as it was before our changes, the likeliest first.
 pub fn originals(engine: &Engine) -> Result<Vec<Vec<u8>>> {
-    let vmnet = record(engine)?.map_or(engine.lab.internal.vmnet, |record| record.vmnet);
+    let vmnet = vmnet(engine)?;
     let kept = [engine.home.before_made_network(vmnet), engine.dir.networking_before()];
     let mut originals = Vec::new();
     for path in kept {

@@ -12,8 +12,7 @@ use crate::host::fusion::Fusion;
 use crate::host::fusion::addresses::{self, Known, Source};
 use crate::host::fusion::networks::{self, Networks, Service, Services};
 use crate::host::{Hypervisor, clock, files};
-use crate::lab::limits::Limits;
-use crate::lab::names;
+use crate::lab::{Lab, names};
 use crate::plan::facts::UnfinishedChange;
 use crate::plan::survey::{AddressSource, NetworkSeen, NetworkUser, RootAccess, Survey};
 
@@ -33,13 +32,8 @@ struct Card {
 }
 
 /// Looks at everything once, and changes nothing.
-pub async fn survey(
-    fusion: &Fusion,
-    networks: &Networks,
-    vms: &dyn Hypervisor,
-    limits: &Limits,
-) -> Result<Survey> {
-    let limit = limits.fusion_query;
+pub async fn survey(fusion: &Fusion, networks: &Networks, vms: &dyn Hypervisor, lab: &Lab) -> Result<Survey> {
+    let limit = lab.limits.fusion_query;
     let bytes = networks.read()?;
     let mut survey = Survey {
         file: fusion.networking(),
@@ -48,7 +42,7 @@ pub async fn survey(
         window_open: networks.window_open(limit).await?,
         unfinished: unfinished(networks)?,
         distrusted: networks.distrusted(),
-        root: root_access(networks.root_access(limit).await?),
+        root: root_access(networks.root_access(lab.internal.vmnet, limit).await?),
         now: clock::now(),
         ..Survey::default()
     };

@@ -241,13 +241,8 @@ fn the_vmnet(lab: &Lab, survey: &Survey) -> Seen {
     }
 }
 
-/// Returns the first vmnet from 2 on that nobody has; 8 is Fusion's own.
 fn free_vmnet(survey: &Survey) -> Option<u8> {
-    const FUSIONS_OWN: u8 = 8;
-    let is_taken = |number: u8| {
-        survey.network(number).is_some_and(|seen| seen.vmnet.exists || seen.vmnet.bridged_to.is_some())
-    };
-    (2..=u8::MAX).find(|number| *number != FUSIONS_OWN && !is_taken(*number))
+    Document::parse(survey.bytes.as_deref()?).ok()?.model().free_vmnet()
 }
 
 fn reserved(lab: &Lab, survey: &Survey) -> Seen {

@@ -45,7 +45,7 @@ pub async fn run(args: ApplyArgs, context: &Context) -> Result<Success, Failure>
         return Err(failure);
     }
     // What stands is looked at anew: that, and not what the programs said, is told.
-    let (_, survey) = calls::survey(context, &lab.limits).await?;
+    let (_, survey) = calls::survey(context, &lab).await?;
     let seen = survey.network(lab.internal.vmnet);
     if context.json() {
         let seen = seen.map(|seen| networks::json(&survey, &[seen], &lab).remove(0));

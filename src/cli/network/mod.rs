@@ -12,7 +12,6 @@ use clap::{Args, Subcommand};
 
 use super::context::Context;
 use super::error::{Failure, Success};
-use crate::host::fusion::networks::ChangeKind;
 
 /// Fusion's networks: show them, change them, put them back
 #[derive(Args, Debug)]
@@ -36,10 +35,10 @@ enum NetworkCommand {
     Sudoers(sudoers::SudoersArgs),
     /// The step that needs root: fusionlab runs itself with sudo and a request that it checks again
     #[command(hide = true)]
-    ApplyAsRoot(root::RootArgs),
+    ApplyAsRoot(root::ApplyArgs),
     /// As apply-as-root, for a whole file from a backup
     #[command(hide = true)]
-    RestoreAsRoot(root::RootArgs),
+    RestoreAsRoot(root::RestoreArgs),
 }
 
 pub async fn run(args: NetworkArgs, context: &Context) -> Result<Success, Failure> {
@@ -50,7 +49,7 @@ pub async fn run(args: NetworkArgs, context: &Context) -> Result<Success, Failur
         NetworkCommand::Restore(args) => restore::run(args, context).await,
         NetworkCommand::Backups(args) => backups::run(args, context).await,
         NetworkCommand::Sudoers(args) => sudoers::run(args, context).await,
-        NetworkCommand::ApplyAsRoot(args) => root::run(ChangeKind::OfOneNetwork, args, context).await,
-        NetworkCommand::RestoreAsRoot(args) => root::run(ChangeKind::WholeFile, args, context).await,
+        NetworkCommand::ApplyAsRoot(args) => root::apply(args, context).await,
+        NetworkCommand::RestoreAsRoot(args) => root::restore(args, context).await,
     }
 }

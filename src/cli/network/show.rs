@@ -27,7 +27,7 @@ pub struct ShowArgs {
 
 pub async fn run(args: ShowArgs, context: &Context) -> Result<Success, Failure> {
     let lab = calls::any_lab(context)?;
-    let (fusion, survey) = calls::survey(context, &lab.limits).await?;
+    let (fusion, survey) = calls::survey(context, &lab).await?;
     if let Some(Err(refusal)) = survey.bytes.as_deref().map(Document::parse) {
         let reason = format!("line {}: {}", refusal.line, refusal.reason);
         return Err(HostError::Content { path: survey.file, reason }.into());

@@ -21,8 +21,8 @@ const STANDARD_INPUT: &str = "-";
 
 /// Print the sudoers line that lets fusionlab change one network
 ///
-/// With it `up`, `destroy` and `network apply` need no password. It covers one command of one user: this program, with
-/// a request that it checks again as root. Only a program that nobody but root can change gets one. Putting a whole
+/// With it `up`, `destroy` and `network apply` need no password. It covers one command of one user: this program, for
+/// the lab's network, with a request that it checks again as root. Only a program that nobody but root can change gets one. Putting a whole
 /// backup back is not covered.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -36,7 +36,8 @@ pub struct SudoersArgs {
 }
 
 pub async fn run(args: SudoersArgs, context: &Context) -> Result<Success, Failure> {
-    let wanted = calls::networks(context).await?.sudoers()?;
+    let vmnet = calls::any_lab(context)?.internal.vmnet;
+    let wanted = calls::networks(context).await?.sudoers(vmnet)?;
     let Some(file) = args.check else {
         if context.json() {
             context.print_json(&json!({ "schema": SCHEMA, "file": sudoers::FILE, "text": wanted }))?;

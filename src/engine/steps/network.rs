@@ -27,7 +27,7 @@ pub async fn restore(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
     let _turn = turn(context).await?;
     let facts = observe::network_facts(engine).await?;
-    let vmnet = facts.network_record.as_ref().map_or(engine.lab.internal.vmnet, |record| record.vmnet);
+    let vmnet = records::vmnet(engine)?;
     let originals = records::originals(engine)?;
     let originals: Vec<&[u8]> = originals.iter().map(Vec::as_slice).collect();
     let after = settled(networks::without(&facts, &originals), &facts)?;

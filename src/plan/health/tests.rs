@@ -141,6 +141,8 @@ fn a_taken_vmnet_is_named_with_the_next_free_one() {
     let bridge = NetworkSeen { vmnet: bridge, ..NetworkSeen::default() };
     survey.networks.insert(0, bridge);
     survey.networks.insert(1, network_of(3, "10.3.0.0/24"));
+    let file = "VERSION=1,0\nadd_bridge_mapping en0 2\nanswer VNET_3_HOSTONLY_SUBNET 10.3.0.0\n";
+    survey.bytes = Some(file.into());
     let fix = says(&survey, "network.vmnet", State::Fail, "it is the bridge to en0");
     assert_eq!(fix, [Remedy::OtherVmnet { free: 4 }]);
     survey.networks[0] = network_of(2, "10.99.0.0/24");

@@ -65,8 +65,6 @@ const NETSTAT: &str = "usr/sbin/netstat";
 const PGREP: &str = "usr/bin/pgrep";
 /// The process of Fusion's window.
 const WINDOW: &str = "VMware Fusion";
-/// A network that no Fusion has of its own, for asking whether root would do as asked.
-const ANY_VMNET: u8 = 2;
 
 /// The networks of one Fusion.
 #[derive(Clone, Debug)]
@@ -314,12 +312,12 @@ impl Networks {
         Ok(self.programs.run_at(&pgrep, &["-x", WINDOW], limit).await?.success())
     }
 
-    /// Says how the root step would become root. Nobody is asked for a password.
-    pub async fn root_access(&self, limit: Duration) -> Result<RootAccess> {
+    /// Says how the root step for a network would become root. Nobody is asked for a password.
+    pub async fn root_access(&self, vmnet: u8, limit: Duration) -> Result<RootAccess> {
         if !self.needs_root() {
             return Ok(RootAccess::NotNeeded);
         }
-        Ok(match self.lets_in(ChangeKind::OfOneNetwork, limit).await {
+        Ok(match self.lets_in(ChangeKind::OfOneNetwork, vmnet, limit).await {
             Ok(true) => RootAccess::WithoutPassword,
             // Without a sudo there is no way at all; that is said when it is needed.
             Ok(false) | Err(HostError::Spawn { .. }) => RootAccess::WithPassword,
@@ -334,25 +332,31 @@ impl Networks {
     ///
     /// # Errors
     /// If root refuses to change these networks, which is better known before anything else is begun.
-    pub async fn authenticate(&self, kind: ChangeKind, can_ask: bool, limit: Duration) -> Result<bool> {
-        Ok(self.lets_in(kind, limit).await? || (can_ask && root_step::ask_password(limit).await?))
+    pub async fn authenticate(
+        &self,
+        kind: ChangeKind,
+        vmnet: u8,
+        can_ask: bool,
+        limit: Duration,
+    ) -> Result<bool> {
+        Ok(self.lets_in(kind, vmnet, limit).await? || (can_ask && root_step::ask_password(limit).await?))
     }
 
-    async fn lets_in(&self, kind: ChangeKind, limit: Duration) -> Result<bool> {
+    async fn lets_in(&self, kind: ChangeKind, vmnet: u8, limit: Duration) -> Result<bool> {
         let file = self.read()?;
         let (new, before, rollback) = (file.clone(), file.clone(), file);
-        let job = Job { new, before, rollback, resumed: false, vmnet: ANY_VMNET, kind, limit };
+        let job = Job { new, before, rollback, resumed: false, vmnet, kind, limit };
         root_step::lets_in(&self.folder, &self.fusion, &job).await
     }
 
     /// Returns the command that a change runs as root.
-    pub fn root_command(&self, kind: ChangeKind) -> Result<Vec<OsString>> {
-        root_step::command(&self.folder, kind)
+    pub fn root_command(&self, kind: ChangeKind, vmnet: u8) -> Result<Vec<OsString>> {
+        root_step::command(&self.folder, kind, vmnet)
     }
 
     /// Returns the sudoers file that lets this user change one network without a password ([`sudoers`]).
-    pub fn sudoers(&self) -> Result<String> {
-        sudoers::text(&root_step::own_program()?, &root_step::request_file(&self.folder))
+    pub fn sudoers(&self, vmnet: u8) -> Result<String> {
+        sudoers::text(&root_step::own_program()?, vmnet, &root_step::request_file(&self.folder))
     }
 }
 

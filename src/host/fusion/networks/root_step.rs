@@ -73,14 +73,15 @@ impl From<Failure> for Word {
     }
 }
 
-/// Returns the words of our own verb for a kind of change. Each has its own, so that a sudoers line for the first never
-/// covers the second.
-pub fn verb(kind: ChangeKind) -> [&'static str; 3] {
-    let name = match kind {
-        ChangeKind::OfOneNetwork => "apply-as-root",
-        ChangeKind::WholeFile => "restore-as-root",
+/// Returns the words of our own verb for a kind of change, up to the request's path. Each kind and each network has its
+/// own, so that a sudoers line for one never covers another.
+pub(super) fn verb(kind: ChangeKind, vmnet: u8) -> Vec<String> {
+    let number = vmnet.to_string();
+    let words: &[&str] = match kind {
+        ChangeKind::OfOneNetwork => &["network", "apply-as-root", "--vmnet", &number, "--request"],
+        ChangeKind::WholeFile => &["network", "restore-as-root", "--request"],
     };
-    ["network", name, "--request"]
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 /// Returns the file that holds the request.
@@ -89,9 +90,9 @@ pub(super) fn request_file(folder: &Path) -> PathBuf {
 }
 
 /// Returns the command that changes the networks as root.
-pub(super) fn command(folder: &Path, kind: ChangeKind) -> Result<Vec<OsString>> {
+pub(super) fn command(folder: &Path, kind: ChangeKind, vmnet: u8) -> Result<Vec<OsString>> {
     let mut words = vec![SUDO.into(), own_program()?.into_os_string()];
-    words.extend(verb(kind).map(Into::into));
+    words.extend(verb(kind, vmnet).into_iter().map(Into::into));
     words.push(request_file(folder).into_os_string());
     Ok(words)
 }
@@ -182,7 +183,7 @@ struct Ran {
 
 /// Runs ourselves under `sudo`, with a request that is written.
 async fn run(folder: &Path, job: &Job, asking: Asking) -> Result<Ran> {
-    let command = command(folder, job.kind)?;
+    let command = command(folder, job.kind, job.vmnet)?;
     let limit = job.limit * LIMITS_OF_ROOT_STEP;
     let finished = match asking {
         Asking::InTerminal => process::run_attached(Path::new(SUDO), &command[1..], limit).await,
@@ -231,10 +232,11 @@ impl Drop for Written {
     }
 }
 
-/// Does what a request asks, as root, and says whether it went well. `say` prints a line; whoever reads them may be gone.
-pub async fn answer(kind: ChangeKind, request: &Path, say: impl Fn(&str)) -> bool {
+/// Does what a request asks, as root, and says whether it went well. `vmnet` is the network that the command line, and so
+/// perhaps a sudoers line, is about; none for the whole file. `say` prints a line; whoever reads them may be gone.
+pub async fn answer(vmnet: Option<u8>, request: &Path, say: impl Fn(&str)) -> bool {
     let say = |word: &Word| say(&serde_json::to_string(word).expect("a word is plain data"));
-    let word = match as_root(kind, request, || say(&Word::Begun)).await {
+    let word = match as_root(vmnet, request, || say(&Word::Begun)).await {
         Ok(word) => word,
         Err(failure) => failure.into(),
     };
@@ -242,12 +244,16 @@ pub async fn answer(kind: ChangeKind, request: &Path, say: impl Fn(&str)) -> boo
     matches!(word, Word::Checked | Word::Applied(_))
 }
 
-async fn as_root(kind: ChangeKind, request: &Path, begun: impl FnOnce()) -> StdResult<Word, Failure> {
+async fn as_root(vmnet: Option<u8>, request: &Path, begun: impl FnOnce()) -> StdResult<Word, Failure> {
     if !system::is_root() {
         return Err(refused("this step is for root: fusionlab runs it through sudo").into());
     }
     let request = Request::read(request, asker())?;
+    let kind = if vmnet.is_some() { ChangeKind::OfOneNetwork } else { ChangeKind::WholeFile };
     let (programs, job) = request.check(kind)?;
+    if let Some(vmnet) = vmnet.filter(|vmnet| *vmnet != job.vmnet) {
+        return Err(refused(&format!("the request is about vmnet{}, not vmnet{vmnet}", job.vmnet)).into());
+    }
     if request.ask == Ask::Check {
         return Ok(Word::Checked);
     }
@@ -269,7 +275,7 @@ mod tests {
         for (kind, verb) in
             [(ChangeKind::OfOneNetwork, "apply-as-root"), (ChangeKind::WholeFile, "restore-as-root")]
         {
-            let words = command(folder, kind).unwrap();
+            let words = command(folder, kind, 2).unwrap();
             assert_eq!((words[0].to_str(), words[3].to_str()), (Some(SUDO), Some(verb)));
             assert_eq!(words.last().unwrap(), "/Users/me/.fusionlab/network/request.json");
         }
@@ -305,7 +311,7 @@ mod tests {
     async fn what_root_says_is_one_line_and_is_understood() {
         let said = std::cell::RefCell::new(Vec::new());
         let say = |line: &str| said.borrow_mut().push(line.to_owned());
-        assert!(!answer(ChangeKind::OfOneNetwork, Path::new("/nonexistent/request"), say).await);
+        assert!(!answer(Some(2), Path::new("/nonexistent/request"), say).await);
         let said = said.into_inner();
         assert!(said.len() == 1 && !said[0].contains('\n'), "{said:?}");
         let word: Word = serde_json::from_str(&said[0]).unwrap();

@@ -1,6 +1,6 @@
 //! The sudoers line that lets a user change one of Fusion's networks without a password, and nothing else.
 //!
-//! It names our own program by its path, and a request whose content root checks. Sudo may not be given a way to root for
+//! It names our own program by its path, the network by its number, and a request whose content root checks. Sudo may not be given a way to root for
 //! whoever can write to that program, so there is a line only for one that nobody but root could have changed.
 
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub enum Check {
     Differs(String),
 }
 
-/// Returns the sudoers file for the user who runs this, for `program` and the request in `request`.
+/// Returns the sudoers file for the user who runs this, for `program`, one network and the request in `request`.
 ///
 /// The line names the program that runs now. Another copy of it, say a newer one in the user's own folder, still asks
 /// for the password: it is the installed copy that has to be run.
@@ -37,11 +37,11 @@ pub enum Check {
 /// # Errors
 /// [`HostError::ProgramOfOthers`] if somebody other than root could change the program, [`HostError::NotForSudoers`]
 /// for a path that sudoers cannot hold.
-pub(super) fn text(program: &Path, request: &Path) -> Result<String> {
+pub(super) fn text(program: &Path, vmnet: u8, request: &Path) -> Result<String> {
     if let Err(error) = trust::program(program) {
         return Err(of_others(program, error));
     }
-    line(&user(), program, request)
+    line(&user(), program, vmnet, request)
 }
 
 fn of_others(program: &Path, error: HostError) -> HostError {
@@ -54,14 +54,14 @@ fn of_others(program: &Path, error: HostError) -> HostError {
 }
 
 /// Returns the file's text for a user, whatever becomes of the program.
-pub fn line(user: &str, program: &Path, request: &Path) -> Result<String> {
-    let [network, verb, option] = root_step::verb(ChangeKind::OfOneNetwork);
+pub fn line(user: &str, program: &Path, vmnet: u8, request: &Path) -> Result<String> {
+    let verb = root_step::verb(ChangeKind::OfOneNetwork, vmnet).join(" ");
     let (program, request) = (escape(program)?, escape(request)?);
     Ok(format!(
-        "# Lets this user change one of VMware Fusion's networks through fusionlab without a password.\n\
-         # As root, fusionlab checks the request again: one network that is not Fusion's own, in Fusion's own\n\
-         # networking file, with programs that only root can have changed. It does nothing else.\n\
-         {user} ALL=(root) NOPASSWD:NOSETENV: {program} {network} {verb} {option} {request}\n"
+        "# Lets this user change vmnet{vmnet} of VMware Fusion through fusionlab without a password.\n\
+         # As root, fusionlab checks the request again: that network alone, in Fusion's own networking file,\n\
+         # with programs that only root can have changed. It does nothing else.\n\
+         {user} ALL=(root) NOPASSWD:NOSETENV: {program} {verb} {request}\n"
     ))
 }
 
@@ -115,14 +115,14 @@ mod tests {
 
     #[test]
     fn the_line_covers_one_command_of_one_user() {
-        let text = line("me", Path::new("/usr/local/libexec/fusionlab"), Path::new(REQUEST)).unwrap();
+        let text = line("me", Path::new("/usr/local/libexec/fusionlab"), 2, Path::new(REQUEST)).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         let (last, comments) = lines.split_last().unwrap();
         assert!(comments.iter().all(|line| line.starts_with("# ")));
         assert_eq!(
             *last,
-            "me ALL=(root) NOPASSWD:NOSETENV: /usr/local/libexec/fusionlab network apply-as-root --request \
-             /Users/me/.fusionlab/network/request.json"
+            "me ALL=(root) NOPASSWD:NOSETENV: /usr/local/libexec/fusionlab network apply-as-root --vmnet 2 \
+             --request /Users/me/.fusionlab/network/request.json"
         );
     }
 
@@ -142,10 +142,10 @@ mod tests {
         let program = folder.join("fusionlab");
         crate::host::files::write_atomic(&program, b"", 0o755).unwrap();
         if system::is_root() {
-            assert!(text(&program, Path::new(REQUEST)).unwrap().contains("NOPASSWD"));
+            assert!(text(&program, 2, Path::new(REQUEST)).unwrap().contains("NOPASSWD"));
             crate::host::files::set_mode(&folder, 0o775).unwrap();
         }
-        let refused = text(&program, Path::new(REQUEST)).unwrap_err();
+        let refused = text(&program, 2, Path::new(REQUEST)).unwrap_err();
         let HostError::ProgramOfOthers { path, .. } = refused else { panic!("{refused}") };
         assert_eq!(path, folder);
     }
