@@ -203,3 +203,22 @@ fn root_accepts_no_request_that_is_not_there() {
         assert!(ended.stdout.contains("refused"), "{}", ended.shown());
     }
 }
+
+#[test]
+fn networks_do_not_restart_under_a_machine_of_somebody_else() {
+    let session = Session::new();
+    session.clone().args(["network", "apply", "--yes"]).run().exits(0);
+    session.clone().args(["sim", "hazard", "stranger-runs"]).run().exits(0);
+    let file = session.simulated_mac().join("Library/Preferences/VMware Fusion/networking");
+    let before = std::fs::read(&file).expect("there is a networking file");
+    for verb in [&["network", "restore", "--yes"][..], &["destroy", "--yes"]] {
+        let ended = session.clone().args(verb).run().exits(4);
+        assert!(ended.stderr.contains("is not this lab's"), "{}", ended.shown());
+        assert_eq!(std::fs::read(&file).expect("it stays"), before);
+    }
+    // One more address on a network that stands restarts that network's DHCP alone, which cuts nobody off.
+    let session =
+        session.file("fusionlab.yaml", "version: 1\nnodes:\n  k8s-worker1: {address: 10.10.0.77}\n");
+    let ended = session.clone().args(["network", "apply", "--yes"]).run().exits(0);
+    assert!(ended.stderr.contains("10.10.0.77"), "{}", ended.shown());
+}
