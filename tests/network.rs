@@ -222,3 +222,25 @@ fn networks_do_not_restart_under_a_machine_of_somebody_else() {
     let ended = session.clone().args(["network", "apply", "--yes"]).run().exits(0);
     assert!(ended.stderr.contains("10.10.0.77"), "{}", ended.shown());
 }
+
+#[test]
+fn two_labs_share_a_network_and_the_last_one_gives_the_old_bytes_back() {
+    let other = "version: 1\nname: other\npreset: solo\nlan: {vip: 192.168.68.210}\ninternal: {vip: 10.10.0.20}\n\
+        nodes:\n  gateway1: {address: 10.10.0.21, lan_address: 192.168.68.66}\n  k8s-master1: {address: 10.10.0.151}\n";
+    let session = Session::new().file("a.yaml", "version: 1\npreset: solo\n").file("b.yaml", other);
+    session.clone().args(["sim", "start"]).run().exits(0);
+    let file = session.simulated_mac().join("Library/Preferences/VMware Fusion/networking");
+    let read = || std::fs::read_to_string(&file).expect("there is a networking file");
+    let run = |lab: &str, verb: &str| {
+        session.clone().args(["--lab", lab, "network", verb, "--yes"]).run().exits(0);
+    };
+    let before = read();
+    run("a.yaml", "apply");
+    run("b.yaml", "apply");
+    assert!(read().contains(" 10.10.0.131\n") && read().contains(" 10.10.0.151\n"), "{}", read());
+    run("a.yaml", "restore");
+    assert!(!read().contains(" 10.10.0.131\n") && read().contains(" 10.10.0.151\n"), "{}", read());
+    assert!(read().contains("VNET_2_NAT yes"), "the network stays for the other: {}", read());
+    run("b.yaml", "restore");
+    assert_eq!(read(), before);
+}
