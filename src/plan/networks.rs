@@ -166,8 +166,8 @@ pub fn obstacles(wish: &NetworkWish, facts: &Facts) -> Vec<Obstacle> {
 /// It counts only as long as the network is to be made: once it is there, the more precise route is Fusion's.
 pub fn route_in_the_way(lab: &Lab, facts: &Facts) -> Option<Obstacle> {
     let subnet = lab.internal.subnet;
-    let document = facts.networking.as_deref().and_then(|bytes| Document::parse(bytes).ok())?;
-    if document.vmnet(lab.internal.vmnet).subnet == Some(subnet.trunc()) {
+    let document = facts.networking.as_deref().and_then(|bytes| Document::parse(bytes).ok());
+    if document.is_some_and(|document| document.vmnet(lab.internal.vmnet).subnet == Some(subnet.trunc())) {
         return None;
     }
     let overlaps = |net: &ipnet::Ipv4Net| net.contains(&subnet.network()) || subnet.contains(&net.network());

@@ -151,6 +151,9 @@ fn a_route_of_somebody_else_is_in_the_way_as_long_as_the_network_is_to_be_made()
     };
     assert_eq!((interface.as_str(), destination.as_str()), ("utun4", "10.0.0.0/8"));
 
+    world.facts.networking = None;
+    assert!(plan_apply(&world.lab, &world.facts).is_err(), "also where Fusion was never started");
+
     let mut standing = World::complete();
     standing.facts.host.routes = world.facts.host.routes.clone();
     standing.facts.host.routes.push(route("10.10.0.0/24", "bridge100"));
