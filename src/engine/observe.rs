@@ -9,15 +9,13 @@ use tokio::task::JoinSet;
 use crate::formats::vmx::Vmx;
 use crate::host::{files, system};
 use crate::lab::{Node, names, paths};
-use crate::plan::facts::{
-    ClusterFacts, Facts, GuestFacts, HostFacts, TemplateFacts, UnfinishedChange, VmFacts, VmState,
-};
+use crate::plan::facts::{ClusterFacts, Facts, GuestFacts, HostFacts, TemplateFacts, VmFacts, VmState};
 use crate::stack::{facts as questions, kubectl, node as nodes};
 
 use super::context::Engine;
 use super::error::Result;
-use super::networks;
 use super::template::TemplateDir;
+use super::{networks, survey};
 
 /// Marks a VM's folder as ours for its life, also when Fusion has deleted the VMX that bears the marks.
 pub const OURS: &str = ".fusionlab";
@@ -82,11 +80,7 @@ pub async fn network_facts(engine: &Engine) -> Result<Facts> {
         networking,
         network_record: record,
         network_made: networks::made(engine, vmnet)?,
-        unfinished: engine.networks.unfinished()?.map(|unfinished| UnfinishedChange {
-            vmnet: unfinished.vmnet,
-            since: unfinished.since,
-            before: unfinished.before,
-        }),
+        unfinished: survey::unfinished(&engine.networks)?,
         ..Facts::default()
     })
 }

@@ -68,11 +68,8 @@ pub async fn survey(fusion: &Fusion, networks: &Networks, vms: &dyn Hypervisor, 
 
 /// Returns the change that an earlier run began and did not see through.
 pub fn unfinished(networks: &Networks) -> Result<Option<UnfinishedChange>> {
-    Ok(networks.unfinished()?.map(|unfinished| UnfinishedChange {
-        vmnet: unfinished.vmnet,
-        since: unfinished.since,
-        before: unfinished.before,
-    }))
+    let told = |change: networks::Unfinished| UnfinishedChange { vmnet: change.vmnet, since: change.since };
+    Ok(networks.unfinished()?.map(told))
 }
 
 fn root_access(access: networks::RootAccess) -> RootAccess {

@@ -81,8 +81,6 @@ pub struct UnfinishedChange {
     pub vmnet: u8,
     /// When it began, in RFC 3339.
     pub since: String,
-    /// The file before it.
-    pub before: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

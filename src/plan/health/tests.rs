@@ -265,7 +265,7 @@ fn forwards_that_only_the_nat_service_knows_are_left_over() {
 #[test]
 fn a_half_done_change_and_an_open_window_are_told() {
     let since = "2026-08-01T10:03:07Z".to_owned();
-    let unfinished = Some(UnfinishedChange { vmnet: 2, since, before: None });
+    let unfinished = Some(UnfinishedChange { vmnet: 2, since });
     let survey = Survey { window_open: true, unfinished, ..fresh() };
     let detail = "one of vmnet2, begun 2026-08-01T10:03:07Z, was cut short";
     assert_eq!(says(&survey, "network.unfinished", State::Fail, detail), [Remedy::ApplyNetwork]);

@@ -131,7 +131,7 @@ fn a_lab_that_moves_to_another_vmnet_is_told_to_go_first() {
 fn a_change_that_was_cut_short_is_seen_through_whatever_the_file_says() {
     let mut world = World::complete();
     let since = "2026-11-23T14:23:55Z".to_owned();
-    world.facts.unfinished = Some(UnfinishedChange { vmnet: 2, since, before: None });
+    world.facts.unfinished = Some(UnfinishedChange { vmnet: 2, since });
     let steps = world.steps();
     assert!(steps.contains(&APPLY.to_owned()), "{steps:?}");
     // A lab without machines and lines: `destroy` still sees to it that Fusion's networks run.

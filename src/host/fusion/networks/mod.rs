@@ -189,9 +189,9 @@ impl Networks {
         }
         apples::refuse(self, before.as_deref())?;
         let earlier = unfinished::read(&self.folder)?;
-        let rollback = match &earlier {
-            Some(earlier) => self.way_back(earlier, kind, vmnet, before.clone())?,
-            None => before.clone(),
+        let (rollback, doubt) = match &earlier {
+            Some(earlier) => self.way_back(earlier, kind, vmnet, before.clone()),
+            None => (before.clone(), None),
         };
         let job = Job { new, before, rollback, resumed: earlier.is_some(), vmnet, kind, limit };
         if !job.resumed && self.is_done(&job).await? {
@@ -212,7 +212,11 @@ impl Networks {
             _ => unfinished::remove(&self.folder)?,
         }
         backups::prune(&self.backups_folder(), needed.as_deref())?;
-        Ok(outcome?)
+        let applied = outcome?;
+        Ok(match doubt {
+            Some(doubt) => Applied { output: format!("{doubt}\n{}", applied.output), ..applied },
+            None => applied,
+        })
     }
 
     /// Says whether a change is none: the same file, whose services run.
@@ -225,17 +229,23 @@ impl Networks {
     /// Returns the file to go back to if a resumed change fails: the one from before the change that was cut short.
     ///
     /// If others' networks were changed since, that file would undo it, and root would not accept it: then it is the one
-    /// that is there.
+    /// that is there. So it is, with a word about it, if the backup is gone or damaged.
     fn way_back(
         &self,
         earlier: &Pending,
         kind: ChangeKind,
         vmnet: u8,
         now: Option<Vec<u8>>,
-    ) -> Result<Option<Vec<u8>>> {
-        let oldest = earlier.before(&self.backups_folder())?;
-        let accepted = request::is_acceptable(kind, now.as_deref(), oldest.as_deref(), vmnet);
-        Ok(if accepted { oldest } else { now })
+    ) -> (Option<Vec<u8>>, Option<String>) {
+        match earlier.before(&self.backups_folder()) {
+            Ok(oldest) if request::is_acceptable(kind, now.as_deref(), oldest.as_deref(), vmnet) => {
+                (oldest, None)
+            }
+            Ok(_) => (now, None),
+            Err(error) => {
+                (now, Some(format!("(the file from before the unfinished change is lost: {error})")))
+            }
+        }
     }
 
     /// Writes down what is about to be done, and the file as it is; returns the backup that must be kept.
@@ -255,8 +265,7 @@ impl Networks {
 
     /// Returns the change that an earlier run began and whose outcome nobody has seen.
     pub fn unfinished(&self) -> Result<Option<Unfinished>> {
-        let pending = unfinished::read(&self.folder)?;
-        pending.map(|pending| pending.unfinished(&self.folder, &self.backups_folder())).transpose()
+        Ok(unfinished::read(&self.folder)?.map(Pending::unfinished))
     }
 
     /// Returns the networking file as it was before each of our changes, newest first.

@@ -142,6 +142,15 @@ impl World {
         String::from_utf8(self.networks.read().unwrap().unwrap()).unwrap()
     }
 
+    fn pending(&self) -> Pending {
+        unfinished::read(&self.networks.folder).unwrap().expect("a change is under way")
+    }
+
+    /// Returns the file that a resumed change goes back to if it fails.
+    fn way_back(&self) -> Option<Vec<u8>> {
+        self.pending().before(&self.networks.backups_folder()).unwrap()
+    }
+
     /// What the programs were told, but for questions.
     fn orders(&self) -> Vec<String> {
         let orders = self.fake.orders(&["--status"]);
@@ -304,8 +313,8 @@ async fn a_way_back_that_fails_too_is_said_and_stays_unfinished() {
     assert!(reason.contains("putting it back failed"), "{reason}");
     let unfinished = world.networks.unfinished().unwrap().unwrap();
     assert_eq!((unfinished.vmnet, unfinished.verb.as_str()), (2, "up"));
-    assert_eq!(unfinished.before.as_deref(), Some(BEFORE.as_bytes()));
-    assert_eq!(unfinished.after.as_deref(), Some(made().as_bytes()));
+    assert_eq!(world.way_back().as_deref(), Some(BEFORE.as_bytes()));
+    assert_eq!(world.pending().after, Some(backups::digest(made().as_bytes())));
     // Once Fusion works again, any next change sees to it: here, none.
     world.fault("");
     let restored = world.apply(BEFORE).await.unwrap();
@@ -363,8 +372,8 @@ async fn recovers(before: &str, new: &str, goal: &str, call: usize, when: &str) 
         return false;
     }
     let at = format!("killed {when} call {call}: {:?}", world.fake.orders(&[]));
-    let unfinished = world.networks.unfinished().unwrap().unwrap_or_else(|| panic!("{at}"));
-    assert_eq!(unfinished.before.as_deref(), Some(before.as_bytes()), "{at}");
+    assert!(world.networks.unfinished().unwrap().is_some(), "{at}");
+    assert_eq!(world.way_back().as_deref(), Some(before.as_bytes()), "{at}");
     // What a killed write leaves.
     world.fake.write(&world.fake.fusion().preferences().join(".fusionlab-x1"), "half");
     let applied = world.apply(goal).await.unwrap_or_else(|error| panic!("{at}: {error}"));
@@ -428,13 +437,25 @@ async fn a_resumed_change_never_undoes_what_others_changed_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_backup_that_an_unfinished_change_needs_is_not_lost() {
+async fn a_damaged_backup_of_an_unfinished_change_is_told_and_not_taken() {
     let world = World::new(BEFORE);
     assert!(killed(&world, &made(), 4, "before").await);
     let backup = world.networks.backups().unwrap().remove(0);
     files::write_atomic(&backup.path, b"VERSION=1,0\n", 0o600).unwrap();
-    let error = world.apply(&made()).await.unwrap_err();
-    assert!(matches!(error, HostError::Content { .. }), "a damaged way back is told, not taken: {error}");
+    let before = world.text();
+    world.fault("nonat");
+    world.apply(&made()).await.unwrap_err();
+    // That its own way back fails in the same way leaves it unfinished.
+    assert!(world.text().starts_with(&before), "not the damaged backup: {}", world.text());
+    world.fault("");
+    let text = world.text();
+    let applied = world.apply(&format!("{text}{NETWORK}")).await.unwrap();
+    assert!(
+        applied.output.contains("the file from before the unfinished change is lost"),
+        "{}",
+        applied.output
+    );
+    assert!(world.is_clean(), "and the change is seen through");
 }
 
 #[tokio::test]

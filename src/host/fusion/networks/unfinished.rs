@@ -3,8 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::backups;
@@ -21,10 +19,6 @@ pub struct Unfinished {
     pub since: String,
     /// What began it, such as `up`.
     pub verb: String,
-    /// The networking file before it; none if there was none.
-    pub before: Option<Vec<u8>>,
-    /// The networking file that was wished; none if it was to go.
-    pub after: Option<Vec<u8>>,
 }
 
 /// What is written down of a change. The file before it lies among the backups.
@@ -36,8 +30,8 @@ pub(super) struct Pending {
     pub since: String,
     pub verb: String,
     pub before: Option<Before>,
-    /// The wished file, in base64; it is small, and nothing else keeps it.
-    after: Option<String>,
+    /// SHA-256 (hex) of the wished file; none if it was to go. For people: what is there now is looked at.
+    pub after: Option<String>,
 }
 
 /// The file before a change.
@@ -52,7 +46,7 @@ pub(super) struct Before {
 
 impl Pending {
     pub fn new(vmnet: u8, verb: &str, since: String, before: Option<Before>, after: Option<&[u8]>) -> Self {
-        let after = after.map(|bytes| BASE64_STANDARD.encode(bytes));
+        let after = after.map(backups::digest);
         Self { version: VERSION, vmnet, since, verb: verb.to_owned(), before, after }
     }
 
@@ -76,13 +70,9 @@ impl Pending {
         Err(HostError::Content { path: backups.join(backup), reason })
     }
 
-    /// Returns all of it, with the files.
-    pub fn unfinished(self, folder: &Path, backups: &Path) -> Result<Unfinished> {
-        let content = |reason: String| HostError::Content { path: path(folder), reason };
-        let decode = |text: &String| BASE64_STANDARD.decode(text).map_err(|error| content(error.to_string()));
-        let after = self.after.as_ref().map(decode).transpose()?;
-        let before = self.before(backups)?;
-        Ok(Unfinished { vmnet: self.vmnet, since: self.since, verb: self.verb, before, after })
+    /// Returns what there is to tell of it.
+    pub fn unfinished(self) -> Unfinished {
+        Unfinished { vmnet: self.vmnet, since: self.since, verb: self.verb }
     }
 }
 
