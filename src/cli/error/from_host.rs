@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use super::{Kind, Report};
 use crate::formats::command::Command;
 use crate::host::HostError;
+use crate::host::fusion::networks::PUTTING_BACK;
 
 /// Lines of a program's output that are worth showing.
 const TAIL_LINES: usize = 10;
@@ -177,7 +178,9 @@ fn held(what: &str, pid: u32, verb: &str, since: &str) -> String {
 }
 
 fn network(what: String, output: &str, restored: bool) -> Report {
-    let report = Report::new("network-not-applied", Kind::Network, what).with_tail(last_lines(output));
+    // The way back says nothing of why it was taken.
+    let tried = output.split(PUTTING_BACK).next().unwrap_or_default();
+    let report = Report::new("network-not-applied", Kind::Network, what).with_tail(last_lines(tried));
     let report = match (restored, output.is_empty()) {
         // Without a word of Fusion's programs, none was run.
         (true, true) => report.because("it was refused before anything was changed"),

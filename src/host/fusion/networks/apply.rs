@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::lease_files::{self, LeaseFiles};
 use super::look::{self, Expected};
 use super::services::{self, CONFIGURE, Programs, START, STOP, Service, Services};
-use super::{Applied, ChangeKind, Log, Restarted, dhcp_only, refused};
+use super::{Applied, ChangeKind, Log, PUTTING_BACK, Restarted, dhcp_only, refused};
 use crate::formats::networking::{Document, Scope, scope};
 use crate::host::{HostError, Result, files, lock};
 
@@ -204,7 +204,7 @@ fn text_only(programs: &Programs, job: &Job, mut log: Log) -> StdResult<Applied,
     let Err(reason) = try_with(job.new.as_deref()) else {
         return Ok(Applied { output: log.into_text(), restarted: Restarted::Nothing });
     };
-    log.note("putting the old file back");
+    log.note(PUTTING_BACK);
     let back = try_with(job.rollback.as_deref());
     Err(failed(reason, back, log))
 }
@@ -248,7 +248,7 @@ async fn full(programs: &Programs, job: &Job, mut log: Log) -> StdResult<Applied
     let Err(reason) = go(programs, job, job.new.as_deref(), &ran, &mut log).await else {
         return Ok(Applied { output: log.into_text(), restarted: Restarted::Networks });
     };
-    log.note("putting the old file back");
+    log.note(PUTTING_BACK);
     let back = go(programs, job, job.rollback.as_deref(), &ran, &mut log).await;
     Err(failed(reason, back, log))
 }

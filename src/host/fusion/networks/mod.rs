@@ -60,6 +60,8 @@ pub use services::{Service, Services};
 pub use unfinished::Unfinished;
 use unfinished::{Before, Pending};
 
+/// Stands in the output of a change that failed, between what was tried and the way back.
+pub const PUTTING_BACK: &str = "putting the old file back";
 const BACKUPS: &str = "backups";
 const NETSTAT: &str = "usr/sbin/netstat";
 const PGREP: &str = "usr/bin/pgrep";
