@@ -232,10 +232,7 @@ pub fn restore_step(wish: &NetworkWish, facts: &Facts) -> Option<Step> {
 }
 
 fn step(id: &str, text: String, why: String, action: Action) -> Step {
-    let scope = match &action {
-        Action::ApplyNetwork { scope, .. } | Action::RestoreNetwork { scope, .. } => *scope,
-        _ => Scope::Networks,
-    };
+    let restarts = action.of_networks().is_some_and(|(_, scope)| scope == Scope::Networks);
     Step {
         id: StepId(id.to_owned()),
         needs: Vec::new(),
@@ -244,7 +241,7 @@ fn step(id: &str, text: String, why: String, action: Action) -> Step {
         gate: None,
         text,
         why,
-        cost_seconds: if scope == Scope::Networks { COST_OF_RESTART } else { COST_OF_DHCP },
+        cost_seconds: if restarts { COST_OF_RESTART } else { COST_OF_DHCP },
         action,
     }
 }
