@@ -34,7 +34,7 @@ pub struct Options {
     pub spare_children: bool,
     /// The folder to run in, by its descriptor, whatever its path means by then (`host::trust`).
     pub folder: Option<Arc<OwnedFd>>,
-    /// The name that the program is called by (argv[0]), if not the one that it is run by.
+    /// The name that the program is called by (`argv[0]`), if not the one that it is run by.
     pub called: Option<OsString>,
 }
 
