@@ -32,7 +32,7 @@ pub enum NetworkWish {
     Change(NetworkChange),
     /// Somebody else's things stand in the way.
     Conflict(Vec<Conflict>),
-    /// It is not a file that we edit; every reason with its line.
+    /// It is not a file that we edit; why, and on which line.
     Unreadable {
         line: usize,
         reason: String,
