@@ -17,6 +17,8 @@ use super::error::Result;
 use super::template::TemplateDir;
 use super::{networks, survey};
 
+/// Cards that a VM can have.
+pub const MAX_CARDS: u32 = 10;
 /// Marks a VM's folder as ours for its life, also when Fusion has deleted the VMX that bears the marks.
 pub const OURS: &str = ".fusionlab";
 /// Marks a VM's folder while its clone is not finished.
@@ -139,21 +141,27 @@ fn vm_facts(lab: &str, node: &str, bundle: &Path, running: &BTreeSet<PathBuf>) -
 /// Returns the MACs of VMs in the library that are not this lab's.
 fn foreign_macs(engine: &Engine) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
-    for vmx in library_vmx_files(&engine.fusion.library) {
-        // A file that vanishes while we look is no VM.
-        let Ok(bytes) = files::read(&vmx) else { continue };
-        let Ok(parsed) = Vmx::parse(&String::from_utf8_lossy(&bytes)) else { continue };
+    for (vmx, parsed) in library_vms(&engine.fusion.library) {
         let unfinished = vmx.parent().is_some_and(|bundle| files::exists(&bundle.join(UNFINISHED)));
         if unfinished || parsed.get(names::VMX_LAB).as_deref() == Some(engine.lab.name.as_str()) {
             continue;
         }
-        for card in 0..10 {
+        for card in 0..MAX_CARDS {
             for key in [format!("ethernet{card}.address"), format!("ethernet{card}.generatedAddress")] {
                 found.extend(parsed.get(&key).map(|mac| (mac.to_ascii_lowercase(), vmx.clone())));
             }
         }
     }
     Ok(found)
+}
+
+/// Returns every VM in the library whose VMX can be read, by that file. One that vanishes while we look is no VM.
+pub fn library_vms(library: &Path) -> impl Iterator<Item = (PathBuf, Vmx)> {
+    library_vmx_files(library).into_iter().filter_map(|vmx| {
+        let bytes = files::read(&vmx).ok()?;
+        let config = Vmx::parse(&String::from_utf8_lossy(&bytes)).ok()?;
+        Some((vmx, config))
+    })
 }
 
 /// Returns the VMX files of bundles in the library and one folder below.

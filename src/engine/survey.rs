@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use ipnet::Ipv4Net;
+
 use crate::formats::dhcp;
 use crate::formats::mac::Mac;
 use crate::formats::networking::{Document, Model};
@@ -17,10 +19,8 @@ use crate::plan::facts::UnfinishedChange;
 use crate::plan::survey::{AddressSource, NetworkSeen, NetworkUser, RootAccess, Survey};
 
 use super::error::Result;
-use super::observe::library_vmx_files;
+use super::observe::{MAX_CARDS, library_vms};
 
-/// Cards that a VM can have.
-const MAX_CARDS: u32 = 10;
 /// The networks behind Fusion's own words for a card's connection (facts/fusion-networking.md §1.5).
 const NAT_VMNET: u8 = 8;
 const HOST_ONLY_VMNET: u8 = 1;
@@ -53,12 +53,10 @@ pub async fn survey(fusion: &Fusion, networks: &Networks, vms: &dyn Hypervisor, 
         for vmnet in model.vmnets() {
             let mut seen = network(networks, model, vmnet.number, &services)?;
             seen.users = cards.remove(&vmnet.number).unwrap_or_default();
-            let known = Known::read(networks, vmnet.number)?;
-            let mut users = std::mem::take(&mut seen.users);
-            for user in &mut users {
-                user.address = address(vms, &seen, &known, user).await;
+            let known = known(&seen);
+            for user in &mut seen.users {
+                user.address = address(vms, seen.vmnet.subnet, &known, user).await;
             }
-            seen.users = users;
             survey.networks.push(seen);
         }
     }
@@ -103,10 +101,7 @@ fn network(networks: &Networks, model: &Model, number: u8, services: &Services) 
 async fn cards(fusion: &Fusion, vms: &dyn Hypervisor) -> Result<BTreeMap<u8, Vec<NetworkUser>>> {
     let running = vms.running().await?;
     let mut cards: BTreeMap<u8, Vec<NetworkUser>> = BTreeMap::new();
-    for vmx in library_vmx_files(&fusion.library) {
-        // A file that vanishes while we look is no VM.
-        let Ok(bytes) = files::read(&vmx) else { continue };
-        let Ok(config) = Vmx::parse(&String::from_utf8_lossy(&bytes)) else { continue };
+    for (vmx, config) in library_vms(&fusion.library) {
         let runs = running.contains(&files::resolved(&vmx));
         for card in (0..MAX_CARDS).filter_map(|number| card(&config, number, &vmx, runs)) {
             cards.entry(card.vmnet).or_default().push(card.user);
@@ -138,10 +133,19 @@ fn card(config: &Vmx, number: u32, vmx: &Path, running: bool) -> Option<Card> {
     Some(Card { vmnet, user })
 }
 
+/// Returns what a network's files say of addresses.
+fn known(seen: &NetworkSeen) -> Known {
+    Known {
+        reservations: seen.reservations.clone(),
+        fixed: seen.fixed.iter().flatten().map(|host| (host.mac, host.address)).collect(),
+        leases: seen.leases.clone(),
+    }
+}
+
 /// Says where a card is reached; one that Fusion knows elsewhere is no card of this network.
 async fn address(
     vms: &dyn Hypervisor,
-    seen: &NetworkSeen,
+    subnet: Option<Ipv4Net>,
     known: &Known,
     user: &NetworkUser,
 ) -> Option<(Ipv4Addr, AddressSource)> {
@@ -153,6 +157,6 @@ async fn address(
         Source::Tools => AddressSource::Tools,
     };
     // vmrun names one address of the VM without saying of which card.
-    let here = seen.vmnet.subnet.is_some_and(|subnet| subnet.contains(&address));
+    let here = subnet.is_some_and(|subnet| subnet.contains(&address));
     here.then_some((address, source))
 }

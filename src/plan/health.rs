@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use serde::Serialize;
 
 use super::survey::{NetworkSeen, RootAccess, Survey};
-use crate::formats::networking::{Document, PortForward};
+use crate::formats::networking::{Document, PortForward, overlap};
 use crate::formats::routes::Route;
 use crate::lab::Lab;
 
@@ -276,17 +276,13 @@ fn overlaps(lab: &Lab, survey: &Survey) -> Seen {
     let mut others: Vec<(u8, Ipv4Net)> =
         others.filter_map(|seen| Some((seen.vmnet.number, seen.vmnet.subnet?))).collect();
     let all = others.len();
-    others.retain(|(_, subnet)| overlap(*subnet, wished));
+    others.retain(|(_, subnet)| overlap(subnet, &wished));
     if others.is_empty() {
         return Seen::ok(format!("compared with {}", count(all, "other network")));
     }
     let named: Vec<String> =
         others.iter().map(|(number, subnet)| format!("vmnet{number} is {subnet}")).collect();
     Seen::fail(named.join("; "), Remedy::OtherSubnet)
-}
-
-fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {
-    one.contains(&other.network()) || other.contains(&one.network())
 }
 
 fn routes(lab: &Lab, survey: &Survey) -> Seen {
@@ -318,7 +314,7 @@ fn leads_elsewhere(route: &Route, subnet: Ipv4Net) -> bool {
     let is_host = destination.prefix_len() == destination.max_prefix_len();
     let is_own = interface.starts_with(BRIDGE)
         && (*destination == subnet || is_host && subnet.contains(&destination.addr()));
-    destination.prefix_len() > 0 && overlap(*destination, subnet) && !is_own
+    destination.prefix_len() > 0 && overlap(destination, &subnet) && !is_own
 }
 
 fn pool(lab: &Lab) -> Seen {

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use crate::formats::lines::unified_diff;
-use crate::formats::networking::{Conflict, Document, Ours, Scope, restore, scope};
+use crate::formats::networking::{Conflict, Document, Ours, Scope, overlap, restore, scope};
 use crate::lab::Lab;
 use crate::stack::network;
 
@@ -170,10 +170,9 @@ pub fn route_in_the_way(lab: &Lab, facts: &Facts) -> Option<Obstacle> {
     if document.is_some_and(|document| document.vmnet(lab.internal.vmnet).subnet == Some(subnet.trunc())) {
         return None;
     }
-    let overlaps = |net: &ipnet::Ipv4Net| net.contains(&subnet.network()) || subnet.contains(&net.network());
     let route = facts.host.routes.iter().find(|route| {
         // The default route leads everywhere, and yields to any other.
-        route.destination.prefix_len() > 0 && overlaps(&route.destination)
+        route.destination.prefix_len() > 0 && overlap(&route.destination, &subnet)
     })?;
     Some(Obstacle::SubnetRouted {
         subnet: subnet.to_string(),

@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::calls::{self, NetworkVerb, Session};
-use crate::cli::context::{Context, Warnings};
+use super::{Carried, carry_out};
+use crate::cli::calls::{self, NetworkVerb};
+use crate::cli::context::Context;
 use crate::cli::error::{Failure, Success};
-use crate::cli::screen::network_plan::{self, Change};
-use crate::cli::screen::{closing, networks, opening};
+use crate::cli::screen::{closing, network_plan, networks};
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.networkapply/1";
@@ -24,26 +24,8 @@ pub struct ApplyArgs {
 }
 
 pub async fn run(args: ApplyArgs, context: &Context) -> Result<Success, Failure> {
-    let pen = &context.terminal.err;
-    let lab = context.lab(None, Warnings::Untold)?;
-    let session = Session::open(context, lab, "network apply").await?;
-    let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
-    context.say(opening::lines(&lab, &fusion, pen));
-    context.say([""]);
-    let outlook = session.network_outlook(NetworkVerb::Apply).await?;
-    let change = Change::of(&outlook, &fusion.networking(), lab.internal.vmnet, NetworkVerb::Apply);
-    context.say(network_plan::lines(&change, pen));
-    if change.step.is_some() {
-        context.say([""]);
-        if !args.yes {
-            context.go_on("Do this?").await?;
-        }
-    }
-    session.become_root(context, &outlook.plan, true).await?;
-    let (summary, failure) = session.carry_out(context, &outlook.plan).await;
-    if let Some(failure) = failure {
-        return Err(failure);
-    }
+    let Carried { lab, fusion, summary, changed } =
+        carry_out("network apply", NetworkVerb::Apply, args.yes, context).await?;
     // What stands is looked at anew: that, and not what the programs said, is told.
     let (_, survey) = calls::survey(context, &lab).await?;
     let seen = survey.network(lab.internal.vmnet);
@@ -57,8 +39,8 @@ pub async fn run(args: ApplyArgs, context: &Context) -> Result<Success, Failure>
             "changed": summary.done().1,
             "network": seen,
         }))?;
-    } else if change.step.is_some() {
-        context.say(network_plan::stands(seen, lab.internal.vmnet, pen));
+    } else if changed {
+        context.say(network_plan::stands(seen, lab.internal.vmnet, &context.terminal.err));
     }
     Ok(Success::Done)
 }

@@ -10,8 +10,14 @@ mod sudoers;
 
 use clap::{Args, Subcommand};
 
-use super::context::Context;
+use super::calls::{NetworkVerb, Session};
+use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
+use super::report::summary::Summary;
+use super::screen::network_plan::{self, Change};
+use super::screen::opening;
+use crate::host::fusion::Fusion;
+use crate::lab::Lab;
 
 /// Fusion's networks: show them, change them, put them back
 #[derive(Args, Debug)]
@@ -39,6 +45,44 @@ enum NetworkCommand {
     /// As apply-as-root, for a whole file from a backup
     #[command(hide = true)]
     RestoreAsRoot(root::RestoreArgs),
+}
+
+/// What a change of the networks came to.
+struct Carried {
+    lab: Lab,
+    fusion: Fusion,
+    summary: Summary,
+    /// Whether there was anything to do.
+    changed: bool,
+}
+
+/// Shows a change, asks unless told not to, becomes root if need be, and carries it out. `name` is written to the lock
+/// and the journal.
+async fn carry_out(
+    name: &'static str,
+    verb: NetworkVerb<'_>,
+    yes: bool,
+    context: &Context,
+) -> Result<Carried, Failure> {
+    let pen = &context.terminal.err;
+    let lab = context.lab(None, Warnings::Untold)?;
+    let session = Session::open(context, lab, name).await?;
+    let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
+    context.say(opening::lines(&lab, &fusion, pen));
+    context.say([""]);
+    let outlook = session.network_outlook(verb).await?;
+    let change = Change::of(&outlook, &fusion.networking(), lab.internal.vmnet, verb);
+    context.say(network_plan::lines(&change, pen));
+    let changed = change.step.is_some();
+    if changed {
+        context.say([""]);
+        if !yes {
+            context.go_on("Do this?").await?;
+        }
+    }
+    session.become_root(context, &outlook.plan, true).await?;
+    let (summary, failure) = session.carry_out(context, &outlook.plan).await;
+    failure.map_or(Ok(Carried { lab, fusion, summary, changed }), Err)
 }
 
 pub async fn run(args: NetworkArgs, context: &Context) -> Result<Success, Failure> {

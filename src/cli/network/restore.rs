@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::calls::{NetworkVerb, Session};
-use crate::cli::context::{Context, Warnings};
+use super::{Carried, carry_out};
+use crate::cli::calls::NetworkVerb;
+use crate::cli::context::Context;
 use crate::cli::error::{Failure, Success};
-use crate::cli::screen::network_plan::{self, Change};
-use crate::cli::screen::{closing, opening};
+use crate::cli::screen::{closing, network_plan};
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.networkrestore/1";
@@ -32,27 +32,9 @@ pub struct RestoreArgs {
 }
 
 pub async fn run(args: RestoreArgs, context: &Context) -> Result<Success, Failure> {
-    let pen = &context.terminal.err;
-    let lab = context.lab(None, Warnings::Untold)?;
-    let session = Session::open(context, lab, "network restore").await?;
-    let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
-    context.say(opening::lines(&lab, &fusion, pen));
-    context.say([""]);
     let verb = args.backup.as_deref().map_or(NetworkVerb::Undo, NetworkVerb::PutBack);
-    let outlook = session.network_outlook(verb).await?;
-    let change = Change::of(&outlook, &fusion.networking(), lab.internal.vmnet, verb);
-    context.say(network_plan::lines(&change, pen));
-    if change.step.is_some() {
-        context.say([""]);
-        if !args.yes {
-            context.go_on("Do this?").await?;
-        }
-    }
-    session.become_root(context, &outlook.plan, true).await?;
-    let (summary, failure) = session.carry_out(context, &outlook.plan).await;
-    if let Some(failure) = failure {
-        return Err(failure);
-    }
+    let Carried { lab, fusion, summary, changed } =
+        carry_out("network restore", verb, args.yes, context).await?;
     if context.json() {
         context.print_json(&json!({
             "schema": SCHEMA,
@@ -62,8 +44,8 @@ pub async fn run(args: RestoreArgs, context: &Context) -> Result<Success, Failur
             "changed": summary.done().1,
             "backup": args.backup,
         }))?;
-    } else if change.step.is_some() {
-        context.say(network_plan::is_back(args.backup.as_deref(), summary.took, pen));
+    } else if changed {
+        context.say(network_plan::is_back(args.backup.as_deref(), summary.took, &context.terminal.err));
     }
     Ok(Success::Done)
 }

@@ -34,9 +34,9 @@ pub use change::{Scope, confined, scope, well_formed};
 pub use directive::Protocol;
 use directive::{Meaning, Row, VERSION};
 pub use edit::restore;
-pub use model::{Model, PortForward, Vmnet};
+pub use model::{FUSIONS_OWN, HASH, Model, PortForward, UUID, Vmnet};
 pub use remarks::Remark;
-pub use wish::{Conflict, Ours, Wish};
+pub use wish::{Conflict, Ours, Wish, overlap};
 
 /// A networking file. What was parsed renders to exactly the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]

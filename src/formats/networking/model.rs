@@ -14,13 +14,13 @@ pub(super) const NAT: &str = "NAT";
 pub(super) const DHCP: &str = "DHCP";
 pub(super) const ADAPTER: &str = "VIRTUAL_ADAPTER";
 /// Given by Fusion to a network that has none.
-pub(super) const UUID: &str = "HOSTONLY_UUID";
+pub const UUID: &str = "HOSTONLY_UUID";
 /// Fusion's digest of the derived dhcpd.conf: it comes anew with every apply and means nothing to us.
-pub(super) const HASH: &str = "DHCP_CFG_HASH";
+pub const HASH: &str = "DHCP_CFG_HASH";
 /// The mask of a network whose mask is not said.
 const DEFAULT_NETMASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
 /// The numbers that Fusion itself gives away: bridged, host-only and NAT (facts/fusion-networking.md §1.5).
-pub(super) const FUSIONS_OWN: [u8; 3] = [0, 1, 8];
+pub const FUSIONS_OWN: [u8; 3] = [0, 1, 8];
 
 /// What the file says of one of Fusion's networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

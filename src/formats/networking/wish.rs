@@ -164,6 +164,6 @@ fn vmnet_conflict(model: &Model, wish: &Wish, ours: &Ours, there: &Vmnet) -> Opt
 }
 
 /// Says whether two networks have an address in common.
-pub(super) fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
+pub fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
     one.contains(&other.network()) || other.contains(&one.network())
 }

@@ -7,10 +7,8 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use super::networks::Networks;
 use crate::formats::dhcp::{self, Lease};
 use crate::formats::mac::Mac;
-use crate::formats::networking::Document;
 use crate::host::{Hypervisor, Result, clock};
 
 /// How an address is known, the most trustworthy first.
@@ -36,17 +34,6 @@ pub struct Known {
 }
 
 impl Known {
-    /// Reads what the files of one network say.
-    pub fn read(networks: &Networks, vmnet: u8) -> Result<Self> {
-        let file = networks.read()?.and_then(|bytes| Document::parse(&bytes).ok());
-        let hosts = networks.dhcpd_conf(vmnet)?.map(|text| dhcp::hosts(&text)).unwrap_or_default();
-        Ok(Self {
-            reservations: file.map(|file| file.reservations(vmnet)).unwrap_or_default(),
-            fixed: hosts.into_iter().map(|host| (host.mac, host.address)).collect(),
-            leases: networks.leases(vmnet)?,
-        })
-    }
-
     /// Returns the address of the card with this MAC at a time in seconds since 1970.
     pub fn address(&self, mac: Mac, now: u64) -> Option<(Ipv4Addr, Source)> {
         let of_mac = |all: &[(Mac, Ipv4Addr)]| all.iter().find(|(held, _)| *held == mac).map(|(_, at)| *at);

@@ -8,12 +8,8 @@ use super::services::{self, Programs, Service, Services};
 use super::{ChangeKind, Log};
 use crate::formats::dhcp;
 use crate::formats::mac::Mac;
-use crate::formats::networking::Document;
+use crate::formats::networking::{Document, HASH, UUID};
 use crate::host::files;
-
-/// Fusion's own notes, which it adds and changes as it likes.
-const DIGEST: &str = "DHCP_CFG_HASH";
-const UUID: &str = "HOSTONLY_UUID";
 
 /// What is looked for.
 pub(super) struct Expected<'a> {
@@ -105,12 +101,12 @@ fn difference(written: &Document, found: &Document, vmnet: u8) -> Option<String>
         return Some(format!("with vmnet{vmnet}, which was taken out"));
     }
     let (wished, there) = (written.answers(vmnet), found.answers(vmnet));
-    for (key, value) in wished.iter().filter(|(key, _)| *key != DIGEST) {
+    for (key, value) in wished.iter().filter(|(key, _)| *key != HASH) {
         if there.get(key) != Some(value) {
             return missing(format!("answer VNET_{vmnet}_{key} {value}"));
         }
     }
-    let added = there.iter().find(|(key, _)| *key != DIGEST && *key != UUID && !wished.contains_key(*key));
+    let added = there.iter().find(|(key, _)| *key != HASH && *key != UUID && !wished.contains_key(*key));
     if let Some((key, value)) = added.filter(|_| exists) {
         return extra(format!("answer VNET_{vmnet}_{key} {value}"));
     }

@@ -13,15 +13,13 @@ use serde::{Deserialize, Serialize};
 use super::apply::{self, Job};
 use super::services::{self, Programs};
 use super::{ChangeKind, backups, dhcp_only, lease_files, refused};
-use crate::formats::networking::{Document, Refusal, confined, well_formed};
+use crate::formats::networking::{Document, FUSIONS_OWN, Refusal, confined, well_formed};
 use crate::host::fusion::{Fusion, discover};
 use crate::host::{HostError, Result, files, trust};
 
 const VERSION: u32 = 1;
 /// A networking file is some kilobytes; a request holds two of them.
 const LARGEST_REQUEST: u64 = 4 << 20;
-/// Fusion's own networks: bridged, host-only, NAT. A lab never takes one of them.
-const FUSIONS_OWN: [u8; 3] = [0, 1, 8];
 /// The longest that one of Fusion's programs may be waited for.
 const LONGEST_LIMIT: Duration = Duration::from_secs(3600);
 /// Refusals that are shown; the first says enough.
