@@ -105,8 +105,9 @@ pub fn without(facts: &Facts, originals: &[&[u8]]) -> NetworkWish {
     };
     let gone = is_gone_with(&document, facts, record);
     let undo = |original| restore(bytes, original, record.vmnet, gone, &record.reservations);
+    // Where none comes back exactly, the first still tells what an older network had left under our number.
     let exact = originals.iter().find(|original| undo(Some(original)) == **original);
-    NetworkWish::of(bytes, exact.map_or_else(|| undo(None), |original| original.to_vec()), record.vmnet)
+    NetworkWish::of(bytes, undo(exact.or(originals.first()).copied()), record.vmnet)
 }
 
 /// Says whether the network itself goes with a lab's lines: fusionlab made it, and nobody else is on it.

@@ -213,3 +213,25 @@ fn a_backup_is_put_back_whole() {
     assert!(plan_put_back("x", &world.facts, &same).unwrap().is_empty());
     assert!(plan_put_back("x", &world.facts, &put_back(&world.facts, b"\0", 2)).is_err());
 }
+
+#[test]
+fn what_an_older_network_left_under_our_number_comes_back_whatever_others_changed() {
+    let husk = "answer VNET_2_DHCP no\nanswer VNET_2_HOSTONLY_UUID 1C9D4F60-52B8-4E7A-9A7D-3E5A6B7C8D9E\n\
+        answer VNET_2_NAT no\nanswer VNET_2_VIRTUAL_ADAPTER no\n";
+    let mut world = World::empty();
+    append(&mut world, husk);
+    let before = world.facts.networking.clone().unwrap();
+    let after = change(wish(&world.lab, &world.facts)).after;
+    world.facts = World::complete().facts;
+    world.facts.networking = Some(after);
+    append(&mut world, "answer VNET_8_NAT_PARAM_UDP_TIMEOUT 90\n");
+    let undone = text(&change(without(&world.facts, &[&before])).after);
+    // All of them and nothing else; those whose lines had to change stand last.
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let expected = text(&before) + "answer VNET_8_NAT_PARAM_UDP_TIMEOUT 90\n";
+    assert_eq!(sorted(&undone), sorted(&expected));
+}
