@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::formats::command::Command;
 use crate::formats::mac::Mac;
+use crate::formats::vmdk::{self, EmptyDisk};
 use crate::host::fusion::Fusion;
 use crate::host::fusion::networks::Networks;
 use crate::host::{
@@ -25,6 +26,11 @@ use crate::stack::fixture;
 use super::context::{Engine, Parts};
 use super::event::Event;
 use super::template::TemplateDir;
+
+/// Size and CID of the template's disk, and the CID of its clones'.
+const DISK_SIZE: u64 = 1 << 20;
+const DISK_CID: u32 = 7;
+const CLONE_CID: u32 = 8;
 
 /// An engine with what a test looks at.
 pub struct Bench {
@@ -58,7 +64,10 @@ impl Bench {
         .unwrap();
         files::create_dir(engine.dir.root()).unwrap();
         let bench = Self { engine: Arc::new(engine), machines, events, _folder: folder };
-        bench.file(&TemplateDir::of(&bench.engine).vmx(), "config.version = \"8\"\n");
+        let template = TemplateDir::of(&bench.engine);
+        bench.file(&template.vmx(), "config.version = \"8\"\n");
+        let mut disk = files::create_new(&template.disk(), 0o644).unwrap();
+        vmdk::write_sparse(&mut EmptyDisk { size: 0 }, DISK_SIZE, &mut disk, DISK_CID, &mut |_| ()).unwrap();
         bench
     }
 
@@ -119,7 +128,6 @@ pub fn plan(steps: impl IntoIterator<Item = Step>) -> Plan {
 }
 
 /// VMs that are names in a set.
-#[derive(Default)]
 pub struct Machines {
     /// Names of machines that Fusion refuses to start.
     pub refuse: BTreeSet<&'static str>,
@@ -127,7 +135,21 @@ pub struct Machines {
     pub together: Option<Barrier>,
     /// What every start waits for.
     pub hold_starts: Option<CancellationToken>,
+    /// The CID that a clone says its parent has.
+    pub clones_parent: u32,
     pub state: Mutex<State>,
+}
+
+impl Default for Machines {
+    fn default() -> Self {
+        Self {
+            refuse: BTreeSet::new(),
+            together: None,
+            hold_starts: None,
+            clones_parent: DISK_CID,
+            state: Mutex::default(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -202,7 +224,8 @@ impl Hypervisor for Machines {
             tokio::task::yield_now().await;
         }
         files::write_atomic(to, b"config.version = \"8\"\n", 0o644)?;
-        files::write_atomic(&to.with_file_name(paths::DISK_VMDK), b"", 0o644)?;
+        let mut disk = files::create_new(&to.with_file_name(paths::DISK_VMDK), 0o644)?;
+        vmdk::write_child(&mut disk, DISK_SIZE, CLONE_CID, self.clones_parent, "template.vmdk").unwrap();
         self.state.lock().unwrap().clones_now -= 1;
         Ok(())
     }

@@ -105,6 +105,13 @@ fn lab_vms(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<BTreeMap<Stri
     let folder = engine.fusion.library.join(&engine.lab.name);
     let bundles = if files::exists(&folder) { files::list(&folder)? } else { Vec::new() };
     for bundle in bundles {
+        if let Some(name) = paths::node_in_making(&bundle) {
+            let vmx = paths::vmx_of(&engine.bundle(&name));
+            let unfinished = VmFacts { vmx, state: VmState::Unfinished, running: false, spec: None };
+            // What stands under that name counts for more.
+            vms.entry(name).or_insert(unfinished);
+            continue;
+        }
         let Some(name) = bundle.file_stem().map(|stem| stem.to_string_lossy().into_owned()) else { continue };
         if bundle.extension().is_some_and(|extension| extension == "vmwarevm") {
             let vm = vm_facts(&engine.lab.name, &name, &bundle, running)?;
@@ -249,7 +256,7 @@ mod tests {
         let facts = facts(&bench.engine).await.unwrap();
         assert!(facts.vms.is_empty() && facts.guests.is_empty() && facts.cluster.is_none());
         assert!(!facts.identity && !facts.network_running && facts.networking.is_none());
-        assert!(!facts.template.image_cached && !facts.template.disk_written && !facts.template.frozen);
+        assert!(!facts.template.image_cached && !facts.template.frozen);
     }
 
     #[tokio::test]

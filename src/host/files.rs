@@ -256,19 +256,32 @@ pub fn sha256_file(path: &Path) -> Result<String> {
     }
 }
 
+/// How a file was copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// At once: both files share their blocks until one is written to.
+    Shared,
+    /// Byte by byte, so many without the holes.
+    Bytes(u64),
+}
+
+/// Hears how many bytes of how many a copy has come; an answer of false ends it.
+pub type CopyProgress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
+
 /// Copies a file to a new place, sharing its blocks where the file system can (APFS, Btrfs, XFS), and
-/// otherwise leaving holes as holes: a VM's disk is mostly holes.
-pub fn clone_file(from: &Path, to: &Path) -> Result<()> {
+/// otherwise leaving holes as holes: a VM's disk is mostly holes. A copy that fails or is ended leaves nothing.
+pub fn clone_file(from: &Path, to: &Path, progress: CopyProgress<'_>) -> Result<Copied> {
     if exists(to) {
         let source = io::Error::from(io::ErrorKind::AlreadyExists);
         return Err(HostError::File { action: "copy to", path: to.to_owned(), source });
     }
     if share_blocks(from, to).is_ok() {
-        return Ok(());
+        return Ok(Copied::Shared);
     }
-    copy_sparse(from, to).inspect_err(|_| {
+    let copied = copy_sparse(from, to, progress).inspect_err(|_| {
         let _ = fs::remove_file(to);
-    })
+    });
+    copied.map(Copied::Bytes)
 }
 
 #[cfg(target_os = "macos")]
@@ -298,14 +311,15 @@ fn share_blocks(from: &Path, to: &Path) -> io::Result<()> {
     Err(error)
 }
 
-fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
+/// Copies what is no hole, and returns how many bytes that was.
+fn copy_sparse(from: &Path, to: &Path, progress: CopyProgress<'_>) -> Result<u64> {
     let source = open(from)?;
     let facts = source.metadata().map_err(HostError::file("look at", from))?;
     // Writable while it is written; the source's mode comes last.
     let target = create_new(to, PRIVATE_FILE)?;
     target.set_len(facts.len()).map_err(HostError::file("write", to))?;
     let mut buffer = vec![0; READ_BUFFER];
-    let mut position = 0;
+    let (mut position, mut copied) = (0, 0);
     while let Some((start, end)) = next_data(&source, position).map_err(HostError::file("read", from))? {
         position = start;
         while position < end {
@@ -317,11 +331,16 @@ fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
             }
             target.write_all_at(&buffer[..count], position).map_err(HostError::file("write", to))?;
             position += count as u64;
+            copied += count as u64;
+            if !progress(position, facts.len()) {
+                return Err(HostError::Interrupted);
+            }
         }
         position = end;
     }
     target.sync_all().map_err(HostError::file("write", to))?;
-    set_mode(to, facts.mode() & 0o777)
+    set_mode(to, facts.mode() & 0o777)?;
+    Ok(copied)
 }
 
 /// Returns start and end of the first stretch at or after `from` that is not a hole.
@@ -416,12 +435,14 @@ mod tests {
         drop(file);
         set_mode(&from, 0o440).unwrap();
 
-        copy_sparse(&from, &to).unwrap();
+        assert_eq!(copy_sparse(&from, &to, &mut |_, _| true).unwrap().next_multiple_of(1 << 20), 1 << 20);
         assert_eq!(sha256_file(&from).unwrap(), sha256_file(&to).unwrap());
         assert_eq!(ownership(&to).unwrap().mode, 0o440);
         assert!(fs::metadata(&to).unwrap().blocks() * 512 < 1 << 20, "holes stay holes");
-        assert!(clone_file(&from, &to).is_err(), "nothing is overwritten");
-        clone_file(&from, &folder.path().join("c")).unwrap();
+        assert!(clone_file(&from, &to, &mut |_, _| true).is_err(), "nothing is overwritten");
+        clone_file(&from, &folder.path().join("c"), &mut |_, _| true).unwrap();
+        let ended = folder.path().join("d");
+        assert!(matches!(copy_sparse(&from, &ended, &mut |_, _| false), Err(HostError::Interrupted)));
     }
 
     #[test]

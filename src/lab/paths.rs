@@ -142,12 +142,25 @@ pub fn vm_bundle(library: &Path, lab: &str, node: &str) -> PathBuf {
     library.join(lab).join(format!("{node}.vmwarevm"))
 }
 
+/// Returns the folder in which the VM of a bundle is made before it is renamed to it: `<library>/<lab>/.making-<node>`.
+pub fn making(bundle: &Path) -> PathBuf {
+    let name = bundle.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    bundle.with_file_name(format!("{MAKING}{name}"))
+}
+
+/// Returns the node whose VM is made in this folder; none if it is another folder.
+pub fn node_in_making(folder: &Path) -> Option<String> {
+    folder.file_name()?.to_str()?.strip_prefix(MAKING).map(str::to_owned)
+}
+
 /// Returns the VMX of the VM in a bundle: named like the bundle.
 pub fn vmx_of(bundle: &Path) -> PathBuf {
     let name = bundle.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     bundle.join(format!("{name}.vmx"))
 }
 
+/// What the names of folders begin with in which VMs are made.
+const MAKING: &str = ".making-";
 /// The seed image's file name inside a bundle.
 pub const SEED_ISO: &str = "seed.iso";
 /// The disk's file name inside a template's or a copied VM's bundle. A linked clone's is Fusion's choice.

@@ -19,7 +19,7 @@ const HARDWARE_VERSION: &str = "20";
 /// The template's card, which the clones' first card replaces.
 const FIRST_CARD_SLOT: u16 = 160;
 /// The disk's file name stands under this key.
-const DISK_KEY: &str = "nvme0:0.fileName";
+pub const DISK_KEY: &str = "nvme0:0.fileName";
 /// As many cards as a VMX can have.
 const MOST_CARDS: usize = 10;
 const TEMPLATE_MEMORY_MIB: u32 = 4096;
@@ -58,9 +58,10 @@ pub fn template_key(lab: &Lab) -> String {
     hex::encode(Sha256::digest(what.to_string()))[..KEY_LENGTH].to_owned()
 }
 
-/// Returns the size of the template's disk: that of the largest node, since a clone's cannot grow.
+/// Returns the size of the template's disk: that of every node if they are linked clones, whose disks cannot grow;
+/// else of the smallest, since an independent disk grows and none shrinks.
 pub fn template_disk_gib(lab: &Lab) -> u32 {
-    lab.nodes.iter().map(|node| node.disk_gib).max().unwrap_or_default()
+    lab.nodes.iter().map(|node| node.disk_gib).min().unwrap_or_default()
 }
 
 /// Returns the VMX of the template: one card behind Fusion's own NAT, the bake's seed, our marks.
@@ -328,7 +329,7 @@ mod tests {
         };
         assert_ne!(other(&|lab| lab.versions.cilium = "1.20.4".into()), key);
         assert_ne!(other(&|lab| lab.image.arch = Arch::Amd64), key);
-        assert_ne!(other(&|lab| lab.nodes[0].disk_gib = 400), key);
+        assert_ne!(other(&|lab| lab.nodes[0].disk_gib = 4), key);
         assert_eq!(other(&|lab| lab.name = "other".into()), key, "labs share templates");
     }
 

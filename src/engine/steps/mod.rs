@@ -1,5 +1,6 @@
 //! One function per action of a plan. Each looks, acts if something is missing, and looks again.
 
+mod clone;
 mod cluster;
 mod gateway;
 mod guest;
@@ -23,7 +24,7 @@ pub async fn perform(context: &StepContext) -> Result<bool> {
         Action::ConvertImage => template::convert(context).await,
         Action::BakeTemplate => template::bake(context).await,
         Action::FreezeTemplate => template::freeze(context).await,
-        Action::CloneVm { node } => vm::clone(context, node).await,
+        Action::CloneVm { node } => clone::clone(context, node).await,
         Action::ConfigureVm { node } => vm::configure(context, node),
         Action::StartVm { node } => vm::start(context, node).await,
         Action::AwaitGuest { node } => guest::ready(context, node).await,

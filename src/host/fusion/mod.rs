@@ -6,6 +6,7 @@ pub mod discover;
 mod fake;
 pub mod networks;
 pub mod observe;
+pub mod vdiskmanager;
 pub mod vmrest;
 mod vmrest_server;
 pub mod vmrun;

@@ -1,0 +1,238 @@
+//! The step that makes a node's VM from the template, whole when it appears: linked, full or copied.
+//!
+//! ```text
+//! full, cow   <library>/<lab>/.making-<node>/      made here, then renamed to <node>.vmwarevm
+//! linked      <library>/<lab>/<node>.vmwarevm/     made in its place, under a mark that goes last
+//! ```
+//!
+//! A linked clone is not renamed, because Fusion notes its path in the parent (`.vmsd`), and one that moves is a
+//! stranger to it (facts/vmrun-vmrest.md §2.1). Of either kind, what a crash leaves is known for ours by its name or
+//! its marks, and cleared away by whoever comes next. Nobody clones a parent beside us: [`turn`] is held throughout.
+
+use std::path::{Path, PathBuf};
+
+use crate::engine::context::Engine;
+use crate::engine::error::{EngineError, Result};
+use crate::engine::observe::{OURS, UNFINISHED, is_leftover};
+use crate::engine::run::StepContext;
+use crate::engine::template::TemplateDir;
+use crate::formats::vmdk::{self, Info};
+use crate::formats::vmx::Vmx;
+use crate::host::files::{self, Copied};
+use crate::host::fusion::vdiskmanager;
+use crate::host::{Clone, HostError};
+use crate::lab::{CloneMode, Node, names, paths};
+use crate::stack::vm;
+
+use super::template::turn;
+use super::vm::read_vmx;
+
+/// Makes the VM of a node; its seed and its spec come later, by `vm.configure`.
+pub async fn clone(context: &StepContext, name: &str) -> Result<bool> {
+    let engine = &context.engine;
+    let node = engine.node(name)?;
+    let template = TemplateDir::of(engine);
+    let bundle = engine.bundle(name);
+    if clear_leftovers(engine, name).await? {
+        context.note(format!("{name}: what is left of an earlier clone is cleared away"));
+    }
+    let _turn = turn(context, &template).await?;
+    let parent = inspect(&template.disk())?;
+    let made = match engine.lab.clone {
+        CloneMode::Linked => bundle.clone(),
+        CloneMode::Full | CloneMode::Cow => paths::making(&bundle),
+    };
+    let marks: &[&str] = if made == bundle { &[UNFINISHED, OURS] } else { &[OURS] };
+    files::create_dir(&made)?;
+    for mark in marks {
+        files::create_new(&made.join(mark), files::PUBLIC_FILE)?;
+    }
+    let vmx = made.join(paths::vmx_of(&bundle).file_name().expect("a VMX has a name"));
+    let base = match engine.lab.clone {
+        CloneMode::Linked => by_fusion(context, &template, &vmx, Clone::Linked, name).await?,
+        CloneMode::Full => by_fusion(context, &template, &vmx, Clone::Full, name).await?,
+        CloneMode::Cow => by_copy(context, &template, &made, name).await?,
+    };
+    let disk = made.join(disk_name(base.as_ref()));
+    check_kinship(&template, &parent, &disk, engine.lab.clone)?;
+    if engine.lab.clone != CloneMode::Linked {
+        vdiskmanager::grow(&engine.fusion, &disk, node.disk_gib, engine.lab.limits.vm_clone).await?;
+    }
+    write_vmx(engine, node, &template, base.as_ref(), &vmx)?;
+    if made == bundle {
+        files::remove_file(&made.join(UNFINISHED))?;
+    } else {
+        files::rename(&made, &bundle)?;
+    }
+    Ok(true)
+}
+
+/// Removes what a crash left of a node's clone; says whether there was anything.
+pub async fn clear_leftovers(engine: &Engine, node: &str) -> Result<bool> {
+    let bundle = engine.bundle(node);
+    let making = paths::making(&bundle);
+    let mut found = false;
+    if files::exists(&making) {
+        clear(engine, &making)?;
+        found = true;
+    }
+    if is_leftover(&bundle) {
+        let vmx = paths::vmx_of(&bundle);
+        if files::exists(&vmx) {
+            // So that the parent forgets a linked clone. Half a clone may be more than Fusion can delete: then its
+            // folder goes all the same.
+            let _ = engine.vms.delete(&files::canonicalize(&vmx)?, engine.lab.limits.vm_clone).await;
+        }
+        clear(engine, &bundle)?;
+        found = true;
+    }
+    Ok(found)
+}
+
+/// Removes a VM's folder, our marks in it last: what a crash leaves is still seen to be ours.
+pub fn clear(engine: &Engine, bundle: &Path) -> Result<()> {
+    let library = &engine.fusion.library;
+    let is_mark = |path: &Path| path.ends_with(OURS) || path.ends_with(UNFINISHED);
+    for path in files::list(bundle)?.iter().filter(|path| !is_mark(path)) {
+        files::remove_tree(path, library)?;
+    }
+    files::remove_tree(bundle, library)?;
+    Ok(())
+}
+
+/// Lets Fusion clone the frozen snapshot, and returns the VMX that it wrote.
+async fn by_fusion(
+    context: &StepContext,
+    template: &TemplateDir,
+    vmx: &Path,
+    how: Clone,
+    name: &str,
+) -> Result<Option<Vmx>> {
+    let engine = &context.engine;
+    let from = files::canonicalize(&template.vmx())?;
+    let limit = engine.lab.limits.vm_clone;
+    engine.vms.clone_vm(&from, vmx, how, names::TEMPLATE_SNAPSHOT, name, limit).await?;
+    read_vmx(vmx)
+}
+
+/// Copies the template's disk file; the VMX is made from nothing.
+async fn by_copy(
+    context: &StepContext,
+    template: &TemplateDir,
+    made: &Path,
+    name: &str,
+) -> Result<Option<Vmx>> {
+    let (from, to) = (template.disk(), made.join(paths::DISK_VMDK));
+    let beside = context.clone();
+    let copy = tokio::task::spawn_blocking(move || -> Result<Copied> {
+        let copied = files::clone_file(&from, &to, &mut |done, total| {
+            beside.progress(done, Some(total));
+            !beside.engine.cancel.is_cancelled()
+        })?;
+        // The template's disk is read-only, and so is its copy at first.
+        files::set_read_only(&to, false)?;
+        Ok(copied)
+    });
+    let copied = copy.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    if let Copied::Bytes(bytes) = copied {
+        context.note(format!(
+            "{name}: this volume cannot share blocks between files, as APFS can: {} MiB were copied",
+            bytes.div_ceil(1 << 20)
+        ));
+    }
+    Ok(None)
+}
+
+/// Compares the clone's disk with the template's, and that with what it was before: a linked clone of a disk that
+/// changes meanwhile would not open (facts/vm-images-cloudinit.md §2.1).
+fn check_kinship(template: &TemplateDir, before: &Info, disk: &Path, how: CloneMode) -> Result<()> {
+    let (after, child) = (inspect(&template.disk())?, inspect(disk)?);
+    if after.cid != before.cid {
+        return Err(unfit(template, "its disk changed while it was cloned"));
+    }
+    let wanted = (how == CloneMode::Linked).then_some(before.cid);
+    if child.parent_cid == wanted {
+        return Ok(());
+    }
+    let reason = match wanted {
+        Some(_) => "Fusion made a clone that does not hang on its frozen disk",
+        None => "Fusion made a clone that hangs on another disk",
+    };
+    Err(unfit(template, reason))
+}
+
+fn unfit(template: &TemplateDir, reason: &str) -> EngineError {
+    let reason = format!("{} cannot be cloned: {reason}", template.vmx().display());
+    EngineError::Template { reason, tail: Vec::new() }
+}
+
+fn inspect(disk: &Path) -> Result<Info> {
+    let bad = |reason: String| HostError::Content { path: disk.to_owned(), reason };
+    Ok(vmdk::inspect(&mut files::open(disk)?).map_err(|error| bad(error.to_string()))?)
+}
+
+fn disk_name(vmx: Option<&Vmx>) -> PathBuf {
+    vmx.and_then(|vmx| vmx.get(vm::DISK_KEY)).unwrap_or_else(|| paths::DISK_VMDK.to_owned()).into()
+}
+
+/// Writes the VMX with our marks, but without the spec: the VM is ours from here on, and not configured yet.
+fn write_vmx(
+    engine: &Engine,
+    node: &Node,
+    template: &TemplateDir,
+    base: Option<&Vmx>,
+    path: &Path,
+) -> Result<()> {
+    let mut vmx = vm::node_vmx(&engine.lab, node, base, paths::DISK_VMDK);
+    vmx.set(names::VMX_TEMPLATE, &template.key);
+    Ok(files::write_atomic(path, vmx.render().as_bytes(), files::PUBLIC_FILE)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fixture::{self, Bench, Machines};
+    use crate::engine::observe;
+    use crate::plan::facts::VmState;
+
+    async fn cloned(bench: &Bench) -> Result<bool> {
+        let step = std::sync::Arc::new(fixture::clone("gateway1", &[]));
+        let context = StepContext { engine: bench.engine.clone(), step };
+        clone(&context, "gateway1").await
+    }
+
+    async fn state(bench: &Bench) -> VmState {
+        let facts = observe::host_facts(&bench.engine).await.unwrap();
+        facts.vms.get("gateway1").map_or(VmState::Absent, |vm| vm.state)
+    }
+
+    #[tokio::test]
+    async fn a_clone_is_ours_and_not_yet_configured() {
+        let bench = Bench::new(Machines::default());
+        assert!(cloned(&bench).await.unwrap());
+        assert_eq!(state(&bench).await, VmState::Ours);
+        let vmx = read_vmx(&bench.engine.vmx("gateway1")).unwrap().unwrap();
+        assert_eq!(vmx.get(names::VMX_TEMPLATE), Some(TemplateDir::of(&bench.engine).key));
+        assert_eq!(vmx.get(names::VMX_SPEC), None);
+    }
+
+    #[tokio::test]
+    async fn a_clone_of_another_disk_is_refused_and_started_over() {
+        let bench = Bench::new(Machines { clones_parent: 99, ..Machines::default() });
+        let error = cloned(&bench).await.unwrap_err().to_string();
+        assert!(error.contains("does not hang on its frozen disk"), "{error}");
+        assert_eq!(state(&bench).await, VmState::Unfinished);
+        cloned(&bench).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn what_a_crash_left_is_cleared_away() {
+        let bench = Bench::new(Machines::default());
+        let making = paths::making(&bench.engine.bundle("gateway1"));
+        bench.file(&making.join("disk.vmdk"), "half a disk");
+        assert_eq!(state(&bench).await, VmState::Unfinished);
+        assert!(cloned(&bench).await.unwrap());
+        assert!(!files::exists(&making));
+        assert_eq!(state(&bench).await, VmState::Ours);
+    }
+}
