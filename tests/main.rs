@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests prepare and read the files that the program works on")]
 
+mod clone;
 mod crash;
 mod dhcpd;
 mod documented;

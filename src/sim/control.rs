@@ -192,6 +192,10 @@ async fn wake(places: &Places) -> io::Result<UnixStream> {
     }
 }
 
+/// Says whether nobody listens: a world that leaves resets those who were about to be heard.
 fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
+    )
 }

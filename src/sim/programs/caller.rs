@@ -17,14 +17,18 @@ pub enum Moment {
 pub struct Caller<'a> {
     places: &'a Places,
     parent: libc::pid_t,
-    /// The program and its first argument, such as `vmnet-cli --stop`.
+    /// The program and its first argument, such as `vmnet-cli --stop`; of `vmrun`, its verb.
     call: String,
 }
 
 impl<'a> Caller<'a> {
     /// Remembers who called this process, and what for.
     pub fn of_this_process(places: &'a Places, program: &str, args: &[String]) -> Self {
-        let words = [Some(program), args.first().map(String::as_str)];
+        let first = match args {
+            [flag, _, verb, ..] if flag == "-T" => Some(verb),
+            _ => args.first(),
+        };
+        let words = [Some(program), first.map(String::as_str)];
         let call = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
         Self { places, parent: parent(), call }
     }
