@@ -23,10 +23,16 @@ pub struct Outlook {
     pub plan: Plan,
 }
 
-/// Takes the lab's lock; held until the value is dropped.
+/// Takes the lab's lock, held until the value is dropped, and sweeps up what a killed run was writing.
 pub fn lock(engine: &Engine, verb: &str) -> Result<Lock> {
     let name = &engine.lab.name;
-    Ok(lock::acquire(&engine.home.lab_lock(name), &format!("lab {name}"), verb)?)
+    let lock = lock::acquire(&engine.home.lab_lock(name), &format!("lab {name}"), verb)?;
+    let machines = files::list(&engine.fusion.library.join(name))?;
+    let ours = [engine.dir.root().to_owned(), engine.dir.identity()].into_iter().chain(machines);
+    for folder in ours.filter(|path| files::is_folder(path)) {
+        files::sweep(&folder)?;
+    }
+    Ok(lock)
 }
 
 /// Plans `up`.

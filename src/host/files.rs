@@ -19,8 +19,9 @@ pub const PRIVATE_FOLDER: u32 = 0o700;
 /// Mode of a file that anybody may read.
 pub const PUBLIC_FILE: u32 = 0o644;
 
-/// What the names of files that are being written begin with.
+/// What the names of files that are being written begin with; so many letters and digits follow.
 pub const TEMPORARY: &str = ".fusionlab-";
+const TEMPORARY_LETTERS: usize = 6;
 
 const READ_BUFFER: usize = 1024 * 1024;
 const WRITE_BITS: u32 = 0o222;
@@ -137,7 +138,8 @@ pub fn write_keeping_owner(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 
 fn replace(path: &Path, bytes: &[u8], mode: u32, owner: Option<Ownership>) -> io::Result<()> {
     let folder = parent(path);
-    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder)?;
+    let mut name = tempfile::Builder::new();
+    let mut file = name.prefix(TEMPORARY).rand_bytes(TEMPORARY_LETTERS).tempfile_in(folder)?;
     file.write_all(bytes)?;
     if let Some(owner) = owner {
         let now = file.as_file().metadata()?;
@@ -162,6 +164,17 @@ pub fn append(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         file.sync_data()
     };
     write().map_err(HostError::file("append to", path))
+}
+
+/// Removes what a killed run of ours was writing in a folder. Nobody else may write there meanwhile.
+pub fn sweep(folder: &Path) -> Result<()> {
+    let is_temporary = |path: &&PathBuf| {
+        let letters = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix(TEMPORARY));
+        letters.is_some_and(|letters| {
+            letters.len() == TEMPORARY_LETTERS && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        })
+    };
+    list(folder)?.iter().filter(is_temporary).try_for_each(|path| remove_file(path))
 }
 
 /// Removes a file or a link; none there is as good.
@@ -391,6 +404,20 @@ mod tests {
         set_mode(&path, 0o640).unwrap();
         write_keeping_owner(&path, b"newer", PUBLIC_FILE).unwrap();
         assert_eq!(ownership(&path).unwrap().mode, 0o640);
+    }
+
+    #[test]
+    fn what_a_killed_run_was_writing_is_swept_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = [".fusionlab", ".fusionlab-unfinished", ".fusionlab-a", "disk.vmdk"];
+        for name in names.into_iter().chain([".fusionlab-Ab3dE6"]) {
+            write_atomic(&folder.path().join(name), b"", PUBLIC_FILE).unwrap();
+        }
+        sweep(folder.path()).unwrap();
+        let left = list(folder.path()).unwrap();
+        assert!(
+            names.iter().all(|name| left.contains(&folder.path().join(name))) && left.len() == names.len()
+        );
     }
 
     #[test]

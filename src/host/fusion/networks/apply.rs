@@ -10,7 +10,6 @@
 //! It runs in this process, or in that of root (`root_step.rs`), never twice at a time: whoever runs it holds the
 //! kernel's lock on the preferences folder, which ends with its process.
 
-use std::path::{Path, PathBuf};
 use std::result::Result as StdResult;
 use std::time::Duration;
 
@@ -104,9 +103,9 @@ pub(super) async fn perform(
         }
     };
     begun();
-    sweep(&preferences)?;
+    files::sweep(&preferences)?;
     if let Some(folder) = lease_files::folder(&programs.fusion)? {
-        sweep(&folder)?;
+        files::sweep(&folder)?;
     }
     match scope {
         Scope::Nothing => start_only(programs, job, log).await,
@@ -172,15 +171,6 @@ pub(super) fn wants_services(file: &[u8], vmnet: u8) -> bool {
 
 async fn dhcp_runs(programs: &Programs, job: &Job) -> Result<bool> {
     Ok(programs.services(job.limit).await?.runs(job.vmnet, Service::Dhcp) == Some(true))
-}
-
-/// Removes what a killed run was writing.
-fn sweep(folder: &Path) -> Result<()> {
-    let ours = |path: &&PathBuf| {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        name.is_some_and(|name| name.starts_with(files::TEMPORARY))
-    };
-    files::list(folder)?.iter().filter(ours).try_for_each(|path| files::remove_file(path))
 }
 
 fn put(programs: &Programs, file: Option<&[u8]>) -> Result<(), String> {

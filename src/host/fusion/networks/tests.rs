@@ -375,7 +375,7 @@ async fn recovers(before: &str, new: &str, goal: &str, call: usize, when: &str) 
     assert!(world.networks.unfinished().unwrap().is_some(), "{at}");
     assert_eq!(world.way_back().as_deref(), Some(before.as_bytes()), "{at}");
     // What a killed write leaves.
-    world.fake.write(&world.fake.fusion().preferences().join(".fusionlab-x1"), "half");
+    world.fake.write(&world.fake.fusion().preferences().join(".fusionlab-Xy12ab"), "half");
     let applied = world.apply(goal).await.unwrap_or_else(|error| panic!("{at}: {error}"));
     assert_eq!(applied.restarted, Restarted::Networks, "{at}: nobody knew what ran");
     assert!(world.text().starts_with(goal) && world.is_clean(), "{at}:\n{}", world.text());
