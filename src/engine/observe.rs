@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::formats::vmx::Vmx;
+use crate::host::fusion::vmx_file;
 use crate::host::{files, system};
 use crate::lab::{Node, names, paths};
 use crate::plan::facts::{ClusterFacts, Facts, GuestFacts, HostFacts, TemplateFacts, VmFacts, VmState};
@@ -131,8 +132,7 @@ fn vm_facts(lab: &str, node: &str, bundle: &Path, running: &BTreeSet<PathBuf>) -
     if is_leftover(bundle) {
         facts.state = VmState::Unfinished;
     } else if files::exists(&vmx) {
-        let text = String::from_utf8_lossy(&files::read(&vmx)?).into_owned();
-        if let Ok(parsed) = Vmx::parse(&text)
+        if let Ok(Some(parsed)) = vmx_file::read(&vmx)
             && parsed.get(names::VMX_LAB).as_deref() == Some(lab)
             && parsed.get(names::VMX_NODE).as_deref() == Some(node)
         {
@@ -165,8 +165,7 @@ fn foreign_macs(engine: &Engine) -> Result<Vec<(String, PathBuf)>> {
 /// Returns every VM in the library whose VMX can be read, by that file. One that vanishes while we look is no VM.
 pub fn library_vms(library: &Path) -> impl Iterator<Item = (PathBuf, Vmx)> {
     library_vmx_files(library).into_iter().filter_map(|vmx| {
-        let bytes = files::read(&vmx).ok()?;
-        let config = Vmx::parse(&String::from_utf8_lossy(&bytes)).ok()?;
+        let config = vmx_file::read(&vmx).ok()??;
         Some((vmx, config))
     })
 }

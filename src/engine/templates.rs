@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::formats::vmx::Vmx;
-use crate::host::fusion::Fusion;
+use crate::host::fusion::{Fusion, vmx_file};
 use crate::host::{Result, files};
 use crate::lab::names;
 use crate::lab::paths::Home;
@@ -58,8 +58,7 @@ fn lab_vms(fusion: &Fusion) -> Vec<(String, String)> {
 }
 
 fn read_vmx(path: &Path) -> Option<Vmx> {
-    let bytes = files::read(path).ok()?;
-    Vmx::parse(&String::from_utf8_lossy(&bytes)).ok()
+    vmx_file::read(path).ok()?
 }
 
 fn baked_version(folder: &Path) -> Option<String> {

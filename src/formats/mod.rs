@@ -5,6 +5,7 @@
 pub mod block;
 pub mod command;
 pub mod dhcp;
+pub mod file_lock;
 pub mod lines;
 pub mod mac;
 pub mod networking;

@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::fusion::locks::Lock;
+use crate::formats::vmx::Problem;
+
 /// A failed side effect. Messages are lower-case fragments that fit after "failed to" or a colon.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
@@ -30,6 +33,22 @@ pub enum HostError {
     /// Fusion refused an operation on a VM; `cause` is the reason dug out of vmware.log.
     #[error("{operation} {}: {message}", vmx.display())]
     Fusion { operation: &'static str, vmx: PathBuf, message: String, cause: Option<String> },
+
+    /// A VM runs, so its files are not ours to write.
+    #[error("{} belongs to a VM that runs", vmx.display())]
+    VmRuns { vmx: PathBuf },
+
+    /// Somebody else has a VM's files open, or had and crashed.
+    #[error("{} is locked: {lock}", vmx.display())]
+    VmLocked { vmx: PathBuf, lock: Box<Lock> },
+
+    /// A VM's file or folder belongs to another user, so that Fusion cannot work on the VM as us.
+    #[error("{} belongs to user {user}, and not to us (user {ours})", path.display())]
+    VmOfOthers { vmx: PathBuf, path: PathBuf, user: u32, ours: u32 },
+
+    /// A file is not a VMX file that VMware would load.
+    #[error("{}: {}", path.display(), .problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "))]
+    BadVmx { path: PathBuf, problems: Vec<Problem> },
 
     /// VMware Fusion was not found; `searched` lists where.
     #[error("VMware Fusion was not found")]

@@ -98,6 +98,14 @@ pub fn user_id() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// Says whether a process of this number runs, whoever's it is.
+pub fn is_process(pid: u32) -> bool {
+    let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0) else { return false };
+    // SAFETY: kill takes numbers; the signal 0 is sent to nobody, it only asks.
+    let there = unsafe { libc::kill(pid, 0) } == 0;
+    there || std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+}
+
 /// Returns the path of the program that this process runs.
 pub fn own_program() -> Result<PathBuf> {
     std::env::current_exe().map_err(HostError::file("find", Path::new("our own program")))
@@ -161,6 +169,7 @@ mod tests {
         assert!(memory_mib() > 0 && cpus() > 0);
         assert!(["arm64", "amd64"].contains(&arch()));
         assert!(!boot_id().is_empty());
+        assert!(is_process(std::process::id()) && is_process(1) && !is_process(0));
         assert!(user_name().is_some());
         assert!(free_mib(Path::new("/nonexistent/deep")).unwrap() > 0);
     }

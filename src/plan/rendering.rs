@@ -25,7 +25,7 @@ pub fn files(lab: &Lab, identity: &Identity, facts: &Facts, secrets: bool) -> Ve
     for node in &lab.nodes {
         let folder = format!("nodes/{}", node.name);
         let vmx = vm::node_vmx(lab, node, None, paths::DISK_VMDK).render();
-        renderings.push((format!("{folder}/{}.vmx", node.name), vmx.into_bytes()));
+        renderings.push((format!("{folder}/{}.vmx", node.name), vmx));
         let seed = cloud_init::seed(lab, node, identity);
         renderings.extend(seed.into_iter().map(|(name, content)| (format!("{folder}/seed/{name}"), content)));
         let files = nodes::files_of(lab, identity, node);
@@ -58,7 +58,7 @@ fn host_files(lab: &Lab, identity: &Identity, facts: &Facts) -> Vec<(String, Vec
 fn template_files(lab: &Lab) -> Vec<(String, Vec<u8>)> {
     let key = vm::template_key(lab);
     let vmx = vm::template_vmx(lab, &key).render();
-    let mut files = vec![("template/template.vmx".to_owned(), vmx.into_bytes())];
+    let mut files = vec![("template/template.vmx".to_owned(), vmx)];
     let seed = cloud_init::bake_seed(lab, &key);
     files.extend(seed.into_iter().map(|(name, content)| (format!("template/seed/{name}"), content)));
     files

@@ -69,5 +69,5 @@ fn text() -> String {
     ] {
         vmx.set(key, value);
     }
-    vmx.render()
+    vmx.to_text()
 }

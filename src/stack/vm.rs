@@ -314,7 +314,7 @@ mod tests {
     fn the_vmx_is_what_boots_on_apple_silicon() {
         let lab = fixture::lab();
         let vmx = node_vmx(&lab, lab.node("k8s-master1").unwrap(), None, "disk.vmdk");
-        fixture::assert_golden("k8s-master1.vmx", &vmx.render());
+        fixture::assert_golden("k8s-master1.vmx", &vmx.to_text());
     }
 
     #[test]

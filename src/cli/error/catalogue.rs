@@ -266,10 +266,37 @@ pub const ERRORS: &[Explained] = &[
          failing hop is usually the cause of those after it.",
     ),
     explained(
+        "vm-locked",
+        "somebody has a VM's files open, or crashed with them",
+        "While a VM runs, or its window is open in Fusion, a folder NAME.lck stands beside each file in use, with the process \
+         in it. A lock whose process runs on this machine is respected. One whose process is gone was left by a crash and \
+         is no obstacle to us, but Fusion itself may refuse it; it is never removed without you, since another Mac may have \
+         the VM open on a shared disk.",
+    ),
+    explained(
+        "vm-of-others",
+        "a VM's file belongs to another user",
+        "Everything about a VM is per user: what runs, the library, the locks. A VM that was started with sudo leaves files \
+         of root's beside ours, and Fusion then says no more than that it cannot connect to the VM.",
+    ),
+    explained(
+        "vm-runs",
+        "a VM that runs cannot be edited",
+        "Fusion reads a VM's VMX file when it is powered on and writes it anew when it is powered off; what was changed in \
+         between is lost. So it is changed only while the VM is off and not open.",
+    ),
+    explained(
         "vmrest-refused",
         "Fusion's REST server answered with an error",
         "With `driver: rest` in the lab file, fusionlab starts vmrest for itself with credentials of its own. vmrest reads \
          the library when it starts, and does less than vmrun; `driver: vmrun`, the default, does without it.",
+    ),
+    explained(
+        "vmx-invalid",
+        "a VMX file is not one that VMware would load",
+        "A VMX file has one `key = \"value\"` a line, each key once in whatever case, in the encoding that its line \
+         `.encoding` names. A quote in a value is written |22 and a pipe |7C. All that is wrong is told at once, by line and \
+         column. The file was not touched.",
     ),
 ];
 

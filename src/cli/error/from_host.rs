@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use super::{Kind, Report};
+use super::{Kind, Report, from_vm};
 use crate::formats::command::Command;
 use crate::host::HostError;
 use crate::host::fusion::networks::PUTTING_BACK;
@@ -39,8 +39,12 @@ impl From<&HostError> for Report {
                 .advise("run the same command again: what was finished stands")
                 .advise("if the machine is slow, set the limit of that name under `limits:` in the lab file"),
             HostError::Fusion { operation, vmx, message, cause } => {
-                fusion_refused(operation, vmx, message, cause.as_deref())
+                from_vm::refused(operation, vmx, message, cause.as_deref())
             }
+            HostError::VmRuns { vmx } => from_vm::runs(vmx),
+            HostError::VmLocked { vmx, lock } => from_vm::locked(vmx, lock),
+            HostError::VmOfOthers { vmx, path, .. } => from_vm::of_others(what, vmx, path),
+            HostError::BadVmx { path, problems } => from_vm::bad_vmx(path, problems),
             HostError::NoFusion { searched } => no_fusion(searched),
             HostError::OldFusion { .. } => Self::new("fusion-too-old", Kind::HostCheck, what)
                 .because("this release of Fusion lacks what the lab needs")
@@ -155,21 +159,6 @@ fn program_failed(program: &std::path::Path, args: &[String], status: &str, outp
         .run(Command::new(line).shell_line())
 }
 
-fn fusion_refused(operation: &str, vmx: &std::path::Path, message: &str, cause: Option<&str>) -> Report {
-    let message = message.trim_end_matches('.');
-    let report =
-        Report::new("fusion-refused", Kind::Fusion, format!("Fusion refused to {operation} a VM: {message}"))
-            .at(vmx.display().to_string());
-    let report = match cause {
-        Some(cause) => report.because(format!("vmware.log says: {}", cause.trim_end_matches('.'))),
-        None => report.because("Fusion gives no reason; vmware.log beside the VM may"),
-    };
-    if message.contains("not enough space") {
-        return report.advise("make room on this disk:").run("df -h ~").run("fusionlab template prune");
-    }
-    report.advise("close the VM's window in Fusion if it is open there, then run the same command again")
-}
-
 /// Returns `the lab "lab" is in use by process 7 (fusionlab up), since 12:00`.
 fn held(what: &str, pid: u32, verb: &str, since: &str) -> String {
     let what =
@@ -236,6 +225,14 @@ mod tests {
 
     use super::super::catalogue;
     use super::*;
+    use crate::formats::file_lock;
+    use crate::formats::vmx::Vmx;
+    use crate::host::fusion::locks::{Grip, Lock};
+
+    fn lock(grip: Grip) -> Lock {
+        let holder = file_lock::holder(b"uuid=1 7-0(vmware-vmx) 0");
+        Lock { folder: "/tmp/a file.lck".into(), holder, since: std::time::UNIX_EPOCH, grip }
+    }
 
     fn one_of_each() -> Vec<HostError> {
         let path = || PathBuf::from("/tmp/a file");
@@ -254,6 +251,12 @@ mod tests {
             },
             HostError::Deadline { what: text(), limit: Duration::from_secs(30) },
             HostError::Fusion { operation: "start", vmx: path(), message: text(), cause: None },
+            HostError::VmRuns { vmx: path() },
+            HostError::VmLocked { vmx: path(), lock: Box::new(lock(Grip::Held)) },
+            HostError::VmLocked { vmx: path(), lock: Box::new(lock(Grip::Left)) },
+            HostError::VmLocked { vmx: path(), lock: Box::new(lock(Grip::Unknown)) },
+            HostError::VmOfOthers { vmx: path(), path: path(), user: 0, ours: 501 },
+            HostError::BadVmx { path: path(), problems: Vmx::parse("nonsense").unwrap_err().problems },
             HostError::NoFusion { searched: vec![path()] },
             HostError::OldFusion { version: "12.0".into(), reason: text() },
             HostError::Login { node: text(), user: text() },

@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod from_engine;
 pub mod from_host;
 pub mod from_run;
+pub mod from_vm;
 
 use serde::Serialize;
 

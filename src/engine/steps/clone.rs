@@ -19,13 +19,12 @@ use crate::engine::template::TemplateDir;
 use crate::formats::vmdk::{self, Info};
 use crate::formats::vmx::Vmx;
 use crate::host::files::{self, Copied};
-use crate::host::fusion::vdiskmanager;
+use crate::host::fusion::{vdiskmanager, vmx_file};
 use crate::host::{Clone, HostError};
 use crate::lab::{CloneMode, Node, names, paths};
 use crate::stack::vm;
 
 use super::template::turn;
-use super::vm::read_vmx;
 
 /// Makes the VM of a node; its seed and its spec come later, by `vm.configure`.
 pub async fn clone(context: &StepContext, name: &str) -> Result<bool> {
@@ -112,7 +111,7 @@ async fn by_fusion(
     let from = files::canonicalize(&template.vmx())?;
     let limit = engine.lab.limits.vm_clone;
     engine.vms.clone_vm(&from, vmx, how, names::TEMPLATE_SNAPSHOT, name, limit).await?;
-    read_vmx(vmx)
+    Ok(vmx_file::read(vmx)?)
 }
 
 /// Copies the template's disk file; the VMX is made from nothing.
@@ -185,7 +184,7 @@ fn write_vmx(
 ) -> Result<()> {
     let mut vmx = vm::node_vmx(&engine.lab, node, base, paths::DISK_VMDK);
     vmx.set(names::VMX_TEMPLATE, &template.key);
-    Ok(files::write_atomic(path, vmx.render().as_bytes(), files::PUBLIC_FILE)?)
+    Ok(vmx_file::write(path, &vmx)?)
 }
 
 #[cfg(test)]
@@ -211,7 +210,7 @@ mod tests {
         let bench = Bench::new(Machines::default());
         assert!(cloned(&bench).await.unwrap());
         assert_eq!(state(&bench).await, VmState::Ours);
-        let vmx = read_vmx(&bench.engine.vmx("gateway1")).unwrap().unwrap();
+        let vmx = vmx_file::read(&bench.engine.vmx("gateway1")).unwrap().unwrap();
         assert_eq!(vmx.get(names::VMX_TEMPLATE), Some(TemplateDir::of(&bench.engine).key));
         assert_eq!(vmx.get(names::VMX_SPEC), None);
     }

@@ -25,7 +25,7 @@ pub async fn perform(context: &StepContext) -> Result<bool> {
         Action::BakeTemplate => template::bake(context).await,
         Action::FreezeTemplate => template::freeze(context).await,
         Action::CloneVm { node } => clone::clone(context, node).await,
-        Action::ConfigureVm { node } => vm::configure(context, node),
+        Action::ConfigureVm { node } => vm::configure(context, node).await,
         Action::StartVm { node } => vm::start(context, node).await,
         Action::AwaitGuest { node } => guest::ready(context, node).await,
         Action::ConfigureGateway { node } => gateway::configure(context, node).await,

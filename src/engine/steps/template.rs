@@ -8,6 +8,7 @@ use crate::engine::wait::{Probe, until};
 use crate::formats::qcow2::open_image;
 use crate::formats::{seed_iso, vmdk};
 use crate::host::download;
+use crate::host::fusion::vmx_file;
 use crate::host::lock::Lock;
 use crate::host::{HostError, Stop, files};
 use crate::lab::names;
@@ -46,7 +47,7 @@ pub async fn convert(context: &StepContext) -> Result<bool> {
     let convert = tokio::task::spawn_blocking(move || write_disk(&context));
     convert.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     let vmx = vm::template_vmx(&engine.lab, &dir.key);
-    files::write_atomic(&dir.vmx(), vmx.render().as_bytes(), 0o644)?;
+    vmx_file::write(&dir.vmx(), &vmx)?;
     Ok(true)
 }
 

@@ -7,48 +7,33 @@ use crate::engine::error::{EngineError, Result};
 use crate::engine::run::StepContext;
 use crate::engine::template::TemplateDir;
 use crate::formats::seed_iso;
-use crate::formats::vmx::Vmx;
-use crate::host::{HostError, Stop, files};
+use crate::host::fusion::vmx_file;
+use crate::host::{Stop, files};
 use crate::lab::{names, paths};
 use crate::stack::{cloud_init, vm};
 
 use super::clone::{clear, clear_leftovers};
 
 /// Writes the seed and then the VMX with its spec, which says that all of it is there.
-pub fn configure(context: &StepContext, name: &str) -> Result<bool> {
+pub async fn configure(context: &StepContext, name: &str) -> Result<bool> {
     let engine = &context.engine;
     let node = engine.node(name)?;
     let identity = engine.need_identity()?;
-    let bundle = engine.bundle(name);
-    let vmx_path = engine.vmx(name);
-    let base = read_vmx(&vmx_path)?;
-    let disk =
-        base.as_ref().and_then(|vmx| vmx.get(vm::DISK_KEY)).unwrap_or_else(|| paths::DISK_VMDK.to_owned());
-    let seed = cloud_init::seed(&engine.lab, node, &identity);
-    files::write_atomic(&bundle.join(paths::SEED_ISO), &seed_iso::write("cidata", &seed), 0o600)?;
-    files::write_atomic(
-        &bundle.join(format!("{name}.plist")),
-        vm::plist_disallow_upgrade().as_bytes(),
-        0o644,
-    )?;
+    let (bundle, vmx) = (engine.bundle(name), engine.vmx(name));
+    vmx_file::must_be_free(engine.vms.as_ref(), &vmx).await?;
+    let seed = seed_iso::write("cidata", &cloud_init::seed(&engine.lab, node, &identity));
+    files::write_atomic(&bundle.join(paths::SEED_ISO), &seed, files::PRIVATE_FILE)?;
+    let plist = bundle.join(format!("{name}.plist"));
+    files::write_atomic(&plist, vm::plist_disallow_upgrade().as_bytes(), files::PUBLIC_FILE)?;
     let key = TemplateDir::of(engine).key;
-    let mut vmx = vm::node_vmx(&engine.lab, node, base.as_ref(), &disk);
-    vmx.set(names::VMX_TEMPLATE, &key);
-    vmx.set(names::VMX_SPEC, &vm::spec_digest(&engine.lab, node, &identity, &key));
-    files::write_atomic(&vmx_path, vmx.render().as_bytes(), 0o644)?;
+    let spec = vm::spec_digest(&engine.lab, node, &identity, &key);
+    vmx_file::edit(engine.vms.as_ref(), &vmx, |vmx| {
+        *vmx = vm::node_vmx(&engine.lab, node, Some(vmx), paths::DISK_VMDK);
+        vmx.set(names::VMX_TEMPLATE, &key);
+        vmx.set(names::VMX_SPEC, &spec);
+    })
+    .await?;
     Ok(true)
-}
-
-pub fn read_vmx(path: &Path) -> Result<Option<Vmx>> {
-    if !files::exists(path) {
-        return Ok(None);
-    }
-    let text = String::from_utf8_lossy(&files::read(path)?).into_owned();
-    let vmx = Vmx::parse(&text).map_err(|bad| HostError::Content {
-        path: path.to_owned(),
-        reason: format!("line {}: {}", bad.line, bad.reason),
-    })?;
-    Ok(Some(vmx))
 }
 
 pub async fn start(context: &StepContext, node: &str) -> Result<bool> {
@@ -110,7 +95,7 @@ fn forget_folder(engine: &Engine) -> Result<()> {
 
 /// Looks at the marks once more, right before something that cannot be undone.
 fn must_be_ours(engine: &Engine, node: &str, vmx: &Path) -> Result<()> {
-    let marks = read_vmx(vmx)?;
+    let marks = vmx_file::read(vmx)?;
     let marked = marks.as_ref().is_some_and(|vmx| {
         vmx.get(names::VMX_LAB).as_deref() == Some(engine.lab.name.as_str())
             && vmx.get(names::VMX_NODE).as_deref() == Some(node)

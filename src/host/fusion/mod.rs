@@ -4,6 +4,7 @@ pub mod addresses;
 pub mod discover;
 #[cfg(test)]
 mod fake;
+pub mod locks;
 pub mod networks;
 pub mod observe;
 pub mod vdiskmanager;
@@ -11,6 +12,7 @@ pub mod vmrest;
 mod vmrest_server;
 pub mod vmrun;
 pub mod vmware_log;
+pub mod vmx_file;
 
 use std::path::{Path, PathBuf};
 

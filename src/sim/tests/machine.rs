@@ -354,5 +354,5 @@ fn vmx_text(name: &str, mac: &str) -> String {
     ] {
         vmx.set(key, value);
     }
-    vmx.render()
+    vmx.to_text()
 }

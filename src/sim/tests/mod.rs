@@ -69,7 +69,7 @@ async fn a_linked_clone_hangs_on_the_snapshot_and_carries_the_baked_state() {
     assert_eq!(disk::chain(&child).unwrap(), [child.clone(), template.with_file_name("disk.vmdk")]);
     let dictionary = files::read(&clone.with_extension("vmsd")).unwrap().unwrap();
     assert!(dictionary.contains("cloneOf0"));
-    let mut config = Vmx::parse(&files::read(&clone).unwrap().unwrap()).unwrap();
+    let mut config = Vmx::parse(files::read(&clone).unwrap().unwrap()).unwrap();
     assert_eq!(
         config.get("ethernet0.address").as_deref(),
         Some("00:50:56:00:00:02"),

@@ -160,7 +160,7 @@ async fn a_stopped_vm_keeps_its_disk_and_lets_go_of_its_files() {
         assert_eq!(mac.dial(ADDRESS, 22).await.err(), Some(4));
         files::remove(&vmx.with_file_name("console.log")).unwrap();
     }
-    let config = Vmx::parse(&files::read(&vmx).unwrap().unwrap()).unwrap();
+    let config = Vmx::parse(files::read(&vmx).unwrap().unwrap()).unwrap();
     assert_eq!(config.get("cleanShutdown").as_deref(), Some("TRUE"));
     assert!(config.get("uuid.bios").is_some_and(|uuid| uuid.starts_with("56 4d ")));
     let off = mac.vmrun(&["stop", path(&vmx), "hard"]).await;
