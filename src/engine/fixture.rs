@@ -66,8 +66,9 @@ impl Bench {
         let bench = Self { engine: Arc::new(engine), machines, events, _folder: folder };
         let template = TemplateDir::of(&bench.engine);
         bench.file(&template.vmx(), "config.version = \"8\"\n");
-        let mut disk = files::create_new(&template.disk(), 0o644).unwrap();
-        vmdk::write_sparse(&mut EmptyDisk { size: 0 }, DISK_SIZE, &mut disk, DISK_CID, &mut |_| ()).unwrap();
+        let disk = files::create_new(&template.disk(), 0o644).unwrap();
+        let nothing = &mut EmptyDisk { size: 0 };
+        vmdk::write_sparse(nothing, DISK_SIZE, disk, paths::DISK_VMDK, DISK_CID).unwrap();
         bench
     }
 
@@ -224,8 +225,9 @@ impl Hypervisor for Machines {
             tokio::task::yield_now().await;
         }
         files::write_atomic(to, b"config.version = \"8\"\n", 0o644)?;
-        let mut disk = files::create_new(&to.with_file_name(paths::DISK_VMDK), 0o644)?;
-        vmdk::write_child(&mut disk, DISK_SIZE, CLONE_CID, self.clones_parent, "template.vmdk").unwrap();
+        let disk = files::create_new(&to.with_file_name(paths::DISK_VMDK), 0o644)?;
+        let parent = (self.clones_parent, "template.vmdk");
+        vmdk::write_child(disk, DISK_SIZE, paths::DISK_VMDK, CLONE_CID, parent).unwrap();
         self.state.lock().unwrap().clones_now -= 1;
         Ok(())
     }

@@ -1,11 +1,12 @@
 //! Bytes and text that other programs read and write, with no knowledge of labs.
 //!
-//! Everything here is pure: values in, values out. Disk formats speak `std::io` traits, never paths.
+//! Everything here is pure: values in, values out. Disk formats speak the traits of [`block`], never paths.
 
 pub mod block;
 pub mod command;
 pub mod dhcp;
 pub mod file_lock;
+pub mod image;
 pub mod lines;
 pub mod mac;
 pub mod networking;
@@ -15,5 +16,6 @@ pub mod routes;
 pub mod seed_iso;
 #[cfg(test)]
 mod test_tools;
+pub mod unpack;
 pub mod vmdk;
 pub mod vmx;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::fusion::locks::Lock;
+use crate::formats::block::BadDisk;
 use crate::formats::vmx::Problem;
 
 /// A failed side effect. Messages are lower-case fragments that fit after "failed to" or a colon.
@@ -17,6 +18,22 @@ pub enum HostError {
     /// A file has content that we cannot use.
     #[error("{}: {reason}", path.display())]
     Content { path: PathBuf, reason: String },
+
+    /// A disk image cannot be read.
+    #[error("{}: {bad}", path.display())]
+    Image { path: PathBuf, bad: BadDisk },
+
+    /// A disk image's disk does not fit into the wished size, or no VMDK can have that size; both in bytes.
+    #[error("{}: a disk of {size} bytes cannot become one of {wished} bytes", path.display())]
+    Capacity { path: PathBuf, size: u64, wished: u64 },
+
+    /// Something stands already where something new is to be.
+    #[error("{} exists already", path.display())]
+    Exists { path: PathBuf },
+
+    /// Another process is writing a file.
+    #[error("{} is being written by another process", path.display())]
+    BeingWritten { path: PathBuf },
 
     /// A program could not be started.
     #[error("start {program}: {source}")]
@@ -121,6 +138,15 @@ pub enum HostError {
 }
 
 impl HostError {
+    /// Returns a function that adds the path to what is wrong with an image.
+    pub fn image(path: &Path) -> impl FnOnce(BadDisk) -> Self {
+        let path = path.to_owned();
+        move |bad| match bad {
+            BadDisk::Io(source) => Self::File { action: "read", path, source },
+            bad => Self::Image { path, bad },
+        }
+    }
+
     /// Returns a function that adds the action and the path to an I/O error.
     pub fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();

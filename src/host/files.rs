@@ -73,6 +73,29 @@ pub fn create_new(path: &Path, mode: u32) -> Result<File> {
     options.open(path).map_err(HostError::file("create", path))
 }
 
+/// Opens a file to read and write, creating it if it is not there; a link is an error.
+pub fn open_or_create(path: &Path, mode: u32) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(mode).custom_flags(libc::O_NOFOLLOW);
+    options.open(path).map_err(HostError::file("create", path))
+}
+
+/// Empties a file.
+pub fn truncate(path: &Path) -> Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).truncate(true).custom_flags(libc::O_NOFOLLOW);
+    options.open(path).map(drop).map_err(HostError::file("empty", path))
+}
+
+/// Says whether a path leads to this open file, and not to another one that has its name by now.
+pub fn is_same(file: &File, path: &Path) -> bool {
+    let identity = |facts: fs::Metadata| (facts.dev(), facts.ino());
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(open), Ok(there)) => identity(open) == identity(there),
+        _ => false,
+    }
+}
+
 /// Says whether something stands at a path, be it a dangling link.
 pub fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
@@ -357,7 +380,7 @@ fn copy_sparse(from: &Path, to: &Path, progress: CopyProgress<'_>) -> Result<u64
 }
 
 /// Returns start and end of the first stretch at or after `from` that is not a hole.
-fn next_data(file: &File, from: u64) -> io::Result<Option<(u64, u64)>> {
+pub(super) fn next_data(file: &File, from: u64) -> io::Result<Option<(u64, u64)>> {
     let seek = |from: u64, whence: libc::c_int| {
         let from = libc::off_t::try_from(from).map_err(io::Error::other)?;
         // SAFETY: lseek takes a descriptor that is open for the whole call, and numbers.
@@ -376,7 +399,8 @@ fn next_data(file: &File, from: u64) -> io::Result<Option<(u64, u64)>> {
     }
 }
 
-fn parent(path: &Path) -> &Path {
+/// Returns the folder that a path is in.
+pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent.as_os_str() != OsStr::new("") => parent,
         _ => Path::new("."),

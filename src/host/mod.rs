@@ -5,7 +5,9 @@
 //! files instead of other implementations, so there is no second code path to trust.
 
 pub mod clock;
+pub mod convert;
 pub mod dial;
+mod disk_file;
 pub mod download;
 pub mod error;
 pub mod files;

@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::{files, image};
-use crate::formats::vmdk::{self, BlockSource, EXTENT_NAME, EmptyDisk, Info, Kind, NO_PARENT, SparseDisk};
+use crate::formats::image::{self as images, Opened};
+use crate::formats::vmdk::{self, BlockSource, EmptyDisk, Info, Kind, NO_PARENT, SparseDisk};
 
 /// Where a guest's state begins on its disk: two slots written in turn, so that one is always whole.
 const SLOTS: [u64; 2] = [1 << 20, 17 << 20];
@@ -162,8 +164,8 @@ pub fn chain(path: &Path) -> Result<Vec<PathBuf>, String> {
     let mut chain = vec![path.to_owned()];
     while chain.len() <= DEEPEST {
         let last = chain.last().expect("a chain begins with its disk").clone();
-        let mut file = files::open(&last, false).map_err(|error| error.to_string())?;
-        let info = vmdk::inspect(&mut file).map_err(|error| cannot_open(&last, &error.to_string()))?;
+        let file = files::open(&last, false).map_err(|error| error.to_string())?;
+        let info = vmdk::inspect(&file).map_err(|error| cannot_open(&last, &error.to_string()))?;
         match parent_of(&last, &info) {
             Some((parent, _)) => chain.push(parent),
             None => return Ok(chain),
@@ -176,22 +178,31 @@ pub fn chain(path: &Path) -> Result<Vec<PathBuf>, String> {
 pub fn make_child(parent: &Path, child: &Path, hint: &str) -> Result<(), String> {
     let disk = open_chain(parent, false, 0)?;
     let info = disk.info();
-    let mut file = files::create(child).map_err(|error| error.to_string())?;
-    vmdk::write_child(&mut file, info.capacity, next_cid(info.cid, child), info.cid, hint)
-        .map_err(|error| error.to_string())?;
-    name_extent(child)
+    let file = files::create(child).map_err(|error| error.to_string())?;
+    vmdk::write_child(file, info.capacity, &name(child), next_cid(info.cid, child), (info.cid, hint))
+        .map(drop)
+        .map_err(|error| error.to_string())
 }
 
 /// Makes one disk of a chain.
 pub fn flatten(source: &Path, whole: &Path) -> Result<(), String> {
     let mut disk = open_chain(source, false, 0)?;
     let (capacity, cid) = (disk.info().capacity, disk.info().cid);
-    write_whole(&mut disk, capacity, next_cid(cid, whole), whole)
+    write_whole(&mut disk, capacity, next_cid(cid, whole), whole, &name(whole))
+}
+
+/// Makes a disk of an image of any kind that is one file.
+pub fn of_image(image: &Path, capacity: u64, cid: u32, whole: &Path) -> Result<(), String> {
+    let file = files::open(image, false).map_err(|error| error.to_string())?;
+    match images::open(Arc::new(file)).map_err(|error| cannot_open(image, &error.to_string()))? {
+        Opened::Image(mut source) => write_whole(&mut source, capacity, cid, whole, &name(whole)),
+        Opened::Flat(_) => Err(cannot_open(image, "The content is in another file.")),
+    }
 }
 
 /// Makes an empty disk.
 pub fn create(path: &Path, sectors: u64) -> Result<(), String> {
-    write_whole(&mut EmptyDisk { size: 0 }, sectors * SECTOR, next_cid(0, path), path)
+    write_whole(&mut EmptyDisk { size: 0 }, sectors * SECTOR, next_cid(0, path), path, &name(path))
 }
 
 /// Grows a disk. One that is a child cannot grow, and none shrinks (facts/vm-images-cloudinit.md §2.1).
@@ -204,9 +215,8 @@ pub fn grow(path: &Path, sectors: u64) -> Result<(), String> {
     }
     let cid = disk.info().cid;
     let grown = path.with_extension("growing");
-    write_whole(&mut disk, wanted, cid, &grown)?;
-    files::rename(&grown, path).map_err(|error| error.to_string())?;
-    name_extent(path)
+    write_whole(&mut disk, wanted, cid, &grown, &name(path))?;
+    files::rename(&grown, path).map_err(|error| error.to_string())
 }
 
 /// Reads all that a disk depends on.
@@ -214,10 +224,19 @@ pub fn check(path: &Path) -> Result<(), String> {
     open_chain(path, false, 0).map(drop)
 }
 
-fn write_whole(source: &mut dyn BlockSource, capacity: u64, cid: u32, whole: &Path) -> Result<(), String> {
-    let mut file = files::create(whole).map_err(|error| error.to_string())?;
-    vmdk::write_sparse(source, capacity, &mut file, cid, &mut |_| ()).map_err(|error| error.to_string())?;
-    name_extent(whole)
+fn write_whole(
+    source: &mut dyn BlockSource,
+    capacity: u64,
+    cid: u32,
+    whole: &Path,
+    name: &str,
+) -> Result<(), String> {
+    let file = files::create(whole).map_err(|error| error.to_string())?;
+    vmdk::write_sparse(source, capacity, file, name, cid).map(drop).map_err(|error| error.to_string())
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Returns a CID that follows from another: never the two that mean "none".
@@ -226,20 +245,10 @@ fn next_cid(cid: u32, path: &Path) -> u32 {
     u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]]) & 0x7fff_ffff
 }
 
-/// Makes a disk's extent line name the disk's own file.
-fn name_extent(path: &Path) -> Result<(), String> {
-    let own = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let written = format!("\"{EXTENT_NAME}\"");
-    let named = format!("\"{own}\"");
-    let rename =
-        |line: &str| if line.starts_with("RW ") { line.replace(&written, &named) } else { line.to_owned() };
-    edit_descriptor(path, rename).map_err(|error| error.to_string())
-}
-
 /// Edits the lines of a monolithic disk's descriptor in place.
 fn edit_descriptor(path: &Path, edit: impl FnMut(&str) -> String) -> io::Result<()> {
     let mut file = files::open(path, true)?;
-    let info = vmdk::inspect(&mut file)?;
+    let info = vmdk::inspect(&file)?;
     if info.kind != Kind::MonolithicSparse {
         return Ok(());
     }
@@ -339,9 +348,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (qcow2, path) = (folder.path().join("image.qcow2"), folder.path().join("disk.vmdk"));
         image::write(&qcow2).unwrap();
-        let mut source = crate::formats::qcow2::Qcow2::open(files::open(&qcow2, false).unwrap()).unwrap();
-        assert_eq!(source.size(), image::CAPACITY);
-        write_whole(&mut source, 8 << 30, 7, &path).unwrap();
+        of_image(&qcow2, 8 << 30, 7, &path).unwrap();
         assert!(Disk::open(&path).unwrap().is_bootable().unwrap());
     }
 }

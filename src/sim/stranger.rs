@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use super::control::Power;
 use super::orders::Orders;
 use super::places::Places;
-use super::{files, image};
-use crate::formats::qcow2::Qcow2;
-use crate::formats::vmdk;
+use super::{disk, files, image};
 use crate::formats::vmx::Vmx;
 
 const NAME: &str = "Windows for the tax";
@@ -31,13 +29,12 @@ pub async fn start(places: &Places) -> io::Result<()> {
 }
 
 fn make(vmx: &Path) -> io::Result<()> {
-    let disk = beside(vmx, "disk.vmdk");
+    let whole = beside(vmx, "disk.vmdk");
     files::make_folder(vmx.parent().unwrap_or(vmx))?;
     let image = beside(vmx, "image");
     image::write(&image)?;
-    let mut source = Qcow2::open(files::open(&image, false)?)?;
-    files::remove(&disk)?;
-    vmdk::write_sparse(&mut source, DISK, &mut files::create(&disk)?, CONTENT_ID, &mut |_| ())?;
+    files::remove(&whole)?;
+    disk::of_image(&image, DISK, CONTENT_ID, &whole).map_err(io::Error::other)?;
     files::remove(&image)?;
     files::write(vmx, text())
 }

@@ -84,6 +84,12 @@ pub const ERRORS: &[Explained] = &[
          Documents: System Settings, Privacy & Security, Files and Folders.",
     ),
     explained(
+        "file-exists",
+        "something stands where something new is to be",
+        "Disks and seeds are written to new places only: what is there could be a disk that a VM uses. \
+         Nothing was changed.",
+    ),
+    explained(
         "file-failed",
         "a file operation failed",
         "The message names the operation, the file and the system's reason.",
@@ -129,6 +135,55 @@ pub const ERRORS: &[Explained] = &[
         "the lab's keys and certificates cannot be used",
         "They lie in the lab's `identity` folder, were made before anything booted, and are not stored anywhere else. Without \
          them the lab's machines cannot be reached any more; `fusionlab destroy`, then `fusionlab up`, makes new ones.",
+    ),
+    explained(
+        "image-backed",
+        "the image is a layer over another file",
+        "It holds only what differs from its backing file or parent disk, whose name is shown. Images for a \
+         lab must be whole; `qemu-img convert` makes a whole one where both files are.",
+    ),
+    explained(
+        "image-busy",
+        "another process writes the same disk",
+        "A disk is written under the name NAME.part and locked meanwhile. The kernel lets go of that lock \
+         when the writer ends, however it ends, and what a killed one left is taken away by the next.",
+    ),
+    explained(
+        "image-corrupt",
+        "the image is damaged",
+        "A table or a compressed piece of the image is not what it should be. Nothing of the new disk was \
+         kept. The digest that the image's maker publishes tells whether the file is the one that was meant.",
+    ),
+    explained("image-encrypted", "the image is encrypted", "Encrypted qcow2 images are not read."),
+    explained(
+        "image-external-data",
+        "the image keeps its data in another file",
+        "The file holds only tables, and the disk's bytes are in a second file. `qemu-img convert` makes one \
+         image of both.",
+    ),
+    explained(
+        "image-not-a-disk",
+        "the file is no disk image",
+        "Files are known by their content, whatever their name: qcow2, VMDK (monolithicSparse, \
+         monolithicFlat, streamOptimized), or a raw disk with a partition table. A web page that says that \
+         the image is gone is a frequent case.",
+    ),
+    explained(
+        "image-size",
+        "the disk cannot have that size",
+        "A disk can be made larger than the image, never smaller, since its file systems would be cut off. A \
+         VMDK has 2 TiB at most. Sizes are bytes, or numbers with K, M, G or T, of 1024: `40G` and `40GiB` \
+         are the same.",
+    ),
+    explained(
+        "image-truncated",
+        "the image ends too early",
+        "The image's tables lead beyond the end of its file. Nothing of the new disk was kept.",
+    ),
+    explained(
+        "image-unsupported",
+        "the image uses something that is not read",
+        "The feature is named. `fusionlab image info FILE` lists all that keeps an image from being read.",
     ),
     explained(
         "in-the-way",

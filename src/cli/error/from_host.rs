@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use super::{Kind, Report, from_vm};
+use super::{Kind, Report, from_image, from_vm};
 use crate::formats::command::Command;
 use crate::host::HostError;
 use crate::host::fusion::networks::PUTTING_BACK;
@@ -21,6 +21,10 @@ impl From<&HostError> for Report {
                     .because("the file was written by something else, or was cut short")
                     .advise("look at the file, mend it or move it away, then run the same command again")
             }
+            HostError::Image { path, bad } => from_image::unreadable(path, bad),
+            HostError::Capacity { path, size, wished } => from_image::capacity(path, *size, *wished),
+            HostError::Exists { path } => from_image::exists(path),
+            HostError::BeingWritten { path } => from_image::being_written(path),
             HostError::Spawn { program, source } => {
                 Self::new("program-not-started", Kind::HostCheck, what)
                     .because(match source.kind() {

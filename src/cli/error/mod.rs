@@ -6,6 +6,7 @@
 pub mod catalogue;
 pub mod from_engine;
 pub mod from_host;
+mod from_image;
 pub mod from_run;
 pub mod from_vm;
 

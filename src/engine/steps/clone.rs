@@ -167,7 +167,7 @@ fn unfit(template: &TemplateDir, reason: &str) -> EngineError {
 
 fn inspect(disk: &Path) -> Result<Info> {
     let bad = |reason: String| HostError::Content { path: disk.to_owned(), reason };
-    Ok(vmdk::inspect(&mut files::open(disk)?).map_err(|error| bad(error.to_string()))?)
+    Ok(vmdk::inspect(&files::open(disk)?).map_err(|error| bad(error.to_string()))?)
 }
 
 fn disk_name(vmx: Option<&Vmx>) -> PathBuf {

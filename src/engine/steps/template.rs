@@ -5,12 +5,10 @@ use crate::engine::error::{EngineError, Requirement, Result};
 use crate::engine::run::StepContext;
 use crate::engine::template::{TemplateDir, cached_image, digest_of};
 use crate::engine::wait::{Probe, until};
-use crate::formats::qcow2::open_image;
-use crate::formats::{seed_iso, vmdk};
-use crate::host::download;
+use crate::formats::seed_iso;
 use crate::host::fusion::vmx_file;
 use crate::host::lock::Lock;
-use crate::host::{HostError, Stop, files};
+use crate::host::{HostError, Stop, convert, download, files};
 use crate::lab::names;
 use crate::stack::bake::{self, Baked, Outcome};
 use crate::stack::{cloud_init, vm};
@@ -51,27 +49,19 @@ pub async fn convert(context: &StepContext) -> Result<bool> {
     Ok(true)
 }
 
-/// Writes the template's disk beside its place and renames it: there is never half a disk of that name.
+/// Writes the template's disk: there is never half a disk of that name.
 fn write_disk(context: &StepContext) -> Result<()> {
     let engine = &context.engine;
     let dir = TemplateDir::of(engine);
     files::create_dir(&dir.bundle())?;
     let image = cached_image(engine)?
         .ok_or_else(|| template_error("the image is not in the cache any more".to_owned()))?;
-    let unusable =
-        |reason: String| template_error(format!("the image {} cannot be used: {reason}", image.display()));
-    let mut source = open_image(files::open(&image)?).map_err(|bad| unusable(bad.to_string()))?;
-    let capacity = (u64::from(vm::template_disk_gib(&engine.lab)) * BYTES_PER_GIB).max(source.size());
-    let beside = dir.disk().with_extension("vmdk.part");
-    files::remove_file(&beside)?;
-    let mut out = files::create_new(&beside, 0o644)?;
-    let cid = rand::random_range(1..u32::MAX - 1);
-    let total = source.size();
-    let mut progress = |done| context.progress(done, Some(total));
-    vmdk::write_sparse(source.as_mut(), capacity, &mut out, cid, &mut progress)
-        .map_err(|error| unusable(error.to_string()))?;
-    out.sync_all().map_err(HostError::file("write", &beside))?;
-    files::rename(&beside, &dir.disk())?;
+    let wished = u64::from(vm::template_disk_gib(&engine.lab)) * BYTES_PER_GIB;
+    let capacity = Some(wished.max(convert::open(&image)?.size()));
+    let (target, format) = (dir.disk(), convert::Format::Sparse);
+    let request = convert::Request { source: &image, target: &target, capacity, format, cid: None };
+    let mut progress = |done, total| context.progress(done, Some(total));
+    convert::convert(&request, &mut progress, &|| engine.cancel.is_cancelled())?;
     Ok(())
 }
 

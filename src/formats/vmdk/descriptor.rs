@@ -1,6 +1,7 @@
 //! The text part of a VMDK (facts/vm-images-cloudinit.md §2.2).
 
-use super::{BadDisk, Info, NO_PARENT};
+use super::header::{FLAG_COMPRESSED, Header};
+use super::{BadDisk, Grains, Info, NO_PARENT, SECTOR};
 
 /// `ddb.virtualHWVersion` of the disks we write: what Fusion 13 made first, and later ones read.
 const HARDWARE_VERSION: &str = "20";
@@ -10,6 +11,9 @@ const TOOLS_VERSION: &str = "2147483647";
 const HEADS: u64 = 255;
 const SECTORS_PER_TRACK: u64 = 63;
 const MOST_CYLINDERS: u64 = 65_535;
+
+/// What a descriptor begins with.
+const FIRST_LINE: &[u8] = b"# Disk DescriptorFile";
 
 /// How a VMDK keeps its content: the descriptor's `createType`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +50,8 @@ pub(super) struct Descriptor {
 }
 
 impl Kind {
-    fn name(&self) -> &str {
+    /// Returns the name that a descriptor has for it.
+    pub fn name(&self) -> &str {
         match self {
             Self::MonolithicSparse => "monolithicSparse",
             Self::MonolithicFlat => "monolithicFlat",
@@ -82,11 +87,17 @@ impl Descriptor {
         Self { kind: Kind::MonolithicFlat, extents: vec![extent], ..Self::sparse(sectors, file, cid, None) }
     }
 
+    /// Says whether a text, or a binary file, begins as a descriptor does.
+    pub(super) fn begins(bytes: &[u8]) -> bool {
+        let bytes = bytes.trim_ascii_start();
+        bytes.get(..FIRST_LINE.len()).is_some_and(|line| line.eq_ignore_ascii_case(FIRST_LINE))
+    }
+
     /// Reads a descriptor, up to its first zero byte.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, BadDisk> {
         let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
         let text = String::from_utf8_lossy(bytes);
-        if !text.trim_start().to_ascii_lowercase().starts_with("# disk descriptorfile") {
+        if !Self::begins(bytes) {
             return Err(BadDisk::NotADisk("it has no VMDK descriptor"));
         }
         let mut kind = None;
@@ -144,10 +155,26 @@ impl Descriptor {
         )
     }
 
-    pub(super) fn into_info(self, capacity: u64) -> Info {
+    /// Returns what a disk with this header says of itself.
+    pub(super) fn into_info(self, header: &Header) -> Info {
+        let grains = Grains { bytes: header.grain(), are_compressed: header.flags & FLAG_COMPRESSED != 0 };
+        Info { grains: Some(grains), ..self.into_info_of(header.capacity()) }
+    }
+
+    /// Returns what a disk says of itself whose descriptor stands alone.
+    pub(super) fn into_info_of_text(self) -> Result<Info, BadDisk> {
+        let sectors = self.extents.iter().try_fold(0_u64, |sum, extent| sum.checked_add(extent.sectors));
+        let capacity = sectors.and_then(|sectors| sectors.checked_mul(SECTOR));
+        let capacity = capacity
+            .filter(|size| i64::try_from(*size).is_ok())
+            .ok_or_else(|| BadDisk::corrupt("the extents are larger than any disk"))?;
+        Ok(self.into_info_of(capacity))
+    }
+
+    fn into_info_of(self, capacity: u64) -> Info {
         let parent_cid = Some(self.parent_cid).filter(|cid| *cid != NO_PARENT);
         let Self { kind, cid, parent_hint, extents, adapter, .. } = self;
-        Info { kind, capacity, cid, parent_cid, parent_hint, extents, adapter }
+        Info { kind, capacity, cid, parent_cid, parent_hint, extents, adapter, grains: None }
     }
 }
 

@@ -1,12 +1,10 @@
 //! The binary head of a VMDK and its grain tables (facts/vm-images-cloudinit.md §2.3).
 
-use std::collections::BTreeMap;
-use std::io::{Read, Seek};
-
 use super::descriptor::Descriptor;
-use super::{BadDisk, SECTOR, length, read_exact_at};
+use super::{BadDisk, ReadAt, SECTOR, read_exact_at};
 
-pub(super) const MAGIC: [u8; 4] = *b"KDMV";
+/// What a sparse VMDK begins with.
+pub const MAGIC: [u8; 4] = *b"KDMV";
 /// Sectors of a grain in the disks we write: 64 KiB.
 pub(super) const GRAIN_SECTORS: u64 = 128;
 /// Entries of a grain table; every product uses this number.
@@ -21,7 +19,9 @@ pub(super) const DIRECTORY_AT_END: u64 = u64::MAX;
 const NEWLINES: [u8; 4] = [b'\n', b' ', b'\r', b'\n'];
 pub(super) const FLAG_NEWLINE_TEST: u32 = 1;
 pub(super) const FLAG_REDUNDANT_TABLE: u32 = 1 << 1;
-pub(super) const FLAG_ZERO_GRAINS: u32 = 1 << 2;
+const FLAG_ZERO_GRAINS: u32 = 1 << 2;
+/// With that flag, a table entry that says "zeros, whatever the parent has".
+pub(super) const ZERO_GRAIN: u32 = 1;
 pub(super) const FLAG_COMPRESSED: u32 = 1 << 16;
 pub(super) const FLAG_MARKERS: u32 = 1 << 17;
 const DEFLATE: u16 = 1;
@@ -29,10 +29,10 @@ const DEFLATE: u16 = 1;
 const GRAIN_RANGE: std::ops::RangeInclusive<u64> = 8..=8192;
 /// The largest descriptor that is believed, in sectors.
 const MOST_DESCRIPTOR_SECTORS: u64 = 2048;
-/// Grain tables kept in memory: enough for 256 GiB in grains of 64 KiB, and 16 MiB at most.
-const MOST_LOADED: usize = 8192;
 /// The largest disk that 32-bit sector numbers can hold.
 pub(super) const MOST_SECTORS: u64 = 1 << 32;
+/// The same in bytes: 2 TiB.
+pub const MOST_BYTES: u64 = MOST_SECTORS * SECTOR;
 
 /// The first sector of a sparse VMDK, or a stream's footer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,11 +69,11 @@ impl Header {
     }
 
     /// Reads the header at the beginning of a file.
-    pub(super) fn read(file: &mut (impl Read + Seek)) -> Result<Self, BadDisk> {
+    pub(super) fn read(file: &(impl ReadAt + ?Sized)) -> Result<Self, BadDisk> {
         Self::read_at(file, 0)
     }
 
-    pub(super) fn read_at(file: &mut (impl Read + Seek), offset: u64) -> Result<Self, BadDisk> {
+    pub(super) fn read_at(file: &(impl ReadAt + ?Sized), offset: u64) -> Result<Self, BadDisk> {
         let mut bytes = [0; SECTOR as usize];
         read_exact_at(file, offset, &mut bytes, "the VMDK header")?;
         Self::parse(&bytes)
@@ -139,7 +139,7 @@ impl Header {
     }
 
     /// Reads the descriptor that is embedded in the file.
-    pub(super) fn descriptor(&self, file: &mut (impl Read + Seek)) -> Result<Descriptor, BadDisk> {
+    pub(super) fn descriptor(&self, file: &(impl ReadAt + ?Sized)) -> Result<Descriptor, BadDisk> {
         let (sector, sectors) = self.descriptor;
         if sector == 0 || sectors == 0 {
             return Err(BadDisk::Unsupported("a sparse extent without a descriptor of its own".to_owned()));
@@ -152,6 +152,15 @@ impl Header {
         Descriptor::parse(&bytes)
     }
 
+    pub(super) fn has_zero_grains(&self) -> bool {
+        self.flags & FLAG_ZERO_GRAINS != 0
+    }
+
+    /// Says whether a table entry stands for no grain of the disk's own.
+    pub(super) fn is_hole(&self, entry: u32) -> bool {
+        entry == 0 || entry == ZERO_GRAIN && self.has_zero_grains()
+    }
+
     pub(super) fn capacity(&self) -> u64 {
         self.capacity_sectors * SECTOR
     }
@@ -161,93 +170,13 @@ impl Header {
         self.grain_sectors * SECTOR
     }
 
+    /// Returns the sector of the first table that belongs to the directory at this sector.
+    pub(super) fn first_table(&self, directory: u64) -> u64 {
+        directory + (self.tables() * 4).div_ceil(SECTOR)
+    }
+
     /// Returns the number of grain tables.
     pub(super) fn tables(&self) -> u64 {
         self.capacity_sectors.div_ceil(self.grain_sectors * TABLE_ENTRIES)
     }
-}
-
-/// A directory of grain tables: where each grain is. Tables are read when they are first needed.
-#[derive(Debug)]
-pub(super) struct Directory {
-    /// The sector of each table; 0 for none.
-    tables: Vec<u32>,
-    loaded: BTreeMap<u64, Box<[u32; TABLE_ENTRIES as usize]>>,
-}
-
-impl Directory {
-    /// Reads the directory at this sector.
-    pub(super) fn read(file: &mut (impl Read + Seek), header: &Header, sector: u64) -> Result<Self, BadDisk> {
-        let bytes = header.tables() * 4;
-        let fits = sector.checked_mul(SECTOR).and_then(|start| start.checked_add(bytes));
-        // Checked before anything of that size is allocated.
-        if fits.is_none_or(|end| length(file).map_or(true, |length| end > length)) {
-            return Err(BadDisk::Truncated("the grain directory"));
-        }
-        let tables = read_entries(file, sector * SECTOR, header.tables() as usize, "the grain directory")?;
-        Ok(Self { tables, loaded: BTreeMap::new() })
-    }
-
-    /// Returns the table entry of a grain: 0 for a hole.
-    pub(super) fn entry(&mut self, file: &mut (impl Read + Seek), grain: u64) -> Result<u32, BadDisk> {
-        let (table, place) = (grain / TABLE_ENTRIES, (grain % TABLE_ENTRIES) as usize);
-        if let Some(entries) = self.loaded.get(&table) {
-            return Ok(entries[place]);
-        }
-        let Some(sector) = self.table_sector(table) else { return Ok(0) };
-        let entries = read_entries(file, sector * SECTOR, TABLE_ENTRIES as usize, "a grain table")?;
-        let entries: Box<[u32; TABLE_ENTRIES as usize]> =
-            entries.into_boxed_slice().try_into().expect("exactly one table was read");
-        let entry = entries[place];
-        if self.loaded.len() >= MOST_LOADED {
-            self.loaded.clear();
-        }
-        self.loaded.insert(table, entries);
-        Ok(entry)
-    }
-
-    /// Returns the sector of a grain's table; none if it has no table.
-    pub(super) fn table_sector(&self, table: u64) -> Option<u64> {
-        let sector = *self.tables.get(usize::try_from(table).ok()?)?;
-        (sector != 0).then_some(u64::from(sector))
-    }
-
-    /// Remembers a new entry of a table that was read before.
-    pub(super) fn set(&mut self, grain: u64, entry: u32) {
-        if let Some(entries) = self.loaded.get_mut(&(grain / TABLE_ENTRIES)) {
-            entries[(grain % TABLE_ENTRIES) as usize] = entry;
-        }
-    }
-
-    /// Returns the first grain at or after this one that is not a hole, before `end`.
-    pub(super) fn next_grain(
-        &mut self,
-        file: &mut (impl Read + Seek),
-        from: u64,
-        end: u64,
-        is_hole: impl Fn(u32) -> bool,
-    ) -> Result<Option<u64>, BadDisk> {
-        let mut grain = from;
-        while grain < end {
-            if self.table_sector(grain / TABLE_ENTRIES).is_none() {
-                grain = (grain / TABLE_ENTRIES + 1) * TABLE_ENTRIES;
-            } else if is_hole(self.entry(file, grain)?) {
-                grain += 1;
-            } else {
-                return Ok(Some(grain));
-            }
-        }
-        Ok(None)
-    }
-}
-
-fn read_entries(
-    file: &mut (impl Read + Seek),
-    offset: u64,
-    count: usize,
-    what: &'static str,
-) -> Result<Vec<u32>, BadDisk> {
-    let mut bytes = vec![0; count * 4];
-    read_exact_at(file, offset, &mut bytes, what)?;
-    Ok(bytes.chunks_exact(4).map(|entry| u32::from_le_bytes(entry.try_into().expect("four bytes"))).collect())
 }

@@ -1,18 +1,14 @@
 //! An existing `monolithicSparse` disk, read and written in place.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::ops::Range;
 
 use super::descriptor::Kind;
-use super::header::{
-    Directory, FLAG_COMPRESSED, FLAG_REDUNDANT_TABLE, FLAG_ZERO_GRAINS, Header, TABLE_ENTRIES,
-};
+use super::directory::Directory;
+use super::header::{FLAG_COMPRESSED, FLAG_REDUNDANT_TABLE, Header, TABLE_ENTRIES, ZERO_GRAIN};
 use super::write::sector_number;
-use super::{BadDisk, BlockSource, Info, SECTOR, length, read_exact_at};
+use super::{BadDisk, BlockSource, Info, ReadAt, SECTOR, WriteAt, read_exact_at};
 use crate::formats::block::check_range;
-
-/// A table entry that says "zeros, whatever the parent has", in disks that use it.
-const ZERO_GRAIN: u32 = 1;
 
 /// A `monolithicSparse` disk, with its parent if it is a linked clone's.
 pub struct SparseDisk<F> {
@@ -23,19 +19,19 @@ pub struct SparseDisk<F> {
     parent: Option<Box<dyn BlockSource>>,
 }
 
-impl<F: Read + Seek> SparseDisk<F> {
+impl<F: ReadAt> SparseDisk<F> {
     /// Opens a disk; holes read as zeros until it is given its parent.
     ///
     /// # Errors
     /// If this is not a `monolithicSparse` disk, or a damaged one.
-    pub fn open(mut file: F) -> Result<Self, BadDisk> {
-        let header = Header::read(&mut file)?;
-        let descriptor = header.descriptor(&mut file)?;
+    pub fn open(file: F) -> Result<Self, BadDisk> {
+        let header = Header::read(&file)?;
+        let descriptor = header.descriptor(&file)?;
         if header.flags & FLAG_COMPRESSED != 0 || descriptor.kind != Kind::MonolithicSparse {
             return Err(BadDisk::Unsupported(format!("{:?} as a disk to work on", descriptor.kind)));
         }
-        let directory = Directory::read(&mut file, &header, header.directory)?;
-        let info = descriptor.into_info(header.capacity());
+        let directory = Directory::read(&file, &header, header.directory)?;
+        let info = descriptor.into_info(&header);
         Ok(Self { file, header, directory, info, parent: None })
     }
 
@@ -64,33 +60,29 @@ impl<F: Read + Seek> SparseDisk<F> {
         check_range(offset, buffer.len(), self.info.capacity)?;
         for piece in pieces(offset, buffer.len(), self.header.grain()) {
             let part = &mut buffer[piece.buffer.clone()];
-            match self.directory.entry(&mut self.file, piece.grain)? {
+            match self.directory.entry(&self.file, piece.grain)? {
                 0 => read_parent(self.parent.as_deref_mut(), offset + piece.buffer.start as u64, part)?,
-                ZERO_GRAIN if self.zero_grains() => part.fill(0),
+                ZERO_GRAIN if self.header.has_zero_grains() => part.fill(0),
                 sector => {
                     let place = u64::from(sector) * SECTOR + piece.within;
-                    read_exact_at(&mut self.file, place, part, "a grain")?;
+                    read_exact_at(&self.file, place, part, "a grain")?;
                 }
             }
         }
         Ok(())
     }
 
-    fn zero_grains(&self) -> bool {
-        self.header.flags & FLAG_ZERO_GRAINS != 0
-    }
-
     fn own_data_after(&mut self, offset: u64) -> Result<Option<Range<u64>>, BadDisk> {
         let (grain, capacity) = (self.header.grain(), self.info.capacity);
-        let zero_grains = self.zero_grains();
-        let is_hole = |entry| entry == 0 || entry == ZERO_GRAIN && zero_grains;
+        let header = &self.header;
+        let is_hole = |entry| header.is_hole(entry);
         let end = capacity.div_ceil(grain);
-        let next = self.directory.next_grain(&mut self.file, offset / grain, end, is_hole)?;
-        Ok(next.map(|index| (index * grain).max(offset)..((index + 1) * grain).min(capacity)))
+        let next = self.directory.next_grain(&self.file, offset / grain, end, is_hole)?;
+        Ok(next.map(|(index, _)| (index * grain).max(offset)..((index + 1) * grain).min(capacity)))
     }
 }
 
-impl<F: Read + Write + Seek> SparseDisk<F> {
+impl<F: ReadAt + WriteAt> SparseDisk<F> {
     /// Writes to this place of the disk, in place or into new grains at the file's end.
     ///
     /// A new grain is on the disk before a table names it. The CID stays as it is: like VMware, whoever
@@ -102,16 +94,15 @@ impl<F: Read + Write + Seek> SparseDisk<F> {
         check_range(offset, bytes.len(), self.info.capacity)?;
         for piece in pieces(offset, bytes.len(), self.header.grain()) {
             let part = &bytes[piece.buffer.clone()];
-            match self.directory.entry(&mut self.file, piece.grain)? {
+            match self.directory.entry(&self.file, piece.grain)? {
                 0 => self.allocate(&piece, part, true)?,
-                ZERO_GRAIN if self.zero_grains() => self.allocate(&piece, part, false)?,
+                ZERO_GRAIN if self.header.has_zero_grains() => self.allocate(&piece, part, false)?,
                 sector => {
-                    self.file.seek(SeekFrom::Start(u64::from(sector) * SECTOR + piece.within))?;
-                    self.file.write_all(part)?;
+                    self.file.put(u64::from(sector) * SECTOR + piece.within, part)?;
                 }
             }
         }
-        self.file.flush()
+        Ok(())
     }
 
     fn allocate(&mut self, piece: &Piece, part: &[u8], inherits: bool) -> io::Result<()> {
@@ -122,10 +113,10 @@ impl<F: Read + Write + Seek> SparseDisk<F> {
             read_parent(self.parent.as_deref_mut(), start, &mut grain[..inherited])?;
         }
         grain[piece.within as usize..][..part.len()].copy_from_slice(part);
-        let place = length(&mut self.file)?.max(self.header.overhead * SECTOR).next_multiple_of(SECTOR);
+        let place =
+            self.file.length()?.max(self.header.overhead.saturating_mul(SECTOR)).next_multiple_of(SECTOR);
         let entry = sector_number(place / SECTOR)?;
-        self.file.seek(SeekFrom::Start(place))?;
-        self.file.write_all(&grain)?;
+        self.file.put(place, &grain)?;
         self.write_entry(self.header.directory, piece.grain, entry)?;
         if self.header.flags & FLAG_REDUNDANT_TABLE != 0 {
             self.write_entry(self.header.redundant_directory, piece.grain, entry)?;
@@ -137,18 +128,17 @@ impl<F: Read + Write + Seek> SparseDisk<F> {
     /// Writes an entry into its table, found through the directory at this sector.
     fn write_entry(&mut self, directory: u64, grain: u64, entry: u32) -> io::Result<()> {
         let mut table = [0; 4];
-        let place = directory * SECTOR + grain / TABLE_ENTRIES * 4;
-        read_exact_at(&mut self.file, place, &mut table, "a grain directory")?;
+        let place = directory.saturating_mul(SECTOR).saturating_add(grain / TABLE_ENTRIES * 4);
+        read_exact_at(&self.file, place, &mut table, "a grain directory")?;
         let table = u64::from(u32::from_le_bytes(table));
         if table == 0 {
             return Err(BadDisk::Unsupported("a grain directory without its tables".to_owned()).into());
         }
-        self.file.seek(SeekFrom::Start(table * SECTOR + grain % TABLE_ENTRIES * 4))?;
-        self.file.write_all(&entry.to_le_bytes())
+        self.file.put(table * SECTOR + grain % TABLE_ENTRIES * 4, &entry.to_le_bytes())
     }
 }
 
-impl<F: Read + Seek + Send> BlockSource for SparseDisk<F> {
+impl<F: ReadAt> BlockSource for SparseDisk<F> {
     fn size(&self) -> u64 {
         self.info.capacity
     }

@@ -30,7 +30,7 @@ pub async fn grow(fusion: &Fusion, disk: &Path, gib: u32, limit: Duration) -> Re
 
 /// Returns a disk's size in bytes.
 fn capacity(disk: &Path) -> Result<u64> {
-    let info = vmdk::inspect(&mut files::open(disk)?);
+    let info = vmdk::inspect(&files::open(disk)?);
     let info = info.map_err(|bad| HostError::Content { path: disk.to_owned(), reason: bad.to_string() })?;
     Ok(info.capacity)
 }

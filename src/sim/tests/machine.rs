@@ -206,9 +206,7 @@ impl Mac {
         files::make_folder(&bundle).unwrap();
         let image = self.folder.path().join("image.qcow2");
         crate::sim::image::write(&image).unwrap();
-        let mut source = crate::formats::qcow2::Qcow2::open(files::open(&image, false).unwrap()).unwrap();
-        let mut out = files::create(&bundle.join("disk.vmdk")).unwrap();
-        crate::formats::vmdk::write_sparse(&mut source, 4 << 30, &mut out, 7, &mut |_| ()).unwrap();
+        crate::sim::disk::of_image(&image, 4 << 30, 7, &bundle.join("disk.vmdk")).unwrap();
         let vmx = bundle.join(format!("{name}.vmx"));
         files::write(&vmx, vmx_text(name, mac)).unwrap();
         vmx

@@ -1,0 +1,34 @@
+//! Files as the disk formats read and write them: at any place, by many threads, holes known as holes.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use super::files;
+use crate::formats::block::{ReadAt, WriteAt};
+
+impl ReadAt for File {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn fill(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        // Beyond what the system can address there is nothing.
+        let end = offset.checked_add(buffer.len() as u64).and_then(|end| i64::try_from(end).ok());
+        if end.is_none() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.read_exact_at(buffer, offset)
+    }
+
+    fn data_after(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        Ok(files::next_data(self, offset)?.map(|(start, end)| start..end))
+    }
+}
+
+impl WriteAt for File {
+    fn put(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+}
