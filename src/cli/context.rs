@@ -13,6 +13,7 @@ use super::options::Options;
 use super::screen::{confirm, problems};
 use super::terminal::Terminal;
 use crate::lab::Lab;
+use crate::lab::catalogue::Image;
 use crate::lab::paths::Home;
 use crate::lab::problem::Problem;
 
@@ -111,6 +112,7 @@ impl Context {
         };
         let (lab, found) = calls::resolve(text.as_deref(), preset)
             .map_err(|problems| Failure::LabFile(of_file(problems)))?;
+        let lab = Lab { image: self.image(lab.image)?, ..lab };
         let pen = &self.terminal.err;
         match warnings {
             Warnings::Brief => self.say(found.iter().flat_map(|problem| problems::brief(problem, pen))),
@@ -121,6 +123,23 @@ impl Context {
             Warnings::Full | Warnings::Untold => {}
         }
         Ok((lab, found))
+    }
+
+    /// Returns an image as this run takes it: from the mirror that is named here, its path seen from the lab file.
+    fn image(&self, image: Image) -> Result<Image, Failure> {
+        let image = match &self.options.image_mirror {
+            Some(mirror) => image.mirrored(&mirror.0),
+            None => image,
+        };
+        let folder = self.options.lab.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let folder = std::path::absolute(folder.join("."))
+            .map_err(|error| Report::usage(format!("{} is no usable path: {error}", folder.display())))?;
+        let url = image.url.clone();
+        image.located(&folder, user_home().ok().as_deref()).ok_or_else(|| {
+            Report::usage(format!("the home folder that {url} begins with is not known: HOME is not set"))
+                .advise("set HOME, or write the whole path into the lab file")
+                .into()
+        })
     }
 
     /// Returns problems of the lab as a whole, which have no place in its file.

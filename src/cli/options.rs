@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::terminal::ColorChoice;
+use crate::lab::spec::{Mirror, Word};
 
 const FUSION_VARIABLE: &str = "FUSIONLAB_FUSION";
 const HOME_VARIABLE: &str = "FUSIONLAB_HOME";
+const MIRROR_VARIABLE: &str = "FUSIONLAB_IMAGE_MIRROR";
 
 /// The form of what is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -33,6 +35,10 @@ pub struct Options {
     /// Where fusionlab keeps its files [default: ~/.fusionlab] [env: FUSIONLAB_HOME]
     #[arg(long, global = true, value_name = "DIR", env = HOME_VARIABLE, hide_env = true)]
     pub home: Option<PathBuf>,
+
+    /// A server that has the catalogue's images in the same folders [env: FUSIONLAB_IMAGE_MIRROR]
+    #[arg(long, global = true, value_name = "URL", env = MIRROR_VARIABLE, hide_env = true, value_parser = mirror)]
+    pub image_mirror: Option<Mirror>,
 
     /// Form of what is printed: text or json [default: text]
     #[arg(
@@ -88,6 +94,11 @@ impl Options {
         if let Some(home) = self.home.as_ref().filter(|path| !is_from(HOME_VARIABLE, path)) {
             words.extend(["--home".to_owned(), quoted(home)]);
         }
+        if let Some(mirror) =
+            self.image_mirror.as_ref().filter(|it| !is_from(MIRROR_VARIABLE, Path::new(&it.0)))
+        {
+            words.extend(["--image-mirror".to_owned(), quoted(Path::new(&mirror.0))]);
+        }
         if self.sim {
             words.push("--sim".to_owned());
         }
@@ -98,6 +109,10 @@ impl Options {
 /// Says whether a value is the environment's, which the next command has as well.
 fn is_from(variable: &str, value: &Path) -> bool {
     std::env::var_os(variable).is_some_and(|set| Path::new(&set) == value)
+}
+
+fn mirror(text: &str) -> Result<Mirror, String> {
+    Mirror::parse(text).map_err(|fault| fault.help.unwrap_or(fault.message))
 }
 
 fn quoted(path: &Path) -> String {

@@ -50,7 +50,8 @@ pub fn image(lab: &mut Lab, fusion: &Fusion) -> Result<(), Failure> {
     lab.image.name = "simulated".to_owned();
     lab.image.url = format!("file://{}", path.display());
     lab.image.digest = Some(digest);
-    lab.image.digest_url = None;
+    lab.image.newest = None;
+    lab.image.size = None;
     Ok(())
 }
 

@@ -11,6 +11,7 @@ pub mod error;
 pub mod event;
 #[cfg(test)]
 mod fixture;
+pub mod images;
 pub mod journal;
 pub mod networks;
 pub mod observe;

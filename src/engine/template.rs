@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::host::download::{self, Digest};
 use crate::host::files;
-use crate::lab::catalogue::Image;
 use crate::lab::paths;
 use crate::stack::vm;
 
 use super::context::Engine;
-use super::error::{EngineError, Result};
+use super::error::Result;
+use super::images;
 
 /// One template's folder under `~/.fusionlab/templates/`.
 #[derive(Clone, Debug)]
@@ -69,20 +68,7 @@ impl TemplateDir {
     }
 }
 
-/// Returns what the image's file must be: its own digest, or the one in the distribution's list.
-///
-/// # Errors
-/// The image has neither, which [`crate::lab::resolve`] refuses.
-pub fn digest_of(image: &Image) -> Result<Digest> {
-    let listed = image.digest_url.clone().map(Digest::ListedAt);
-    image.digest.as_deref().and_then(Digest::from_hex).or(listed).ok_or_else(|| EngineError::Template {
-        reason: format!("the image {} has no digest to check it by", image.url),
-        tail: Vec::new(),
-    })
-}
-
 /// Returns the downloaded image, if it is in the cache.
 pub fn cached_image(engine: &Engine) -> Result<Option<PathBuf>> {
-    let image = &engine.lab.image;
-    Ok(download::cached(&image.url, &digest_of(image)?, &engine.home.images()))
+    Ok(images::cached(engine).map(|found| found.path))
 }

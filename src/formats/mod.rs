@@ -10,6 +10,7 @@ pub mod image;
 pub mod lines;
 pub mod mac;
 pub mod networking;
+pub mod openpgp;
 pub mod openssh;
 pub mod qcow2;
 pub mod routes;

@@ -104,8 +104,16 @@ pub enum HostError {
     Download { url: String, reason: String },
 
     /// A downloaded file is not the one that was asked for.
-    #[error("{url} has another digest than the catalogue's")]
+    #[error("{url} is another file than the one that was asked for")]
     Digest { url: String, expected: String, found: String, kept: PathBuf },
+
+    /// A list of digests that is not certainly the distribution's.
+    #[error("the list of digests {list} is not to be believed: {reason}")]
+    Unsigned { list: String, reason: String },
+
+    /// A download that would fill the disk.
+    #[error("no room in {}: {needed_mib} MiB are needed, {free_mib} MiB are free", folder.display())]
+    NoRoom { folder: PathBuf, needed_mib: u64, free_mib: u64 },
 
     /// Another run holds a lock.
     #[error("{what} is locked by process {pid} ({verb}, since {since})")]

@@ -10,14 +10,14 @@
 //!     lab-ca.crt                    the authority behind https://*.<domain>
 //!     network.json  networking.before   what we changed in Fusion's file, and the file before it
 //!     logs/                         one folder a run: events.jsonl and a file for each step
-//!   cache/images/                   downloaded images by digest
+//!   cache/images/                   downloaded images by digest, and what is on its way
 //!   templates/<key>/                golden VMs, shared by labs
 //!   network/                        Fusion's networks, shared by labs
 //!     backups/                      the networking file before each change, by time and digest
 //!     pending.json                  the change under way; gone when its outcome was seen
 //!     vmnet2.json  vmnet2.before    that fusionlab made this network, and the file before that
 //!     request.json                  what the root step is asked
-//!   locks/                          who works on a lab, on Fusion's networks, on a template
+//!   locks/                          who works on a lab, on Fusion's networks, on a template, on an image
 //!   sim/                            the simulated Fusion, laid out like a Mac's root
 //! ```
 
@@ -82,6 +82,11 @@ impl Home {
     /// The lock of one template, which labs may share.
     pub fn template_lock(&self, key: &str) -> PathBuf {
         self.0.join(format!("locks/template-{key}"))
+    }
+
+    /// Who works on what: a lab, Fusion's networks, a template, an image.
+    pub fn locks(&self) -> PathBuf {
+        self.0.join("locks")
     }
 
     pub fn sim(&self) -> PathBuf {

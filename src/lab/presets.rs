@@ -135,7 +135,12 @@ fn entry(file: &mut String, key: &Key, value: &str, live: bool) {
         return;
     }
     if key.path.starts_with("image.") {
-        file.push_str(if name == "url" { "#image:\n" } else { "" });
+        // Keys that exclude each other are shown as two mappings.
+        file.push_str(match name {
+            "name" => "#image:\n",
+            "url" => "# An image of your own:\n#image:\n",
+            _ => "",
+        });
         file.push_str(&format!("#  {name}: {value}\n"));
         return;
     }

@@ -49,7 +49,7 @@ const CARD_KEYS: [&str; 13] = [
 /// into a template makes another.
 pub fn template_key(lab: &Lab) -> String {
     let what = json!({
-        "image": { "url": lab.image.url, "digest": lab.image.digest, "arch": lab.image.arch },
+        "image": { "content": lab.image.content(), "arch": lab.image.arch },
         "versions": lab.versions,
         "disk_gib": template_disk_gib(lab),
         "guest_os": lab.image.guest_os,

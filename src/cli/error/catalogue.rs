@@ -47,8 +47,9 @@ pub const ERRORS: &[Explained] = &[
     explained(
         "digest-mismatch",
         "a downloaded file is not the one that was asked for",
-        "Images are compared with the digest in the catalogue before they are used. A difference means that the file \
-         was replaced at its source, or changed on the way. The file is kept for you to look at, and never used.",
+        "Images are compared with the digest in the catalogue, or in the lab file, while they arrive. A difference means \
+         that the file was replaced at its source, or changed on the way. The file is kept for you to look at, as \
+         `.wrong` in the cache, only the latest, and never used.",
     ),
     explained(
         "disk-full",
@@ -66,8 +67,10 @@ pub const ERRORS: &[Explained] = &[
     explained(
         "download-failed",
         "a download did not complete",
-        "Downloads go on where they stopped, so running the same command again costs nothing. Proxies are taken from \
-         HTTPS_PROXY and NO_PROXY.",
+        "Downloads go on where they stopped, so running the same command again costs nothing. A connection that breaks and \
+         a server that is busy are tried again a few times first; a server that says no is not.\n\
+         Proxies are taken from HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY. `image.mirror`, FUSIONLAB_IMAGE_MIRROR or \
+         --image-mirror names another server with the same files. An image that is in the cache needs no network.",
     ),
     explained(
         "file-content",
@@ -214,6 +217,16 @@ pub const ERRORS: &[Explained] = &[
         "the lab file that was named is not there",
         "Without --lab, ./fusionlab.yaml is used if it is there, else the built-in lab: the networking document's. A \
          file that is named with --lab must exist.",
+    ),
+    explained(
+        "list-not-believed",
+        "a list of digests is not certainly the distribution's",
+        "The catalogue's images are pinned: each is one file with one digest. Distributions take such files away after some \
+         months; then what is newest takes its place, and a list on the server says its digest. Whoever could change that \
+         list could put any system into every machine of the lab. So Ubuntu's list must bear the signature of Ubuntu's \
+         key, which came with fusionlab; Debian signs none, so its list is believed only from an HTTPS server.\n\
+         Nothing was downloaded. A mirror with an older or newer list than its signature says so within minutes; try \
+         again, or without the mirror. An image with a digest of your own (`image.url`, `image.digest`) needs no list.",
     ),
     explained(
         "locked",

@@ -109,6 +109,14 @@ impl From<&HostError> for Report {
                     .advise("do not use the file; remove it and run the same command again to download it anew")
                     .run(Command::new(["rm", &kept.display().to_string()]).shell_line())
             }
+            HostError::Unsigned { .. } => Self::new("list-not-believed", Kind::Network, what)
+                .because("the server, or somebody on the way to it, offers a list that the distribution did not sign")
+                .advise("another network or another mirror may have the true one; or name an image with its digest in the lab file:")
+                .run("fusionlab explain list-not-believed"),
+            HostError::NoRoom { .. } => Self::new("disk-full", Kind::HostCheck, what)
+                .because("there is no room left on this disk")
+                .run("df -h ~")
+                .run("fusionlab template prune"),
             HostError::Locked { what, pid, verb, since } => Self::new("locked", Kind::Locked, held(what, *pid, verb, since))
                 .because("two runs on one lab would undo each other's work")
                 .advise("wait for the other run, or stop it with Ctrl-C in its window")
@@ -274,6 +282,8 @@ mod tests {
             HostError::Rest { method: "GET", path: "/api/vms".into(), status: 401, message: text() },
             HostError::Download { url: "https://example.org/a".into(), reason: text() },
             HostError::Digest { url: text(), expected: text(), found: text(), kept: path() },
+            HostError::Unsigned { list: text(), reason: text() },
+            HostError::NoRoom { folder: path(), needed_mib: 2, free_mib: 1 },
             HostError::Locked { what: text(), pid: 7, verb: "up".into(), since: "12:00".into() },
             HostError::Network { reason: text(), output: text(), restored: false },
             HostError::Untrusted { path: path(), user: 501, group: 20, mode: 0o775, reason: text() },

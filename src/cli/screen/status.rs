@@ -332,7 +332,9 @@ pub(crate) mod tests {
                 arch: Arch::Arm64,
                 url: "https://example.org/image".into(),
                 digest: None,
-                digest_url: None,
+                size: None,
+                newest: None,
+                server: None,
                 guest_os: "arm-ubuntu-64".into(),
             },
             versions: Versions {

@@ -2,13 +2,14 @@
 
 use crate::engine::context::last_lines;
 use crate::engine::error::{EngineError, Requirement, Result};
+use crate::engine::images;
 use crate::engine::run::StepContext;
-use crate::engine::template::{TemplateDir, cached_image, digest_of};
+use crate::engine::template::{TemplateDir, cached_image};
 use crate::engine::wait::{Probe, until};
 use crate::formats::seed_iso;
 use crate::host::fusion::vmx_file;
 use crate::host::lock::Lock;
-use crate::host::{HostError, Stop, convert, download, files};
+use crate::host::{Stop, convert, files};
 use crate::lab::names;
 use crate::stack::bake::{self, Baked, Outcome};
 use crate::stack::{cloud_init, vm};
@@ -16,19 +17,10 @@ use crate::stack::{cloud_init, vm};
 const BYTES_PER_GIB: u64 = 1 << 30;
 
 pub async fn fetch(context: &StepContext) -> Result<bool> {
-    let engine = &context.engine;
-    if cached_image(engine)?.is_some() {
+    if images::cached(&context.engine).is_some() {
         return Ok(false);
     }
-    let image = &engine.lab.image;
-    let digest = digest_of(image)?;
-    let mut progress = |done, total| context.progress(done, total);
-    let stall = engine.lab.limits.download_stall;
-    let cache = engine.home.images();
-    tokio::select! {
-        path = download::fetch(&image.url, &digest, &cache, stall, &mut progress) => path?,
-        () = engine.cancel.cancelled() => return Err(HostError::Interrupted.into()),
-    };
+    images::fetch(context).await?;
     Ok(true)
 }
 

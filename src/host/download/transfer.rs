@@ -3,108 +3,264 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use reqwest::header::{self, HeaderMap};
-use reqwest::{Client, StatusCode};
+use reqwest::header::{self, HeaderMap, HeaderName};
+use reqwest::{Client, Response, StatusCode};
 use sha2::{Digest as _, Sha256, Sha512};
 
-use super::{Digest, Progress, READ_BUFFER, client, reason};
-use crate::host::{HostError, Result, files};
+use super::client::{Cause, Failure, Patience, client};
+use super::{Digest, Item, Tell, Told};
+use crate::host::{HostError, Result, clock, files, system};
 
-/// A dropped connection is picked up again so often before the user is told.
-const RESUMES: u32 = 3;
+const READ_BUFFER: usize = 1024 * 1024;
+const BYTES_PER_MIB: u64 = 1 << 20;
+/// How often a reader is told how far it is.
+const TOLD_EVERY: Duration = Duration::from_millis(100);
+/// What must stay free on the disk after a download, for everything else that writes to it.
+const SPARE_MIB: u64 = 512;
 
 /// One download on its way.
 pub struct Transfer<'a> {
-    pub url: &'a str,
+    pub item: &'a Item<'a>,
     pub part: &'a Path,
+    /// Where the server's mark of the part's version is kept, after a line with the URL.
+    pub mark: &'a Path,
     /// How long it may go without a byte.
     pub stall: Duration,
-    pub digest: &'a Digest,
+}
+
+/// What has come so far.
+struct Arrived {
+    hasher: Hasher,
+    bytes: u64,
+    /// Whether the server may be asked for the rest only.
+    may_resume: bool,
+}
+
+impl Arrived {
+    fn nothing(digest: &Digest) -> Self {
+        Self { hasher: Hasher::of(digest), bytes: 0, may_resume: true }
+    }
 }
 
 impl Transfer<'_> {
     /// Downloads to the end, resuming after dropped connections, and returns the digest.
-    pub async fn run(&self, progress: Progress<'_>) -> Result<String> {
-        let client = client(self.stall)?;
-        let (mut hasher, mut done) = self.hash_part(progress)?;
-        let mut resumes = 0;
+    ///
+    /// A part that an earlier run left, or another server began, may be of another file. So one that turns out wrong is
+    /// downloaded once more from the beginning before anybody is blamed.
+    pub async fn run(&self, tell: Tell<'_>) -> Result<String, Failure> {
+        let client = client(self.stall, false)?;
+        let arrived = self.hash_part(tell).await?;
+        let was_begun = arrived.bytes > 0;
+        let found = self.rest(&client, arrived, tell).await?;
+        if found == self.item.digest.hex() || !was_begun {
+            return Ok(found);
+        }
+        tell(Told::Note(
+            "what was there of the image did not fit; it is downloaded from the beginning".to_owned(),
+        ));
+        self.forget()?;
+        self.rest(&client, Arrived::nothing(self.item.digest), tell).await
+    }
+
+    async fn rest(&self, client: &Client, mut arrived: Arrived, tell: Tell<'_>) -> Result<String, Failure> {
+        let mut patience = Patience::default();
         loop {
-            let before = done;
-            match self.stretch(&client, &mut hasher, &mut done, progress).await {
-                Ok(()) => return Ok(hasher.finish()),
-                Err(error @ Broken::Final(_)) => return Err(error.into_inner()),
-                Err(error) => {
-                    // Progress earns new patience.
-                    resumes = if done > before { 1 } else { resumes + 1 };
-                    if resumes > RESUMES {
-                        return Err(error.into_inner());
+            let before = arrived.bytes;
+            match self.stretch(client, &mut arrived, tell).await {
+                Ok(()) => return Ok(arrived.hasher.finish()),
+                Err(failure) => {
+                    if arrived.bytes > before {
+                        patience.renew();
                     }
+                    patience.bear(failure, tell).await?;
                 }
             }
         }
     }
 
+    /// Copies a local file while hashing it, and returns the digest.
+    pub async fn copy(&self, from: &Path, tell: Tell<'_>) -> Result<String> {
+        let mut source = files::open(from)?;
+        let total = files::size(from)?;
+        self.forget()?;
+        self.check_room(total)?;
+        let mut target = self.open(false)?;
+        let mut arrived = Arrived::nothing(self.item.digest);
+        let mut buffer = vec![0; READ_BUFFER];
+        let mut pace = Pace::default();
+        loop {
+            let count = source.read(&mut buffer).map_err(HostError::file("read", from))?;
+            if count == 0 {
+                break;
+            }
+            self.take(&buffer[..count], &mut target, &mut arrived)?;
+            pace.tell(arrived.bytes, Some(total), tell);
+            // Whoever is told to stop is dropped here.
+            tokio::task::yield_now().await;
+        }
+        target.sync_all().map_err(HostError::file("write", self.part))?;
+        Ok(arrived.hasher.finish())
+    }
+
     /// Hashes what an earlier run left.
-    fn hash_part(&self, progress: &mut (dyn FnMut(u64, Option<u64>) + Send)) -> Result<(Hasher, u64)> {
-        let mut hasher = Hasher::of(self.digest);
-        // Without the server's mark of that version, the rest could be of another one.
-        if !files::exists(self.part) || !files::exists(&validator_of(self.part)) {
-            files::remove_file(self.part)?;
-            return Ok((hasher, 0));
+    async fn hash_part(&self, tell: Tell<'_>) -> Result<Arrived> {
+        let mut arrived = Arrived::nothing(self.item.digest);
+        if !files::exists(self.part) {
+            return Ok(arrived);
+        }
+        let length = files::size(self.part)?;
+        if self.item.size.is_some_and(|size| length > size) {
+            self.forget()?;
+            return Ok(arrived);
         }
         let mut file = files::open(self.part)?;
         let mut buffer = vec![0; READ_BUFFER];
-        let mut done = 0;
         loop {
             let count = file.read(&mut buffer).map_err(HostError::file("read", self.part))?;
             if count == 0 {
-                progress(done, None);
-                return Ok((hasher, done));
+                tell(Told::Bytes { done: arrived.bytes, total: self.item.size });
+                return Ok(arrived);
             }
-            hasher.take(&buffer[..count]);
-            done += count as u64;
+            arrived.hasher.take(&buffer[..count]);
+            arrived.bytes += count as u64;
+            tokio::task::yield_now().await;
         }
     }
 
     /// Downloads on one connection, from where we are.
-    async fn stretch(
-        &self,
-        client: &Client,
-        hasher: &mut Hasher,
-        done: &mut u64,
-        progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
-    ) -> Result<(), Broken> {
-        let mut request = client.get(self.url);
-        // Without a mark there is no range in the request, and the server starts from the beginning.
-        let mark = files::read_text(&validator_of(self.part)).ok().filter(|_| *done > 0);
-        if let Some(mark) = mark {
-            request = request.header(header::RANGE, format!("bytes={done}-")).header(header::IF_RANGE, mark);
+    async fn stretch(&self, client: &Client, arrived: &mut Arrived, tell: Tell<'_>) -> Result<(), Failure> {
+        if self.item.size == Some(arrived.bytes) {
+            return Ok(());
         }
-        let mut response = request.send().await.map_err(|error| self.broken(&error))?;
-        let mut file = match response.status() {
-            StatusCode::PARTIAL_CONTENT if *done > 0 => self.open(true).map_err(Broken::Final)?,
-            // All of it is here already, or the part is of another version; the digest tells which.
-            StatusCode::RANGE_NOT_SATISFIABLE if *done > 0 => return Ok(()),
-            status if status.is_success() => {
-                (*hasher, *done) = (Hasher::of(self.digest), 0);
-                self.remember(response.headers()).map_err(Broken::Final)?;
-                self.open(false).map_err(Broken::Final)?
-            }
-            status if status.is_server_error() => return Err(Broken::Perhaps(self.failed(&status))),
-            status => return Err(Broken::Final(self.failed(&status))),
-        };
-        let total = response.content_length().map(|left| left + *done);
+        let Some(mut response) = self.ask(client, arrived).await? else { return Ok(()) };
+        let total = self.check(&response, arrived.bytes)?;
+        let mut file = self.begin(response.headers(), arrived)?;
+        let mut pace = Pace::default();
+        pace.tell(arrived.bytes, total, tell);
         while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&error))? {
-            let written = file.write_all(&chunk).map_err(HostError::file("write", self.part));
-            written.map_err(Broken::Final)?;
-            hasher.take(&chunk);
-            *done += chunk.len() as u64;
-            progress(*done, total);
+            self.take(&chunk, &mut file, arrived)?;
+            if total.is_some_and(|total| arrived.bytes > total) {
+                return Err(self.failed("the server sends more than it said").into());
+            }
+            pace.tell(arrived.bytes, total, tell);
         }
-        file.sync_all().map_err(HostError::file("write", self.part)).map_err(Broken::Final)
+        file.sync_all().map_err(HostError::file("write", self.part))?;
+        match total.filter(|total| arrived.bytes < *total) {
+            None => Ok(()),
+            Some(total) => {
+                let error =
+                    self.failed(format!("the connection ended after {} of {total} bytes", arrived.bytes));
+                Err(Failure::Perhaps { cause: Cause::Broken, after: None, error })
+            }
+        }
+    }
+
+    /// Sends the request. What has arrived counts from nothing if the server begins from the beginning; no answer means
+    /// that all of it is here.
+    async fn ask(&self, client: &Client, arrived: &mut Arrived) -> Result<Option<Response>, Failure> {
+        let url = self.item.url;
+        // A server or a proxy that compresses would make other bytes of it.
+        let mut request = client.get(url).header(header::ACCEPT_ENCODING, "identity");
+        let resumes = arrived.bytes > 0 && arrived.may_resume;
+        if resumes {
+            request = request.header(header::RANGE, format!("bytes={}-", arrived.bytes));
+            // A mark of another server says nothing to this one; then the digest tells.
+            if let Some(mark) = self.mark_of(url) {
+                request = request.header(header::IF_RANGE, mark);
+            }
+        }
+        let response = request.send().await.map_err(|error| self.broken(&error))?;
+        let range = response.headers().get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok());
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT if resumes => {
+                let starts = range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next());
+                if starts == Some(&arrived.bytes.to_string()) {
+                    return Ok(Some(response));
+                }
+                self.begin_anew(arrived, "the server sends another part than was asked for")
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE if resumes => {
+                let length = range.and_then(|range| range.strip_prefix("bytes */"));
+                if length == Some(&arrived.bytes.to_string()) {
+                    return Ok(None);
+                }
+                self.begin_anew(arrived, "the server's file is shorter than what is here of it")
+            }
+            status if status.is_success() && status != StatusCode::PARTIAL_CONTENT => {
+                *arrived = Arrived { may_resume: arrived.may_resume, ..Arrived::nothing(self.item.digest) };
+                Ok(Some(response))
+            }
+            status => Err(Failure::of_status(url, status, response.headers())),
+        }
+    }
+
+    /// Lets the next request be for all of it.
+    fn begin_anew(&self, arrived: &mut Arrived, why: &str) -> Result<Option<Response>, Failure> {
+        self.forget()?;
+        *arrived = Arrived { may_resume: false, ..Arrived::nothing(self.item.digest) };
+        Err(Failure::Perhaps { cause: Cause::Broken, after: None, error: self.failed(why) })
+    }
+
+    /// Says how long the whole will be, if it can be what is wished.
+    fn check(&self, response: &Response, before: u64) -> Result<Option<u64>, Failure> {
+        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html")) {
+            let why = "the server answers with a web page, not with a file: the sign-in page of a network, or a \
+                       folder's listing";
+            return Err(self.failed(why).into());
+        }
+        let said = response.content_length().map(|rest| rest.saturating_add(before));
+        if let (Some(said), Some(size)) = (said, self.item.size)
+            && said != size
+        {
+            let why = format!("it is another file: {said} bytes long, where {size} are right");
+            return Err(self.failed(why).into());
+        }
+        let total = said.or(self.item.size);
+        self.check_room(total.unwrap_or(0).saturating_sub(before))?;
+        Ok(total)
+    }
+
+    fn check_room(&self, bytes: u64) -> Result<()> {
+        let needed_mib = bytes.div_ceil(BYTES_PER_MIB) + SPARE_MIB;
+        let free_mib = system::free_mib(self.part)?;
+        if needed_mib <= free_mib {
+            return Ok(());
+        }
+        let folder = self.part.parent().unwrap_or(self.part).to_owned();
+        Err(HostError::NoRoom { folder, needed_mib, free_mib })
+    }
+
+    /// Opens the part to write to. Where nothing counts that is in it, it is emptied before the mark of the new version
+    /// is written, so that no mark ever stands for other bytes than its own.
+    fn begin(&self, headers: &HeaderMap, arrived: &Arrived) -> Result<File> {
+        if arrived.bytes > 0 {
+            return self.open(true);
+        }
+        self.forget()?;
+        let file = self.open(false)?;
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        // A weak tag does not promise equal bytes, so it is none.
+        let tag = text(header::ETAG).filter(|tag| !tag.starts_with("W/"));
+        if let Some(mark) = tag.or_else(|| text(header::LAST_MODIFIED)) {
+            let kept = format!("{}\n{mark}", self.item.url);
+            files::write_atomic(self.mark, kept.as_bytes(), files::PUBLIC_FILE)?;
+        }
+        Ok(file)
+    }
+
+    fn mark_of(&self, url: &str) -> Option<String> {
+        let text = files::read_text(self.mark).ok()?;
+        let (of, mark) = text.split_once('\n')?;
+        (of == url).then(|| mark.to_owned())
+    }
+
+    fn forget(&self) -> Result<()> {
+        files::remove_file(self.mark)?;
+        files::remove_file(self.part)
     }
 
     fn open(&self, append: bool) -> Result<File> {
@@ -118,71 +274,63 @@ impl Transfer<'_> {
         options.open(self.part).map_err(HostError::file("open", self.part))
     }
 
-    /// Keeps the server's mark of this version. A weak tag does not promise equal bytes, so it is none.
-    fn remember(&self, headers: &HeaderMap) -> Result<()> {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let tag = text(header::ETAG).filter(|tag| !tag.starts_with("W/"));
-        let validator = validator_of(self.part);
-        match tag.or_else(|| text(header::LAST_MODIFIED)) {
-            Some(mark) => files::write_atomic(&validator, mark.as_bytes(), files::PUBLIC_FILE),
-            None => files::remove_file(&validator),
-        }
+    fn take(&self, bytes: &[u8], file: &mut File, arrived: &mut Arrived) -> Result<()> {
+        file.write_all(bytes).map_err(HostError::file("write", self.part))?;
+        arrived.hasher.take(bytes);
+        arrived.bytes += bytes.len() as u64;
+        Ok(())
     }
 
-    fn failed(&self, status: &StatusCode) -> HostError {
-        HostError::Download { url: self.url.to_owned(), reason: format!("the server answers {status}") }
+    fn failed(&self, reason: impl Into<String>) -> HostError {
+        HostError::Download { url: self.item.url.to_owned(), reason: reason.into() }
     }
 
-    fn broken(&self, error: &reqwest::Error) -> Broken {
-        Broken::Perhaps(HostError::Download { url: self.url.to_owned(), reason: reason(error) })
+    fn broken(&self, error: &reqwest::Error) -> Failure {
+        Failure::of_request(self.item.url, error)
     }
 }
 
-/// Why a stretch ended early.
-enum Broken {
-    /// Trying again may help.
-    Perhaps(HostError),
-    Final(HostError),
+/// Tells how far it is, but not of every packet.
+#[derive(Default)]
+struct Pace {
+    last: Option<Instant>,
 }
 
-impl Broken {
-    fn into_inner(self) -> HostError {
-        match self {
-            Self::Perhaps(error) | Self::Final(error) => error,
+impl Pace {
+    fn tell(&mut self, done: u64, total: Option<u64>, tell: Tell<'_>) {
+        let is_time = self.last.is_none_or(|last| last.elapsed() >= TOLD_EVERY);
+        if is_time || total == Some(done) {
+            self.last = Some(clock::monotonic());
+            tell(Told::Bytes { done, total });
         }
     }
 }
 
 /// Hashes in the way that a digest wants.
-pub enum Hasher {
+enum Hasher {
     Sha256(Box<Sha256>),
     Sha512(Box<Sha512>),
 }
 
 impl Hasher {
-    pub fn of(digest: &Digest) -> Self {
+    fn of(digest: &Digest) -> Self {
         match digest {
+            Digest::Sha256(_) => Self::Sha256(Box::default()),
             Digest::Sha512(_) => Self::Sha512(Box::default()),
-            Digest::Sha256(_) | Digest::ListedAt(_) => Self::Sha256(Box::default()),
         }
     }
 
-    pub fn take(&mut self, bytes: &[u8]) {
+    fn take(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hasher) => hasher.update(bytes),
             Self::Sha512(hasher) => hasher.update(bytes),
         }
     }
 
-    pub fn finish(self) -> String {
+    fn finish(self) -> String {
         match self {
             Self::Sha256(hasher) => hex::encode(hasher.finalize()),
             Self::Sha512(hasher) => hex::encode(hasher.finalize()),
         }
     }
-}
-
-/// Returns where the server's mark of a part's version is kept.
-pub fn validator_of(part: &Path) -> PathBuf {
-    part.with_extension("version")
 }

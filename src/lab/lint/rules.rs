@@ -67,8 +67,8 @@ rules! {
     UNKNOWN_IMAGE "unknown-image" Error: "`image` names no image of the catalogue",
         "Name an image of the catalogue, or describe your own with `url` and `digest`.";
     IMAGE_NEEDS_DIGEST "image-needs-digest" Error: "an image of your own without a digest",
-        "The image becomes every machine of the lab, root included. For the catalogue's images the \
-         distribution's own checksum file is used; for any other the digest must stand in the lab file.";
+        "The image becomes every machine of the lab, root included. The catalogue has \
+         the digests of its own images; for any other the digest must stand in the lab file.";
     DISK_SIZE_DIFFERS "disk-size-differs" Error: "linked clones with different disk sizes",
         "A linked clone is a thin layer over the template's disk and has its size; Fusion refuses to \
          grow a disk that has a parent. Give all machines one size, or choose `clone: full` or \

@@ -1,17 +1,18 @@
 //! Fills in what the lab file leaves out, with the networking document's values, and checks the whole.
 
+mod image;
 mod machines;
 
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::catalogue::{self, Arch, CUSTOM_IMAGE, DEFAULT_IMAGE, Image, Version, Versions};
+use super::catalogue::{self, Arch, Version, Versions};
 use super::limits::Limits;
 use super::lint::{lint, rules};
 use super::presets::Preset;
 use super::problem::{Problem, Severity};
-use super::spec::{self, ImageSpec, LabFile, Origin, Spec};
+use super::spec::{self, LabFile, Origin, Spec};
 use super::{Cluster, GatewaySettings, Internal, Lab, Lan, Ports};
 
 /// A lab that can be brought up.
@@ -150,44 +151,6 @@ impl Resolver<'_> {
                 https_node_port: ports.https_node_port.map_or(30443, |port| port.0),
             },
             proxy_protocol: kubernetes.proxy_protocol.unwrap_or_default(),
-        }
-    }
-
-    fn image(&mut self, arch: Arch) -> Image {
-        let default = || {
-            catalogue::image(DEFAULT_IMAGE, arch)
-                .expect("the catalogue has the default image: a test holds that")
-        };
-        let span = self.origin.span("image");
-        match &self.spec.image {
-            None => default(),
-            Some(ImageSpec::Named(name)) => catalogue::image(name, arch).unwrap_or_else(|| {
-                let names: Vec<_> = catalogue::images().map(|(name, _)| name).collect();
-                let problem =
-                    rules::UNKNOWN_IMAGE.problem(span, format!("the catalogue has no image {name:?}"));
-                self.problems.push(problem.help(match spec::closest(name, names.iter().copied()) {
-                    Some(meant) => format!("did you mean {meant}?"),
-                    None => format!("it has {}", names.join(", ")),
-                }));
-                default()
-            }),
-            Some(ImageSpec::Custom(own)) => {
-                if own.url.is_none() && !self.origin.is_unusable("image.url") {
-                    self.problems.push(rules::BAD_VALUE.problem(span, "image: the key url is missing"));
-                }
-                if own.digest.is_none() && !self.origin.is_unusable("image.digest") {
-                    let problem = rules::IMAGE_NEEDS_DIGEST.problem(span, "image: the key digest is missing");
-                    self.problems.push(problem.help("add what `shasum -a 256` prints of the image"));
-                }
-                Image {
-                    name: CUSTOM_IMAGE.to_owned(),
-                    arch,
-                    url: own.url.as_ref().map(|url| url.0.clone()).unwrap_or_default(),
-                    digest: own.digest.as_ref().map(|digest| digest.0.clone()),
-                    digest_url: None,
-                    guest_os: own.guest_os.as_ref().map_or_else(|| default().guest_os, |word| word.0.clone()),
-                }
-            }
         }
     }
 
@@ -418,25 +381,6 @@ kubernetes:
             lab("nodes: {k8s-worker2: {cpus: 4, memory: 8GiB}}\n").node("k8s-worker2").unwrap().memory_mib,
             8192
         );
-    }
-
-    #[test]
-    fn an_image_of_ones_own_needs_a_digest() {
-        assert_eq!(
-            errors("version: 1\nimage: {url: 'https://example.org/a.img'}\n")[0].rule,
-            "image-needs-digest"
-        );
-        assert_eq!(
-            errors("version: 1\nimage: ubuntu-24.4\n")[0].help.as_deref(),
-            Some("did you mean ubuntu-24.04?")
-        );
-        let digest = "a".repeat(64);
-        let own = lab(&format!("image: {{url: 'file:///a.img', digest: {digest}}}\n")).image;
-        assert_eq!(
-            (own.name.as_str(), own.digest, own.guest_os.as_str()),
-            ("custom", Some(digest), "arm-ubuntu-64")
-        );
-        assert_eq!(lab("image: debian-13\n").image.guest_os, "arm-debian12-64");
     }
 
     #[test]

@@ -8,11 +8,11 @@ use Usual::{Derived, Example, Live, Section};
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value as Json, json};
 
+use super::image_values::{Digest, GuestOs, ImageName, ImageUrl, Mirror};
 use super::reader::{Key, Read, Reader, Usual};
 use super::tree::Node;
 use super::values::{
-    Advert, AuthorizedKey, Digest, Disk, DnsName, FileVersion, GuestOs, ImageUrl, Interface, Label, Memory,
-    Port, Vmnet, Whole,
+    Advert, AuthorizedKey, Disk, DnsName, FileVersion, Interface, Label, Memory, Port, Vmnet, Whole,
 };
 use super::{described, joined};
 use crate::lab::catalogue::{self, Version};
@@ -91,7 +91,7 @@ section! {
         domain: DnsName = Live("lab.test"),
         /// What the LAN's VIP forwards, and to where.
         ports: PortsSpec = Section,
-        /// The cloud image to make the template from: a name of the catalogue, or url, digest and guest_os of your own.
+        /// The cloud image to make the template from: a name of the catalogue, or a mapping: name and mirror of one of the catalogue, or url, digest and guest_os of your own.
         image: ImageSpec = Live("ubuntu-24.04"),
         /// How a VM is made from the template: linked is quick and tied to it, full is a whole copy, cow is a copy-on-write copy (APFS).
         clone: CloneMode = Live("linked"),
@@ -239,11 +239,15 @@ section! {
 }
 
 section! {
-    /// An image of one's own.
-    CustomImage {
-        /// Where the image is: https://… or file:///…, a qcow2 or raw file with cloud-init.
-        url: ImageUrl = Example("file:///Users/me/noble.img"),
-        /// Its SHA-256 or SHA-512 in hexadecimal. It must be there.
+    /// An image in full.
+    ImageKeys {
+        /// The catalogue's name of it. Usually ubuntu-24.04; not with url.
+        name: ImageName = Example("ubuntu-24.04"),
+        /// Another server that has the catalogue's images in the same folders; its URL takes the place of theirs.
+        mirror: Mirror = Example("https://mirror.example.org/ubuntu-cloud-images/"),
+        /// Where an image of your own is: https://…, http://…, or a path (./noble.img is beside this file); qcow2 or raw, with cloud-init.
+        url: ImageUrl = Example("./noble.img"),
+        /// The SHA-256 or SHA-512 of an image of your own, in hexadecimal. It must be there.
         digest: Digest = Example("\"0000000000000000000000000000000000000000000000000000000000000000\""),
         /// Fusion's guestOS word for it. Usually that of Ubuntu.
         guest_os: GuestOs = Example("arm-ubuntu-64"),
@@ -290,7 +294,7 @@ impl Read for Nodes {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ImageSpec {
     Named(String),
-    Custom(CustomImage),
+    Described(ImageKeys),
 }
 
 impl Read for ImageSpec {
@@ -299,20 +303,21 @@ impl Read for ImageSpec {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         match node.scalar() {
             Some(name) => Some(Self::Named(name.to_owned())),
-            None => CustomImage::read(node, reader).map(Self::Custom),
+            None => ImageKeys::read(node, reader).map(Self::Described),
         }
     }
 
     fn schema() -> Json {
         let names: Vec<_> = catalogue::images().map(|(name, _)| name).collect();
-        let mut custom = CustomImage::schema();
-        custom["type"] = json!("object");
-        custom["required"] = json!(["url", "digest"]);
-        json!({ "oneOf": [{ "enum": names }, custom] })
+        let mut described = ImageKeys::schema();
+        described["type"] = json!("object");
+        described["properties"]["name"]["enum"] = json!(names);
+        described["dependentRequired"] = json!({ "url": ["digest"], "digest": ["url"] });
+        json!({ "oneOf": [{ "enum": names }, described] })
     }
 
     fn list_keys(path: &str, keys: &mut Vec<Key>) {
-        CustomImage::list_keys(path, keys);
+        ImageKeys::list_keys(path, keys);
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! `keys.rs` declares each key once. From that come the reader, the JSON Schema ([`schema`]),
 //! the commented file (`super::presets`) and the reference `docs/lab-file.md`, which a test holds
-//! complete. `tree` is YAML with places, `reader` walks it, `values` are the kinds of value, and
+//! complete. `tree` is YAML with places, `reader` walks it, `values` and `image_values` are the kinds of value, and
 //! [`edit`] changes one key and leaves the rest of the file as it is.
 
 pub mod edit;
+mod image_values;
 mod keys;
 mod reader;
 mod tree;
@@ -16,7 +17,9 @@ use serde_json::{Value as Json, json};
 
 use super::lint::rules;
 use super::problem::Problem;
-pub use keys::{ANY_NODE, CustomImage, ImageSpec, LimitsSpec, NodeSpec, Nodes, Spec};
+pub use image_values::Mirror;
+pub use keys::{ANY_NODE, ImageKeys, ImageSpec, LimitsSpec, NodeSpec, Nodes, Spec};
+pub use reader::{Fault, Word};
 pub use reader::{Key, Origin, Usual, closest};
 use reader::{Read, Reader};
 

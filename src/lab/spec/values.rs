@@ -367,65 +367,6 @@ impl Word for AuthorizedKey {
     }
 }
 
-/// Where an image of one's own is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ImageUrl(pub String);
-
-impl Word for ImageUrl {
-    const KIND: &'static str = "URL";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
-        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("file:///"));
-        if rest.is_some_and(|rest| !rest.is_empty()) && !text.contains(char::is_whitespace) {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(Fault::new(format!("{text:?} is neither an https:// URL nor a file:/// one")))
-    }
-
-    fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^(https://|file:///)[^ ]+$" })
-    }
-}
-
-/// SHA-256 or SHA-512 in lower-case hexadecimal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Digest(pub String);
-
-impl Word for Digest {
-    const KIND: &'static str = "digest";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
-        let bare = text.strip_prefix("sha256:").or_else(|| text.strip_prefix("sha512:")).unwrap_or(text);
-        if matches!(bare.len(), 64 | 128) && bare.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Ok(Self(bare.to_ascii_lowercase()));
-        }
-        Err(Fault::new("not a SHA-256 or SHA-512 digest: 64 or 128 hexadecimal digits"))
-    }
-
-    fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^(sha256:|sha512:)?([0-9A-Fa-f]{64}|[0-9A-Fa-f]{128})$" })
-    }
-}
-
-/// A `guestOS` word of Fusion.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GuestOs(pub String);
-
-impl Word for GuestOs {
-    const KIND: &'static str = "guest system";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
-        if !text.is_empty() && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_alphanumeric()) {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(Fault::new(format!("{text:?} is not a guest system's id, such as arm-ubuntu-64")))
-    }
-
-    fn schema() -> Json {
-        json!({ "type": "string", "pattern": "^[A-Za-z0-9-]+$" })
-    }
-}
-
 /// Reads a word out of a closed set.
 macro_rules! choice {
     ($type:ty, $kind:literal, $($word:literal => $value:expr),+) => {

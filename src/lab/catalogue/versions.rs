@@ -1,38 +1,13 @@
-//! The catalogue under `vm-templates/`: cloud images with digests, and versions with their rules.
+//! Versions of what is installed, and the rules of which go together.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::problem::Severity;
-
-/// A guest's processor architecture, which is also the host's: Fusion does not emulate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Arch {
-    Arm64,
-    Amd64,
-}
-
-/// A cloud image to make the template from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Image {
-    /// The catalogue's name, such as `ubuntu-24.04`, or `custom`.
-    pub name: String,
-    pub arch: Arch,
-    /// `https://…`, or `file:///…` for one that is already here.
-    pub url: String,
-    /// Hexadecimal SHA-256 or SHA-512 of the file; its length says which. None only where the
-    /// distribution publishes a checksum file beside the image, whose URL is then in `digest_url`.
-    pub digest: Option<String>,
-    /// A `SHA256SUMS`/`SHA512SUMS` file that lists the image.
-    pub digest_url: Option<String>,
-    /// Fusion's `guestOS` word, such as `arm-ubuntu-64`.
-    pub guest_os: String,
-}
+use super::CATALOGUE;
+use crate::lab::problem::Severity;
 
 /// Pinned versions, without a leading `v`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -58,36 +33,6 @@ impl Versions {
             Component::Containerd => &self.containerd,
         }
     }
-}
-
-/// The name of the image that a lab gets if its file says nothing.
-pub const DEFAULT_IMAGE: &str = "ubuntu-24.04";
-/// The name of an image that the lab file describes itself.
-pub const CUSTOM_IMAGE: &str = "custom";
-
-/// The catalogue's text, as compiled in.
-pub const TEXT: &str = include_str!("../../vm-templates/catalogue.yaml");
-
-/// Returns the catalogue's image of this name for this architecture.
-pub fn image(name: &str, arch: Arch) -> Option<Image> {
-    let entry = CATALOGUE.images.iter().find(|entry| entry.name == name)?;
-    let file = match arch {
-        Arch::Arm64 => &entry.arm64,
-        Arch::Amd64 => &entry.amd64,
-    };
-    Some(Image {
-        name: entry.name.clone(),
-        arch,
-        url: file.url.clone(),
-        digest: file.digest.clone(),
-        digest_url: file.digest_url.clone(),
-        guest_os: file.guest_os.clone(),
-    })
-}
-
-/// Returns the name and the one-line description of every image, the default first.
-pub fn images() -> impl Iterator<Item = (&'static str, &'static str)> {
-    CATALOGUE.images.iter().map(|entry| (entry.name.as_str(), entry.summary.as_str()))
 }
 
 /// Returns the set of versions that a lab gets if its file says nothing.
@@ -251,40 +196,9 @@ impl TryFrom<String> for Requirement {
     }
 }
 
-static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
-    serde_saphyr::from_str(TEXT).expect("the compiled-in catalogue is valid: a test reads it")
-});
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Catalogue {
-    images: Vec<ImageEntry>,
-    versions: VersionSet,
-    pause: Vec<PauseRow>,
-    rules: Vec<VersionRule>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ImageEntry {
-    name: String,
-    summary: String,
-    arm64: ImageFile,
-    amd64: ImageFile,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ImageFile {
-    url: String,
-    digest: Option<String>,
-    digest_url: Option<String>,
-    guest_os: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct VersionSet {
+pub(super) struct VersionSet {
     kubernetes: String,
     cilium: String,
     gateway_api: String,
@@ -294,7 +208,7 @@ struct VersionSet {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PauseRow {
+pub(super) struct PauseRow {
     kubernetes: Requirement,
     tag: String,
 }
@@ -302,27 +216,6 @@ struct PauseRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_image_can_be_had_and_checked() {
-        for (name, _) in images() {
-            for arch in [Arch::Arm64, Arch::Amd64] {
-                let image = image(name, arch).unwrap();
-                assert!(image.url.starts_with("https://"), "{name}");
-                assert!(image.digest.is_some() || image.digest_url.is_some(), "{name} could not be verified");
-                assert_eq!(image.guest_os.starts_with("arm-"), arch == Arch::Arm64, "{name}");
-            }
-        }
-        assert_eq!(images().next().map(|(name, _)| name), Some(DEFAULT_IMAGE));
-        assert_eq!(image("ubuntu-24.10", Arch::Arm64), None);
-    }
-
-    #[test]
-    fn debian_is_generic_because_its_cloud_kernel_lacks_drivers() {
-        for arch in [Arch::Arm64, Arch::Amd64] {
-            assert!(!image("debian-13", arch).unwrap().url.contains("genericcloud"));
-        }
-    }
 
     #[test]
     fn the_default_versions_break_no_rule() {
