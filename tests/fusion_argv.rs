@@ -93,7 +93,7 @@ fn tiny_image() -> Vec<u8> {
 
 fn baked(versions: &Versions) -> String {
     format!(
-        r#"{{"version":1,"kubeadm":"v{0}","kubelet":"v{0}","containerd":"{1}","cilium":"{2}","gateway_api":"{3}","helm":"v{4}"}}"#,
+        r#"{{"version":2,"programs":{{"kubeadm":"v{0}","kubelet":"v{0}","containerd":"{1}","cilium":"{2}","gateway_api":"{3}","helm":"v{4}"}},"packages":{{}}}}"#,
         versions.kubernetes, versions.containerd, versions.cilium, versions.gateway_api, versions.helm
     )
 }

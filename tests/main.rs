@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests prepare and read the files that the program works on")]
 
+mod bake;
 mod clone;
 mod crash;
 mod dhcpd;
@@ -21,6 +22,7 @@ mod scale;
 mod simulated;
 mod sudo;
 mod support;
+mod template;
 mod up;
 
 use std::fs;

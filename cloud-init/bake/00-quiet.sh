@@ -11,4 +11,5 @@ cat >/etc/apt/apt.conf.d/90-fusionlab <<'EOF'
 DPkg::Lock::Timeout "300";
 Acquire::Retries "5";
 APT::Install-Recommends "false";
+APT::Update::Error-Mode "any";
 EOF

@@ -7,6 +7,8 @@ set -eu
 . /etc/os-release
 export DEBIAN_FRONTEND=noninteractive
 
+# What a killed run has left half configured.
+dpkg --configure -a
 apt-get update -q
 apt-get install -q -y ca-certificates curl gpg chrony open-vm-tools openssh-server conntrack socat ethtool \
     ipset iptables iputils-ping jq nginx libnginx-mod-stream keepalived

@@ -13,11 +13,14 @@ x86_64) arch=amd64 ;;
     ;;
 esac
 archive=helm-v$HELM-linux-$arch.tar.gz
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
+# By a fixed name, so that what a killed run leaves is taken away by the next.
+folder=/run/fusionlab-helm
+rm -rf "$folder"
+mkdir "$folder"
 cd "$folder"
 curl -fsSL --retry 5 -O "https://get.helm.sh/$archive"
 curl -fsSL --retry 5 -O "https://get.helm.sh/$archive.sha256sum"
 sha256sum -c "$archive.sha256sum"
 tar -xzf "$archive" "linux-$arch/helm"
 install -m 0755 "linux-$arch/helm" /usr/local/bin/helm
+rm -rf "$folder"

@@ -18,13 +18,15 @@ use super::screen::backups::BackupLine;
 use super::screen::doctor::Group;
 use super::screen::problems;
 use super::screen::root::{self, RootChange};
+use super::screen::templates::{ImageLine, Prunable, TemplateLine};
 use super::screen::verify::CheckLine;
 use super::simulated;
 use crate::engine::context::{Engine, Parts};
 use crate::engine::error::EngineError;
 use crate::engine::event::Event;
+use crate::engine::template::TemplateDir;
 pub use crate::engine::verbs::Outlook;
-use crate::engine::{networks as records, observe, store, survey, templates, verbs, verify};
+use crate::engine::{images, networks as records, observe, store, survey, templates, verbs, verify};
 use crate::formats::networking::scope;
 use crate::host::dial::Dial;
 use crate::host::fusion::networks::{Backup, ChangeKind, Networks};
@@ -33,9 +35,11 @@ use crate::host::fusion::vmrun::Vmrun;
 use crate::host::fusion::{Fusion, discover};
 use crate::host::lock::Lock;
 use crate::host::ssh::SshShell;
-use crate::host::{HostError, Hypervisor, files, system};
-use crate::lab::catalogue::Arch;
+use crate::host::{HostError, Hypervisor, download, files, system};
+use crate::lab::catalogue::{self, Arch};
+use crate::lab::limits::Limits;
 use crate::lab::lint::{self, HostSize, RULES};
+use crate::lab::paths::LabDir;
 use crate::lab::presets::{self, Preset};
 use crate::lab::problem::{Problem, Severity};
 use crate::lab::spec::{self, Origin};
@@ -74,9 +78,12 @@ impl From<PresetName> for Preset {
 
 /// Resolves a lab file's text, or the built-in lab, for this machine's processor.
 pub fn resolve(text: Option<&str>, preset: Option<PresetName>) -> Result<(Lab, Vec<Problem>), Vec<Problem>> {
-    let arch = if system::arch() == "arm64" { Arch::Arm64 } else { Arch::Amd64 };
-    let resolved = resolve::resolve(text, preset.map(Into::into), arch)?;
+    let resolved = resolve::resolve(text, preset.map(Into::into), arch())?;
     Ok((resolved.lab, resolved.warnings))
+}
+
+fn arch() -> Arch {
+    if system::arch() == "arm64" { Arch::Arm64 } else { Arch::Amd64 }
 }
 
 /// The rules of the lab file, by name.
@@ -113,7 +120,10 @@ pub async fn fusion(context: &Context) -> Result<Fusion, Failure> {
 const MAKING_VERBS: [&str; 2] = ["up", "plan"];
 
 /// The verbs that change something, and so have the lab to themselves.
-const CHANGING_VERBS: [&str; 4] = ["up", "destroy", "network apply", "network restore"];
+const CHANGING_VERBS: [&str; 5] = ["up", "destroy", TEMPLATE_BUILD, "network apply", "network restore"];
+
+/// The verb that makes a template and no lab.
+pub const TEMPLATE_BUILD: &str = "template build";
 
 /// Errors that `doctor` tells as a check that failed.
 const FINDINGS: [&str; 2] = ["fusion-not-found", "fusion-too-old"];
@@ -181,6 +191,7 @@ impl Session {
             events: sender,
             cancel: context.cancel.clone(),
             verb,
+            journal: records_of(context, &lab, verb).journal(),
         })?;
         let lock = if CHANGING_VERBS.contains(&verb) { Some(verbs::lock(&engine, verb)?) } else { None };
         Ok(Self { lab, fusion, engine: Arc::new(engine), events, verb, _lock: lock })
@@ -199,6 +210,11 @@ impl Session {
             verbs::outlook(&self.engine).await?
         };
         Ok(outlook)
+    }
+
+    /// Looks at the lab's template and plans what it lacks, or all of it.
+    pub async fn template_outlook(&self, anew: bool) -> Result<Outlook, Failure> {
+        Ok(verbs::template_outlook(&self.engine, anew).await?)
     }
 
     /// Looks at Fusion's networks and plans what a verb makes of them.
@@ -257,10 +273,11 @@ impl Session {
         (summary, failure)
     }
 
-    /// Returns who tells of the run. An `up` is logged in the lab's folder, which `destroy` removes.
+    /// Returns who tells of the run. What makes something is logged.
     fn reporter(&self, context: &Context) -> (Box<dyn Reporter>, Option<PathBuf>) {
         let reporter = report::choose(context.json(), context.options.quiet, &context.terminal);
-        let log = (self.verb == "up").then(|| RunLog::open(&self.engine.dir.logs()));
+        let logged = ["up", TEMPLATE_BUILD].contains(&self.verb);
+        let log = logged.then(|| RunLog::open(&records_of(context, &self.lab, self.verb).logs()));
         // A run without a log is better than none.
         let Some(Ok(log)) = log else { return (reporter, None) };
         let folder = log.folder().to_owned();
@@ -289,6 +306,11 @@ impl Session {
         };
         Ok(summary.checks.into_iter().map(line).collect())
     }
+}
+
+/// Returns the folder of a run's journal and logs: the lab's, which `destroy` removes, if the verb makes one.
+fn records_of(context: &Context, lab: &Lab, verb: &str) -> LabDir {
+    if verb == TEMPLATE_BUILD { context.home.runs() } else { context.home.lab(&lab.name) }
 }
 
 /// What a `network` verb is to make of Fusion's networks.
@@ -403,36 +425,43 @@ pub async fn render(
     Ok(rendered)
 }
 
-/// One template in the home folder.
-#[derive(serde::Serialize)]
-pub struct TemplateLine {
-    pub key: String,
-    pub image: String,
-    pub kubernetes: String,
-    pub bytes: u64,
-    /// Labs whose VMs hang on it.
-    pub used_by: Vec<String>,
-}
-
-/// Returns the templates in the home folder, with the labs whose VMs hang on each.
+/// Returns the templates in the home folder.
 pub async fn templates(context: &Context) -> Result<Vec<TemplateLine>, Failure> {
     let fusion = fusion(context).await?;
-    let lines = templates::list(&context.home, &fusion)?.into_iter().map(|template| TemplateLine {
-        key: template.key,
-        image: template.image,
-        kubernetes: template.kubernetes,
-        bytes: template.bytes,
-        used_by: template.used_by,
-    });
-    Ok(lines.collect())
+    Ok(templates::list(&context.home, &fusion)?.into_iter().map(TemplateLine::of).collect())
 }
 
-/// Removes templates that no VM hangs on; returns those removed.
-pub async fn prune_templates(context: &Context) -> Result<Vec<TemplateLine>, Failure> {
+/// Returns the catalogue's images for this machine's processor.
+pub fn catalogue_images(context: &Context) -> Vec<ImageLine> {
+    let cache = images::cache(&context.home);
+    let line = |entry: catalogue::Entry| ImageLine {
+        summary: entry.summary,
+        is_default: entry.is_default,
+        cached: download::cached(&images::source(&entry.image), &cache).is_some(),
+        image: entry.image,
+    };
+    catalogue::entries(arch()).into_iter().map(line).collect()
+}
+
+/// Returns what `template prune` would remove: templates that no lab uses, and downloads that nobody goes on with.
+pub async fn prunable(context: &Context) -> Result<Prunable, Failure> {
     let mut lines = templates(context).await?;
-    lines.retain(|template| template.used_by.is_empty());
-    for template in &lines {
-        templates::remove(&context.home, &template.key)?;
+    lines.retain(|template| template.used_by.is_empty() && template.hanging.is_empty());
+    Ok(Prunable { templates: lines, downloads: images::cache(&context.home).leftovers()? })
+}
+
+/// Removes what is prunable, looked at once more while no lab is worked on; returns what was removed.
+pub async fn prune(context: &Context) -> Result<Prunable, Failure> {
+    let _locks = templates::keep_labs_out(&context.home, "template prune")?;
+    let prunable = prunable(context).await?;
+    let limits = Limits::default();
+    let vms = Vmrun::new(fusion(context).await?, limits.fusion_query, limits.vm_unlock);
+    for line in &prunable.templates {
+        let dir = TemplateDir { key: line.key.clone(), root: context.home.template(&line.key) };
+        templates::remove(&vms, &dir, limits.vm_stop_hard).await?;
     }
-    Ok(lines)
+    for left in &prunable.downloads {
+        files::remove_file(&left.path)?;
+    }
+    Ok(prunable)
 }

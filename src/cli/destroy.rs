@@ -49,7 +49,7 @@ pub async fn run(args: DestroyArgs, context: &Context) -> Result<Success, Failur
     if let Some(failure) = failure {
         return Err(failure);
     }
-    let pruned = if args.all { calls::prune_templates(context).await? } else { Vec::new() };
+    let pruned = if args.all { calls::prune(context).await?.templates } else { Vec::new() };
     if context.json() {
         let took = closing::seconds(summary.took);
         let changed = summary.done().1;

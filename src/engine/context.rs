@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::formats::command::Command;
 use crate::host::fusion::Fusion;
 use crate::host::fusion::networks::Networks;
+use crate::host::lock::Lock;
 use crate::host::{GuestShell, GuestTarget, Hypervisor, LineSink, Output};
 use crate::lab::paths::{self, Home, LabDir};
 use crate::lab::{Lab, Node, names};
@@ -37,6 +38,8 @@ pub struct Engine {
     pub events: mpsc::UnboundedSender<Event>,
     pub cancel: CancellationToken,
     pub terminal: Arc<Terminal>,
+    /// This run's hold on the template, from the first step on it until it is frozen.
+    pub template_turn: tokio::sync::Mutex<Option<Lock>>,
     /// The lab's keys; filled by the step that makes them or when they are read.
     identity: RwLock<Option<Arc<Identity>>>,
 }
@@ -54,6 +57,8 @@ pub struct Parts {
     pub cancel: CancellationToken,
     /// The verb, for the journal.
     pub verb: &'static str,
+    /// The journal's file: in the lab's folder, but for verbs that make no lab.
+    pub journal: PathBuf,
 }
 
 impl Engine {
@@ -62,7 +67,7 @@ impl Engine {
         let dir = parts.home.lab(&parts.lab.name);
         let identity = super::store::load(&parts.lab, &dir)?;
         Ok(Self {
-            journal: Journal::new(dir.journal(), parts.verb),
+            journal: Journal::new(parts.journal, parts.verb),
             identity: RwLock::new(identity.map(Arc::new)),
             lab: parts.lab,
             home: parts.home,
@@ -75,6 +80,7 @@ impl Engine {
             events: parts.events,
             cancel: parts.cancel,
             terminal: Arc::default(),
+            template_turn: tokio::sync::Mutex::default(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Why a step, or a whole run, failed: typed, with what was seen. Advice is given in `cli::error`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::host::HostError;
@@ -58,6 +59,14 @@ pub enum EngineError {
     /// The template could not be made.
     #[error("{reason}")]
     Template { reason: String, tail: Vec<String> },
+
+    /// What was baked is not what the lab wants.
+    #[error("the template differs from the lab: {}", differences.join(", "))]
+    TemplateDiffers { differences: Vec<String> },
+
+    /// The template cannot be cloned, or its clone is not what it must be.
+    #[error("{} cannot be cloned: {reason}", vmx.display())]
+    TemplateUnfit { vmx: PathBuf, reason: String },
 
     /// Some steps failed; everything that did not need them was done.
     #[error("{} of {planned} steps failed", failures.len())]

@@ -25,7 +25,7 @@ use crate::stack::fixture;
 
 use super::context::{Engine, Parts};
 use super::event::Event;
-use super::template::TemplateDir;
+use super::template::{Manifest, Stage, TemplateDir};
 
 /// Size and CID of the template's disk, and the CID of its clones'.
 const DISK_SIZE: u64 = 1 << 20;
@@ -60,16 +60,24 @@ impl Bench {
             events: sender,
             cancel: CancellationToken::new(),
             verb: "up",
+            journal: Home(root.join("home")).lab(&fixture::lab().name).journal(),
         })
         .unwrap();
         files::create_dir(engine.dir.root()).unwrap();
         let bench = Self { engine: Arc::new(engine), machines, events, _folder: folder };
-        let template = TemplateDir::of(&bench.engine);
-        bench.file(&template.vmx(), "config.version = \"8\"\n");
+        bench.file(&TemplateDir::of(&bench.engine).vmx(), "config.version = \"8\"\n");
+        bench
+    }
+
+    /// Finishes the template, so that it can be cloned.
+    pub fn freeze_template(&self) {
+        let template = TemplateDir::of(&self.engine);
         let disk = files::create_new(&template.disk(), 0o644).unwrap();
         let nothing = &mut EmptyDisk { size: 0 };
         vmdk::write_sparse(nothing, DISK_SIZE, disk, paths::DISK_VMDK, DISK_CID).unwrap();
-        bench
+        template.begin(&self.engine.lab.image, &template.vmx()).unwrap();
+        let manifest = template.read().unwrap().unwrap();
+        template.write(&Manifest { stage: Stage::Frozen, ..manifest }).unwrap();
     }
 
     pub fn file(&self, path: &Path, text: &str) {

@@ -1,7 +1,7 @@
 //! What was done, when and for how long: append-only, read for estimates and by people, never as the truth.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,11 @@ pub struct Journal {
 impl Journal {
     pub fn new(path: PathBuf, verb: &str) -> Self {
         Self { path, verb: verb.to_owned() }
+    }
+
+    /// Returns the folder that the journal lies in.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().expect("a journal's path has a folder")
     }
 
     /// Returns the verb that runs.

@@ -15,8 +15,8 @@ use crate::stack::{facts as questions, kubectl, node as nodes};
 
 use super::context::Engine;
 use super::error::Result;
-use super::template::TemplateDir;
-use super::{networks, survey};
+use super::template::{Stage, TemplateDir};
+use super::{networks, survey, templates};
 
 /// Cards that a VM can have.
 pub const MAX_CARDS: u32 = 10;
@@ -88,14 +88,21 @@ pub async fn network_facts(engine: &Engine) -> Result<Facts> {
     })
 }
 
+/// Looks at the template alone.
+pub async fn template_facts(engine: &Engine) -> Result<TemplateFacts> {
+    template(engine, &engine.vms.running().await?)
+}
+
 fn template(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<TemplateFacts> {
     let dir = TemplateDir::of(engine);
+    let stage = dir.usable(running)?.map(|manifest| manifest.stage);
     Ok(TemplateFacts {
         image_cached: super::template::cached_image(engine)?.is_some(),
-        disk_written: dir.is_written(running),
         present: files::exists(&dir.root),
-        baked: files::exists(&dir.baked()),
-        frozen: files::exists(&dir.frozen()),
+        disk_written: stage.is_some(),
+        baked: stage >= Some(Stage::Baked),
+        frozen: stage == Some(Stage::Frozen),
+        hanging: templates::hanging_on(&engine.fusion.library, &dir.root),
         key: dir.key,
     })
 }
@@ -255,7 +262,7 @@ mod tests {
         let facts = facts(&bench.engine).await.unwrap();
         assert!(facts.vms.is_empty() && facts.guests.is_empty() && facts.cluster.is_none());
         assert!(!facts.identity && !facts.network_running && facts.networking.is_none());
-        assert!(!facts.template.image_cached && !facts.template.frozen);
+        assert!(!facts.template.image_cached && !facts.template.disk_written && !facts.template.frozen);
     }
 
     #[tokio::test]

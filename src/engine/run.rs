@@ -337,6 +337,7 @@ mod tests {
     #[tokio::test]
     async fn two_clones_of_one_parent_never_run_at_once() {
         let bench = bench(Machines::default());
+        bench.freeze_template();
         let plan = plan(["k8s-master2", "k8s-master3", "k8s-worker1"].map(|node| clone(node, &[])));
         run(&bench.engine, &plan).await.unwrap();
         assert_eq!(bench.machines.clones_at_most(), 1);

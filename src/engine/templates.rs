@@ -1,76 +1,133 @@
-//! The templates in the home folder, whichever lab made them.
+//! The templates in the home folder, whichever lab made them: who uses them, what they take, and what may go.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::formats::vmdk;
 use crate::formats::vmx::Vmx;
-use crate::host::fusion::{Fusion, vmx_file};
-use crate::host::{Result, files};
+use crate::host::fusion::Fusion;
+use crate::host::lock::{self, Lock};
+use crate::host::{Hypervisor, Result, Stop, files};
 use crate::lab::names;
 use crate::lab::paths::Home;
-use crate::stack::bake::Baked;
 
-use super::observe::library_vmx_files;
+use super::observe::library_vms;
+use super::template::{Manifest, Stage, TemplateDir};
+
+/// A disk with more layers than this is a loop.
+const MOST_LAYERS: usize = 256;
 
 /// One template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    pub key: String,
-    /// `displayName` of its VMX, which names the image.
-    pub image: String,
-    /// The baked version; a dash before the bake is done.
-    pub kubernetes: String,
+    pub dir: TemplateDir,
+    /// None if there is none that can be read.
+    pub manifest: Option<Manifest>,
+    /// Room that it takes on the disk.
     pub bytes: u64,
     /// Names of the labs whose VMs were made from it.
     pub used_by: Vec<String>,
+    /// VMX files of the VMs whose disks hang on its own.
+    pub hanging: Vec<PathBuf>,
 }
 
-/// Lists the templates. A lab uses a template if one of its VMs in the library hangs on its disk.
+impl Template {
+    pub fn is_finished(&self) -> bool {
+        self.manifest.as_ref().is_some_and(|manifest| manifest.stage == Stage::Frozen)
+    }
+
+    /// Says whether it may go without harm: nobody's disk hangs on it, and no lab could want another machine of it.
+    pub fn is_unused(&self) -> bool {
+        self.used_by.is_empty() && self.hanging.is_empty()
+    }
+}
+
+/// Lists the templates. A lab uses a template if one of its VMs in the library bears the template's mark.
 pub fn list(home: &Home, fusion: &Fusion) -> Result<Vec<Template>> {
-    let vms = lab_vms(fusion);
+    let vms: Vec<(PathBuf, Vmx)> = library_vms(&fusion.library).collect();
     let mut templates = Vec::new();
-    for folder in files::list(&home.templates())?.into_iter().filter(|path| files::is_folder(path)) {
-        let key = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let vmx = folder.join("template.vmwarevm/template.vmx");
-        let image =
-            read_vmx(&vmx).and_then(|vmx| vmx.get("displayName")).unwrap_or_else(|| "unfinished".to_owned());
-        let users = vms.iter().filter(|(_, template)| *template == key).map(|(lab, _)| lab.clone());
+    for root in files::list(&home.templates())?.into_iter().filter(|path| files::is_folder(path)) {
+        let key = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let dir = TemplateDir { key, root };
         templates.push(Template {
-            image,
-            kubernetes: baked_version(&folder).unwrap_or_else(|| "-".to_owned()),
-            bytes: size_of(&folder)?,
-            used_by: users.collect::<BTreeSet<_>>().into_iter().collect(),
-            key,
+            manifest: dir.read().unwrap_or_default(),
+            bytes: allocated(&dir.root)?,
+            used_by: labs_of(&dir.key, &vms),
+            hanging: hanging(&vms, &dir.root),
+            dir,
         });
     }
     Ok(templates)
 }
 
-/// Removes a template; whoever calls has seen that nobody uses it.
-pub fn remove(home: &Home, key: &str) -> Result<()> {
-    files::remove_tree(&home.template(key), &home.templates())
+fn labs_of(key: &str, vms: &[(PathBuf, Vmx)]) -> Vec<String> {
+    let made_from = |vmx: &Vmx| vmx.get(names::VMX_TEMPLATE).as_deref() == Some(key);
+    let labs = vms.iter().filter(|(_, vmx)| made_from(vmx)).filter_map(|(_, vmx)| vmx.get(names::VMX_LAB));
+    labs.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Returns each VM that bears a lab's mark: the lab, and the key of the template it was made from.
-fn lab_vms(fusion: &Fusion) -> Vec<(String, String)> {
-    let marked = |vmx: Vmx| Some((vmx.get(names::VMX_LAB)?, vmx.get(names::VMX_TEMPLATE)?));
-    library_vmx_files(&fusion.library).iter().filter_map(|path| read_vmx(path)).filter_map(marked).collect()
+/// Returns the VMs in the library whose disks are layers over one in a template's folder.
+pub fn hanging_on(library: &Path, template: &Path) -> Vec<PathBuf> {
+    let vms: Vec<(PathBuf, Vmx)> = library_vms(library).collect();
+    hanging(&vms, template)
 }
 
-fn read_vmx(path: &Path) -> Option<Vmx> {
-    vmx_file::read(path).ok()?
+fn hanging(vms: &[(PathBuf, Vmx)], template: &Path) -> Vec<PathBuf> {
+    let template = files::resolved(template);
+    let hangs = |vmx: &Path, config: &Vmx| {
+        let disks = config.keys().filter(|key| key.to_ascii_lowercase().ends_with(".filename"));
+        let disks = disks.filter_map(|key| config.get(key)).filter(|file| file.ends_with(".vmdk"));
+        disks.into_iter().any(|disk| layers(&beside(vmx, &disk)).any(|layer| layer.starts_with(&template)))
+    };
+    vms.iter().filter(|(vmx, config)| hangs(vmx, config)).map(|(vmx, _)| vmx.clone()).collect()
 }
 
-fn baked_version(folder: &Path) -> Option<String> {
-    let bytes = files::read(&folder.join("baked.json")).ok()?;
-    let baked: Option<Baked> = serde_json::from_slice(&bytes).ok()?;
-    baked?.programs.get("kubeadm").map(|version| version.trim_start_matches('v').to_owned())
+/// Returns what lies under a disk, nearest first, as far as it can be followed.
+fn layers(disk: &Path) -> impl Iterator<Item = PathBuf> {
+    let parent = |disk: &PathBuf| {
+        let info = vmdk::inspect(&files::open(disk).ok()?).ok()?;
+        info.parent_cid?;
+        Some(files::resolved(&beside(disk, &info.parent_hint?)))
+    };
+    std::iter::successors(parent(&disk.to_owned()), parent).take(MOST_LAYERS)
 }
 
-fn size_of(folder: &Path) -> Result<u64> {
+/// Returns a file by the name that another one calls it: absolute, or relative to that one's folder.
+fn beside(file: &Path, name: &str) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(name)
+}
+
+/// Stops a template's machine if it runs, and removes the template; whoever calls has seen that nothing hangs on it.
+pub async fn remove(vms: &dyn Hypervisor, dir: &TemplateDir, limit: Duration) -> Result<()> {
+    let vmx = files::resolved(&dir.vmx());
+    if vms.running().await?.contains(&vmx) {
+        vms.stop(&vmx, Stop::Hard, limit).await?;
+    }
+    // First the manifest: what is left of a removal that was cut short is no template.
+    files::remove_file(&dir.manifest())?;
+    files::remove_tree(&dir.root, dir.root.parent().unwrap_or(&dir.root))
+}
+
+/// Takes the locks of all labs, so that no run works on a template or is about to.
+///
+/// # Errors
+/// [`HostError::Locked`], naming the lab, if one does.
+pub fn keep_labs_out(home: &Home, verb: &str) -> Result<Vec<Lock>> {
+    let mut locks = Vec::new();
+    for path in files::list(&home.locks())? {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if let Some(lab) = name.strip_prefix("lab-") {
+            locks.push(lock::acquire(&path, &format!("lab {lab}"), verb)?);
+        }
+    }
+    Ok(locks)
+}
+
+fn allocated(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for path in files::list(folder)? {
-        bytes += if files::is_folder(&path) { size_of(&path)? } else { files::size(&path)? };
+        bytes += if files::is_folder(&path) { allocated(&path)? } else { files::allocated(&path)? };
     }
     Ok(bytes)
 }
@@ -79,35 +136,65 @@ fn size_of(folder: &Path) -> Result<u64> {
 mod tests {
     use super::super::fixture::{Bench, Machines};
     use super::*;
+    use crate::host::HostError;
+    use crate::lab::paths;
 
-    fn listed(bench: &Bench) -> Vec<Template> {
-        list(&bench.engine.home, &bench.engine.fusion).unwrap()
+    /// A child disk of 1 MiB over `parent`.
+    fn layer(bench: &Bench, path: &Path, parent: &str) {
+        files::create_dir(path.parent().unwrap()).unwrap();
+        let file = files::create_new(path, files::PUBLIC_FILE).unwrap();
+        vmdk::write_child(file, 1 << 20, "disk.vmdk", 7, (5, parent)).unwrap();
+        assert!(path.starts_with(&bench.engine.fusion.library));
+    }
+
+    fn vmx_over(disk: &str, lab: &str, key: &str) -> String {
+        let (of, from) = (names::VMX_LAB, names::VMX_TEMPLATE);
+        format!("nvme0:0.fileName = \"{disk}\"\n{of} = \"{lab}\"\n{from} = \"{key}\"\n")
     }
 
     #[test]
-    fn a_template_tells_its_image_its_version_and_who_hangs_on_it() {
+    fn who_uses_a_template_and_who_hangs_on_it_are_two_things() {
+        let bench = Bench::new(Machines::default());
+        let (engine, home) = (&bench.engine, &bench.engine.home);
+        files::remove_tree(&home.templates(), &home.0).unwrap();
+        let disk = home.template("0123").join("template.vmwarevm").join(paths::DISK_VMDK);
+        bench.file(&disk, "the parent");
+        let linked = engine.vmx("gateway1");
+        bench.file(&linked, &vmx_over("one-000001.vmdk", "lab", "0123"));
+        // A snapshot of a linked clone: a layer over a layer over the template's disk.
+        layer(&bench, &linked.with_file_name("one-000001.vmdk"), "one.vmdk");
+        layer(&bench, &linked.with_file_name("one.vmdk"), disk.to_str().unwrap());
+        let copied = engine.vmx("k8s-master1");
+        bench.file(&copied, &vmx_over("disk.vmdk", "other", "0123"));
+        bench.file(&copied.with_file_name("disk.vmdk"), "a whole disk");
+        bench.file(&home.template("89ab").join("template.vmwarevm/disk.vmdk.part"), "12345");
+        let all = list(home, &engine.fusion).unwrap();
+        let [used, half] = all.as_slice() else { panic!("two templates: {all:?}") };
+        assert_eq!(
+            (used.dir.key.as_str(), &used.used_by[..]),
+            ("0123", &["lab".to_owned(), "other".to_owned()][..])
+        );
+        assert_eq!(used.hanging, [linked]);
+        assert!(!used.is_unused() && !used.is_finished());
+        assert!(half.is_unused() && half.hanging.is_empty() && half.bytes > 0);
+    }
+
+    #[test]
+    fn a_loop_of_layers_ends() {
+        let bench = Bench::new(Machines::default());
+        let one = bench.engine.vmx("gateway1").with_file_name("one.vmdk");
+        layer(&bench, &one, "one.vmdk");
+        assert_eq!(layers(&one).count(), MOST_LAYERS);
+    }
+
+    #[test]
+    fn a_lab_at_work_keeps_its_templates() {
         let bench = Bench::new(Machines::default());
         let home = &bench.engine.home;
-        files::remove_tree(&home.templates(), &home.0).unwrap();
-        let folder = home.template("0123");
-        bench.file(&folder.join("template.vmwarevm/template.vmx"), "displayName = \"Debian 13\"\n");
-        bench.file(&folder.join("baked.json"), r#"{"version":1,"kubeadm":"v1.36.4"}"#);
-        let vmx = |lab: &str, key: &str| {
-            format!("{} = \"{lab}\"\n{} = \"{key}\"\n", names::VMX_LAB, names::VMX_TEMPLATE)
-        };
-        bench.file(&bench.engine.vmx("gateway1"), &vmx("lab", "0123"));
-        bench.file(&bench.engine.vmx("gateway2"), &vmx("lab", "0123"));
-        bench.file(&bench.engine.vmx("k8s-master1"), &vmx("other", "4567"));
-        bench.file(&home.template("89ab").join("template.vmwarevm/disk.vmdk"), "12345");
-        let all = listed(&bench);
-        assert_eq!(all.len(), 2);
-        let (whole, half) = (&all[0], &all[1]);
-        assert_eq!((whole.key.as_str(), whole.image.as_str()), ("0123", "Debian 13"));
-        assert_eq!(whole.kubernetes, "1.36.4");
-        assert_eq!(whole.used_by, ["lab"]);
-        assert_eq!((half.image.as_str(), half.kubernetes.as_str(), half.bytes), ("unfinished", "-", 5));
-        assert!(half.used_by.is_empty());
-        remove(home, "0123").unwrap();
-        assert_eq!(listed(&bench).iter().map(|template| template.key.as_str()).collect::<Vec<_>>(), ["89ab"]);
+        let lock = lock::acquire(&home.lab_lock("lab"), "lab lab", "up").unwrap();
+        let refused = keep_labs_out(home, "template prune").unwrap_err();
+        assert!(matches!(&refused, HostError::Locked { what, .. } if what == "lab lab"), "{refused}");
+        drop(lock);
+        assert_eq!(keep_labs_out(home, "template prune").unwrap().len(), 1);
     }
 }

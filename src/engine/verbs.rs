@@ -9,7 +9,7 @@ use crate::plan::desired::Desired;
 use crate::plan::facts::Facts;
 use crate::plan::networks::{self, NetworkWish};
 use crate::plan::step::Plan;
-use crate::plan::{destroy, lint, up};
+use crate::plan::{destroy, lint, template, up};
 
 use super::context::Engine;
 use super::error::{EngineError, Result};
@@ -51,6 +51,14 @@ pub async fn destroy_outlook(engine: &Arc<Engine>) -> Result<Outlook> {
     let facts = observe::host_facts(engine).await?;
     let network = undone(engine, &facts)?;
     let plan = destroy::plan(&engine.lab.name, &facts, &network).map_err(EngineError::Obstacles)?;
+    sound(&plan)?;
+    Ok(Outlook { facts, plan })
+}
+
+/// Plans `template build`: the template alone, and if need be anew.
+pub async fn template_outlook(engine: &Arc<Engine>, anew: bool) -> Result<Outlook> {
+    let facts = Facts { template: observe::template_facts(engine).await?, ..Facts::default() };
+    let plan = template::plan(&engine.lab, &facts.template, anew).map_err(EngineError::Obstacles)?;
     sound(&plan)?;
     Ok(Outlook { facts, plan })
 }
@@ -104,7 +112,7 @@ pub async fn carry_out(engine: &Arc<Engine>, plan: &Plan) -> Result<Summary> {
     if plan.is_empty() {
         return Ok(Summary::default());
     }
-    files::create_dir(engine.dir.root())?;
+    files::create_dir(engine.journal.folder())?;
     engine.journal.mend()?;
     run::run(engine, plan).await
 }

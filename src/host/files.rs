@@ -110,6 +110,13 @@ pub fn size(path: &Path) -> Result<u64> {
     Ok(fs::metadata(path).map_err(HostError::file("look at", path))?.len())
 }
 
+/// Returns the room that a file takes on the disk: its holes take none.
+pub fn allocated(path: &Path) -> Result<u64> {
+    // POSIX counts blocks in this unit, whatever the file system's own is.
+    const BLOCK: u64 = 512;
+    Ok(fs::symlink_metadata(path).map_err(HostError::file("look at", path))?.blocks() * BLOCK)
+}
+
 /// Returns when a file or folder was last changed.
 pub fn modified(path: &Path) -> Result<std::time::SystemTime> {
     fs::metadata(path).and_then(|facts| facts.modified()).map_err(HostError::file("look at", path))

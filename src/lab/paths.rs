@@ -17,6 +17,7 @@
 //!     pending.json                  the change under way; gone when its outcome was seen
 //!     vmnet2.json  vmnet2.before    that fusionlab made this network, and the file before that
 //!     request.json                  what the root step is asked
+//!   runs/                           journal and logs of runs that make no lab, such as `template build`
 //!   locks/                          who works on a lab, on Fusion's networks, on a template, on an image
 //!   sim/                            the simulated Fusion, laid out like a Mac's root
 //! ```
@@ -47,6 +48,11 @@ impl Home {
     /// The folder of one template, by its key.
     pub fn template(&self, key: &str) -> PathBuf {
         self.templates().join(key)
+    }
+
+    /// The folder of runs that make no lab, with the journal and logs that a lab's folder has.
+    pub fn runs(&self) -> LabDir {
+        LabDir(self.0.join("runs"))
     }
 
     /// Where vmrest keeps the credentials that we give it.

@@ -93,6 +93,8 @@ pub struct TemplateFacts {
     pub disk_written: bool,
     pub baked: bool,
     pub frozen: bool,
+    /// VMs whose disks are layers over the template's: linked clones, whoever made them.
+    pub hanging: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]

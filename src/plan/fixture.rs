@@ -114,6 +114,7 @@ impl World {
             disk_written: true,
             baked: true,
             frozen: true,
+            hanging: Vec::new(),
         };
     }
 

@@ -1,6 +1,6 @@
 //! Thinking: from a lab and the facts observed about the world to the steps that are missing.
 //!
-//! Nothing here does anything. [`up`] and [`destroy`] are the two lists to read; [`facts`] is what
+//! Nothing here does anything. [`up`], [`template`] and [`destroy`] are the lists to read; [`facts`] is what
 //! they look at, [`step`] what they yield, [`lint`] what must hold of every plan, [`text`] how a
 //! plan looks on screen. [`survey`] and [`health`] are beside them: Fusion's networks, and whether they are in order.
 
@@ -16,5 +16,6 @@ pub mod obstacle;
 pub mod rendering;
 pub mod step;
 pub mod survey;
+pub mod template;
 pub mod text;
 pub mod up;

@@ -46,6 +46,9 @@ pub enum Obstacle {
     /// The host sends packets for the lab's subnet somewhere else.
     #[error("{subnet} is routed to {interface} ({destination})")]
     SubnetRouted { subnet: String, destination: String, interface: String },
+    /// VMs' disks are layers over the disk of a template that is to be removed.
+    #[error("{} on the template {key}", hang(vmx))]
+    TemplateInUse { key: String, vmx: Vec<PathBuf> },
     /// The lab's lines stand on one network, and the lab file names another.
     #[error("the lab is on {from}, and the lab file says {to}")]
     NetworkMoved { from: String, to: String },
@@ -81,6 +84,17 @@ fn running(vmx: &[PathBuf]) -> String {
     match vmx {
         [one] => format!("{} runs and is", one.display()),
         many => format!("{} virtual machines run and are", many.len()),
+    }
+}
+
+/// Returns `gateway1 hangs`, or `gateway1 and k8s-master1 hang`.
+fn hang(vmx: &[PathBuf]) -> String {
+    let names: Vec<_> =
+        vmx.iter().filter_map(|path| path.file_stem()).map(|name| name.to_string_lossy()).collect();
+    match names.as_slice() {
+        [one] => format!("{one} hangs"),
+        [rest @ .., last] => format!("{} and {last} hang", rest.join(", ")),
+        [] => "nothing hangs".to_owned(),
     }
 }
 

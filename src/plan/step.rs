@@ -139,6 +139,8 @@ pub enum Action {
     },
     /// Remove a template that was not finished.
     DiscardTemplate,
+    /// Remove the template, so that it is made anew.
+    RemoveTemplate,
     /// Take our lines out of Fusion's networking file and restart what must follow it.
     RestoreNetwork {
         diff: String,

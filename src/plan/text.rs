@@ -125,6 +125,7 @@ fn write_step(out: &mut String, step: &Step, detail: Detail) {
         | Action::RestoreNetwork { .. }
         | Action::PutBackNetwork { .. }
         | Action::DiscardTemplate
+        | Action::RemoveTemplate
         | Action::ForgetLab => '-',
         Action::AwaitGuest { .. } | Action::AwaitVips | Action::AwaitEndpoint | Action::AwaitNodes => '·',
         _ => '+',

@@ -10,9 +10,9 @@ use crate::stack::kubeadm;
 
 use super::desired::Desired;
 use super::facts::{ClusterFacts, Facts, GuestFacts, VmFacts, VmState};
-use super::networks;
 use super::obstacle::Obstacle;
 use super::step::{Action, Gate, Phase, Plan, Step, StepId};
+use super::{networks, template};
 
 /// Plans what is missing between the facts and the lab.
 ///
@@ -175,39 +175,22 @@ impl List<'_> {
     }
 
     fn template(&mut self) {
-        let template = &self.facts.template;
         let every_vm_stands =
             self.lab.nodes.iter().all(|node| self.vm(node).is_some_and(|vm| vm.spec.is_some()));
-        if template.frozen || every_vm_stands {
+        let facts = &self.facts.template;
+        let steps = if every_vm_stands { Vec::new() } else { template::steps(self.lab, facts) };
+        if steps.is_empty() {
             return self.keep(format!("template: {} ({})", self.lab.image.name, self.desired.template_key));
         }
-        let image = &self.lab.image.name;
-        if !template.disk_written && !template.baked {
-            if !template.image_cached {
-                let draft = Draft::new("image.fetch", Phase::Host, 60, Action::FetchImage)
-                    .text(format!("download the cloud image {image}"))
-                    .why("it is not in the cache");
-                self.add(draft, []);
+        for mut step in steps {
+            if step.action == Action::BakeTemplate {
+                // The network is set up first, since its restart would cut the template off its packages.
+                let before = ["network.apply", "identity.create"].map(|id| StepId(id.to_owned()));
+                step.needs.extend(before.into_iter().filter(|id| self.ids.contains(id)));
             }
-            let draft = Draft::new("image.convert", Phase::Host, 15, Action::ConvertImage)
-                .text("write the template's disk from the image")
-                .why("the template has no disk");
-            self.add(draft, ["image.fetch".to_owned()]);
+            self.ids.insert(step.id.clone());
+            self.plan.steps.push(step);
         }
-        if !template.baked {
-            let draft = Draft::new("template.bake", Phase::Host, 180, Action::BakeTemplate)
-                .text(format!(
-                    "bake the template: containerd, Kubernetes {}, Cilium {}, nginx, keepalived",
-                    self.lab.versions.kubernetes, self.lab.versions.cilium
-                ))
-                .why("no template of this image and these versions");
-            // The network is set up first, since its restart would cut the template off its packages.
-            self.add(draft, ["image.convert", "network.apply", "identity.create"].map(str::to_owned));
-        }
-        let draft = Draft::new("template.freeze", Phase::Host, 5, Action::FreezeTemplate)
-            .text("check what was baked, take the snapshot, make the disk read-only")
-            .why("the template is not frozen");
-        self.add(draft, ["template.bake".to_owned()]);
     }
 
     fn vm(&self, node: &Node) -> Option<&VmFacts> {

@@ -30,30 +30,46 @@ steps![
     "95-reset.sh",
 ];
 
-/// The program that runs the steps.
-pub const RUN: &str = "/opt/fusionlab/bake/run.sh";
+/// What cloud-init starts: the program that runs the steps, as a service of its own that begins when cloud-init has ended
+/// and whose output stands on the console, too.
+pub const START: [&str; 8] = [
+    "systemd-run",
+    "--no-block",
+    "--unit=fusionlab-bake",
+    "--property=Type=oneshot",
+    "--property=After=cloud-final.service",
+    "--property=StandardOutput=journal+console",
+    "--property=StandardError=journal+console",
+    "/opt/fusionlab/bake/run.sh",
+];
 /// Form of [`Baked`] that this version understands.
-const BAKED_VERSION: u32 = 1;
-const DONE: &str = "fusionlab-bake: done ";
-const FAILED: &str = "fusionlab-bake: failed ";
+const BAKED_VERSION: u32 = 2;
+/// What every word of `run.sh` begins with, on the console and in [`VARIABLE`].
+const MARK: &str = "fusionlab-bake: ";
+/// The guest variable with the bake's last word, for where Fusion writes no serial console.
+pub const VARIABLE: &str = "fusionlab.bake";
 
-/// What the template's serial console says of the bake.
+/// How far the bake is, by its own words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Neither marker yet.
-    Running,
+    /// It has not said a word.
+    Silent,
+    /// The name of the step that runs.
+    Running(String),
     Done(Baked),
     /// The name of the step that failed.
     Failed(String),
 }
 
-/// What was baked, as the bake itself reads it off the installed programs (`/opt/fusionlab/baked.json`).
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// What was baked, as the bake itself reads it off what is installed (`/opt/fusionlab/baked.json`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Baked {
+    /// Version of this form: 2.
     pub version: u32,
-    /// Program → version, such as `kubeadm` → `v1.36.4`.
-    #[serde(flatten)]
+    /// Program → version by its own word, such as `kubeadm` → `v1.36.4`.
     pub programs: BTreeMap<String, String>,
+    /// Debian package → version, of those that the bake asks for by name.
+    pub packages: BTreeMap<String, String>,
 }
 
 impl Baked {
@@ -113,20 +129,23 @@ pub(super) fn datasource() -> GuestFile {
     GuestFile::new("/etc/cloud/cloud.cfg.d/99-fusionlab.cfg", 0o644, text)
 }
 
-/// Reads the bake's last word off the serial console.
-pub fn outcome(console: &str) -> Outcome {
-    for line in console.lines().rev() {
-        if let Some((_, step)) = line.split_once(FAILED) {
-            return Outcome::Failed(step.trim().to_owned());
-        }
-        // A line that the power-off cut short is not the whole word.
-        if let Some(baked) =
-            line.split_once(DONE).and_then(|(_, json)| serde_json::from_str(json.trim()).ok())
-        {
-            return Outcome::Done(baked);
+/// Reads the bake's last word off the serial console, or off [`VARIABLE`].
+pub fn outcome(text: &str) -> Outcome {
+    let words = text.lines().rev().filter_map(|line| line.split_once(MARK)).map(|(_, words)| words.trim());
+    for words in words {
+        match words.split_once(' ') {
+            Some(("failed", step)) => return Outcome::Failed(step.to_owned()),
+            Some(("step", step)) => return Outcome::Running(step.to_owned()),
+            // A line that the power-off cut short is not the whole word.
+            Some(("done", json)) => {
+                if let Ok(baked) = serde_json::from_str(json) {
+                    return Outcome::Done(baked);
+                }
+            }
+            _ => {}
         }
     }
-    Outcome::Running
+    Outcome::Silent
 }
 
 fn versions_env(lab: &Lab) -> String {
@@ -166,12 +185,13 @@ mod tests {
     use super::*;
     use crate::stack::fixture;
 
-    const LINE: &str = r#"fusionlab-bake: done {"version":1,"kubeadm":"v1.36.4","kubelet":"v1.36.4","containerd":"2.2.1","cilium":"1.20.3","gateway_api":"1.6.1","helm":"v3.18.6","nginx":"1.24.0","keepalived":"2.2.8"}"#;
+    const LINE: &str = r#"fusionlab-bake: done {"version":2,"programs":{"kubeadm":"v1.36.4","kubelet":"v1.36.4","containerd":"2.2.1","cilium":"1.20.3","gateway_api":"1.6.1","helm":"v3.18.6"},"packages":{"nginx":"1.24.0-2ubuntu7.3"}}"#;
 
     #[test]
     fn the_last_marker_on_the_console_counts() {
-        assert_eq!(outcome("[    0.0] Linux version\n"), Outcome::Running);
-        assert_eq!(outcome("fusionlab-bake: done {\"version\":1,"), Outcome::Running);
+        assert_eq!(outcome("[    0.0] Linux version\n"), Outcome::Silent);
+        let cut = "fusionlab-bake: step 95-reset.sh\r\nfusionlab-bake: done {\"version\":2,";
+        assert_eq!(outcome(cut), Outcome::Running("95-reset.sh".into()));
         let failed = "[  9.1] fusionlab-bake: failed 40-kubernetes.sh\r\n[  9.2] reboot: Power down";
         assert_eq!(outcome(failed), Outcome::Failed("40-kubernetes.sh".into()));
         let Outcome::Done(baked) = outcome(&format!("noise\r\n[ 9.9] {LINE}\r\npower down\r\n")) else {

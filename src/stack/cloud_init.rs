@@ -35,7 +35,7 @@ pub fn seed(lab: &Lab, node: &Node, identity: &Identity) -> BTreeMap<String, Vec
 
 /// Returns the seed with which the template bakes itself.
 pub fn bake_seed(lab: &Lab, template_key: &str) -> BTreeMap<String, Vec<u8>> {
-    let values = json!({ "files": bake_files(lab), "run": bake::RUN });
+    let values = json!({ "files": bake_files(lab), "start": bake::START });
     let source = include_str!("../../cloud-init/bake-user-data.yaml.j2");
     let network_config = concat!(
         "version: 2\nethernets:\n  all:\n    match: {name: \"e*\"}\n",
@@ -198,7 +198,7 @@ mod tests {
         let seed = bake_seed(&lab, "0123456789abcdef");
         let data = yaml(std::str::from_utf8(&seed[USER_DATA]).unwrap());
         assert_eq!(data["users"], json!([]));
-        assert_eq!(data["runcmd"], json!([["/opt/fusionlab/bake/run.sh"]]));
+        assert_eq!(data["runcmd"], json!([bake::START]));
         let paths: Vec<_> = data["write_files"]
             .as_array()
             .unwrap()

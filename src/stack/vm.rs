@@ -29,6 +29,9 @@ const KEY_LENGTH: usize = 16;
 
 /// What a clone inherits and must not keep: identities would be shared (facts/vm-images-cloudinit.md §1.4).
 const INHERITED: [&str; 3] = ["uuid.bios", "uuid.location", "vmci0.id"];
+/// The drive that the seed is in.
+const SEED_KEYS: [&str; 4] =
+    ["sata0:1.present", "sata0:1.deviceType", "sata0:1.fileName", "sata0:1.startConnected"];
 const CARD_KEYS: [&str; 13] = [
     "present",
     "virtualDev",
@@ -83,14 +86,7 @@ pub fn template_vmx(lab: &Lab, key: &str) -> Vmx {
 /// without one the disk is the file `disk`. The caller adds [`names::VMX_SPEC`], the digest of the whole.
 pub fn node_vmx(lab: &Lab, node: &Node, base: Option<&Vmx>, disk: &str) -> Vmx {
     let mut vmx = base.cloned().unwrap_or_default();
-    for key in INHERITED {
-        vmx.remove(key);
-    }
-    for card in 0..MOST_CARDS {
-        for key in CARD_KEYS {
-            vmx.remove(&format!("ethernet{card}.{key}"));
-        }
-    }
+    forget_machine(&mut vmx);
     vmx.remove(names::VMX_SPEC);
     set_machine(&mut vmx, lab, &node.name, node.cpus, node.memory_mib);
     if vmx.get(DISK_KEY).is_none() {
@@ -102,6 +98,14 @@ pub fn node_vmx(lab: &Lab, node: &Node, base: Option<&Vmx>, disk: &str) -> Vmx {
     vmx.set(names::VMX_LAB, &lab.name);
     vmx.set(names::VMX_NODE, &node.name);
     vmx
+}
+
+/// Takes out of a VMX what makes it one machine among others: its identity, its cards and its seed.
+pub fn forget_machine(vmx: &mut Vmx) {
+    let cards = (0..MOST_CARDS).flat_map(|card| CARD_KEYS.map(|key| format!("ethernet{card}.{key}")));
+    for key in INHERITED.map(str::to_owned).into_iter().chain(SEED_KEYS.map(str::to_owned)).chain(cards) {
+        vmx.remove(&key);
+    }
 }
 
 /// Returns the digest of everything that a node's VM is made from: its VMX, its seed and its template.

@@ -312,10 +312,24 @@ pub const ERRORS: &[Explained] = &[
          compares a file that only root may read.",
     ),
     explained(
+        "template-differs",
+        "the template holds other versions than the lab wants",
+        "Before a template is used, the versions that its bake read off the installed programs are compared with the lab \
+         file's. Kubernetes, Cilium, the Gateway API and Helm must be the very ones, containerd at least the one named. A \
+         difference means that a package's repository gave something else than it was asked for.",
+    ),
+    explained(
         "template-failed",
         "the template could not be made",
         "The template is booted once, installs what every node needs and powers itself off; then its versions are \
          checked. It needs the internet for that. A template that failed is thrown away and made anew by the next run.",
+    ),
+    explained(
+        "template-unfit",
+        "the template cannot be cloned",
+        "When a template is finished, the id of its disk's content (the CID) is written down, and the disk is made \
+         read-only. It is compared before and after each clone, and with what the clone says of its parent: a clone of a \
+         disk that changed would not open. Most likely the template's machine was started, or its disk edited.",
     ),
     explained(
         "unexpected",

@@ -85,6 +85,14 @@ impl From<&EngineError> for Report {
                     .because("most often the template's machine has no way to the internet")
                     .advise("mend the cause and run the same command again: the template is made anew")
             }
+            EngineError::TemplateUnfit { .. } => Self::new("template-unfit", Kind::Fusion, what)
+                .because("a clone reads from the template's disk what it has not changed itself, so that disk may never change")
+                .advise("make the template anew, once no machine hangs on it:")
+                .run("fusionlab template build --rebuild"),
+            EngineError::TemplateDiffers { .. } => Self::new("template-differs", Kind::Guest, what)
+                .because("the versions were read off the programs that the bake installed")
+                .advise("ask for other versions in the lab file, or make the template anew:")
+                .run("fusionlab template build --rebuild"),
             EngineError::Steps { failures, .. } => {
                 let nothing_seen = Summary::default();
                 let reports =
@@ -184,6 +192,7 @@ fn why(obstacle: &Obstacle) -> &'static str {
         Obstacle::OthersRunning { .. } | Obstacle::OwnRunning { .. } => {
             "the restart would cut them off from their networks"
         }
+        Obstacle::TemplateInUse { .. } => "without the template's disk theirs are worth nothing",
         Obstacle::SubnetRouted { .. } => "packets for the lab would leave through that interface",
         Obstacle::NetworkMoved { .. } => "the old network must be taken down before another is made",
     }
@@ -204,7 +213,10 @@ fn kind_of_obstacles(obstacles: &[Obstacle]) -> Kind {
         | Obstacle::NetworkingFile { .. }
         | Obstacle::SubnetRouted { .. }
         | Obstacle::NetworkMoved { .. } => Kind::Network,
-        Obstacle::ForeignVm { .. } | Obstacle::ForeignMac { .. } | Obstacle::NotInLab { .. } => Kind::Fusion,
+        Obstacle::ForeignVm { .. }
+        | Obstacle::ForeignMac { .. }
+        | Obstacle::NotInLab { .. }
+        | Obstacle::TemplateInUse { .. } => Kind::Fusion,
         Obstacle::IdentityLost
         | Obstacle::FusionOpen
         | Obstacle::OthersRunning { .. }
@@ -242,6 +254,11 @@ fn remedy(obstacle: &Obstacle) -> String {
         }
         Obstacle::OwnRunning { .. } => {
             "`fusionlab up` stops and starts them for the change; `fusionlab destroy` takes them down".to_owned()
+        }
+        Obstacle::TemplateInUse { .. } => {
+            "`fusionlab destroy` the labs of these machines first; another image or version in the lab file makes \
+             another template beside this one"
+                .to_owned()
         }
         Obstacle::SubnetRouted { interface, .. } => {
             format!("disconnect what holds {interface} (a VPN, Docker, the home network), or choose another `internal: {{subnet: …}}`")

@@ -87,7 +87,7 @@ pub fn gone(lab: &str, took: Duration, pen: &Pen) -> Vec<String> {
 }
 
 /// Returns a head with a tick, and what goes with it on the same line if there is room, else below.
-fn headed(head: &str, rest: &str, pen: &Pen) -> Vec<String> {
+pub(super) fn headed(head: &str, rest: &str, pen: &Pen) -> Vec<String> {
     let head = format!("{} {}", pen.paint(Ink::Good, pen.tick()), pen.paint(Ink::Strong, head));
     if rest.is_empty() {
         return vec![head];

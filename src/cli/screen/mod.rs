@@ -13,5 +13,6 @@ pub mod problems;
 pub mod root;
 pub mod status;
 pub mod table;
+pub mod templates;
 pub mod timings;
 pub mod verify;

@@ -15,7 +15,7 @@ use crate::engine::context::Engine;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::observe::{OURS, UNFINISHED, is_leftover};
 use crate::engine::run::StepContext;
-use crate::engine::template::TemplateDir;
+use crate::engine::template::{Stage, TemplateDir};
 use crate::formats::vmdk::{self, Info};
 use crate::formats::vmx::Vmx;
 use crate::host::files::{self, Copied};
@@ -36,7 +36,7 @@ pub async fn clone(context: &StepContext, name: &str) -> Result<bool> {
         context.note(format!("{name}: what is left of an earlier clone is cleared away"));
     }
     let _turn = turn(context, &template).await?;
-    let parent = inspect(&template.disk())?;
+    let parent = frozen_disk(&template)?;
     let made = match engine.lab.clone {
         CloneMode::Linked => bundle.clone(),
         CloneMode::Full | CloneMode::Cow => paths::making(&bundle),
@@ -142,6 +142,17 @@ async fn by_copy(
     Ok(None)
 }
 
+/// Returns what the template's disk says of itself, which must be what it said when it was frozen.
+fn frozen_disk(template: &TemplateDir) -> Result<Info> {
+    let info = inspect(&template.disk())?;
+    let recorded = template.read()?.filter(|manifest| manifest.stage == Stage::Frozen);
+    match recorded {
+        Some(manifest) if manifest.disk.cid == format!("{:08x}", info.cid) => Ok(info),
+        Some(_) => Err(unfit(template, "its disk changed since it was frozen")),
+        None => Err(unfit(template, "it is not finished")),
+    }
+}
+
 /// Compares the clone's disk with the template's, and that with what it was before: a linked clone of a disk that
 /// changes meanwhile would not open (facts/vm-images-cloudinit.md §2.1).
 fn check_kinship(template: &TemplateDir, before: &Info, disk: &Path, how: CloneMode) -> Result<()> {
@@ -161,8 +172,7 @@ fn check_kinship(template: &TemplateDir, before: &Info, disk: &Path, how: CloneM
 }
 
 fn unfit(template: &TemplateDir, reason: &str) -> EngineError {
-    let reason = format!("{} cannot be cloned: {reason}", template.vmx().display());
-    EngineError::Template { reason, tail: Vec::new() }
+    EngineError::TemplateUnfit { vmx: template.vmx(), reason: reason.to_owned() }
 }
 
 fn inspect(disk: &Path) -> Result<Info> {
@@ -192,7 +202,14 @@ mod tests {
     use super::*;
     use crate::engine::fixture::{self, Bench, Machines};
     use crate::engine::observe;
+    use crate::engine::template::{DiskRecord, Manifest};
     use crate::plan::facts::VmState;
+
+    fn bench(machines: Machines) -> Bench {
+        let bench = Bench::new(machines);
+        bench.freeze_template();
+        bench
+    }
 
     async fn cloned(bench: &Bench) -> Result<bool> {
         let step = std::sync::Arc::new(fixture::clone("gateway1", &[]));
@@ -207,7 +224,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_clone_is_ours_and_not_yet_configured() {
-        let bench = Bench::new(Machines::default());
+        let bench = bench(Machines::default());
         assert!(cloned(&bench).await.unwrap());
         assert_eq!(state(&bench).await, VmState::Ours);
         let vmx = vmx_file::read(&bench.engine.vmx("gateway1")).unwrap().unwrap();
@@ -217,7 +234,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_clone_of_another_disk_is_refused_and_started_over() {
-        let bench = Bench::new(Machines { clones_parent: 99, ..Machines::default() });
+        let bench = bench(Machines { clones_parent: 99, ..Machines::default() });
         let error = cloned(&bench).await.unwrap_err().to_string();
         assert!(error.contains("does not hang on its frozen disk"), "{error}");
         assert_eq!(state(&bench).await, VmState::Unfinished);
@@ -225,8 +242,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_template_that_changed_since_it_was_frozen_or_was_never_finished_is_not_cloned() {
+        let bench = bench(Machines::default());
+        let template = TemplateDir::of(&bench.engine);
+        let manifest = template.read().unwrap().unwrap();
+        let disk = DiskRecord { cid: "00000099".to_owned(), ..manifest.disk.clone() };
+        template.write(&Manifest { disk, ..manifest.clone() }).unwrap();
+        assert!(cloned(&bench).await.unwrap_err().to_string().contains("changed since it was frozen"));
+        template.write(&Manifest { stage: Stage::Baked, ..manifest }).unwrap();
+        assert!(cloned(&bench).await.unwrap_err().to_string().contains("is not finished"));
+        assert_eq!(state(&bench).await, VmState::Absent);
+    }
+
+    #[tokio::test]
     async fn what_a_crash_left_is_cleared_away() {
-        let bench = Bench::new(Machines::default());
+        let bench = bench(Machines::default());
         let making = paths::making(&bench.engine.bundle("gateway1"));
         bench.file(&making.join("disk.vmdk"), "half a disk");
         assert_eq!(state(&bench).await, VmState::Unfinished);

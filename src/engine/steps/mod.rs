@@ -42,6 +42,7 @@ pub async fn perform(context: &StepContext) -> Result<bool> {
         Action::StopVm { node } => vm::stop(context, node).await,
         Action::DeleteVm { node } => vm::delete(context, node).await,
         Action::DiscardTemplate => template::discard(context).await,
+        Action::RemoveTemplate => template::remove(context).await,
         Action::RestoreNetwork { .. } => network::restore(context).await,
         Action::PutBackNetwork { backup, .. } => network::put_back(context, backup).await,
         Action::ForgetLab => lab::forget(context),

@@ -1,17 +1,28 @@
 //! Steps that make the golden template: download, convert, bake, freeze.
+//!
+//! ```text
+//! fetch ─▶ convert ─▶ Written ─▶ bake: Baking ─(it powers itself off)─▶ Baked ─▶ freeze ─▶ Frozen
+//! ```
+//!
+//! The manifest holds the stage. A run that begins a template keeps it to itself until it is frozen, since labs share
+//! templates; whoever comes after a killed run goes on from the stage that was reached, or from a spoilt disk anew.
 
-use crate::engine::context::last_lines;
+use std::path::{Path, PathBuf};
+
+use crate::engine::context::{Engine, last_lines};
 use crate::engine::error::{EngineError, Requirement, Result};
 use crate::engine::images;
 use crate::engine::run::StepContext;
-use crate::engine::template::{TemplateDir, cached_image};
+use crate::engine::template::{Manifest, Stage, TemplateDir, cached_image};
+use crate::engine::templates;
 use crate::engine::wait::{Probe, until};
 use crate::formats::seed_iso;
 use crate::host::fusion::vmx_file;
 use crate::host::lock::Lock;
 use crate::host::{Stop, convert, files};
 use crate::lab::names;
-use crate::stack::bake::{self, Baked, Outcome};
+use crate::plan::obstacle::Obstacle;
+use crate::stack::bake::{self, Outcome};
 use crate::stack::{cloud_init, vm};
 
 const BYTES_PER_GIB: u64 = 1 << 30;
@@ -27,17 +38,19 @@ pub async fn fetch(context: &StepContext) -> Result<bool> {
 pub async fn convert(context: &StepContext) -> Result<bool> {
     let engine = context.engine.clone();
     let dir = TemplateDir::of(&engine);
-    let _turn = turn(context, &dir).await?;
+    hold(context, &dir).await?;
     // Another lab may have made it since the plan was made.
-    if files::exists(&dir.baked()) || dir.is_written(&engine.vms.running().await?) {
+    if dir.usable(&engine.vms.running().await?)?.is_some() {
         return Ok(false);
     }
-    files::remove_tree(&dir.root, &engine.home.templates())?;
-    let context = context.clone();
-    let convert = tokio::task::spawn_blocking(move || write_disk(&context));
+    clear(&engine, &dir).await?;
+    let writing = context.clone();
+    let convert = tokio::task::spawn_blocking(move || write_disk(&writing));
     convert.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     let vmx = vm::template_vmx(&engine.lab, &dir.key);
     vmx_file::write(&dir.vmx(), &vmx)?;
+    let image = cached_image(&engine)?.ok_or_else(not_in_cache)?;
+    dir.begin(&engine.lab.image, &image)?;
     Ok(true)
 }
 
@@ -46,8 +59,7 @@ fn write_disk(context: &StepContext) -> Result<()> {
     let engine = &context.engine;
     let dir = TemplateDir::of(engine);
     files::create_dir(&dir.bundle())?;
-    let image = cached_image(engine)?
-        .ok_or_else(|| template_error("the image is not in the cache any more".to_owned()))?;
+    let image = cached_image(engine)?.ok_or_else(not_in_cache)?;
     let wished = u64::from(vm::template_disk_gib(&engine.lab)) * BYTES_PER_GIB;
     let capacity = Some(wished.max(convert::open(&image)?.size()));
     let (target, format) = (dir.disk(), convert::Format::Sparse);
@@ -60,68 +72,75 @@ fn write_disk(context: &StepContext) -> Result<()> {
 pub async fn bake(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
     let dir = TemplateDir::of(engine);
-    let _turn = turn(context, &dir).await?;
-    if files::exists(&dir.baked()) {
+    hold(context, &dir).await?;
+    let manifest = usable(engine, &dir).await?;
+    if manifest.stage >= Stage::Baked {
         return Ok(false);
     }
-    let seed = cloud_init::bake_seed(&engine.lab, &dir.key);
-    files::write_atomic(&dir.seed(), &seed_iso::write("cidata", &seed), 0o600)?;
-    let running = engine.vms.running().await?;
     let vmx = files::canonicalize(&dir.vmx())?;
-    if !running.contains(&vmx) {
+    if manifest.stage == Stage::Written {
+        let seed = cloud_init::bake_seed(&engine.lab, &dir.key);
+        files::write_atomic(&dir.seed(), &seed_iso::write("cidata", &seed), files::PRIVATE_FILE)?;
+        // Fusion asks what to do with a console file that exists, and a headless start hangs on the question.
         files::remove_file(&dir.console())?;
-        files::write_atomic(&dir.baking(), b"", files::PUBLIC_FILE)?;
+        dir.write(&Manifest { stage: Stage::Baking, ..manifest.clone() })?;
         engine.vms.start(&vmx, engine.lab.limits.vm_start).await?;
     }
-    // A console that Fusion does not write (facts/vm-images-cloudinit.md §1.6) is no failure: then the power-off
-    // is the only word, and each clone's versions are checked.
-    let outcome = until(context, requirement(context), async || {
-        let running = engine.vms.running().await?.contains(&vmx);
-        let console = console(&dir);
-        Ok(match bake::outcome(&console) {
-            Outcome::Running if running => Probe::NotYet(last_line(&console)),
-            outcome => Probe::Met(outcome),
-        })
-    })
-    .await?;
-    if let Outcome::Failed(step) = outcome {
-        engine.vms.stop(&vmx, Stop::Hard, engine.lab.limits.vm_stop_hard).await?;
-        let tail = last_lines(&console(&dir));
-        return Err(EngineError::Template { reason: format!("the bake step {step} failed"), tail });
-    }
-    let powered_off =
-        Requirement { what: "the template powers itself off".to_owned(), ..requirement(context) };
-    until(context, powered_off, async || {
-        let running = engine.vms.running().await?.contains(&vmx);
-        Ok(if running { Probe::NotYet("still on".to_owned()) } else { Probe::Met(()) })
-    })
-    .await?;
-    files::remove_file(&dir.seed())?;
-    let baked = match &outcome {
+    let outcome = await_end(context, &dir, &vmx).await?;
+    let baked = match outcome {
         Outcome::Done(baked) => Some(baked),
-        _ => {
-            context
-                .note("the template's serial console said nothing; its versions are checked on each clone");
+        Outcome::Failed(step) => return Err(bake_failed(context, &dir, &vmx, &step).await?),
+        Outcome::Running(step) => {
+            let reason = format!("the template's machine was switched off in the bake step {step}");
+            return Err(EngineError::Template { reason, tail: last_lines(&dir.said()) });
+        }
+        // Fusion need not write a console (facts/vm-images-cloudinit.md §1.6): then the power-off is the only word.
+        Outcome::Silent => {
+            context.note(
+                "nothing was heard from the template's machine; its versions are checked on each clone",
+            );
             None
         }
     };
-    let text = serde_json::to_vec_pretty(&baked).expect("versions are plain data");
-    files::write_atomic(&dir.baked(), &text, 0o644)?;
-    files::remove_file(&dir.baking())?;
+    await_power_off(context, &vmx).await?;
+    files::remove_file(&dir.seed())?;
+    dir.write(&Manifest { stage: Stage::Baked, baked, ..manifest })?;
     Ok(true)
 }
 
-fn requirement(context: &StepContext) -> Requirement {
-    Requirement {
+/// Waits for the bake's last word, or for a power-off without one; tells on the way what is said.
+async fn await_end(context: &StepContext, dir: &TemplateDir, vmx: &Path) -> Result<Outcome> {
+    let engine = &context.engine;
+    let mut told = 0;
+    let requirement = Requirement {
         what: "the template bakes its packages and images".to_owned(),
         limit_name: "template_bake",
-        limit: context.engine.lab.limits.template_bake,
+        limit: engine.lab.limits.template_bake,
         hint: "the template downloads packages through Fusion's NAT network vmnet8: check the Mac's internet connection",
-    }
+    };
+    until(context, requirement, async || {
+        let running = engine.vms.running().await?.contains(vmx);
+        let said = dir.said();
+        told += tell(context, &said[told..]);
+        Ok(match bake::outcome(&said) {
+            Outcome::Silent | Outcome::Running(_) if running => Probe::NotYet(last_line(&said)),
+            outcome => Probe::Met(outcome),
+        })
+    })
+    .await
+    .map_err(|error| match error {
+        EngineError::Requirement { node, requirement, last, .. } => {
+            EngineError::Requirement { node, requirement, last, tail: last_lines(&dir.said()) }
+        }
+        other => other,
+    })
 }
 
-fn console(dir: &TemplateDir) -> String {
-    files::read(&dir.console()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+/// Passes on the whole lines of what a console said since; returns their length.
+fn tell(context: &StepContext, said: &str) -> usize {
+    let whole = said.rfind('\n').map_or("", |end| &said[..=end]);
+    whole.lines().for_each(|line| context.line(line.trim_end()));
+    whole.len()
 }
 
 fn last_line(console: &str) -> String {
@@ -129,23 +148,98 @@ fn last_line(console: &str) -> String {
     last.unwrap_or("booting").to_owned()
 }
 
+/// Returns the failure of a bake step. Its machine is stopped: the next run begins with a fresh disk.
+async fn bake_failed(
+    context: &StepContext,
+    dir: &TemplateDir,
+    vmx: &Path,
+    step: &str,
+) -> Result<EngineError> {
+    let engine = &context.engine;
+    engine.vms.stop(vmx, Stop::Hard, engine.lab.limits.vm_stop_hard).await?;
+    let tail = last_lines(&dir.said());
+    Ok(EngineError::Template { reason: format!("the bake step {step} failed"), tail })
+}
+
+/// Waits until the machine is off and Fusion has let go of its files. All was on its disk before its last word, so one
+/// that hangs on its way down loses nothing with its power.
+async fn await_power_off(context: &StepContext, vmx: &Path) -> Result<()> {
+    let engine = &context.engine;
+    let limits = &engine.lab.limits;
+    let requirement = Requirement {
+        what: "the template powers itself off".to_owned(),
+        limit_name: "vm_stop_soft",
+        limit: limits.vm_stop_soft,
+        hint: "its power is cut",
+    };
+    let off = until(context, requirement, async || {
+        let running = engine.vms.running().await?.contains(vmx);
+        Ok(if running { Probe::NotYet("still on".to_owned()) } else { Probe::Met(()) })
+    })
+    .await;
+    match off {
+        Err(EngineError::Requirement { .. }) => {
+            context.note("the template does not power itself off; its power is cut");
+        }
+        other => other?,
+    }
+    Ok(engine.vms.stop(vmx, Stop::Hard, limits.vm_stop_hard).await?)
+}
+
 pub async fn freeze(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
     let dir = TemplateDir::of(engine);
-    let _turn = turn(context, &dir).await?;
-    if files::exists(&dir.frozen()) {
+    hold(context, &dir).await?;
+    let manifest = usable(engine, &dir).await?;
+    if manifest.stage == Stage::Frozen {
+        release(engine).await;
         return Ok(false);
     }
-    let baked: Option<Baked> = serde_json::from_slice(&files::read(&dir.baked())?).unwrap_or_default();
-    let wrong = baked.map(|baked| baked.differences(&engine.lab)).unwrap_or_default();
-    if !wrong.is_empty() {
-        return Err(template_error(format!("the template is not what the lab wants: {}", wrong.join(", "))));
-    }
+    check(engine, &manifest)?;
     let vmx = files::canonicalize(&dir.vmx())?;
+    forget_machine(engine, &dir).await?;
     engine.vms.snapshot(&vmx, names::TEMPLATE_SNAPSHOT, engine.lab.limits.vm_clone).await?;
     files::set_read_only(&dir.disk(), true)?;
-    files::write_atomic(&dir.frozen(), dir.key.as_bytes(), 0o644)?;
+    dir.write(&Manifest { stage: Stage::Frozen, disk: dir.look_at_disk()?, ..manifest })?;
+    release(engine).await;
     Ok(true)
+}
+
+/// Compares what was baked with what the lab wants.
+fn check(engine: &Engine, manifest: &Manifest) -> Result<()> {
+    let differences = manifest.baked.as_ref().map(|baked| baked.differences(&engine.lab)).unwrap_or_default();
+    if differences.is_empty() { Ok(()) } else { Err(EngineError::TemplateDiffers { differences }) }
+}
+
+/// Takes out of the template's VMX what made it one machine, and its firmware's variables: a clone's firmware finds the
+/// boot loader as the template's own did at its first start, which had none either.
+async fn forget_machine(engine: &Engine, dir: &TemplateDir) -> Result<()> {
+    vmx_file::edit(engine.vms.as_ref(), &dir.vmx(), vm::forget_machine).await?;
+    let is_nvram = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "nvram");
+    for nvram in files::list(&dir.bundle())?.iter().filter(|path| is_nvram(path)) {
+        files::remove_file(nvram)?;
+    }
+    Ok(())
+}
+
+/// Returns the manifest of a template that the steps before have made.
+async fn usable(engine: &Engine, dir: &TemplateDir) -> Result<Manifest> {
+    let running = engine.vms.running().await?;
+    let gone = || template_error("the template was removed meanwhile".to_owned());
+    dir.usable(&running)?.ok_or_else(gone)
+}
+
+/// Waits for the template to be ours alone until [`release`] or the end of this run: labs share it.
+async fn hold(context: &StepContext, dir: &TemplateDir) -> Result<()> {
+    let mut turn = context.engine.template_turn.lock().await;
+    if turn.is_none() {
+        *turn = Some(self::turn(context, dir).await?);
+    }
+    Ok(())
+}
+
+async fn release(engine: &Engine) {
+    engine.template_turn.lock().await.take();
 }
 
 /// Waits for the template to be ours alone: labs share it.
@@ -158,15 +252,38 @@ pub async fn discard(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
     let dir = TemplateDir::of(engine);
     let _turn = turn(context, &dir).await?;
-    if files::exists(&dir.frozen()) {
+    let frozen = dir.read()?.is_some_and(|manifest| manifest.stage == Stage::Frozen);
+    if frozen || !files::exists(&dir.root) {
         return Ok(false);
     }
-    let vmx = files::resolved(&dir.vmx());
-    if engine.vms.running().await?.contains(&vmx) {
-        engine.vms.stop(&vmx, Stop::Hard, engine.lab.limits.vm_stop_hard).await?;
-    }
-    files::remove_tree(&dir.root, &engine.home.templates())?;
+    clear(engine, &dir).await?;
     Ok(true)
+}
+
+/// Removes a template so that it is made anew; the turn is kept for that.
+pub async fn remove(context: &StepContext) -> Result<bool> {
+    let engine = &context.engine;
+    let dir = TemplateDir::of(engine);
+    hold(context, &dir).await?;
+    if !files::exists(&dir.root) {
+        return Ok(false);
+    }
+    clear(engine, &dir).await?;
+    Ok(true)
+}
+
+/// Removes whatever is there of a template, unless machines hang on its disk: looked at right before the deed.
+async fn clear(engine: &Engine, dir: &TemplateDir) -> Result<()> {
+    let vmx = templates::hanging_on(&engine.fusion.library, &dir.root);
+    if !vmx.is_empty() {
+        let key = dir.key.clone();
+        return Err(EngineError::Obstacles(vec![Obstacle::TemplateInUse { key, vmx }]));
+    }
+    Ok(templates::remove(engine.vms.as_ref(), dir, engine.lab.limits.vm_stop_hard).await?)
+}
+
+fn not_in_cache() -> EngineError {
+    template_error("the image is not in the cache any more".to_owned())
 }
 
 fn template_error(reason: String) -> EngineError {

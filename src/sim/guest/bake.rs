@@ -242,15 +242,18 @@ impl Step<'_> {
         let chart = disk.glob("/opt/fusionlab/charts", ".tgz");
         let chart = chart.first().and_then(|path| path.trim_end_matches(".tgz").rsplit_once("/cilium-"));
         let baked = json!({
-            "version": 1,
-            "kubeadm": version("kubeadm")?,
-            "kubelet": version("kubelet")?,
-            "containerd": version("containerd")?,
-            "cilium": chart.map(|(_, version)| version).ok_or("helm: no chart")?,
-            "gateway_api": self.told("GATEWAY_API")?,
-            "helm": version("helm")?,
-            "nginx": version("nginx")?,
-            "keepalived": version("keepalived")?,
+            "version": 2,
+            "programs": {
+                "kubeadm": version("kubeadm")?,
+                "kubelet": version("kubelet")?,
+                "containerd": version("containerd")?,
+                "cilium": chart.map(|(_, version)| version).ok_or("helm: no chart")?,
+                "gateway_api": self.told("GATEWAY_API")?,
+                "helm": version("helm")?,
+                "nginx": version("nginx")?,
+                "keepalived": version("keepalived")?,
+            },
+            "packages": disk.packages,
         });
         disk.put(BAKED, 0o644, format!("{baked}\n"));
         Ok(())

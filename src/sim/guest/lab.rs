@@ -113,7 +113,7 @@ pub async fn bake(world: &Arc<World>) {
 
 pub fn baked(world: &World) -> bool {
     let consoles = lock(&world.consoles);
-    consoles["template"].iter().any(|line| line.starts_with("fusionlab-bake: done {\"version\":1"))
+    consoles["template"].iter().any(|line| line.starts_with("fusionlab-bake: done {"))
         && consoles["template"].last().unwrap().contains("Power down")
 }
 

@@ -147,6 +147,16 @@ fn may_sudo(model: &Model, user: &str) -> bool {
 }
 
 pub async fn find_and_run(call: &mut Call<'_>, mut program: String, sudo: bool) -> i32 {
+    if program == "systemd-run" {
+        // The model runs the service at once and waits for it, whatever it is to wait for itself.
+        while call.args.first().is_some_and(|word| word.starts_with("--")) {
+            call.args.remove(0);
+        }
+        if call.args.is_empty() {
+            return call.fail(1, "Command line to execute required.").await;
+        }
+        program = call.args.remove(0);
+    }
     let shell = matches!(program.as_str(), "sh" | "bash" | "/bin/sh" | "/bin/bash" | "/usr/bin/bash");
     if shell && call.args.first().is_some_and(|first| first.starts_with('/')) {
         program = call.args.remove(0);

@@ -1,0 +1,191 @@
+//! The list that makes the golden template: download, convert, bake, freeze. `up` begins with it, and `template build`
+//! is nothing else.
+
+use crate::lab::Lab;
+
+use super::facts::TemplateFacts;
+use super::obstacle::Obstacle;
+use super::step::{Action, Phase, Plan, Step, StepId};
+
+/// Plans the template alone; with `anew`, one that is there is removed first.
+///
+/// # Errors
+/// Machines whose disks are layers over this template's, if it is to be made anew; nothing was changed.
+pub fn plan(lab: &Lab, facts: &TemplateFacts, anew: bool) -> Result<Plan, Vec<Obstacle>> {
+    let mut plan = Plan::default();
+    if !anew || !facts.present {
+        plan.steps = steps(lab, facts);
+        plan.kept.extend(plan.steps.is_empty().then(|| kept(lab, facts)));
+        return Ok(plan);
+    }
+    if !facts.hanging.is_empty() {
+        return Err(vec![Obstacle::TemplateInUse { key: facts.key.clone(), vmx: facts.hanging.clone() }]);
+    }
+    let remove = Missing {
+        id: "template.remove",
+        needs: &[],
+        cost_seconds: 2,
+        text: format!("remove the template {}", facts.key),
+        why: "it is to be made anew",
+        action: Action::RemoveTemplate,
+    };
+    remove.push(&mut plan.steps);
+    let gone = TemplateFacts {
+        key: facts.key.clone(),
+        image_cached: facts.image_cached,
+        ..TemplateFacts::default()
+    };
+    list(lab, &gone, &mut plan.steps);
+    Ok(plan)
+}
+
+/// Returns the steps that are missing, in order; none if the template is frozen.
+pub fn steps(lab: &Lab, facts: &TemplateFacts) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if !facts.frozen {
+        list(lab, facts, &mut steps);
+    }
+    steps
+}
+
+/// Returns the line that tells of a finished template.
+pub fn kept(lab: &Lab, facts: &TemplateFacts) -> String {
+    format!("template: {} ({})", lab.image.name, facts.key)
+}
+
+fn list(lab: &Lab, facts: &TemplateFacts, steps: &mut Vec<Step>) {
+    let (image, versions) = (&lab.image.name, &lab.versions);
+    let (no_disk, no_bake) = (!facts.disk_written && !facts.baked, !facts.baked);
+    let missing = [
+        (no_disk && !facts.image_cached).then(|| Missing {
+            id: "image.fetch",
+            needs: &[],
+            cost_seconds: 60,
+            text: format!("download the cloud image {image}"),
+            why: "it is not in the cache",
+            action: Action::FetchImage,
+        }),
+        no_disk.then(|| Missing {
+            id: "image.convert",
+            needs: &["image.fetch", "template.remove"],
+            cost_seconds: 15,
+            text: "write the template's disk from the image".to_owned(),
+            why: "the template has no disk",
+            action: Action::ConvertImage,
+        }),
+        no_bake.then(|| Missing {
+            id: "template.bake",
+            needs: &["image.convert"],
+            cost_seconds: 180,
+            text: format!(
+                "bake the template: containerd, Kubernetes {}, Cilium {}, nginx, keepalived",
+                versions.kubernetes, versions.cilium
+            ),
+            why: "no template of this image and these versions",
+            action: Action::BakeTemplate,
+        }),
+        Some(Missing {
+            id: "template.freeze",
+            needs: &["template.bake"],
+            cost_seconds: 5,
+            text: "check what was baked, take the snapshot, make the disk read-only".to_owned(),
+            why: "the template is not frozen",
+            action: Action::FreezeTemplate,
+        }),
+    ];
+    missing.into_iter().flatten().for_each(|missing| missing.push(steps));
+}
+
+/// What differs from step to step.
+struct Missing {
+    id: &'static str,
+    /// Of these, those count that are in the plan.
+    needs: &'static [&'static str],
+    cost_seconds: u32,
+    text: String,
+    why: &'static str,
+    action: Action,
+}
+
+impl Missing {
+    fn push(self, steps: &mut Vec<Step>) {
+        let needs = self.needs.iter().map(|need| StepId((*need).to_owned()));
+        let needs = needs.filter(|need| steps.iter().any(|step| step.id == *need)).collect();
+        steps.push(Step {
+            id: StepId(self.id.to_owned()),
+            needs,
+            node: None,
+            phase: Phase::Host,
+            gate: None,
+            text: self.text,
+            why: self.why.to_owned(),
+            cost_seconds: self.cost_seconds,
+            action: self.action,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lint::lint;
+    use super::*;
+    use crate::stack::fixture;
+
+    fn ids(plan: &Plan) -> Vec<&str> {
+        assert_eq!(lint(plan), Vec::<String>::new());
+        plan.steps.iter().map(|step| step.id.0.as_str()).collect()
+    }
+
+    fn finished() -> TemplateFacts {
+        TemplateFacts {
+            key: "0123".to_owned(),
+            present: true,
+            image_cached: true,
+            disk_written: true,
+            baked: true,
+            frozen: true,
+            hanging: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_reached_is_not_done_again() {
+        let lab = fixture::lab();
+        let mut facts = TemplateFacts::default();
+        let missing = |facts: &TemplateFacts| {
+            let plan = plan(&lab, facts, false).unwrap();
+            ids(&plan).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let all = ["image.fetch", "image.convert", "template.bake", "template.freeze"];
+        assert_eq!(missing(&facts), all);
+        facts.image_cached = true;
+        assert_eq!(missing(&facts), all[1..]);
+        facts.disk_written = true;
+        assert_eq!(missing(&facts), all[2..]);
+        facts.baked = true;
+        assert_eq!(missing(&facts), all[3..]);
+        facts.frozen = true;
+        assert_eq!(missing(&facts), [""; 0]);
+        assert_eq!(plan(&lab, &finished(), false).unwrap().kept, ["template: ubuntu-24.04 (0123)"]);
+    }
+
+    #[test]
+    fn a_template_made_anew_goes_first_and_its_image_is_not_fetched_again() {
+        let lab = fixture::lab();
+        let again = plan(&lab, &finished(), true).unwrap();
+        assert_eq!(ids(&again), ["template.remove", "image.convert", "template.bake", "template.freeze"]);
+        assert_eq!(again.steps[1].needs, [StepId("template.remove".to_owned())]);
+        let first = plan(&lab, &TemplateFacts::default(), true).unwrap();
+        assert_eq!(ids(&first)[0], "image.fetch", "there is nothing to remove");
+    }
+
+    #[test]
+    fn a_template_that_machines_hang_on_is_not_made_anew() {
+        let lab = fixture::lab();
+        let hanging = vec!["/library/lab/gateway1.vmwarevm/gateway1.vmx".into()];
+        let facts = TemplateFacts { hanging, ..finished() };
+        let refused = plan(&lab, &facts, true).unwrap_err();
+        assert_eq!(refused[0].to_string(), "gateway1 hangs on the template 0123");
+        assert!(plan(&lab, &facts, false).unwrap().is_empty(), "and as it is it may stay");
+    }
+}

@@ -1,0 +1,145 @@
+//! `template build`, `list` and `prune` on the simulated Fusion; killed at any point, the next run goes on.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::session::{Ended, Session};
+
+/// A lab of the smallest size.
+const SOLO: &str = "version: 1\npreset: solo\n";
+
+fn solo() -> Session {
+    Session::new().file("fusionlab.yaml", SOLO)
+}
+
+fn build(session: &Session) -> Ended {
+    session.clone().args(["template", "build", "--yes"]).run()
+}
+
+fn list(session: &Session) -> Vec<Value> {
+    let list = session.clone().args(["template", "list", "--output", "json"]).run().exits(0).json();
+    list["templates"].as_array().expect("a list of templates").clone()
+}
+
+/// Returns every file and folder below a folder, by its path from there.
+fn tree(folder: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
+            let path = entry.path();
+            found.insert(path.strip_prefix(folder).expect("it lies below").display().to_string());
+            if path.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    found
+}
+
+fn manifest(session: &Session) -> Value {
+    let templates = session.fusionlab_home().join("templates");
+    let folder = fs::read_dir(templates).expect("there are templates").next().expect("there is one");
+    let text = fs::read(folder.expect("an entry").path().join("template.json")).expect("it has a manifest");
+    serde_json::from_slice(&text).expect("a manifest is JSON")
+}
+
+#[test]
+fn a_template_is_made_alone_and_up_finds_it() {
+    let session = solo();
+    let built = build(&session).exits(0);
+    assert!(built.stderr.contains("the template is ready after"), "{built:?}");
+    assert!(!session.fusionlab_home().join("labs").exists(), "no lab was begun");
+    let again = build(&session).exits(0);
+    assert!(again.stderr.contains("nothing had to be done"), "{again:?}");
+    let up = session.clone().args(["up", "--yes"]).run().exits(0);
+    assert!(!up.stderr.contains("template.bake"), "{up:?}");
+    session.args(["destroy", "--yes"]).run().exits(0);
+}
+
+#[test]
+fn the_manifest_says_what_the_template_is_made_of() {
+    let session = solo();
+    let built = session.clone().args(["template", "build", "--yes", "--output", "json"]).run().exits(0);
+    let last: Value = serde_json::from_str(built.stdout.lines().last().expect("a last line")).expect("JSON");
+    let (line, manifest) = (&last["template"], manifest(&session));
+    assert_eq!((&manifest["version"], &manifest["stage"]), (&1.into(), &"frozen".into()));
+    assert_eq!(manifest["fusionlab"], env!("CARGO_PKG_VERSION"));
+    for key in ["url", "digest", "bytes", "arch"] {
+        assert!(!manifest["image"][key].is_null(), "{key}: {manifest:#}");
+    }
+    assert_eq!(manifest["disk"]["cid"].as_str().map(str::len), Some(8));
+    assert_eq!(line["image_digest"], manifest["image"]["digest"]);
+    assert_eq!(line["programs"]["kubeadm"], manifest["baked"]["programs"]["kubeadm"]);
+    assert!(line["packages"]["containerd"].is_string(), "{line:#}");
+}
+
+#[test]
+fn a_finished_template_is_no_machine_any_more() {
+    use std::os::unix::fs::PermissionsExt;
+    let session = solo();
+    build(&session).exits(0);
+    let key = manifest(&session)["key"].as_str().expect("a key").to_owned();
+    let bundle = session.fusionlab_home().join("templates").join(key).join("template.vmwarevm");
+    let vmx = fs::read_to_string(bundle.join("template.vmx")).expect("it has a VMX");
+    for gone in ["uuid.bios", "uuid.location", "ethernet0", "sata0:1", "seed.iso"] {
+        assert!(!vmx.contains(gone), "{gone} is left:\n{vmx}");
+    }
+    let names = tree(&bundle);
+    assert!(!names.iter().any(|name| name.ends_with("seed.iso") || name.ends_with(".nvram")), "{names:?}");
+    let mode = fs::metadata(bundle.join("disk.vmdk")).expect("it has a disk").permissions().mode();
+    assert_eq!(mode & 0o777, 0o444);
+}
+
+#[test]
+fn a_template_is_made_anew_only_while_no_machine_hangs_on_it() {
+    let session = solo();
+    session.clone().args(["up", "--yes"]).run().exits(0);
+    let before = manifest(&session);
+    let refused = session.clone().args(["template", "build", "--rebuild", "--yes"]).run().exits(6);
+    for part in ["gateway1", "k8s-master1", "hang on the template"] {
+        assert!(refused.stderr.contains(part), "{part} is not said: {refused:?}");
+    }
+    assert_eq!(manifest(&session), before);
+    session.clone().args(["verify"]).run().exits(0);
+    session.clone().args(["destroy", "--yes"]).run().exits(0);
+    let asks = session.clone().args(["template", "build", "--rebuild"]).run().exits(2);
+    assert!(asks.stderr.contains("--yes") && asks.stderr.contains("remove the template"), "{asks:?}");
+    session.clone().args(["template", "build", "--rebuild", "--yes"]).run().exits(0);
+    assert_eq!(manifest(&session)["key"], before["key"]);
+    assert_ne!(manifest(&session)["disk"]["cid"], before["disk"]["cid"], "it is another disk");
+}
+
+#[test]
+fn machines_with_disks_of_their_own_do_not_keep_a_template() {
+    let session = Session::new().file("fusionlab.yaml", format!("{SOLO}clone: full\n"));
+    session.clone().args(["up", "--yes"]).run().exits(0);
+    let line = &list(&session)[0];
+    assert_eq!((&line["used_by"][0], &line["hanging"]), (&"lab".into(), &Value::Array(Vec::new())));
+    let pruned = session.clone().args(["template", "prune", "--yes"]).run().exits(0);
+    assert!(pruned.stderr.contains("nothing to remove"), "its lab may want another machine: {pruned:?}");
+    session.clone().args(["template", "build", "--rebuild", "--yes"]).run().exits(0);
+    session.clone().args(["verify"]).run().exits(0);
+    session.args(["destroy", "--yes"]).run().exits(0);
+}
+
+#[test]
+fn what_no_lab_uses_is_pruned_after_a_question() {
+    let session = solo();
+    build(&session).exits(0);
+    let asks = session.clone().args(["template", "prune"]).run().exits(2);
+    assert!(asks.stderr.contains("would be given back"), "{asks:?}");
+    assert_eq!(list(&session).len(), 1, "nothing was removed");
+    let part = session.fusionlab_home().join("cache/images/url-0123.part");
+    fs::write(&part, "half an image").expect("the cache takes a file");
+    let pruned =
+        session.clone().args(["template", "prune", "--yes", "--output", "json"]).run().exits(0).json();
+    assert_eq!((pruned["templates"].as_array().map(Vec::len), &pruned["downloads"]), (Some(1), &1.into()));
+    assert!(pruned["freed"].as_u64() > Some(0) && !part.exists());
+    assert!(list(&session).is_empty());
+    let none = session.args(["template", "prune"]).run().exits(0);
+    assert!(none.stderr.contains("nothing to remove"), "{none:?}");
+}
