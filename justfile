@@ -34,7 +34,7 @@ ci:
 
 # Fuzz each parser of src/formats, ten minutes each or as many seconds as are given (needs cargo-fuzz; see fuzz/README.md)
 fuzz seconds="600":
-    for target in $(cargo fuzz list); do RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" -- -max_total_time={{ seconds }} -max_len=2048 -timeout=10 -print_final_stats=1 || exit 1; done
+    for target in $(cargo fuzz list); do RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" -- -max_total_time={{ seconds }} -max_len=2048 -timeout=10 -malloc_limit_mb=256 -rss_limit_mb=1024 -print_final_stats=1 || exit 1; done
 
 # How long the networking file takes to read, write and edit
 bench:

@@ -6,13 +6,16 @@
 
 mod bake;
 mod clone;
+mod contract;
 mod crash;
 mod dhcpd;
 mod documented;
+mod download;
 mod fake_fusion;
 mod fusion_argv;
 mod hazards;
 mod heal;
+mod image;
 mod journey;
 mod layers;
 mod network;

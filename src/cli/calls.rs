@@ -30,6 +30,7 @@ use crate::engine::{images, networks as records, observe, store, survey, templat
 use crate::formats::networking::scope;
 use crate::host::dial::Dial;
 use crate::host::fusion::networks::{Backup, ChangeKind, Networks};
+use crate::host::fusion::verbs::Deadlines;
 use crate::host::fusion::vmrest::Vmrest;
 use crate::host::fusion::vmrun::Vmrun;
 use crate::host::fusion::{Fusion, discover};
@@ -170,12 +171,12 @@ impl Session {
         }
         let (sender, events) = mpsc::unbounded_channel();
         let limits = &lab.limits;
-        let vmrun = Vmrun::new(fusion.clone(), limits.fusion_query, limits.vm_unlock);
+        let vmrun = Vmrun::new(fusion.clone(), deadlines(limits));
         let vms: Arc<dyn Hypervisor> = match lab.driver {
             Driver::Vmrun => Arc::new(vmrun),
             Driver::Rest => {
                 let home = context.home.rest();
-                Arc::new(Vmrest::start(vmrun, &home, limits.fusion_query, limits.vm_unlock).await?)
+                Arc::new(Vmrest::start(vmrun, &home).await?)
             }
         };
         let dialled = fusion.clone();
@@ -332,6 +333,19 @@ pub fn any_lab(context: &Context) -> Result<Lab, Failure> {
     }
 }
 
+/// Returns a lab's limits for what Fusion is asked and told.
+pub fn deadlines(limits: &Limits) -> Deadlines {
+    Deadlines {
+        fusion_query: limits.fusion_query,
+        fusion_address: limits.fusion_address,
+        vm_start: limits.vm_start,
+        vm_stop_soft: limits.vm_stop_soft,
+        vm_stop_hard: limits.vm_stop_hard,
+        vm_clone: limits.vm_clone,
+        vm_unlock: limits.vm_unlock,
+    }
+}
+
 /// Returns Fusion's networks.
 pub async fn networks(context: &Context) -> Result<Networks, Failure> {
     Ok(Networks::new(fusion(context).await?, context.home.network()))
@@ -346,7 +360,7 @@ pub async fn survey(context: &Context, lab: &Lab) -> Result<(Fusion, Survey), Fa
 
 async fn survey_of(context: &Context, fusion: &Fusion, lab: &Lab) -> Result<Survey, Failure> {
     let networks = Networks::new(fusion.clone(), context.home.network());
-    let vms = Vmrun::new(fusion.clone(), lab.limits.fusion_query, lab.limits.vm_unlock);
+    let vms = Vmrun::new(fusion.clone(), deadlines(&lab.limits));
     Ok(survey::survey(fusion, &networks, &vms, lab).await?)
 }
 
@@ -454,11 +468,10 @@ pub async fn prunable(context: &Context) -> Result<Prunable, Failure> {
 pub async fn prune(context: &Context) -> Result<Prunable, Failure> {
     let _locks = templates::keep_labs_out(&context.home, "template prune")?;
     let prunable = prunable(context).await?;
-    let limits = Limits::default();
-    let vms = Vmrun::new(fusion(context).await?, limits.fusion_query, limits.vm_unlock);
+    let vms = Vmrun::new(fusion(context).await?, deadlines(&Limits::default()));
     for line in &prunable.templates {
         let dir = TemplateDir { key: line.key.clone(), root: context.home.template(&line.key) };
-        templates::remove(&vms, &dir, limits.vm_stop_hard).await?;
+        templates::remove(&vms, &dir).await?;
     }
     for left in &prunable.downloads {
         files::remove_file(&left.path)?;

@@ -126,7 +126,7 @@ impl Context {
     }
 
     /// Returns an image as this run takes it: from the mirror that is named here, its path seen from the lab file.
-    fn image(&self, image: Image) -> Result<Image, Failure> {
+    pub fn image(&self, image: Image) -> Result<Image, Failure> {
         let image = match &self.options.image_mirror {
             Some(mirror) => image.mirrored(&mirror.0),
             None => image,

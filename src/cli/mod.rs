@@ -17,6 +17,7 @@ mod destroy;
 mod doctor;
 pub mod error;
 mod explain;
+mod image;
 mod init;
 mod kubeconfig;
 mod network;
@@ -93,6 +94,7 @@ enum Verb {
     Explain(explain::ExplainArgs),
     Kubeconfig(kubeconfig::KubeconfigArgs),
     Template(template::TemplateArgs),
+    Image(image::ImageArgs),
     Network(network::NetworkArgs),
     Sim(sim::SimArgs),
     Completions(completions::CompletionsArgs),
@@ -174,6 +176,7 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Success, Failure> {
         Verb::Explain(args) => explain::run(args, context),
         Verb::Kubeconfig(args) => kubeconfig::run(args, context),
         Verb::Template(args) => template::run(args, context).await,
+        Verb::Image(args) => image::run(args, context).await,
         Verb::Network(args) => network::run(args, context).await,
         Verb::Sim(args) => sim::run(args, context).await,
         Verb::Completions(args) => completions::run(args, context),

@@ -51,6 +51,15 @@ pub fn bytes(bytes: u64) -> String {
     unreachable!("the last unit returns")
 }
 
+/// Returns a part of a size, with the unit once if it is the same: `231.4 of 598.2 MiB`, `512 KiB of 1.5 GiB`.
+pub fn bytes_of(done: u64, total: u64) -> String {
+    let (done, total) = (bytes(done), bytes(total));
+    match (done.split_once(' '), total.split_once(' ')) {
+        (Some((number, unit)), Some((_, same))) if unit == same => format!("{number} of {total}"),
+        _ => format!("{done} of {total}"),
+    }
+}
+
 /// Breaks text into lines of at most so many columns, between words; a longer word stands alone. A line's own
 /// indentation stays, so that YAML in advice can be copied.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
@@ -106,6 +115,8 @@ mod tests {
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(627_304_038), "598.2 MiB");
         assert_eq!(bytes(1020 * 1024 * 1024), "1020 MiB");
+        assert_eq!(bytes_of(242_221_056, 627_304_038), "231.0 of 598.2 MiB");
+        assert_eq!(bytes_of(512 * 1024, 1536 * 1024 * 1024), "512.0 KiB of 1.5 GiB");
         assert_eq!(bytes(u64::MAX), "16777216 TiB");
     }
 

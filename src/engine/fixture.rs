@@ -185,7 +185,7 @@ impl Hypervisor for Machines {
         Ok(self.state.lock().unwrap().running.clone())
     }
 
-    async fn start(&self, vmx: &Path, _limit: Duration) -> Result<()> {
+    async fn start(&self, vmx: &Path) -> Result<()> {
         let name = vmx.file_stem().unwrap().to_string_lossy();
         if let Some(together) = &self.together {
             together.wait().await;
@@ -201,12 +201,12 @@ impl Hypervisor for Machines {
         Ok(())
     }
 
-    async fn stop(&self, vmx: &Path, _how: Stop, _limit: Duration) -> Result<()> {
+    async fn stop(&self, vmx: &Path, _how: Stop) -> Result<()> {
         self.state.lock().unwrap().running.remove(vmx);
         Ok(())
     }
 
-    async fn snapshot(&self, _vmx: &Path, _name: &str, _limit: Duration) -> Result<()> {
+    async fn snapshot(&self, _vmx: &Path, _name: &str) -> Result<()> {
         Ok(())
     }
 
@@ -221,7 +221,6 @@ impl Hypervisor for Machines {
         _how: Clone,
         _snapshot: &str,
         _name: &str,
-        _limit: Duration,
     ) -> Result<()> {
         {
             let mut state = self.state.lock().unwrap();
@@ -240,11 +239,15 @@ impl Hypervisor for Machines {
         Ok(())
     }
 
-    async fn delete(&self, vmx: &Path, _limit: Duration) -> Result<()> {
+    async fn delete(&self, vmx: &Path) -> Result<()> {
         files::remove_file(vmx)
     }
 
     async fn address(&self, _vmx: &Path, _mac: Mac) -> Result<Option<Ipv4Addr>> {
+        Ok(None)
+    }
+
+    async fn variable(&self, _vmx: &Path, _name: &str) -> Result<Option<String>> {
         Ok(None)
     }
 }

@@ -1,12 +1,18 @@
 //! Cloud images in the cache: what the lab file and the catalogue say of one, in the words of the download.
 
-use crate::host::HostError;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
 use crate::host::download::{self, Cache, Digest, Fetched, Newest, Signature, Source, Told};
+use crate::host::{self, HostError};
 use crate::lab::catalogue::{self, Image};
 use crate::lab::paths::Home;
+use crate::plan::step::StepId;
 
 use super::context::Engine;
 use super::error::Result;
+use super::event::Event;
 use super::run::StepContext;
 
 /// Returns where images are kept.
@@ -36,20 +42,42 @@ pub fn source(image: &Image) -> Source {
 
 /// Returns the lab's image, if it is in the cache.
 pub fn cached(engine: &Engine) -> Option<Fetched> {
-    download::cached(&source(&engine.lab.image), &cache(&engine.home))
+    cached_image(&engine.lab.image, &engine.home)
+}
+
+/// Returns an image, if it is in the cache.
+pub fn cached_image(image: &Image, home: &Home) -> Option<Fetched> {
+    download::cached(&source(image), &cache(home))
 }
 
 /// Brings the lab's image into the cache, telling how far it is.
 pub async fn fetch(context: &StepContext) -> Result<Fetched> {
     let engine = &context.engine;
-    let (source, cache) = (source(&engine.lab.image), cache(&engine.home));
-    let mut tell = |told| match told {
-        Told::Bytes { done, total } => context.progress(done, total),
-        Told::Waiting(requirement) => context.waiting(requirement),
-        Told::Note(text) => context.note(text),
+    let stall = engine.lab.limits.download_stall;
+    let mut tell = |event| context.send(event);
+    Ok(bring(&engine.lab.image, &engine.home, stall, &engine.cancel, &context.step.id, &mut tell).await?)
+}
+
+/// Brings an image into the cache, or finds it there. What happens is told as of `step`.
+pub async fn bring(
+    image: &Image,
+    home: &Home,
+    stall: Duration,
+    cancel: &CancellationToken,
+    step: &StepId,
+    tell: &mut (dyn FnMut(Event) + Send),
+) -> host::Result<Fetched> {
+    let mut told = |told| {
+        let step = step.clone();
+        tell(match told {
+            Told::Bytes { done, total } => Event::Progress { step, done, total },
+            Told::Waiting(requirement) => Event::Waiting { step, requirement },
+            Told::Note(text) => Event::Note { step: Some(step), text },
+        });
     };
+    let (source, cache) = (source(image), cache(home));
     tokio::select! {
-        found = download::fetch(&source, &cache, engine.lab.limits.download_stall, &mut tell) => Ok(found?),
-        () = engine.cancel.cancelled() => Err(HostError::Interrupted.into()),
+        found = download::fetch(&source, &cache, stall, &mut told) => found,
+        () = cancel.cancelled() => Err(HostError::Interrupted),
     }
 }

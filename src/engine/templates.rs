@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::formats::vmdk;
 use crate::formats::vmx::Vmx;
@@ -99,10 +98,10 @@ fn beside(file: &Path, name: &str) -> PathBuf {
 }
 
 /// Stops a template's machine if it runs, and removes the template; whoever calls has seen that nothing hangs on it.
-pub async fn remove(vms: &dyn Hypervisor, dir: &TemplateDir, limit: Duration) -> Result<()> {
+pub async fn remove(vms: &dyn Hypervisor, dir: &TemplateDir) -> Result<()> {
     let vmx = files::resolved(&dir.vmx());
     if vms.running().await?.contains(&vmx) {
-        vms.stop(&vmx, Stop::Hard, limit).await?;
+        vms.stop(&vmx, Stop::Hard).await?;
     }
     // First the manifest: what is left of a removal that was cut short is no template.
     files::remove_file(&dir.manifest())?;

@@ -18,5 +18,6 @@ pub mod seed_iso;
 #[cfg(test)]
 mod test_tools;
 pub mod unpack;
+pub mod user_data;
 pub mod vmdk;
 pub mod vmx;

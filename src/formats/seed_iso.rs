@@ -269,11 +269,16 @@ pub fn read(image: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, BadIso> {
         None => find_descriptor(image, |descriptor| descriptor[0] == 1)?.ok_or(BadIso::NotAnIso)?,
     };
     let root = Record::parse(&descriptor[ROOT_RECORD..])?.ok_or(BadIso::Corrupt("there is no root"))?;
-    let mut files = BTreeMap::new();
+    let (mut files, mut total) = (BTreeMap::new(), 0);
     for sector in root.content(image)?.chunks(SECTOR) {
         let mut rest = sector;
         while let Some(record) = Record::parse(rest)? {
             if record.flags & FLAG_DIRECTORY == 0 {
+                total += record.size;
+                // Else a small image could fill the memory with copies of itself.
+                if total > image.len() {
+                    return Err(BadIso::Corrupt("its files are more than the image"));
+                }
                 files.insert(record.shown_name(tree)?, record.content(image)?.to_vec());
             }
             rest = &rest[record.length..];

@@ -95,9 +95,12 @@ pub enum HostError {
     #[error("the connection to {node} broke during `{command}`: {reason}")]
     Lost { node: String, command: String, reason: String },
 
-    /// vmrest answered with an error.
-    #[error("vmrest {method} {path}: {status} {message}")]
-    Rest { method: &'static str, path: String, status: u16, message: String },
+    /// vmrest answered with an error, or not at all (status 0). `code` is its own number for it, if it gives one.
+    #[error(
+        "vmrest {method} {path}: {status} {message}{}",
+        code.map_or_else(String::new, |code| format!(" (code {code})"))
+    )]
+    Rest { method: &'static str, path: String, status: u16, code: Option<u64>, message: String },
 
     /// A download failed.
     #[error("download {url}: {reason}")]

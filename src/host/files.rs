@@ -56,6 +56,20 @@ pub fn read_if_exists(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// Returns a part of a file's bytes, from a place and of a length at most.
+pub fn read_part(path: &Path, from: u64, length: u64) -> Result<Vec<u8>> {
+    let mut file = open(path)?;
+    let mut bytes = Vec::new();
+    let read = file.seek(SeekFrom::Start(from)).and_then(|_| file.take(length).read_to_end(&mut bytes));
+    read.map_err(HostError::file("read", path))?;
+    Ok(bytes)
+}
+
+/// Returns what tells a file from another that takes its place, and its length; none if there is no such file.
+pub fn number_and_size(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|facts| (facts.ino(), facts.len()))
+}
+
 /// Returns a file's text, which must be UTF-8.
 pub fn read_text(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(HostError::file("read", path))
@@ -157,6 +171,22 @@ pub fn create_private_dir(folder: &Path) -> Result<()> {
 /// Replaces a file's content such that a reader, or a power cut, sees the old or the new one whole.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     replace(path, bytes, mode, None).map_err(HostError::file("write", path))
+}
+
+/// Writes a file that must not exist yet ([`HostError::Exists`]): it is there whole or not at all.
+pub fn write_new_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let write = || {
+        let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(parent(path))?;
+        file.write_all(bytes)?;
+        file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+        file.as_file().sync_all()?;
+        file.persist_noclobber(path).map_err(|error| error.error)?;
+        sync_folder(parent(path))
+    };
+    write().map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => HostError::Exists { path: path.to_owned() },
+        _ => HostError::file("write", path)(error),
+    })
 }
 
 /// Like [`write_atomic`], but a file that exists keeps its owner and mode; a new one gets `mode`.

@@ -48,40 +48,36 @@ pub enum Clone {
     Full,
 }
 
-/// Fusion's VMs. Every method has a deadline, and success means the wished state was seen afterwards:
-/// Fusion's programs report failure for what worked and success for what did not (facts/vmrun-vmrest.md §1.5).
+/// Fusion's VMs. Every method has a deadline ([`fusion::verbs`]), and success means the wished state was seen
+/// afterwards: Fusion's programs report failure for what worked and success for what did not
+/// (facts/vmrun-vmrest.md §1.5).
 #[async_trait]
 pub trait Hypervisor: Send + Sync {
     /// Returns the VMX paths of the running VMs, resolved.
     async fn running(&self) -> Result<BTreeSet<PathBuf>>;
 
     /// Starts without a window; ready when the VM is in [`Self::running`]. A running VM is left alone.
-    async fn start(&self, vmx: &Path, limit: Duration) -> Result<()>;
+    async fn start(&self, vmx: &Path) -> Result<()>;
 
     /// Stops and waits until the VM is gone from [`Self::running`] and its lock folders are gone.
-    async fn stop(&self, vmx: &Path, how: Stop, limit: Duration) -> Result<()>;
+    async fn stop(&self, vmx: &Path, how: Stop) -> Result<()>;
 
     /// Takes a snapshot of a stopped VM; one of that name is kept as it is.
-    async fn snapshot(&self, vmx: &Path, name: &str, limit: Duration) -> Result<()>;
+    async fn snapshot(&self, vmx: &Path, name: &str) -> Result<()>;
 
     async fn snapshots(&self, vmx: &Path) -> Result<Vec<String>>;
 
     /// Clones a stopped VM from its snapshot; the new VMX must not exist.
-    async fn clone_vm(
-        &self,
-        from: &Path,
-        to: &Path,
-        how: Clone,
-        snapshot: &str,
-        name: &str,
-        limit: Duration,
-    ) -> Result<()>;
+    async fn clone_vm(&self, from: &Path, to: &Path, how: Clone, snapshot: &str, name: &str) -> Result<()>;
 
     /// Deletes a stopped VM with its files.
-    async fn delete(&self, vmx: &Path, limit: Duration) -> Result<()>;
+    async fn delete(&self, vmx: &Path) -> Result<()>;
 
     /// Returns the address of the card with this MAC as Fusion knows it; none if it does not know.
     async fn address(&self, vmx: &Path, mac: Mac) -> Result<Option<Ipv4Addr>>;
+
+    /// Returns what the guest of a running VM said under a name, by `guestinfo.NAME`; none if it said nothing.
+    async fn variable(&self, vmx: &Path, name: &str) -> Result<Option<String>>;
 }
 
 /// Where to reach a guest's SSH server, and which key it must show.

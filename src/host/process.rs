@@ -34,6 +34,8 @@ pub struct Options {
     pub spare_children: bool,
     /// The folder to run in, by its descriptor, whatever its path means by then (`host::trust`).
     pub folder: Option<Arc<OwnedFd>>,
+    /// The rights that files it makes never get, instead of those that ours never get.
+    pub umask: Option<libc::mode_t>,
     /// The name that the program is called by (`argv[0]`), if not the one that it is run by.
     pub called: Option<OsString>,
 }
@@ -47,6 +49,7 @@ impl Options {
             cwd: None,
             spare_children: false,
             folder: None,
+            umask: None,
             called: None,
         }
     }
@@ -194,6 +197,17 @@ fn command<A: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = A>, o
             command.pre_exec(enter);
         }
     }
+    if let Some(umask) = options.umask {
+        let set = move || {
+            // SAFETY: umask takes a number and cannot fail.
+            unsafe { libc::umask(umask) };
+            Ok(())
+        };
+        // SAFETY: between fork and exec the closure makes one system call that is safe there, and allocates nothing.
+        unsafe {
+            command.pre_exec(set);
+        }
+    }
     command
 }
 
@@ -307,12 +321,13 @@ mod tests {
         options.stdin = vec![b'x'; 300_000];
         options.env = vec![("LAB".into(), "one".into())];
         options.cwd = Some("/".into());
+        options.umask = Some(0o027);
         let finished =
-            shell("wc -c | tr -d ' '; pwd; echo $LAB; echo oops >&2; exit 3", options).await.unwrap();
-        assert_eq!(finished.text(), "300000\n/\none\n");
+            shell("wc -c | tr -d ' '; pwd; echo $LAB; umask; echo oops >&2; exit 3", options).await.unwrap();
+        assert_eq!(finished.text(), "300000\n/\none\n0027\n");
         assert_eq!(finished.status.code(), Some(3));
         let error = finished.error(Path::new(SHELL), ["-c"]).to_string();
-        assert_eq!(error, "/bin/sh failed (exit status 3): 300000\n/\none\noops");
+        assert_eq!(error, "/bin/sh failed (exit status 3): 300000\n/\none\n0027\noops");
     }
 
     #[tokio::test]

@@ -106,6 +106,33 @@ pub fn is_process(pid: u32) -> bool {
     there || std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
 }
 
+/// Returns the path of the program that a process runs; none if there is no such process, or it is not ours to look at.
+#[cfg(target_os = "macos")]
+pub fn program_of(pid: u32) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+
+    let pid = libc::pid_t::try_from(pid).ok()?;
+    let mut path = vec![0_u8; libc::PROC_PIDPATHINFO_MAXSIZE as usize];
+    // SAFETY: the buffer has the length that is given; proc_pidpath writes no more.
+    let length = unsafe { libc::proc_pidpath(pid, path.as_mut_ptr().cast(), path.len() as u32) };
+    path.truncate(usize::try_from(length).ok()?);
+    (!path.is_empty()).then(|| PathBuf::from(std::ffi::OsString::from_vec(path)))
+}
+
+/// Returns the path of the program that a process runs; none if there is no such process, or it is not ours to look at.
+#[cfg(not(target_os = "macos"))]
+pub fn program_of(pid: u32) -> Option<PathBuf> {
+    files::canonicalize(Path::new(&format!("/proc/{pid}/exe"))).ok()
+}
+
+/// Ends a process at once; one that is gone is as good.
+pub fn end_process(pid: u32) {
+    if let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 1) {
+        // SAFETY: kill takes numbers.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+}
+
 /// Returns the path of the program that this process runs.
 pub fn own_program() -> Result<PathBuf> {
     std::env::current_exe().map_err(HostError::file("find", Path::new("our own program")))
@@ -169,6 +196,7 @@ mod tests {
         assert!(memory_mib() > 0 && cpus() > 0);
         assert!(["arm64", "amd64"].contains(&arch()));
         assert!(!boot_id().is_empty());
+        assert_eq!(program_of(std::process::id()), Some(own_program().unwrap()));
         assert!(is_process(std::process::id()) && is_process(1) && !is_process(0));
         assert!(user_name().is_some());
         assert!(free_mib(Path::new("/nonexistent/deep")).unwrap() > 0);

@@ -39,6 +39,8 @@ limits! {
     turn = 3600,
     /// `vmrun list` and other questions to Fusion.
     fusion_query = 30,
+    /// Fusion asking a guest for its address.
+    fusion_address = 10,
     // Peers raised theirs from 45 s to 300 s: facts/vmrun-vmrest.md §1.5.
     /// `vmrun start`.
     vm_start = 300,

@@ -17,26 +17,50 @@ macro_rules! faults {
 }
 
 faults! {
-    /// `vmrun start` never returns, and the VM does not start (facts/vmrun-vmrest.md §1.5).
+    /// Starting a VM never returns, and the VM does not start (facts/vmrun-vmrest.md §1.5).
     START_HANGS = "vmrun-start-hangs",
-    /// `vmrun start` says that it cannot connect, but the VM runs.
+    /// Starting a VM says that Fusion cannot connect to it, but the VM runs.
     START_LIES = "start-lies",
-    /// `vmrun start` succeeds without a word, but nothing runs.
+    /// Starting a VM succeeds without a word, but nothing runs.
     START_SILENT = "start-silent",
-    /// `vmrun start` is canceled; vmware.log says why.
+    /// Starting a VM is canceled; vmware.log says why.
     START_CANCELED = "start-canceled",
-    /// A soft `vmrun stop` never returns.
+    /// Starting a VM ends with an unknown error; vmware.log says why.
+    START_UNKNOWN = "start-unknown",
+    /// Starting a VM finds that Fusion cannot connect to the host.
+    HOST_UNREACHABLE = "host-unreachable",
+    /// A VM's folder takes no lock, and starting the VM says no more than that Fusion cannot connect to it.
+    UNWRITABLE = "unwritable-folder",
+    /// A soft stop never returns.
     STOP_SOFT_HANGS = "stop-soft-hangs",
+    /// A hard stop never returns.
+    STOP_HARD_HANGS = "stop-hard-hangs",
+    /// A stop succeeds without a word, but the VM still runs.
+    STOP_SILENT = "stop-silent",
+    /// `vmrun snapshot` takes the snapshot, and says that there is one already.
+    SNAPSHOT_EXISTS = "snapshot-exists",
+    /// A clone finds its parent in use by another one.
+    PARENT_BUSY = "parent-busy",
     /// `vmrun clone` is canceled; the parent's vmware.log says why.
     CLONE_CANCELED = "clone-canceled",
     /// `vmrun clone` finds the Mac's disk full.
     DISK_FULL = "disk-full",
-    /// `vmrun list` begins with a line that does not belong there.
+    /// Deleting a VM succeeds without a word, but the VM is still there.
+    DELETE_SILENT = "delete-silent",
+    /// vmrun's answers begin with lines of macOS's libraries that do not belong there.
     NOISE_LINES = "noise-lines",
+    /// `vmrun list` counts a VM that it does not name.
+    LIST_MISCOUNTS = "list-miscounts",
     /// `vmrun getGuestIPAddress` names a container bridge's address.
     WRONG_ADDRESS = "wrong-nic",
     /// `vmrun getGuestIPAddress` does not know the address.
     UNKNOWN_ADDRESS = "address-unknown",
+    /// `vmrun getGuestIPAddress` says that the tools do not run, unless it is told to wait.
+    ADDRESS_DENIED = "address-denied",
+    /// `vmrun getGuestIPAddress -wait` never returns.
+    ADDRESS_HANGS = "address-hangs",
+    /// `vmrun checkToolsState` does not know, and its exit status is that of an error.
+    TOOLS_UNSURE = "tools-unsure",
     /// A VM's lock folder belongs to another Mac.
     STALE_LOCK = "stale-lock",
     /// `vmnet-cli --start` starts only some services, but exits with 0.
@@ -71,8 +95,14 @@ faults! {
     HELM_KILLED = "helm-killed",
     /// `kubeadm init` fails half-way.
     KUBEADM_INIT_FAILS = "kubeadm-init-fails",
-    /// vmrest says that the VM is locked.
+    /// vmrest says that the VM is locked, to whoever wants to clone it or change its power.
     REST_LOCKED = "rest-locked",
+    /// vmrest does not know our password.
+    REST_DENIED = "rest-denied",
+    /// vmrest does not answer.
+    REST_HANGS = "rest-hangs",
+    /// vmrest answers with an error of its own that passes for none of its codes.
+    REST_BREAKS = "rest-breaks",
 }
 
 /// A planted fault.

@@ -117,6 +117,14 @@ pub fn is_installed(root: &Path) -> bool {
     places.info_plist().is_file() && places.program("vmrun").symlink_metadata().is_ok()
 }
 
+/// Writes a disk that a machine boots from: what becomes of the simulated cloud image.
+pub fn boot_disk(path: &Path) -> io::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let image_path = folder.path().join("image.qcow2");
+    image::write(&image_path)?;
+    super::disk::of_image(&image_path, image::CAPACITY, 1, path).map_err(io::Error::other)
+}
+
 /// Writes the simulated cloud image; returns its SHA-256.
 pub fn image(path: &Path) -> io::Result<String> {
     image::write(path)

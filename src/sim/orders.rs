@@ -11,7 +11,7 @@ use super::places::{Places, vm_name};
 use super::refusal::Refusal;
 use super::settings::Settings;
 use super::snapshots::{self, CloneKind};
-use super::{faults, files, power, vmlog};
+use super::{faults, files, locks, power, vmlog};
 
 /// One caller's hand on the simulated Mac.
 #[derive(Clone)]
@@ -49,8 +49,22 @@ impl Orders {
     /// Starts a VM, and before it the world if need be.
     pub async fn start(&self, vmx: &Path) -> Result<(), Refusal> {
         power::open_vmx(vmx)?;
+        if self.strikes(faults::START_HANGS, vmx) {
+            std::future::pending::<()>().await;
+        }
+        if self.strikes(faults::HOST_UNREACHABLE, vmx) {
+            return Err(Refusal::NoHost);
+        }
+        if self.strikes(faults::START_SILENT, vmx) {
+            return Ok(());
+        }
         let request = Request::Start { vmx: vmx.to_owned() };
-        done(control::ask_awake(&self.places, &request).await.map_err(unknown)?)
+        done(control::ask_awake(&self.places, &request).await.map_err(unknown)?)?;
+        if self.strikes(faults::START_LIES, vmx) { Err(Refusal::CannotConnect) } else { Ok(()) }
+    }
+
+    fn strikes(&self, fault: &str, vmx: &Path) -> bool {
+        faults::strikes(&self.places, fault, &vm_name(vmx))
     }
 
     /// Gives an order about a VM that has power; without a world none has.
@@ -61,8 +75,12 @@ impl Orders {
     }
 
     pub async fn stop(&self, vmx: &Path, soft: bool) -> Result<(), Refusal> {
-        if soft && faults::strikes(&self.places, faults::STOP_SOFT_HANGS, &vm_name(vmx)) {
+        let hangs = if soft { faults::STOP_SOFT_HANGS } else { faults::STOP_HARD_HANGS };
+        if self.strikes(hangs, vmx) {
             std::future::pending::<()>().await;
+        }
+        if self.strikes(faults::STOP_SILENT, vmx) {
+            return Ok(());
         }
         self.order(vmx, Request::Stop { vmx: vmx.to_owned(), soft }).await
     }
@@ -76,7 +94,7 @@ impl Orders {
             Some(Reply::World(world)) => Some(world.pid),
             _ => None,
         };
-        if power::is_locked(vmx, world) {
+        if locks::are_held(vmx, world) {
             return Err(Refusal::InUse);
         }
         self.pace.take(operation).await;
@@ -99,6 +117,9 @@ impl Orders {
         let lock = lock.await.map_err(io::Error::other)??;
         self.stopped(from, operation).await?;
         let target = vm_name(to);
+        if faults::strikes(&self.places, faults::PARENT_BUSY, &target) {
+            return Err(Refusal::InUse);
+        }
         if faults::strikes(&self.places, faults::CLONE_CANCELED, &target) {
             vmlog::error(from, "Insufficient system resources exist to complete the requested service.");
             return Err(Refusal::Canceled);
@@ -113,6 +134,9 @@ impl Orders {
 
     pub async fn delete(&self, vmx: &Path) -> Result<(), Refusal> {
         self.stopped(vmx, Operation::Delete).await?;
+        if self.strikes(faults::DELETE_SILENT, vmx) {
+            return Ok(());
+        }
         snapshots::delete_vm(vmx)
     }
 }

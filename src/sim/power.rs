@@ -9,6 +9,7 @@ use super::cards;
 use super::disk::Disk;
 use super::faults;
 use super::files;
+use super::locks;
 use super::network::Networks;
 use super::places::{Places, vm_name};
 use super::refusal::Refusal;
@@ -39,8 +40,6 @@ const NEWEST_HARDWARE: u32 = 22;
 /// Device nodes that can hold the boot disk, in the firmware's order.
 const DISK_NODES: &[&str] = &["nvme0:0", "sata0:0", "scsi0:0"];
 const CD_NODES: &[&str] = &["sata0:1", "sata0:0", "sata0:2", "sata1:0"];
-/// What stands in a lock file that a VM on another Mac left.
-const FOREIGN_LOCK: &str = "another-mac.local";
 
 /// What running VMs hold.
 #[derive(Clone, Debug, Default)]
@@ -89,7 +88,14 @@ pub fn prepare(
     occupied: &Occupied,
 ) -> Result<Prepared, Refusal> {
     let mut config = open_vmx(vmx)?;
-    take_locks(places, vmx)?;
+    let strikes = |fault| faults::strikes(places, fault, &vm_name(vmx));
+    if strikes(faults::STALE_LOCK) {
+        locks::leave_anothers(vmx)?;
+    }
+    if strikes(faults::UNWRITABLE) {
+        return Err(Refusal::CannotConnect);
+    }
+    locks::take(vmx, disk_of(vmx, &config).map(|(_, disk)| disk).as_deref())?;
     let prepared = check(places, settings, vmx, &mut config, occupied);
     match prepared {
         Ok(prepared) => {
@@ -101,13 +107,18 @@ pub fn prepare(
             Ok(prepared)
         }
         Err(Trouble::Asks) => {
-            release(vmx);
+            locks::release(vmx);
             Err(Refusal::Asks)
         }
         Err(Trouble::Because(cause)) => {
-            release(vmx);
+            locks::release(vmx);
             vmlog::error(vmx, &cause);
             Err(Refusal::Canceled)
+        }
+        Err(Trouble::Wrapped(cause)) => {
+            locks::release(vmx);
+            vmlog::error(vmx, &cause);
+            Err(Refusal::Wrapped)
         }
     }
 }
@@ -117,6 +128,8 @@ pub enum Trouble {
     /// Fusion asks a question, and without a window nobody answers.
     Asks,
     Because(Cause),
+    /// As above, but vmrun says even less.
+    Wrapped(Cause),
 }
 
 impl From<String> for Trouble {
@@ -135,6 +148,10 @@ fn check(
     if faults::strikes(places, faults::START_CANCELED, &vm_name(vmx)) {
         let cause = "Could not open /dev/vmmon: the virtual machine monitor could not be started.";
         return Err(cause.to_owned().into());
+    }
+    if faults::strikes(places, faults::START_UNKNOWN, &vm_name(vmx)) {
+        let cause = "This virtual machine's policies are too old to be run by this version of VMware Fusion.";
+        return Err(Trouble::Wrapped(cause.to_owned()));
     }
     check_platform(config)?;
     let memory_mib = check_memory(config, settings, occupied)?;
@@ -299,59 +316,6 @@ pub fn number(config: &Vmx, key: &str) -> Option<u32> {
     config.get(key)?.trim().parse().ok()
 }
 
-/// Returns a VM's lock folders' names: the VMX's, and each disk's that stands beside it.
-fn lock_folders(vmx: &Path) -> Vec<PathBuf> {
-    let locked = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "lck");
-    let folder = vmx.parent().unwrap_or(Path::new("/"));
-    files::entries(folder).into_iter().filter(locked).collect()
-}
-
-/// Takes the VM's locks. Those of a world that is gone are taken over; another Mac's are respected.
-fn take_locks(places: &Places, vmx: &Path) -> Result<(), Refusal> {
-    let me = std::process::id().to_string();
-    let lock = append_extension(vmx, "lck");
-    if faults::strikes(places, faults::STALE_LOCK, &vm_name(vmx)) {
-        files::write(&lock.join("M00001.lck"), FOREIGN_LOCK)?;
-    }
-    for folder in lock_folders(vmx) {
-        for file in files::entries(&folder) {
-            let holder = files::read(&file)?.unwrap_or_default();
-            if holder == me || holder == FOREIGN_LOCK {
-                vmlog::error(vmx, &format!("Failed to lock the file {}: held by {holder}.", vmx.display()));
-                return Err(Refusal::InUse);
-            }
-        }
-        files::remove(&folder)?;
-    }
-    let config = open_vmx(vmx)?;
-    let disk = disk_of(vmx, &config).map(|(_, disk)| append_extension(&disk, "lck"));
-    for folder in [Some(lock), disk].into_iter().flatten() {
-        let lock = folder.join(format!("M{me:0>5}.lck"));
-        files::write(&lock, &me).map_err(|_| Refusal::CannotConnect)?;
-    }
-    Ok(())
-}
-
-/// Lets go of a VM's files.
-pub fn release(vmx: &Path) {
-    for folder in lock_folders(vmx) {
-        let foreign = |file: &PathBuf| files::read(file).ok().flatten().as_deref() == Some(FOREIGN_LOCK);
-        if !files::entries(&folder).iter().any(foreign) {
-            // A folder that vanished with its VM needs no release.
-            let _ = files::remove(&folder);
-        }
-    }
-}
-
-/// Says whether a VM's files are held by the world that runs, if one does, or by another Mac. What a world left
-/// that is gone holds nothing.
-pub fn is_locked(vmx: &Path, world: Option<u32>) -> bool {
-    let world = world.map(|pid| pid.to_string());
-    let files = lock_folders(vmx).into_iter().flat_map(|folder| files::entries(&folder));
-    let mut holders = files.filter_map(|file| files::read(&file).ok().flatten());
-    holders.any(|holder| holder == FOREIGN_LOCK || Some(holder) == world)
-}
-
 /// Writes into the VMX how the VM went off; peers wait for it (facts/vmrun-vmrest.md §1.5).
 pub fn record_power_off(vmx: &Path, orderly: bool) {
     let Ok(mut config) = open_vmx(vmx) else { return };
@@ -373,11 +337,4 @@ pub fn forget_suspension(vmx: &Path) -> Result<(), Refusal> {
 
 fn suspension(vmx: &Path) -> PathBuf {
     vmx.with_extension("vmss")
-}
-
-fn append_extension(path: &Path, extension: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(extension);
-    PathBuf::from(name)
 }

@@ -27,6 +27,9 @@ pub enum Refusal {
     Canceled,
     #[error("Cannot connect to the virtual machine")]
     CannotConnect,
+    /// Said after a line of its own: `Unable to connect to host.`
+    #[error("The operation is not supported for the specified parameters")]
+    NoHost,
     #[error("The file is already in use")]
     InUse,
     #[error("The file already exists")]
@@ -47,9 +50,15 @@ pub enum Refusal {
     NoFile,
     #[error("The virtual network cannot be found")]
     NoNetwork,
+    /// `checkToolsState` when it cannot tell: no error text, but the exit status of one.
+    #[error("unknown")]
+    Unsure,
     /// Fusion asks a question that nobody sees: vmrun waits for ever.
     #[error("The operation requires an answer")]
     Asks,
+    /// A wrapper, too: the cause is in the VM's vmware.log.
+    #[error("Unknown error")]
+    Wrapped,
     /// With what only the simulation knows.
     #[error("Unknown error")]
     Unknown(String),

@@ -17,6 +17,7 @@ use super::control::{Power, Reply, Request, VmView, WorldView};
 use super::dhcp;
 use super::disk::Disk;
 use super::faults;
+use super::locks;
 use super::network::Networks;
 use super::pace::{Operation, Pace};
 use super::places::{Places, vm_name};
@@ -146,7 +147,7 @@ impl World {
     pub fn quit(self: &Arc<Self>) {
         for vm in self.vms() {
             self.take_off(&vm);
-            power::release(&vm.vmx);
+            locks::release(&vm.vmx);
         }
         self.leaving.cancel();
     }
@@ -261,7 +262,7 @@ impl World {
         let (pace, vmx) = (self.pace, vm.vmx.clone());
         tokio::spawn(async move {
             pace.take(Operation::Unlock).await;
-            power::release(&vmx);
+            locks::release(&vmx);
             drop(stay);
         });
     }
@@ -289,7 +290,7 @@ impl World {
             vm.machine().shut_down().await;
         }
         self.take_off(&vm);
-        power::release(vmx);
+        locks::release(vmx);
         self.start(vmx).await
     }
 

@@ -6,3 +6,4 @@ pub mod processes;
 pub mod rust_paths;
 pub mod session;
 pub mod shown;
+pub mod web;

@@ -93,7 +93,8 @@ impl Page {
         Self { breaks_after: Some(bytes), ..self }
     }
 
-    /// Sends so many bytes and then no more, with the connection open, until another page stands under this path.
+    /// Sends so many bytes and then no more, with the connection open, until another page stands under this path; then
+    /// the rest of this one.
     pub fn holds_after(self, bytes: usize) -> Self {
         Self { holds_after: Some(bytes), ..self }
     }
@@ -232,6 +233,7 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>, ends: &AtomicBool) -> std
         while !ends.load(Ordering::Relaxed) && is_current(state, &request.target, number) {
             std::thread::sleep(LOOK);
         }
+        stream.write_all(&rest[sent..])?;
     }
     Ok(())
 }

@@ -299,6 +299,13 @@ pub const ERRORS: &[Explained] = &[
          write to, are no obstacle.",
     ),
     explained(
+        "seed-ignored",
+        "cloud-init would not take the file for what it is meant to be",
+        "A user-data begins with `#cloud-config`, `#!`, or another of cloud-init's headers, on its first line; a meta-data \
+         has an `instance-id`, by which a machine knows whether a seed is new to it. cloud-init passes over anything else \
+         without an error.",
+    ),
+    explained(
         "ssh-failed",
         "a guest's SSH server did not do as wished",
         "The connection stood, and the SSH session did not. Right after boot this is retried until the limit; later it \

@@ -97,7 +97,10 @@ impl From<&HostError> for Report {
                 })
                 .advise("set `driver: vmrun` in the lab file to do without vmrest"),
             HostError::Download { url, .. } => Self::new("download-failed", Kind::Network, what)
-                .because("no way to the internet, a proxy that is not known here, or the server is down")
+                .because(match proxy_variable() {
+                    Some(variable) => format!("no way to the internet, the server is down, or the proxy in {variable} does not let it through"),
+                    None => "no way to the internet, a proxy that is not known here, or the server is down".to_owned(),
+                })
                 .run(Command::new(["curl", "-fIL", url]).shell_line())
                 .advise("then run the same command again: the part that came is kept, and the download goes on from there"),
             HostError::Digest { expected, found, kept, .. } => {
@@ -156,6 +159,13 @@ fn file(action: &str, path: &std::path::Path, source: &std::io::Error) -> Report
             .run(look),
         _ => Report::new("file-failed", Kind::Unexpected, what).run(look),
     }
+}
+
+/// Returns the variable by which a download was sent through a proxy. What it holds can be a password, too.
+fn proxy_variable() -> Option<&'static str> {
+    const VARIABLES: [&str; 6] =
+        ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+    VARIABLES.into_iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
 fn program_failed(program: &std::path::Path, args: &[String], status: &str, output: &str) -> Report {
@@ -279,7 +289,13 @@ mod tests {
             },
             HostError::Ssh { node: text(), reason: text() },
             HostError::HostKey { node: text(), expected: text(), found: text() },
-            HostError::Rest { method: "GET", path: "/api/vms".into(), status: 401, message: text() },
+            HostError::Rest {
+                method: "GET",
+                path: "/api/vms".into(),
+                status: 401,
+                code: None,
+                message: text(),
+            },
             HostError::Download { url: "https://example.org/a".into(), reason: text() },
             HostError::Digest { url: text(), expected: text(), found: text(), kept: path() },
             HostError::Unsigned { list: text(), reason: text() },

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::speed::Speed;
 use crate::engine::event::{Event, PlannedStep};
 use crate::plan::step::{Phase, StepId};
 use crate::plan::text;
@@ -21,7 +22,7 @@ pub enum State {
 enum Detail {
     None,
     Waiting(Unmet),
-    Bytes { done: u64, total: Option<u64>, since: Duration, from: u64 },
+    Bytes { done: u64, total: Option<u64>, speed: Speed },
 }
 
 /// What a step waits for, and what is there instead.
@@ -110,7 +111,9 @@ pub struct Proof {
 pub struct Transfer {
     pub done: u64,
     pub total: Option<u64>,
-    /// Time to the end at the speed so far; none before there is a speed.
+    /// Bytes in a second; none before there is a speed.
+    pub rate: Option<u64>,
+    /// Time to the end at that speed.
     pub left: Option<Duration>,
 }
 
@@ -126,9 +129,6 @@ pub enum Doing {
 pub const HOST_ROW: &str = "host";
 pub const CLUSTER_ROW: &str = "cluster";
 
-/// How long a transfer is watched before its speed is trusted.
-const SPEED_AFTER: Duration = Duration::from_secs(1);
-
 impl Board {
     /// Takes in an event that came at `now`, counted from the start of the run.
     pub fn event(&mut self, event: &Event, now: Duration) {
@@ -142,11 +142,12 @@ impl Board {
                 self.edit(step, now, |step| step.detail = Detail::Waiting(Unmet::read(requirement)));
             }
             Event::Progress { step, done, total } => self.edit(step, now, |step| {
-                let (since, from) = match step.detail {
-                    Detail::Bytes { since, from, .. } if from <= *done => (since, from),
-                    _ => (now, *done),
+                let mut speed = match std::mem::replace(&mut step.detail, Detail::None) {
+                    Detail::Bytes { speed, .. } => speed,
+                    _ => Speed::default(),
                 };
-                step.detail = Detail::Bytes { done: *done, total: *total, since, from };
+                speed.take(*done, now);
+                step.detail = Detail::Bytes { done: *done, total: *total, speed };
             }),
             Event::StepDone { step, .. } => self.edit(step, now, |step| step.state = State::Done),
             Event::StepFailed { step, .. } => self.edit(step, now, |step| step.state = State::Failed),
@@ -276,23 +277,13 @@ impl Row {
         match &step.detail {
             Detail::None => Doing::Text(step.text.clone()),
             Detail::Waiting(unmet) => Doing::Waiting(unmet.clone()),
-            Detail::Bytes { done, total, since, from } => {
-                let left = total
-                    .and_then(|total| time_left(*done - from, total.saturating_sub(*done), now - *since));
-                let transfer = Transfer { done: *done, total: *total, left };
+            Detail::Bytes { done, total, speed } => {
+                let left = total.and_then(|total| speed.left(total, now));
+                let transfer = Transfer { done: *done, total: *total, rate: speed.rate(now), left };
                 Doing::Transfer { text: step.text.clone(), transfer }
             }
         }
     }
-}
-
-fn time_left(moved: u64, missing: u64, took: Duration) -> Option<Duration> {
-    if took < SPEED_AFTER || moved == 0 {
-        return None;
-    }
-    #[expect(clippy::cast_precision_loss, reason = "an estimate in seconds")]
-    let seconds = missing as f64 / moved as f64 * took.as_secs_f64();
-    Duration::try_from_secs_f64(seconds).ok()
 }
 
 fn phase_name(phase: Phase) -> &'static str {
@@ -400,6 +391,6 @@ mod tests {
         let Doing::Transfer { transfer, .. } = row(&board, "host").doing(Duration::from_secs(10)) else {
             panic!("a transfer runs");
         };
-        assert_eq!(transfer.left, Some(Duration::from_secs(40)));
+        assert_eq!((transfer.rate, transfer.left), (Some(10), Some(Duration::from_secs(40))));
     }
 }

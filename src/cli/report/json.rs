@@ -1,11 +1,13 @@
 //! One JSON object a line on standard output, with a versioned schema.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::time::Instant;
 
 use serde::Serialize;
 
 use super::Reporter;
+use super::speed::Speed;
 use crate::engine::event::Event;
 use crate::host::clock;
 use crate::plan::step::StepId;
@@ -18,6 +20,17 @@ pub struct Json<W> {
     to: W,
     ended: BTreeSet<StepId>,
     total: usize,
+    speeds: BTreeMap<StepId, Speed>,
+    started: Instant,
+}
+
+/// What a transfer's progress says besides the bytes.
+#[derive(Serialize)]
+struct Pace {
+    /// Bytes in a second.
+    rate: Option<u64>,
+    /// Seconds.
+    left: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -30,11 +43,23 @@ struct Line<'a> {
     total: usize,
     #[serde(flatten)]
     event: &'a Event,
+    #[serde(flatten)]
+    pace: Option<Pace>,
 }
 
 impl<W: Write + Send> Json<W> {
     pub fn new(to: W) -> Self {
-        Self { to, ended: BTreeSet::new(), total: 0 }
+        let (ended, speeds) = (BTreeSet::new(), BTreeMap::new());
+        Self { to, ended, total: 0, speeds, started: clock::monotonic() }
+    }
+
+    fn pace(&mut self, event: &Event) -> Option<Pace> {
+        let Event::Progress { step, done, total } = event else { return None };
+        let now = self.started.elapsed();
+        let speed = self.speeds.entry(step.clone()).or_default();
+        speed.take(*done, now);
+        let left = total.and_then(|total| speed.left(total, now));
+        Some(Pace { rate: speed.rate(now), left: left.map(|left| left.as_secs()) })
     }
 }
 
@@ -49,12 +74,14 @@ impl<W: Write + Send> Reporter for Json<W> {
             }
             _ => {}
         }
+        let pace = self.pace(event);
         let line = Line {
             schema: SCHEMA,
             at: at(clock::now_ms()),
             ended: self.ended.len(),
             total: self.total,
             event,
+            pace,
         };
         let text = serde_json::to_string(&line).expect("an event has string keys and finite numbers");
         // A reader that went away must not stop the run.
@@ -74,12 +101,22 @@ fn at(unix_ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::examples::{done, plan, start};
+    use super::super::examples::{done, id, plan, start};
     use super::*;
 
     #[test]
     fn times_are_utc_to_the_millisecond() {
         assert_eq!(at(1_785_578_587_050), "2026-08-01T10:03:07.050Z");
+    }
+
+    #[test]
+    fn progress_says_how_quickly_it_goes_once_that_is_known() {
+        let mut json = Json::new(Vec::new());
+        json.event(&Event::Progress { step: id("image.fetch"), done: 5, total: Some(10) });
+        let line: serde_json::Value = serde_json::from_slice(&json.to).unwrap();
+        assert_eq!((&line["done"], &line["total"]), (&5.into(), &10.into()));
+        let fields = line.as_object().unwrap();
+        assert!(fields["rate"].is_null() && fields["left"].is_null(), "{line}");
     }
 
     #[test]

@@ -14,6 +14,8 @@ const WIDEST: usize = 109;
 const FREE: usize = 3;
 /// Room for a reason, below which the phases are drawn as symbols only.
 const LEAST_DETAIL: usize = 24;
+/// Room for the words beside a transfer's numbers, below which they are left out.
+const LEAST_WORDS: usize = 12;
 /// Columns of the stopwatch with its gap: `  48.1 s`.
 const STOPWATCH: usize = 8;
 /// Between name, phases and reason.
@@ -162,15 +164,28 @@ fn said(doing: Doing, room: usize) -> String {
             let text = unmet.text();
             if width_of(&text) <= room { text } else { unmet.brief().to_owned() }
         }
-        Doing::Transfer { text, transfer } => format!("{} {text}", transferred(&transfer)),
+        Doing::Transfer { text, transfer } => {
+            // Where there is little room, the time that is left says more than the speed, and both more than the words.
+            let full = transferred(&transfer);
+            let told = if width_of(&full) <= room {
+                full
+            } else {
+                transferred(&Transfer { rate: None, ..transfer })
+            };
+            let words = room.saturating_sub(width_of(&told)) > LEAST_WORDS;
+            if words { format!("{told} {text}") } else { told }
+        }
     }
 }
 
-/// Returns `231.4 MiB of 598.0 MiB, 1:12 left`.
+/// Returns `231.4 of 598.0 MiB, 5.1 MiB/s, 1:12 left`.
 pub fn transferred(transfer: &Transfer) -> String {
-    let mut text = words::bytes(transfer.done);
-    if let Some(total) = transfer.total {
-        text = format!("{text} of {}", words::bytes(total));
+    let mut text = match transfer.total {
+        Some(total) => words::bytes_of(transfer.done, total),
+        None => words::bytes(transfer.done),
+    };
+    if let Some(rate) = transfer.rate {
+        text = format!("{text}, {}/s", words::bytes(rate));
     }
     if let Some(left) = transfer.left {
         text = format!("{text}, {} left", words::stopwatch(left));
@@ -235,12 +250,13 @@ mod tests {
             "{}",
             lines[2]
         );
-        assert!(lines[0].contains("231.0 MiB of 598.2 MiB, 0:12 left"), "{}", lines[0]);
+        assert!(lines[0].contains("231.0 of 598.2 MiB, 28.9 MiB/s, 0:12 left"), "{}", lines[0]);
     }
 
     #[test]
     fn narrow_terminals_show_symbols_and_what_is_seen() {
         let lines = drawn(60);
+        assert!(lines[0].contains("231.0 of 598.2 MiB, 0:12 left"), "{}", lines[0]);
         assert!(lines[1].starts_with("gateway1     ✓✓●·   it runs modules:final"), "{}", lines[1]);
         assert!(lines[1].ends_with("0:06"), "{}", lines[1]);
         assert!(lines.iter().all(|line| width_of(line) < 60));

@@ -13,6 +13,7 @@ pub mod json;
 pub mod layout;
 pub mod log;
 pub mod plain;
+pub mod speed;
 pub mod summary;
 
 use std::sync::Arc;

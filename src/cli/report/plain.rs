@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::time::Instant;
 
-use super::Reporter;
-use super::board::Unmet;
+use super::board::{Transfer, Unmet};
+use super::speed::Speed;
+use super::{Reporter, layout};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
 use crate::engine::event::{Event, PlannedStep};
@@ -19,7 +21,8 @@ pub struct Plain<W> {
     to: W,
     pen: Pen,
     steps: BTreeMap<StepId, PlannedStep>,
-    progress: BTreeMap<StepId, u64>,
+    transfers: BTreeMap<StepId, (u64, Speed)>,
+    started: Instant,
     node_width: usize,
     step_width: usize,
     has_spoken: bool,
@@ -31,7 +34,8 @@ impl<W: Write + Send> Plain<W> {
             to,
             pen,
             steps: BTreeMap::new(),
-            progress: BTreeMap::new(),
+            transfers: BTreeMap::new(),
+            started: clock::monotonic(),
             node_width: 0,
             step_width: 0,
             has_spoken: false,
@@ -81,14 +85,17 @@ impl<W: Write + Send> Plain<W> {
     }
 
     fn progress(&mut self, step: &StepId, done: u64, total: Option<u64>) -> Option<String> {
-        let total = total.filter(|total| *total > 0)?;
-        let part = done.saturating_mul(PROGRESS_PARTS) / total;
-        let said = self.progress.entry(step.clone()).or_insert(0);
+        let now = self.started.elapsed();
+        let (said, speed) = self.transfers.entry(step.clone()).or_default();
+        speed.take(done, now);
+        let whole = total.filter(|total| *total > 0)?;
+        let part = done.saturating_mul(PROGRESS_PARTS) / whole;
         if part <= *said {
             return None;
         }
         *said = part;
-        Some(self.of_step(step, &format!("{} of {}", words::bytes(done), words::bytes(total))))
+        let transfer = Transfer { done, total, rate: speed.rate(now), left: speed.left(whole, now) };
+        Some(self.of_step(step, &layout::transferred(&transfer)))
     }
 
     fn of_step(&self, step: &StepId, text: &str) -> String {

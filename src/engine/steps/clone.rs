@@ -80,7 +80,7 @@ pub async fn clear_leftovers(engine: &Engine, node: &str) -> Result<bool> {
         if files::exists(&vmx) {
             // So that the parent forgets a linked clone. Half a clone may be more than Fusion can delete: then its
             // folder goes all the same.
-            let _ = engine.vms.delete(&files::canonicalize(&vmx)?, engine.lab.limits.vm_clone).await;
+            let _ = engine.vms.delete(&files::canonicalize(&vmx)?).await;
         }
         clear(engine, &bundle)?;
         found = true;
@@ -109,8 +109,7 @@ async fn by_fusion(
 ) -> Result<Option<Vmx>> {
     let engine = &context.engine;
     let from = files::canonicalize(&template.vmx())?;
-    let limit = engine.lab.limits.vm_clone;
-    engine.vms.clone_vm(&from, vmx, how, names::TEMPLATE_SNAPSHOT, name, limit).await?;
+    engine.vms.clone_vm(&from, vmx, how, names::TEMPLATE_SNAPSHOT, name).await?;
     Ok(vmx_file::read(vmx)?)
 }
 

@@ -84,7 +84,7 @@ pub async fn bake(context: &StepContext) -> Result<bool> {
         // Fusion asks what to do with a console file that exists, and a headless start hangs on the question.
         files::remove_file(&dir.console())?;
         dir.write(&Manifest { stage: Stage::Baking, ..manifest.clone() })?;
-        engine.vms.start(&vmx, engine.lab.limits.vm_start).await?;
+        engine.vms.start(&vmx).await?;
     }
     let outcome = await_end(context, &dir, &vmx).await?;
     let baked = match outcome {
@@ -156,7 +156,7 @@ async fn bake_failed(
     step: &str,
 ) -> Result<EngineError> {
     let engine = &context.engine;
-    engine.vms.stop(vmx, Stop::Hard, engine.lab.limits.vm_stop_hard).await?;
+    engine.vms.stop(vmx, Stop::Hard).await?;
     let tail = last_lines(&dir.said());
     Ok(EngineError::Template { reason: format!("the bake step {step} failed"), tail })
 }
@@ -183,7 +183,7 @@ async fn await_power_off(context: &StepContext, vmx: &Path) -> Result<()> {
         }
         other => other?,
     }
-    Ok(engine.vms.stop(vmx, Stop::Hard, limits.vm_stop_hard).await?)
+    Ok(engine.vms.stop(vmx, Stop::Hard).await?)
 }
 
 pub async fn freeze(context: &StepContext) -> Result<bool> {
@@ -198,7 +198,7 @@ pub async fn freeze(context: &StepContext) -> Result<bool> {
     check(engine, &manifest)?;
     let vmx = files::canonicalize(&dir.vmx())?;
     forget_machine(engine, &dir).await?;
-    engine.vms.snapshot(&vmx, names::TEMPLATE_SNAPSHOT, engine.lab.limits.vm_clone).await?;
+    engine.vms.snapshot(&vmx, names::TEMPLATE_SNAPSHOT).await?;
     files::set_read_only(&dir.disk(), true)?;
     dir.write(&Manifest { stage: Stage::Frozen, disk: dir.look_at_disk()?, ..manifest })?;
     release(engine).await;
@@ -279,7 +279,7 @@ async fn clear(engine: &Engine, dir: &TemplateDir) -> Result<()> {
         let key = dir.key.clone();
         return Err(EngineError::Obstacles(vec![Obstacle::TemplateInUse { key, vmx }]));
     }
-    Ok(templates::remove(engine.vms.as_ref(), dir, engine.lab.limits.vm_stop_hard).await?)
+    Ok(templates::remove(engine.vms.as_ref(), dir).await?)
 }
 
 fn not_in_cache() -> EngineError {

@@ -44,7 +44,7 @@ pub async fn start(context: &StepContext, node: &str) -> Result<bool> {
     }
     // Fusion asks what to do with a console file that exists, and a headless start hangs on the question.
     files::remove_file(&engine.bundle(node).join(paths::CONSOLE_LOG))?;
-    engine.vms.start(&vmx, engine.lab.limits.vm_start).await?;
+    engine.vms.start(&vmx).await?;
     Ok(true)
 }
 
@@ -55,9 +55,9 @@ pub async fn stop(context: &StepContext, node: &str) -> Result<bool> {
     if !engine.vms.running().await?.contains(&vmx) {
         return Ok(false);
     }
-    if let Err(error) = engine.vms.stop(&vmx, Stop::Soft, engine.lab.limits.vm_stop_soft).await {
+    if let Err(error) = engine.vms.stop(&vmx, Stop::Soft).await {
         context.note(format!("{node} does not shut down by itself ({error}); its power is cut"));
-        engine.vms.stop(&vmx, Stop::Hard, engine.lab.limits.vm_stop_hard).await?;
+        engine.vms.stop(&vmx, Stop::Hard).await?;
     }
     Ok(true)
 }
@@ -73,7 +73,7 @@ pub async fn delete(context: &StepContext, node: &str) -> Result<bool> {
     let vmx = engine.vmx(node);
     must_be_ours(engine, node, &vmx)?;
     if files::exists(&vmx)
-        && let Err(error) = engine.vms.delete(&files::canonicalize(&vmx)?, engine.lab.limits.vm_clone).await
+        && let Err(error) = engine.vms.delete(&files::canonicalize(&vmx)?).await
     {
         context.note(format!("Fusion does not delete {node} ({error}); its folder is removed"));
     }

@@ -17,9 +17,10 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 
 use super::{HostError, Result, files};
-use crate::formats::block::{BadDisk, WriteAt};
-use crate::formats::image::{self, Image, Opened};
-use crate::formats::vmdk::{self, SparseWriter};
+use crate::formats::block::{BadDisk, ReadAt, WriteAt};
+use crate::formats::image::{self, Image, ImageKind, Opened};
+use crate::formats::qcow2::Header;
+use crate::formats::vmdk::{self, Info, SparseWriter};
 use target::Target;
 
 /// How the new disk is kept.
@@ -70,6 +71,64 @@ pub fn open(path: &Path) -> Result<Image> {
             Image::flat(&extent, file).map_err(HostError::image(&beside))
         }
     }
+}
+
+/// What an image is, whether it can be read or not.
+#[derive(Debug)]
+pub struct Survey {
+    pub facts: Facts,
+    /// The length of its file.
+    pub file_bytes: u64,
+    /// What of the disk is no hole, in bytes; none if the image cannot be read, or is too large to be a VMDK.
+    pub data_bytes: Option<u64>,
+    /// Why it cannot be read.
+    pub obstacles: Vec<BadDisk>,
+}
+
+/// What an image says of itself.
+#[derive(Debug)]
+pub enum Facts {
+    Raw { size: u64 },
+    Qcow2(Header),
+    Vmdk(Info),
+}
+
+/// Looks at an image without converting it.
+///
+/// # Errors
+/// If it is no image, or too damaged to say what it is.
+pub fn survey(path: &Path) -> Result<Survey> {
+    let file = files::open(path)?;
+    let look = || -> Result<(Facts, u64, Vec<BadDisk>), BadDisk> {
+        let file_bytes = file.length()?;
+        Ok(match image::kind(&file)? {
+            ImageKind::Raw => (Facts::Raw { size: file_bytes }, file_bytes, Vec::new()),
+            ImageKind::Qcow2 => {
+                let header = Header::read(&file)?;
+                let obstacles = header.obstacles();
+                (Facts::Qcow2(header), file_bytes, obstacles)
+            }
+            ImageKind::Vmdk => {
+                let info = vmdk::inspect(&file)?;
+                let obstacles = info.obstacles();
+                (Facts::Vmdk(info), file_bytes, obstacles)
+            }
+        })
+    };
+    let (facts, file_bytes, mut obstacles) = look().map_err(HostError::image(path))?;
+    let mut data_bytes = None;
+    if obstacles.is_empty() {
+        let counted = open(path).and_then(|mut image| match image.size() {
+            0..=vmdk::MOST_BYTES => image.data_bytes().map(Some).map_err(HostError::image(path)),
+            _ => Ok(None),
+        });
+        match counted {
+            Ok(counted) => data_bytes = counted,
+            Err(HostError::Image { bad, .. }) => obstacles.push(bad),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(Survey { facts, file_bytes, data_bytes, obstacles })
 }
 
 /// Returns the file that a descriptor names. It must be in the descriptor's folder: whoever made the descriptor may not

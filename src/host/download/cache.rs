@@ -81,18 +81,18 @@ impl Cache {
             files::remove_file(&earlier)?;
         }
         let kept = self.named(digest, WRONG);
-        files::rename(&self.part(digest), &kept)?;
         files::remove_file(&self.mark(digest))?;
+        files::rename(&self.part(digest), &kept)?;
         Ok(kept)
     }
 
     /// Removes the parts of other files that were abandoned long ago.
     pub(super) fn collect(&self, current: &Digest) -> Result<()> {
         let own = stem(current);
-        for Leftover { path, .. } in self.leftovers()? {
-            let is_old = files::modified(&path)
-                .is_ok_and(|then| then.elapsed().is_ok_and(|passed| passed > ABANDONED_AFTER));
-            if is_old && stem_of(&path) != own {
+        let leftovers = self.leftovers()?.into_iter().map(|leftover| leftover.path);
+        for path in leftovers.filter(|path| stem_of(path) != own).chain(self.half_written()?) {
+            let modified = files::modified(&path);
+            if modified.is_ok_and(|then| then.elapsed().is_ok_and(|passed| passed > ABANDONED_AFTER)) {
                 files::remove_file(&path)?;
             }
         }
@@ -108,6 +108,14 @@ impl Cache {
             }
         }
         Ok(found)
+    }
+
+    /// Returns what a run left that was killed while it wrote a small file.
+    fn half_written(&self) -> Result<Vec<PathBuf>> {
+        let is_temporary = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(files::TEMPORARY))
+        };
+        Ok(files::list(&self.images)?.into_iter().filter(is_temporary).collect())
     }
 
     fn with_ending(&self, endings: &[&str]) -> Result<Vec<PathBuf>> {

@@ -120,7 +120,11 @@ impl Patience {
         self.tried += 1;
         let doubled = FIRST_PAUSE * 2_u32.pow(self.tried - 1);
         let pause = doubled.max(after.unwrap_or_default()).min(LONGEST_PAUSE);
-        tell(Told::Waiting(format!("the download goes on: {error}")));
+        let seen = match error {
+            HostError::Download { reason, .. } => reason,
+            other => other.to_string(),
+        };
+        tell(Told::Waiting(format!("the download goes on: {seen}")));
         clock::pause(pause).await;
         Ok(())
     }
@@ -140,17 +144,19 @@ pub fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Returns an error with its causes: reqwest's own words leave out why.
+/// Returns why a request failed. reqwest's own words are the URL and little more; the last causes say the rest.
 pub fn reason(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    for cause in causes(error) {
-        let cause = cause.to_string();
-        // Some causes repeat what they are wrapped in.
-        if !text.ends_with(&cause) {
-            text.push_str(&format!(": {cause}"));
-        }
+    const TOLD: usize = 2;
+    if error.is_timeout() {
+        return "nothing came for too long".to_owned();
     }
-    text
+    let mut causes: Vec<String> = causes(error).map(ToString::to_string).collect();
+    // Some causes repeat what they are wrapped in.
+    causes.dedup_by(|next, before| before.ends_with(next.as_str()));
+    match causes.as_slice() {
+        [] => error.to_string(),
+        causes => causes[causes.len().saturating_sub(TOLD)..].join(": "),
+    }
 }
 
 fn is_tls(error: &reqwest::Error) -> bool {

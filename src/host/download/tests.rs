@@ -366,8 +366,11 @@ async fn downloads_that_were_abandoned_are_collected() {
     for digest in [&abandoned, &recent] {
         files::write_atomic(&world.cache.part(digest), b"12345", 0o644).unwrap();
     }
-    let part = std::fs::File::options().write(true).open(world.cache.part(&abandoned)).unwrap();
-    part.set_modified(old).unwrap();
+    let half = world.cache.images.join(format!("{}x", files::TEMPORARY));
+    files::write_atomic(&half, b"", 0o644).unwrap();
+    for path in [&half, &world.cache.part(&abandoned)] {
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+    }
     let left = world.cache.leftovers().unwrap();
     assert_eq!((left.len(), left[0].bytes), (2, 5));
     // One that a run works on is no leftover.
@@ -377,6 +380,7 @@ async fn downloads_that_were_abandoned_are_collected() {
     let source = world.source();
     world.fetch(&source).await.unwrap();
     assert!(!files::exists(&world.cache.part(&abandoned)) && files::exists(&world.cache.part(&recent)));
+    assert!(!files::exists(&half));
 }
 
 #[test]

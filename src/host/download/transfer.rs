@@ -246,8 +246,10 @@ impl Transfer<'_> {
         // A weak tag does not promise equal bytes, so it is none.
         let tag = text(header::ETAG).filter(|tag| !tag.starts_with("W/"));
         if let Some(mark) = tag.or_else(|| text(header::LAST_MODIFIED)) {
+            // Half a mark fits no version, so that it need not be written at once.
             let kept = format!("{}\n{mark}", self.item.url);
-            files::write_atomic(self.mark, kept.as_bytes(), files::PUBLIC_FILE)?;
+            let written = files::create_new(self.mark, files::PUBLIC_FILE)?.write_all(kept.as_bytes());
+            written.map_err(HostError::file("write", self.mark))?;
         }
         Ok(file)
     }

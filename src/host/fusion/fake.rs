@@ -1,10 +1,12 @@
 //! A Fusion of small shell scripts that write down how they were called, for the drivers' tests.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::Fusion;
+use super::verbs::Deadlines;
 use crate::host::files;
 
 /// A folder laid out like a Mac's root; removed when dropped.
@@ -26,6 +28,21 @@ impl Fake {
 
     pub fn fusion(&self) -> Fusion {
         super::tests::fusion(&self.root())
+    }
+
+    /// Limits of tests: plenty, but for what is there to run out.
+    pub fn deadlines(&self) -> Deadlines {
+        let plenty = Duration::from_secs(10);
+        let soon = Duration::from_millis(300);
+        Deadlines {
+            fusion_query: plenty,
+            fusion_address: soon,
+            vm_start: plenty,
+            vm_stop_soft: plenty,
+            vm_stop_hard: plenty,
+            vm_clone: plenty,
+            vm_unlock: soon,
+        }
     }
 
     /// Installs a program; its script finds `$FOLDER` to keep things in, and `$FOLDER/fault` if one is set.

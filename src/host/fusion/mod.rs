@@ -7,8 +7,12 @@ mod fake;
 pub mod locks;
 pub mod networks;
 pub mod observe;
+mod power;
+mod refusal;
 pub mod vdiskmanager;
+pub mod verbs;
 pub mod vmrest;
+mod vmrest_client;
 mod vmrest_server;
 pub mod vmrun;
 pub mod vmware_log;
@@ -17,8 +21,6 @@ pub mod vmx_file;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-
-use super::HostError;
 
 /// An installed Fusion and the places it keeps things.
 ///
@@ -76,13 +78,6 @@ impl Fusion {
     pub fn is_system(&self) -> bool {
         self.root == Path::new("/")
     }
-}
-
-/// Returns the error of an operation that Fusion refused, with the cause that the VM's log gives. `silent` is said if
-/// Fusion itself had no complaint.
-fn refusal(operation: &'static str, vmx: &Path, complaint: Option<String>, silent: &str) -> HostError {
-    let message = complaint.unwrap_or_else(|| silent.to_owned());
-    HostError::Fusion { operation, vmx: vmx.to_owned(), message, cause: vmware_log::cause(vmx) }
 }
 
 #[cfg(test)]

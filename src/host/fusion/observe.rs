@@ -2,33 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::locks::{self, Grip, Lock};
+use super::verbs::Pauses;
 use crate::host::{HostError, Hypervisor, Result, clock, files};
-
-/// Pauses between two looks: the first, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(1000);
-/// How many looks a start gets before it counts as not having happened.
-const START_LOOKS: u32 = 6;
 
 pub async fn is_running(fusion: &dyn Hypervisor, vmx: &Path) -> Result<bool> {
     Ok(is_among(&fusion.running().await?, vmx))
-}
-
-/// Looks until the VM runs; a few times only, for what was said to have failed may yet appear.
-pub async fn appears(fusion: &dyn Hypervisor, vmx: &Path, until: Instant) -> Result<bool> {
-    let mut pauses = Pauses::default();
-    for _ in 0..START_LOOKS {
-        if is_running(fusion, vmx).await? {
-            return Ok(true);
-        }
-        if clock::monotonic() >= until {
-            break;
-        }
-        pauses.next().await;
-    }
-    Ok(false)
 }
 
 /// Says whether a VMX is in a set of [`Hypervisor::running`], however its path is spelled.
@@ -52,37 +33,33 @@ pub enum Locks {
     MayBeStale,
 }
 
-/// Waits until a VM's lock folders are gone: after it left the list, Fusion still writes its files
+/// Waits until a VM's files are let go of: after it left the list, Fusion still writes them
 /// (facts/vmrun-vmrest.md §1.5).
-pub async fn await_unlocked(vmx: &Path, limit: Duration, locks: Locks) -> Result<()> {
+///
+/// # Errors
+/// [`HostError::VmLocked`] if that takes longer than `limit`.
+pub async fn await_unlocked(vmx: &Path, limit: Duration, meaning: Locks) -> Result<()> {
     let until = clock::monotonic() + limit;
     let mut pauses = Pauses::default();
-    loop {
-        let mut live = false;
-        for lock in lock_folders(vmx)? {
-            live |= locks == Locks::AreLive || !is_older_than(&lock, limit);
-        }
-        if !live {
-            return Ok(());
-        }
+    while let Some(lock) = in_the_way(vmx, limit, meaning)? {
         if clock::monotonic() >= until {
-            let what = format!("Fusion letting go of {}", vmx.display());
-            return Err(HostError::Deadline { what, limit });
+            return Err(HostError::VmLocked { vmx: vmx.to_owned(), lock: Box::new(lock) });
         }
         pauses.next().await;
     }
+    Ok(())
 }
 
-fn lock_folders(vmx: &Path) -> Result<Vec<PathBuf>> {
-    let Some(bundle) = vmx.parent() else { return Ok(Vec::new()) };
-    let mut paths = files::list(bundle)?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "lck"));
-    Ok(paths)
-}
-
-fn is_older_than(path: &Path, age: Duration) -> bool {
-    // A lock that vanishes while we look is no lock.
-    files::modified(path).map_or(true, |modified| modified.elapsed().is_ok_and(|elapsed| elapsed > age))
+/// Returns a lock that is to be waited for. What a dead process left is not, nor is the lock of a VM's window, which
+/// stays for as long as that is open.
+fn in_the_way(vmx: &Path, limit: Duration, meaning: Locks) -> Result<Option<Lock>> {
+    let mut locks = locks::of(vmx)?;
+    locks.retain(|lock| match lock.grip {
+        Grip::Held => !lock.is_of_window(),
+        Grip::Left => false,
+        Grip::Unknown => meaning == Locks::AreLive || !lock.is_older_than(limit),
+    });
+    Ok(locks.into_iter().next())
 }
 
 /// Says whether a clone has what it needs to be one: its VMX and a disk.
@@ -90,20 +67,4 @@ pub fn is_whole(vmx: &Path) -> Result<bool> {
     let Some(bundle) = vmx.parent() else { return Ok(false) };
     let is_disk = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "vmdk");
     Ok(files::exists(vmx) && files::list(bundle)?.iter().any(is_disk))
-}
-
-/// Growing pauses between looks.
-pub struct Pauses(Duration);
-
-impl Default for Pauses {
-    fn default() -> Self {
-        Self(FIRST_PAUSE)
-    }
-}
-
-impl Pauses {
-    pub async fn next(&mut self) {
-        clock::pause(self.0).await;
-        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
-    }
 }

@@ -1,7 +1,7 @@
 //! The REST driver against an HTTP server with vmrest's manners: strict media type, capital keys, bare words.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex as Shared};
 
 use axum::body::Bytes;
 use axum::extract::{Path as Segment, State};
@@ -10,13 +10,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router, middleware};
 
+use super::super::vmrest_client::MEDIA_TYPE;
+use super::super::vmrest_server::Access;
 use super::*;
 use crate::host::fusion::fake::Fake;
 
-const LIMIT: Duration = Duration::from_secs(10);
-
 /// Its VMs: id → VMX, whether it runs.
-type World = Arc<Mutex<BTreeMap<String, (PathBuf, bool)>>>;
+type World = Arc<Shared<BTreeMap<String, (PathBuf, bool)>>>;
 
 async fn manners(headers: HeaderMap, request: axum::extract::Request, next: middleware::Next) -> Response {
     let is = |name: &str, value: &str| headers.get(name).is_some_and(|found| found == value);
@@ -97,9 +97,10 @@ async fn setup() -> (Fake, Vmrest, PathBuf, World) {
     let base = format!("http://{}/api", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
     let access = Access { base, user: "user".to_owned(), password: "password".to_owned() };
-    let inner = Vmrun::new(fake.fusion(), LIMIT, LIMIT);
+    let inner = Vmrun::new(fake.fusion(), fake.deadlines());
     let rest = Rest::new(access).unwrap();
-    let driver = Vmrest { inner, rest, _server: None, query: LIMIT, unlock: LIMIT };
+    let connection = Mutex::new(Connection { rest, _server: None, renewed: true });
+    let driver = Vmrest { inner, connection, home: fake.root().join("rest") };
     let vmx = fake.root().join("made/one.vmwarevm/one.vmx");
     fake.write(&vmx, "");
     (fake, driver, vmx, world)
@@ -108,14 +109,14 @@ async fn setup() -> (Fake, Vmrest, PathBuf, World) {
 #[tokio::test]
 async fn an_unknown_vm_is_registered_and_powered_by_a_bare_word() {
     let (_fake, driver, vmx, world) = setup().await;
-    driver.start(&vmx, LIMIT).await.unwrap();
+    driver.start(&vmx).await.unwrap();
     assert_eq!(world.lock().unwrap()["REGISTERED"], (vmx.clone(), true));
     assert!(super::super::observe::is_among(&driver.running().await.unwrap(), &vmx));
-    let Err(HostError::Fusion { message, .. }) = driver.stop(&vmx, Stop::Soft, LIMIT).await else {
+    let Err(HostError::Fusion { message, .. }) = driver.stop(&vmx, Stop::Soft).await else {
         panic!("a guest without tools cannot be asked");
     };
     assert_eq!(message, "The VMware Tools are not running");
-    driver.stop(&vmx, Stop::Hard, LIMIT).await.unwrap();
+    driver.stop(&vmx, Stop::Hard).await.unwrap();
     assert!(driver.running().await.unwrap().is_empty());
     assert_eq!(world.lock().unwrap().len(), 1, "it is registered once");
 }
@@ -124,7 +125,7 @@ async fn an_unknown_vm_is_registered_and_powered_by_a_bare_word() {
 async fn a_full_clone_is_moved_to_where_it_is_wanted() {
     let (fake, driver, vmx, _) = setup().await;
     let to = fake.root().join("library/lab/two.vmwarevm/two.vmx");
-    driver.clone_vm(&vmx, &to, Clone::Full, "fusionlab", "two", LIMIT).await.unwrap();
+    driver.clone_vm(&vmx, &to, Clone::Full, "fusionlab", "two").await.unwrap();
     assert!(is_whole(&to).unwrap());
     assert!(!files::exists(&fake.root().join("made/two.vmwarevm")));
 }
@@ -133,7 +134,7 @@ async fn a_full_clone_is_moved_to_where_it_is_wanted() {
 async fn a_linked_clone_is_vmruns() {
     let (fake, driver, vmx, _) = setup().await;
     let to = fake.root().join("two.vmwarevm/two.vmx");
-    driver.clone_vm(&vmx, &to, Clone::Linked, "fusionlab", "two", LIMIT).await.unwrap_err();
+    driver.clone_vm(&vmx, &to, Clone::Linked, "fusionlab", "two").await.unwrap_err();
     assert!(fake.orders(&["list"])[0].contains("|linked|-snapshot=fusionlab|"));
 }
 
@@ -148,7 +149,7 @@ async fn an_address_is_that_of_the_card() {
 #[tokio::test]
 async fn errors_carry_the_servers_words() {
     let (_fake, mut driver, vmx, _) = setup().await;
-    driver.rest.access.password = "wrong".to_owned();
+    driver.connection.get_mut().rest.access.password = "wrong".to_owned();
     let error = driver.id(&vmx).await.unwrap_err().to_string();
     assert_eq!(error, "vmrest GET /vms: 401 Authentication failed");
 }

@@ -1,6 +1,6 @@
 //! `vmware.log`: where Fusion says why it refused; `vmrun` only says that it did.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::host::files;
 
@@ -9,10 +9,33 @@ const NAME: &str = "vmware.log";
 const START: &str = "Msg_Post: Error";
 const END: &str = "----";
 
-/// Returns the last error message in a VM's log; none if there is no log or no error in it.
-pub fn cause(vmx: &Path) -> Option<String> {
-    let bytes = files::read(&vmx.with_file_name(NAME)).ok()?;
-    last_error(&String::from_utf8_lossy(&bytes))
+/// Of a long log, only this much of its end is read.
+const LONGEST: u64 = 1 << 20;
+
+/// Where a VM's log ended at some moment.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    path: PathBuf,
+    /// Which file it was, and how long; none if there was none.
+    end: Option<(u64, u64)>,
+}
+
+impl Mark {
+    /// Remembers where a VM's log ends now.
+    pub fn of(vmx: &Path) -> Self {
+        let path = vmx.with_file_name(NAME);
+        Self { end: files::number_and_size(&path), path }
+    }
+
+    /// Returns the last error message that was logged since; none if there is none. Fusion begins a new log when a VM is
+    /// powered on: then all of it is new.
+    pub fn cause(&self) -> Option<String> {
+        let (number, size) = files::number_and_size(&self.path)?;
+        let from = self.end.filter(|end| end.0 == number && end.1 <= size).map_or(0, |end| end.1);
+        let from = from.max(size.saturating_sub(LONGEST));
+        let bytes = files::read_part(&self.path, from, LONGEST).ok()?;
+        last_error(&String::from_utf8_lossy(&bytes))
+    }
 }
 
 fn last_error(log: &str) -> Option<String> {
@@ -82,6 +105,6 @@ mod tests {
     #[test]
     fn a_log_without_an_error_has_no_cause() {
         assert_eq!(last_error("2026-11-23T10:00:00.1Z In(05) vmx all is well\n"), None);
-        assert_eq!(cause(Path::new("/nonexistent/one.vmx")), None);
+        assert_eq!(Mark::of(Path::new("/nonexistent/one.vmx")).cause(), None);
     }
 }

@@ -64,13 +64,10 @@ pub async fn must_be_free(vms: &dyn Hypervisor, path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-    use std::time::Duration;
 
     use super::*;
     use crate::host::fusion::fake::Fake;
     use crate::host::fusion::vmrun::Vmrun;
-
-    const LIMIT: Duration = Duration::from_secs(10);
 
     fn setup(text: &str) -> (Fake, Vmrun, PathBuf) {
         let fake = Fake::new();
@@ -80,7 +77,7 @@ mod tests {
         );
         let vmx = fake.root().join("one.vmwarevm/one.vmx");
         fake.write(&vmx, text);
-        let vmrun = Vmrun::new(fake.fusion(), LIMIT, LIMIT);
+        let vmrun = Vmrun::new(fake.fusion(), fake.deadlines());
         (fake, vmrun, vmx)
     }
 

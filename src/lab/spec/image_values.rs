@@ -34,7 +34,7 @@ impl Word for ImageUrl {
             );
         }
         if is_web(text) {
-            return Ok(Self(text.to_owned()));
+            return without_password(text).map(Self);
         }
         let fault = Fault::new(format!("{text:?} is neither an https:// URL nor a path"));
         Err(match text.split_once("://") {
@@ -82,6 +82,18 @@ fn is_web(text: &str) -> bool {
         && !text.contains(|letter: char| letter.is_whitespace() || letter.is_control())
 }
 
+/// Refuses a URL that holds a user's name or password: URLs are shown and logged.
+fn without_password(text: &str) -> Result<String, Fault> {
+    let server = text.split('/').nth(2).unwrap_or_default();
+    match server.contains('@') {
+        false => Ok(text.to_owned()),
+        true => Err(Fault::new(
+            "a user's name or password may not stand in a URL here, since URLs are shown and logged",
+        )
+        .help("download the image by other means, and name it by its path")),
+    }
+}
+
 /// A name of the catalogue; which there are is for `resolve` to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageName(pub String);
@@ -107,7 +119,7 @@ impl Word for Mirror {
 
     fn parse(text: &str) -> Result<Self, Fault> {
         if is_web(text) && !text.contains(['?', '#']) {
-            return Ok(Self(text.to_owned()));
+            return without_password(text).map(Self);
         }
         Err(Fault::new(format!("{text:?} is no https:// or http:// URL")).help(
             "a mirror is a server's URL with the folder that stands for https://cloud-images.ubuntu.com/",
@@ -213,7 +225,13 @@ mod tests {
         assert!(
             Mirror::parse("http://mirror.lan/ubuntu").is_ok() && Mirror::parse("https://m.example/").is_ok()
         );
-        for text in ["mirror.lan", "file:///srv/mirror", "https://m.example/?path=", ""] {
+        for text in [
+            "http://me:secret@mirror.lan/",
+            "mirror.lan",
+            "file:///srv/mirror",
+            "https://m.example/?path=",
+            "",
+        ] {
             assert!(Mirror::parse(text).is_err(), "{text}");
         }
     }

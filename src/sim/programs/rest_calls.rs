@@ -46,6 +46,10 @@ impl From<Refusal> for Answer {
                 let message = "The virtual machine is not powered off".to_owned();
                 return Self::Error(StatusCode::CONFLICT, NOT_OFF, message);
             }
+            Refusal::NoHost => {
+                let message = "Unable to connect to host".to_owned();
+                return Self::Error(StatusCode::INTERNAL_SERVER_ERROR, UNKNOWN, message);
+            }
             Refusal::NoVm(_) | Refusal::NoFile => (StatusCode::NOT_FOUND, UNKNOWN),
             Refusal::Invalid | Refusal::NotVmx(_) => (StatusCode::BAD_REQUEST, INVALID),
             Refusal::InUse | Refusal::Exists => (StatusCode::CONFLICT, UNKNOWN),
@@ -142,10 +146,7 @@ impl Call<'_> {
             return Err(invalid("name"));
         }
         let parent = self.vm(&self.text("parentId")?).ok_or_else(|| invalid("parentId"))?;
-        if faults::strikes(&self.orders.places, faults::REST_LOCKED, &vm_name(&parent)) {
-            let message = "The virtual machine has been locked".to_owned();
-            return Err(Answer::Error(StatusCode::CONFLICT, UNKNOWN, message));
-        }
+        self.must_not_be_locked(&parent)?;
         let to = self.orders.places.library().join(format!("{name}.vmwarevm/{name}.vmx"));
         if to.exists() {
             let message = "The virtual machine already exists".to_owned();
@@ -202,6 +203,14 @@ impl Call<'_> {
         ok(json!({ "id": id(vmx), "cpu": { "processors": processors }, "memory": memory }))
     }
 
+    fn must_not_be_locked(&self, vmx: &Path) -> Result<(), Answer> {
+        if faults::strikes(&self.orders.places, faults::REST_LOCKED, &vm_name(vmx)) {
+            let message = "The virtual machine has been locked".to_owned();
+            return Err(Answer::Error(StatusCode::CONFLICT, UNKNOWN, message));
+        }
+        Ok(())
+    }
+
     async fn must_be_off(&self, vmx: &Path) -> Result<(), Answer> {
         match self.orders.view(vmx).await?.power {
             Power::Off => Ok(()),
@@ -234,6 +243,7 @@ impl Call<'_> {
 
     /// The body is a bare word.
     async fn set_power(&self, vmx: &Path) -> Outcome {
+        self.must_not_be_locked(vmx)?;
         let own = vmx.to_owned();
         match self.body.trim() {
             "on" => self.orders.start(vmx).await?,

@@ -18,11 +18,11 @@ use tokio::net::TcpListener;
 
 use super::Screen;
 use super::rest_calls::{self, Answer};
-use crate::sim::files;
 use crate::sim::install::BUILD;
 use crate::sim::orders::Orders;
 use crate::sim::places::Places;
 use crate::sim::world::lock;
+use crate::sim::{faults, files};
 
 /// Nothing else is taken or given (facts/vmrun-vmrest.md §3.1).
 const MEDIA_TYPE: &str = "application/vnd.vmware.vmw.rest-v1+json";
@@ -118,6 +118,16 @@ async fn handle(State(server): State<Arc<Server>>, request: Request) -> Response
     let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     if !server.is_allowed(header(header::AUTHORIZATION)).await {
         return (StatusCode::UNAUTHORIZED, "Authentication failed").into_response();
+    }
+    let strikes = |fault| faults::strikes(&server.orders.places, fault, "");
+    if strikes(faults::REST_DENIED) {
+        return (StatusCode::UNAUTHORIZED, "Authentication failed").into_response();
+    }
+    if strikes(faults::REST_HANGS) {
+        std::future::pending::<()>().await;
+    }
+    if strikes(faults::REST_BREAKS) {
+        return (StatusCode::INTERNAL_SERVER_ERROR, "Internal server error").into_response();
     }
     let has_body = matches!(parts.method, Method::PUT | Method::POST);
     let accepts = header(header::ACCEPT).is_none_or(|accept| accept.contains(MEDIA_TYPE) || accept == "*/*");

@@ -50,6 +50,9 @@ pub async fn run(places: &Places, args: &[String], screen: &mut Screen) -> u8 {
         usage(screen);
         return FAILED;
     };
+    if faults::strikes(places, faults::NOISE_LINES, "") {
+        noise(screen);
+    }
     let mut call = Call { orders, screen };
     match call.dispatch(command, rest).await {
         Ok(true) => 0,
@@ -58,6 +61,15 @@ pub async fn run(places: &Places, args: &[String], screen: &mut Screen) -> u8 {
             FAILED
         }
         Err(Refusal::Asks) => std::future::pending().await,
+        Err(Refusal::Unsure) => {
+            screen.line(&Refusal::Unsure.to_string());
+            FAILED
+        }
+        Err(Refusal::NoHost) => {
+            screen.line("Unable to connect to host.");
+            screen.line(&format!("Error: {}", Refusal::NoHost));
+            FAILED
+        }
         Err(Refusal::Unknown(cause)) => {
             screen.line("Error: Unknown error");
             screen.error_line(&cause);
@@ -88,6 +100,16 @@ fn host_type<'a>(mut args: &'a [String], screen: &mut Screen) -> std::result::Re
     Ok(args)
 }
 
+/// Prints what macOS's libraries do at their worst (facts/vmrun-vmrest.md §1.3).
+fn noise(screen: &mut Screen) {
+    let stamp = crate::sim::timestamp::iso(crate::sim::now_ms());
+    screen.line(&format!("{stamp}| ServiceImpl_Opener: PID {}", std::process::id()));
+    let class = "Class VMPolicy is implemented in both /A and /B. One of the two will be used.";
+    screen.line(&format!("objc[{}]: {class}", std::process::id()));
+    screen.line("2026-11-27 03:00:00.000 vmrun[4711:42] CFPasteboardCreate: failed to create global data");
+    screen.error_line("Unexpected signal: 11.");
+}
+
 fn usage(screen: &mut Screen) {
     screen.line("");
     screen.line(&format!("vmrun version {VERSION} build-{BUILD}"));
@@ -102,7 +124,7 @@ impl Call<'_> {
         match (command, word(0), word(1)) {
             ("list", ..) => self.list().await?,
             ("listHostNetworks", ..) => self.list_host_networks()?,
-            ("start", Some(vmx), _) => self.start(&resolve(vmx)).await?,
+            ("start", Some(vmx), _) => self.orders.start(&resolve(vmx)).await?,
             ("stop", Some(vmx), how) => self.stop(&resolve(vmx), how).await?,
             ("reset", Some(vmx), how) => {
                 let soft = how != Some("hard");
@@ -116,6 +138,9 @@ impl Call<'_> {
             ("snapshot", Some(vmx), Some(name)) => {
                 self.orders.stopped(&resolve(vmx), Operation::Snapshot).await?;
                 snapshots::take(&resolve(vmx), name)?;
+                if faults::strikes(&self.orders.places, faults::SNAPSHOT_EXISTS, &vm_name(&resolve(vmx))) {
+                    return Err(Refusal::SnapshotExists);
+                }
             }
             ("deleteSnapshot", Some(vmx), Some(name)) => {
                 self.orders.stopped(&resolve(vmx), Operation::Snapshot).await?;
@@ -156,28 +181,12 @@ impl Call<'_> {
     async fn list(&mut self) -> Result {
         self.orders.pace.take(Operation::Question).await;
         let running = self.orders.running().await?;
-        if faults::strikes(&self.orders.places, faults::NOISE_LINES, "") {
-            let stamp = crate::sim::timestamp::iso(crate::sim::now_ms());
-            self.screen.line(&format!("{stamp}| ServiceImpl_Opener: PID {}", std::process::id()));
-        }
-        self.screen.line(&format!("Total running VMs: {}", running.len()));
+        let invented = usize::from(faults::strikes(&self.orders.places, faults::LIST_MISCOUNTS, ""));
+        self.screen.line(&format!("Total running VMs: {}", running.len() + invented));
         for vmx in running {
             self.screen.line(&vmx.display().to_string());
         }
         Ok(())
-    }
-
-    async fn start(&self, vmx: &Path) -> Result {
-        power::open_vmx(vmx)?;
-        let strikes = |fault| faults::strikes(&self.orders.places, fault, &vm_name(vmx));
-        if strikes(faults::START_HANGS) {
-            std::future::pending::<()>().await;
-        }
-        if strikes(faults::START_SILENT) {
-            return Ok(());
-        }
-        self.orders.start(vmx).await?;
-        if strikes(faults::START_LIES) { Err(Refusal::CannotConnect) } else { Ok(()) }
     }
 
     async fn stop(&self, vmx: &Path, how: Option<&str>) -> Result {
@@ -222,6 +231,13 @@ impl Call<'_> {
             self.screen.line("unknown");
             return Ok(());
         }
+        let strikes = |fault| faults::strikes(&self.orders.places, fault, &vm_name(vmx));
+        if wait && strikes(faults::ADDRESS_HANGS) {
+            std::future::pending::<()>().await;
+        }
+        if !wait && strikes(faults::ADDRESS_DENIED) {
+            return Err(Refusal::NoTools(vmx.to_owned()));
+        }
         let address = loop {
             let view = self.orders.view(vmx).await?;
             if view.power == Power::Off {
@@ -242,6 +258,9 @@ impl Call<'_> {
 
     async fn tools(&mut self, vmx: &Path) -> Result {
         power::open_vmx(vmx)?;
+        if faults::strikes(&self.orders.places, faults::TOOLS_UNSURE, &vm_name(vmx)) {
+            return Err(Refusal::Unsure);
+        }
         let view = self.orders.view(vmx).await?;
         let word = match (view.power, view.tools) {
             (Power::On, true) => "running",
