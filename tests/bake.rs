@@ -214,7 +214,7 @@ fn the_steps_run_twice_or_killed_half_way_come_to_the_same_and_tell_of_no_machin
     root.boot();
     let (status, said) = root.bake(None);
     assert!(status.success(), "{said}");
-    let last = said.lines().filter(|line| line.starts_with("fusionlab-bake: ")).next_back();
+    let last = said.lines().rfind(|line| line.starts_with("fusionlab-bake: "));
     assert!(last.is_some_and(|line| line.starts_with("fusionlab-bake: done {")), "{said}");
     let bake::Outcome::Done(baked) = bake::outcome(&said) else {
         panic!("its word is not understood:\n{said}")

@@ -22,11 +22,13 @@ mod network;
 mod peers;
 mod refusals;
 mod scale;
+mod seed;
 mod simulated;
 mod sudo;
 mod support;
 mod template;
 mod up;
+mod vmx;
 
 use std::fs;
 use std::path::Path;

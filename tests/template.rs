@@ -143,3 +143,118 @@ fn what_no_lab_uses_is_pruned_after_a_question() {
     let none = session.args(["template", "prune"]).run().exits(0);
     assert!(none.stderr.contains("nothing to remove"), "{none:?}");
 }
+
+/// A moment at which fusionlab is killed: its name, and how it is seen from outside.
+type Moment = (&'static str, fn(&Session) -> bool);
+
+fn journal_has(session: &Session, step: &str) -> bool {
+    let journal = fs::read_to_string(session.fusionlab_home().join("runs/journal.jsonl")).unwrap_or_default();
+    journal.contains(&format!("\"step\":\"{step}\",\"state\":\"started\""))
+}
+
+/// Says whether a file of the template's holds some words.
+fn holds(session: &Session, file: &str, words: &str) -> bool {
+    let templates = session.fusionlab_home().join("templates");
+    let folders = fs::read_dir(templates).into_iter().flatten().flatten();
+    let mut texts = folders.filter_map(|folder| fs::read_to_string(folder.path().join(file)).ok());
+    texts.any(|text| text.contains(words))
+}
+
+const CONSOLE: &str = "template.vmwarevm/console.log";
+
+const MOMENTS: [Moment; 9] = [
+    ("download", |session| journal_has(session, "image.fetch")),
+    ("conversion", |session| journal_has(session, "image.convert")),
+    ("the disk is written", |session| holds(session, "template.json", "\"written\"")),
+    ("power-on", |session| holds(session, "template.json", "\"baking\"")),
+    ("the first bake step", |session| holds(session, CONSOLE, "fusionlab-bake: step 00")),
+    ("a bake step", |session| holds(session, CONSOLE, "fusionlab-bake: step 60")),
+    ("the bake's last word", |session| holds(session, CONSOLE, "fusionlab-bake: done")),
+    ("the bake's end", |session| holds(session, "template.json", "\"baked\"")),
+    ("freeze", |session| journal_has(session, "template.freeze")),
+];
+
+/// Returns what is in fusionlab's home and the library, but for the records of runs and the simulation's own.
+fn left(session: &Session) -> BTreeSet<String> {
+    let is_record = |path: &String| ["sim", "runs/logs", "labs"].iter().any(|begin| path.starts_with(begin));
+    let mut all = tree(&session.fusionlab_home());
+    all.retain(|path| !is_record(path));
+    let library = session.simulated_mac().join("Virtual Machines.localized");
+    all.extend(tree(&library).into_iter().map(|path| format!("library/{path}")));
+    all
+}
+
+/// Runs a build and kills it at a moment; says whether that came before its end.
+fn killed_at(session: &Session, seen: fn(&Session) -> bool) -> bool {
+    let mut running = session.clone().args(["template", "build", "--yes"]).start();
+    running.wait_until(|| seen(session));
+    running.signal("KILL");
+    running.wait().status.code().is_none()
+}
+
+#[test]
+fn killed_at_any_moment_the_next_build_comes_to_the_same() {
+    let undisturbed = solo();
+    build(&undisturbed).exits(0);
+    let expected = left(&undisturbed);
+    for (moment, seen) in MOMENTS {
+        let session = solo();
+        assert!(killed_at(&session, seen), "it was over before it was killed at: {moment}");
+        let again = build(&session).exits(0);
+        let now = left(&session);
+        let differences: Vec<&String> = expected.symmetric_difference(&now).collect();
+        assert!(differences.is_empty(), "killed at {moment}: {differences:#?}\n{again:?}");
+        session.clone().args(["template", "build", "--yes"]).run().exits(0);
+    }
+}
+
+#[test]
+fn killed_again_and_again_up_comes_to_a_lab_all_the_same() {
+    let session = solo();
+    for (_, seen) in &MOMENTS[1..] {
+        killed_at(&session, *seen);
+    }
+    session.clone().args(["up", "--yes"]).run().exits(0);
+    session.clone().args(["verify"]).run().exits(0);
+    assert_eq!(list(&session).len(), 1);
+    session.args(["destroy", "--yes"]).run().exits(0);
+}
+
+#[test]
+fn what_a_killed_build_left_is_pruned_with_its_machine() {
+    let session = solo();
+    assert!(killed_at(&session, |session| holds(session, CONSOLE, "fusionlab-bake: step 10")));
+    let line = &list(&session)[0];
+    assert_eq!(line["finished"], false);
+    let pruned =
+        session.clone().args(["template", "prune", "--yes", "--output", "json"]).run().exits(0).json();
+    assert_eq!(pruned["templates"][0]["key"], line["key"]);
+    assert!(list(&session).is_empty());
+    let status = session.clone().args(["sim", "status", "--output", "json"]).run().exits(0).json();
+    assert_eq!(status["running"], Value::Array(Vec::new()), "its machine is off: {status:#}");
+    build(&session).exits(0);
+}
+
+#[test]
+fn a_template_that_a_run_works_on_is_not_pruned() {
+    let session = solo();
+    let mut running = session.clone().args(["template", "build", "--yes"]).start();
+    running.wait_until(|| holds(&session, "template.json", "\"baking\""));
+    let refused = session.clone().args(["template", "prune", "--yes"]).run().exits(5);
+    assert!(refused.stderr.contains("template build"), "{refused:?}");
+    running.wait().exits(0);
+}
+
+#[test]
+fn two_labs_of_one_template_make_it_once() {
+    let session = solo().file("other.yaml", "version: 1\npreset: solo\nname: other\n");
+    let one = session.clone().args(["template", "build", "--yes"]).start();
+    let two = session.clone().args(["--lab", "other.yaml", "template", "build", "--yes"]).start();
+    let (one, two) = (one.wait().exits(0), two.wait().exits(0));
+    let conversions =
+        [&one, &two].iter().filter(|ended| ended.stderr.contains("fusionlab-bake: step")).count();
+    assert!(conversions >= 1, "{one:?}{two:?}");
+    assert_eq!(list(&session).len(), 1);
+    let journal = fs::read_to_string(session.fusionlab_home().join("runs/journal.jsonl")).expect("a journal");
+    assert_eq!(journal.matches("\"state\":\"failed\"").count(), 0, "{journal}");
+}

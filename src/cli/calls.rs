@@ -37,7 +37,7 @@ use crate::host::fusion::{Fusion, discover};
 use crate::host::lock::Lock;
 use crate::host::ssh::SshShell;
 use crate::host::{HostError, Hypervisor, download, files, system};
-use crate::lab::catalogue::{self, Arch};
+use crate::lab::catalogue::{Arch, Image, entries};
 use crate::lab::limits::Limits;
 use crate::lab::lint::{self, HostSize, RULES};
 use crate::lab::paths::LabDir;
@@ -446,15 +446,10 @@ pub async fn templates(context: &Context) -> Result<Vec<TemplateLine>, Failure> 
 }
 
 /// Returns the catalogue's images for this machine's processor.
-pub fn catalogue_images(context: &Context) -> Vec<ImageLine> {
+pub fn catalogue(context: &Context) -> Vec<ImageLine> {
     let cache = images::cache(&context.home);
-    let line = |entry: catalogue::Entry| ImageLine {
-        summary: entry.summary,
-        is_default: entry.is_default,
-        cached: download::cached(&images::source(&entry.image), &cache).is_some(),
-        image: entry.image,
-    };
-    catalogue::entries(arch()).into_iter().map(line).collect()
+    let cached = |image: &Image| download::cached(&images::source(image), &cache).is_some();
+    entries(arch()).into_iter().map(|entry| ImageLine { cached: cached(&entry.image), entry }).collect()
 }
 
 /// Returns what `template prune` would remove: templates that no lab uses, and downloads that nobody goes on with.

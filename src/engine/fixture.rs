@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::formats::command::Command;
 use crate::formats::mac::Mac;
 use crate::formats::vmdk::{self, EmptyDisk};
+use crate::host::download::{Digest, Fetched};
 use crate::host::fusion::Fusion;
 use crate::host::fusion::networks::Networks;
 use crate::host::{
@@ -75,7 +76,13 @@ impl Bench {
         let disk = files::create_new(&template.disk(), 0o644).unwrap();
         let nothing = &mut EmptyDisk { size: 0 };
         vmdk::write_sparse(nothing, DISK_SIZE, disk, paths::DISK_VMDK, DISK_CID).unwrap();
-        template.begin(&self.engine.lab.image, &template.vmx()).unwrap();
+        let image = Fetched {
+            path: template.vmx(),
+            url: self.engine.lab.image.url.clone(),
+            digest: Digest::Sha256("00".to_owned()),
+            is_newest: false,
+        };
+        template.begin(&self.engine.lab.image, &image).unwrap();
         let manifest = template.read().unwrap().unwrap();
         template.write(&Manifest { stage: Stage::Frozen, ..manifest }).unwrap();
     }

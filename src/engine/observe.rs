@@ -16,7 +16,7 @@ use crate::stack::{facts as questions, kubectl, node as nodes};
 use super::context::Engine;
 use super::error::Result;
 use super::template::{Stage, TemplateDir};
-use super::{networks, survey, templates};
+use super::{images, networks, survey, templates};
 
 /// Cards that a VM can have.
 pub const MAX_CARDS: u32 = 10;
@@ -97,7 +97,7 @@ fn template(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<TemplateFact
     let dir = TemplateDir::of(engine);
     let stage = dir.usable(running)?.map(|manifest| manifest.stage);
     Ok(TemplateFacts {
-        image_cached: super::template::cached_image(engine)?.is_some(),
+        image_cached: images::cached(engine).is_some(),
         present: files::exists(&dir.root),
         disk_written: stage.is_some(),
         baked: stage >= Some(Stage::Baked),

@@ -1,12 +1,12 @@
 //! The golden template on disk: where its parts are, what it was made of, and how far it is.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::formats::vmdk;
-use crate::host::download::Digest;
+use crate::host::download::{Digest, Fetched};
 use crate::host::{HostError, clock, files};
 use crate::lab::catalogue::{Arch, Image};
 use crate::lab::paths;
@@ -15,7 +15,6 @@ use crate::stack::vm;
 
 use super::context::Engine;
 use super::error::Result;
-use super::images;
 
 /// Version of [`Manifest`]'s form.
 const VERSION: u32 = 1;
@@ -149,14 +148,16 @@ impl TemplateDir {
     }
 
     /// Looks at a disk that was just written and begins the manifest.
-    pub fn begin(&self, image: &Image, file: &Path) -> Result<()> {
+    pub fn begin(&self, image: &Image, file: &Fetched) -> Result<()> {
         let source = Source {
             name: image.name.clone(),
             arch: image.arch,
-            url: image.url.clone(),
-            digest: digest_in_name(file)
-                .map_or_else(|| files::sha256_file(file).map(|hex| format!("sha256:{hex}")), Ok)?,
-            bytes: files::size(file)?,
+            url: file.url.clone(),
+            digest: match &file.digest {
+                Digest::Sha256(hex) => format!("sha256:{hex}"),
+                Digest::Sha512(hex) => format!("sha512:{hex}"),
+            },
+            bytes: files::size(&file.path)?,
         };
         self.write(&Manifest {
             version: VERSION,
@@ -185,15 +186,4 @@ impl TemplateDir {
             .map_err(|bad| HostError::Content { path, reason: bad.to_string() })?;
         Ok(DiskRecord { capacity: info.capacity, cid: format!("{:08x}", info.cid) })
     }
-}
-
-/// Returns the digest in the name that the cache gives a file, such as `sha256-1f0c….img`.
-fn digest_in_name(file: &Path) -> Option<String> {
-    let (kind, hex) = file.file_stem()?.to_str()?.split_once('-')?;
-    Digest::from_hex(hex).map(|_| format!("{kind}:{hex}"))
-}
-
-/// Returns the downloaded image, if it is in the cache.
-pub fn cached_image(engine: &Engine) -> Result<Option<PathBuf>> {
-    Ok(images::cached(engine).map(|found| found.path))
 }

@@ -142,7 +142,7 @@ mod tests {
     fn layer(bench: &Bench, path: &Path, parent: &str) {
         files::create_dir(path.parent().unwrap()).unwrap();
         let file = files::create_new(path, files::PUBLIC_FILE).unwrap();
-        vmdk::write_child(file, 1 << 20, "disk.vmdk", 7, (5, parent)).unwrap();
+        vmdk::write_child(file, 1 << 20, paths::DISK_VMDK, 7, (5, parent)).unwrap();
         assert!(path.starts_with(&bench.engine.fusion.library));
     }
 

@@ -9,7 +9,7 @@ use super::control::{self, Reply, Request};
 use super::network::{self, Networks};
 use super::places::Places;
 use super::settings::Settings;
-use super::{configure, files, image, pace, programs, serve};
+use super::{configure, disk, files, image, pace, programs, serve};
 
 /// The build number that every simulated release has.
 pub const BUILD: &str = "25388279";
@@ -122,7 +122,7 @@ pub fn boot_disk(path: &Path) -> io::Result<()> {
     let folder = tempfile::tempdir()?;
     let image_path = folder.path().join("image.qcow2");
     image::write(&image_path)?;
-    super::disk::of_image(&image_path, image::CAPACITY, 1, path).map_err(io::Error::other)
+    disk::of_image(&image_path, image::CAPACITY, 1, path).map_err(io::Error::other)
 }
 
 /// Writes the simulated cloud image; returns its SHA-256.

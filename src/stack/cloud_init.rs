@@ -197,7 +197,11 @@ mod tests {
         let lab = fixture::lab();
         let seed = bake_seed(&lab, "0123456789abcdef");
         let data = yaml(std::str::from_utf8(&seed[USER_DATA]).unwrap());
-        assert_eq!(data["users"], json!([]));
+        assert_eq!(
+            data["users"],
+            json!([{ "name": "root", "lock_passwd": true }]),
+            "not even the image's own"
+        );
         assert_eq!(data["runcmd"], json!([bake::START]));
         let paths: Vec<_> = data["write_files"]
             .as_array()

@@ -11,8 +11,8 @@ use crate::cli::error::{Failure, Report, Success};
 use crate::cli::report::{self, Reporting};
 use crate::engine::event::{Event, PlannedStep};
 use crate::engine::images;
-use crate::host::clock;
 use crate::host::download::Fetched;
+use crate::host::{HostError, clock};
 use crate::lab::catalogue::{self, Image};
 use crate::plan::step::{Phase, StepId};
 
@@ -92,6 +92,7 @@ async fn bring(context: &Context, image: &Image, stall: Duration) -> Result<(Fet
     let took = started.elapsed();
     tell(match &found {
         Ok(_) => Event::StepDone { step, took, changed: true },
+        Err(HostError::Interrupted) => Event::StepSkipped { step, because: "interrupted".to_owned() },
         Err(error) => Event::StepFailed { step, took, message: error.to_string() },
     });
     reporting.end().await;

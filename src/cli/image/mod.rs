@@ -6,6 +6,7 @@ mod fetch;
 mod info;
 mod seed;
 mod size;
+mod vmx;
 
 use clap::{Args, Subcommand};
 
@@ -18,7 +19,8 @@ use super::error::{Failure, Success};
   fusionlab image fetch ubuntu-24.04
   fusionlab image info noble-server-cloudimg-arm64.img
   fusionlab image convert noble-server-cloudimg-arm64.img disk.vmdk --size 40G
-  fusionlab image seed --user-data user-data --meta-data meta-data seed.iso")]
+  fusionlab image seed --user-data user-data --meta-data meta-data seed.iso
+  fusionlab image vmx k8s-worker1.vmx --set memsize=8192")]
 pub struct ImageArgs {
     #[command(subcommand)]
     command: ImageCommand,
@@ -30,6 +32,7 @@ enum ImageCommand {
     Info(info::InfoArgs),
     Convert(convert::ConvertArgs),
     Seed(seed::SeedArgs),
+    Vmx(vmx::VmxArgs),
 }
 
 pub async fn run(args: ImageArgs, context: &Context) -> Result<Success, Failure> {
@@ -38,5 +41,6 @@ pub async fn run(args: ImageArgs, context: &Context) -> Result<Success, Failure>
         ImageCommand::Info(args) => info::run(args, context),
         ImageCommand::Convert(args) => convert::run(args, context).await,
         ImageCommand::Seed(args) => seed::run(args, context),
+        ImageCommand::Vmx(args) => vmx::run(args, context).await,
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::closing::headed;
 use super::table::{Cell, Table, labelled};
@@ -13,7 +14,7 @@ use crate::cli::words;
 use crate::engine::template::Manifest;
 use crate::engine::templates::Template;
 use crate::host::download::Leftover;
-use crate::lab::catalogue::{Arch, Image};
+use crate::lab::catalogue::Entry;
 
 /// Shown for what is not known.
 const UNKNOWN: &str = "-";
@@ -52,11 +53,9 @@ pub struct TemplateLine {
 }
 
 /// One image of the catalogue, for this machine's processor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageLine {
-    pub image: Image,
-    pub summary: &'static str,
-    pub is_default: bool,
+    pub entry: Entry,
     /// Whether it was downloaded already.
     pub cached: bool,
 }
@@ -143,27 +142,35 @@ fn template_table(templates: &[TemplateLine]) -> Table {
 }
 
 fn image_table(images: &[ImageLine]) -> Table {
-    let mut table =
-        Table::new(["CATALOGUE", "FOR", "FILE", "HERE", "SUMMARY"]).leaving_out(["SUMMARY", "FILE"]);
-    for line in images {
-        let name = &line.image.name;
-        let is_pinned = line.image.digest.is_some();
+    let mut table = Table::new(["CATALOGUE", "FOR", ">SIZE", "FILE", "HERE", "SUMMARY"])
+        .leaving_out(["SUMMARY", "FILE", "SIZE"]);
+    for ImageLine { entry, cached } in images {
+        let (image, name) = (&entry.image, &entry.image.name);
         table.row([
-            Cell::plain(if line.is_default { format!("{name} (default)") } else { name.clone() }),
-            Cell::plain(arch(&line.image)),
-            Cell::plain(if is_pinned { "pinned" } else { "the newest" }),
-            if line.cached { Cell::inked(Ink::Good, "yes") } else { Cell::inked(Ink::Dim, "no") },
-            Cell::inked(Ink::Dim, line.summary),
+            Cell::plain(if entry.is_default { format!("{name} (default)") } else { name.clone() }),
+            Cell::plain(image.arch.word()),
+            Cell::plain(image.size.map_or_else(|| UNKNOWN.to_owned(), words::bytes)),
+            Cell::plain(if image.is_pinned() { "pinned" } else { "the newest" }),
+            if *cached { Cell::inked(Ink::Good, "yes") } else { Cell::inked(Ink::Dim, "no") },
+            Cell::inked(Ink::Dim, entry.summary),
         ]);
     }
     table
 }
 
-fn arch(image: &Image) -> &'static str {
-    match image.arch {
-        Arch::Arm64 => "arm64",
-        Arch::Amd64 => "amd64",
-    }
+/// Returns the JSON form of the catalogue's images.
+pub fn images_json(images: &[ImageLine]) -> Vec<Value> {
+    let json = |line: &ImageLine| {
+        let ImageLine { entry, cached } = line;
+        json!({
+            "image": entry.image,
+            "summary": entry.summary,
+            "pinned": entry.image.is_pinned(),
+            "default": entry.is_default,
+            "cached": cached,
+        })
+    };
+    images.iter().map(json).collect()
 }
 
 /// Returns what would be removed, before it is asked about.

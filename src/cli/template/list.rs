@@ -16,9 +16,11 @@ const SCHEMA: &str = "fusionlab.templates/2";
 pub struct ListArgs {}
 
 pub async fn run(_args: ListArgs, context: &Context) -> Result<Success, Failure> {
-    let (lines, images) = (calls::templates(context).await?, calls::catalogue_images(context));
+    let (lines, images) = (calls::templates(context).await?, calls::catalogue(context));
     if context.json() {
-        context.print_json(&json!({ "schema": SCHEMA, "templates": lines, "images": images }))?;
+        context.print_json(
+            &json!({ "schema": SCHEMA, "templates": lines, "images": templates::images_json(&images) }),
+        )?;
     } else {
         context.print(templates::lists(&lines, &images, &context.terminal.out))?;
     }

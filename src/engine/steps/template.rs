@@ -13,7 +13,7 @@ use crate::engine::context::{Engine, last_lines};
 use crate::engine::error::{EngineError, Requirement, Result};
 use crate::engine::images;
 use crate::engine::run::StepContext;
-use crate::engine::template::{Manifest, Stage, TemplateDir, cached_image};
+use crate::engine::template::{Manifest, Stage, TemplateDir};
 use crate::engine::templates;
 use crate::engine::wait::{Probe, until};
 use crate::formats::seed_iso;
@@ -49,7 +49,7 @@ pub async fn convert(context: &StepContext) -> Result<bool> {
     convert.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     let vmx = vm::template_vmx(&engine.lab, &dir.key);
     vmx_file::write(&dir.vmx(), &vmx)?;
-    let image = cached_image(&engine)?.ok_or_else(not_in_cache)?;
+    let image = images::cached(&engine).ok_or_else(not_in_cache)?;
     dir.begin(&engine.lab.image, &image)?;
     Ok(true)
 }
@@ -59,7 +59,7 @@ fn write_disk(context: &StepContext) -> Result<()> {
     let engine = &context.engine;
     let dir = TemplateDir::of(engine);
     files::create_dir(&dir.bundle())?;
-    let image = cached_image(engine)?.ok_or_else(not_in_cache)?;
+    let image = images::cached(engine).ok_or_else(not_in_cache)?.path;
     let wished = u64::from(vm::template_disk_gib(&engine.lab)) * BYTES_PER_GIB;
     let capacity = Some(wished.max(convert::open(&image)?.size()));
     let (target, format) = (dir.disk(), convert::Format::Sparse);
@@ -229,11 +229,16 @@ async fn usable(engine: &Engine, dir: &TemplateDir) -> Result<Manifest> {
     dir.usable(&running)?.ok_or_else(gone)
 }
 
-/// Waits for the template to be ours alone until [`release`] or the end of this run: labs share it.
+/// Waits for the template to be ours alone until [`release`] or the end of this run, since labs share it; sweeps up what
+/// a killed run was writing.
 async fn hold(context: &StepContext, dir: &TemplateDir) -> Result<()> {
     let mut turn = context.engine.template_turn.lock().await;
-    if turn.is_none() {
-        *turn = Some(self::turn(context, dir).await?);
+    if turn.is_some() {
+        return Ok(());
+    }
+    *turn = Some(self::turn(context, dir).await?);
+    for folder in [&dir.root, &dir.bundle()].into_iter().filter(|path| files::is_folder(path)) {
+        files::sweep(folder)?;
     }
     Ok(())
 }
