@@ -67,6 +67,7 @@ async fn host(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<HostFacts>
         running: running.iter().filter(|vmx| !vmx.starts_with(&templates)).cloned().collect(),
         foreign_macs: foreign_macs(engine)?,
         routes: engine.networks.routes(engine.lab.limits.fusion_query).await?.unwrap_or_default(),
+        fusion: engine.fusion.version.clone(),
         fusion_ui_open: engine.networks.window_open(engine.lab.limits.fusion_query).await?,
     })
 }

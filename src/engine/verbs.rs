@@ -9,7 +9,7 @@ use crate::plan::desired::Desired;
 use crate::plan::facts::Facts;
 use crate::plan::networks::{self, NetworkWish};
 use crate::plan::step::Plan;
-use crate::plan::{destroy, lint, template, up};
+use crate::plan::{destroy, lint, obstacle, template, up};
 
 use super::context::Engine;
 use super::error::{EngineError, Result};
@@ -58,6 +58,10 @@ pub async fn destroy_outlook(engine: &Arc<Engine>) -> Result<Outlook> {
 /// Plans `template build`: the template alone, and if need be anew.
 pub async fn template_outlook(engine: &Arc<Engine>, anew: bool) -> Result<Outlook> {
     let facts = Facts { template: observe::template_facts(engine).await?, ..Facts::default() };
+    let old = obstacle::of_fusion(&engine.fusion.version);
+    if !old.is_empty() {
+        return Err(EngineError::Obstacles(old));
+    }
     let plan = template::plan(&engine.lab, &facts.template, anew).map_err(EngineError::Obstacles)?;
     sound(&plan)?;
     Ok(Outlook { facts, plan })

@@ -42,6 +42,8 @@ pub struct Facts {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct HostFacts {
+    /// Fusion's version, as its Info.plist says it.
+    pub fusion: String,
     pub memory_mib: u64,
     pub cpus: u32,
     /// VMX files of VMs that run now, ours and others'.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::formats::networking::Conflict;
-use crate::lab::Lab;
+use crate::lab::{Lab, catalogue};
 
 use super::desired::Desired;
 use super::facts::{Facts, VmState};
@@ -34,6 +34,9 @@ pub enum Obstacle {
     /// VMs of this lab stand, but the keys that they were made with are gone.
     #[error("the lab's VMs stand, but its identity (keys and certificates) is not on this machine")]
     IdentityLost,
+    /// Fusion does not run the virtual hardware that machines are written with.
+    #[error("VMware Fusion {version} does not run virtual hardware {hardware}")]
+    OldFusion { version: String, hardware: String },
     /// Fusion's window is open while its networks must change: its own Apply would overwrite our lines.
     #[error("VMware Fusion's window is open, and its networks must change")]
     FusionOpen,
@@ -100,9 +103,18 @@ fn hang(vmx: &[PathBuf]) -> String {
 
 /// Finds everything that stands in the way.
 pub fn find(lab: &Lab, desired: &Desired, facts: &Facts) -> Vec<Obstacle> {
-    let mut obstacles = of_network(lab, &desired.network, facts);
+    let mut obstacles = of_fusion(&facts.host.fusion);
+    obstacles.extend(of_network(lab, &desired.network, facts));
     machines(lab, desired, facts, &mut obstacles);
     obstacles
+}
+
+/// Says whether this Fusion can run a lab's machines.
+pub fn of_fusion(version: &str) -> Vec<Obstacle> {
+    let hardware = catalogue::written_hardware().to_owned();
+    let old =
+        catalogue::is_too_old(version).then(|| Obstacle::OldFusion { version: version.to_owned(), hardware });
+    old.into_iter().collect()
 }
 
 /// Finds what stands in the way of the lab's network.
@@ -209,6 +221,14 @@ mod tests {
         ];
         assert_eq!(found(&world), expected);
         assert_eq!(world.up().unwrap_err(), expected, "and there is no plan");
+    }
+
+    #[test]
+    fn a_fusion_that_cannot_run_our_machines_is_named() {
+        let mut world = World::empty();
+        world.facts.host.fusion = "12.2.5".to_owned();
+        let old = Obstacle::OldFusion { version: "12.2.5".to_owned(), hardware: "20".to_owned() };
+        assert_eq!(found(&world), [old]);
     }
 
     #[test]

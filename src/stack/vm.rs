@@ -8,14 +8,12 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::formats::vmx::Vmx;
-use crate::lab::catalogue::Arch;
+use crate::lab::catalogue::{self, Arch};
 use crate::lab::paths::{CONSOLE_LOG, DISK_VMDK, SEED_ISO};
 use crate::lab::{Lab, Network, Nic, Node, names};
 use crate::stack::cloud_init;
 use crate::stack::identity::Identity;
 
-/// Oldest hardware that newer Fusions run and Apple Silicon boots (facts/vm-images-cloudinit.md §1.2).
-const HARDWARE_VERSION: &str = "20";
 /// The template's card, which the clones' first card replaces.
 const FIRST_CARD_SLOT: u16 = 160;
 /// The disk's file name stands under this key.
@@ -137,7 +135,7 @@ fn set_machine(vmx: &mut Vmx, lab: &Lab, name: &str, cpus: u8, memory_mib: u32) 
     for (key, value) in [
         (".encoding", "UTF-8"),
         ("config.version", "8"),
-        ("virtualHW.version", HARDWARE_VERSION),
+        ("virtualHW.version", catalogue::written_hardware()),
         ("virtualHW.productCompatibility", "hosted"),
         ("displayName", name),
         ("guestOS", guest_os(lab)),

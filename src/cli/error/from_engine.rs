@@ -188,6 +188,7 @@ fn why(obstacle: &Obstacle) -> &'static str {
         Obstacle::NetworkingFile { .. } => "a file that is not understood is not edited",
         Obstacle::NotInLab { .. } => "it may hold data, and the cluster still counts on it",
         Obstacle::IdentityLost => "without its keys nobody can log in to the lab's machines",
+        Obstacle::OldFusion { .. } => "it would refuse to start the lab's machines",
         Obstacle::FusionOpen => "Apply in its window would overwrite the lab's lines",
         Obstacle::OthersRunning { .. } | Obstacle::OwnRunning { .. } => {
             "the restart would cut them off from their networks"
@@ -218,6 +219,7 @@ fn kind_of_obstacles(obstacles: &[Obstacle]) -> Kind {
         | Obstacle::NotInLab { .. }
         | Obstacle::TemplateInUse { .. } => Kind::Fusion,
         Obstacle::IdentityLost
+        | Obstacle::OldFusion { .. }
         | Obstacle::FusionOpen
         | Obstacle::OthersRunning { .. }
         | Obstacle::OwnRunning { .. } => Kind::HostCheck,
@@ -247,6 +249,7 @@ fn remedy(obstacle: &Obstacle) -> String {
         Obstacle::IdentityLost => {
             "put the lab's `identity` folder back, or `fusionlab destroy` and begin anew".to_owned()
         }
+        Obstacle::OldFusion { .. } => "install Fusion 13 or newer; it is free of charge".to_owned(),
         Obstacle::FusionOpen => "quit Fusion; running VMs may go on".to_owned(),
         Obstacle::OthersRunning { vmx } => {
             let paths: Vec<String> = vmx.iter().map(|path| path.display().to_string()).collect();

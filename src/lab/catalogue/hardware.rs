@@ -25,6 +25,16 @@ pub fn hardware(fusion: &str) -> Option<Hardware> {
     Some(Hardware { version: &table.written, newest: &row.version })
 }
 
+/// Returns the hardware that machines are written with.
+pub fn written_hardware() -> &'static str {
+    &CATALOGUE.hardware.written
+}
+
+/// Says whether a Fusion is known not to run what is written; a version of another form is given the benefit of doubt.
+pub fn is_too_old(fusion: &str) -> bool {
+    release(fusion).is_some() && hardware(fusion).is_none()
+}
+
 /// Returns a release's year, or major number, and what follows, such that later ones are greater.
 fn release(text: &str) -> Option<(u32, u32)> {
     let number = |text: &str| {
@@ -81,6 +91,12 @@ mod tests {
         for fusion in ["12.2.5", "11", "", "e.x.p", "H2", "25H", "13.x"] {
             assert_eq!(hardware(fusion), None, "{fusion:?}");
         }
+    }
+
+    #[test]
+    fn only_a_release_that_is_known_to_be_older_is_too_old() {
+        let too_old = ["12.2.5", "13.0", "25H2", "e.x.p", ""].map(is_too_old);
+        assert_eq!(too_old, [true, false, false, false, false]);
     }
 
     #[test]

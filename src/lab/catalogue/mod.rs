@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-pub use hardware::{Hardware, hardware};
+pub use hardware::{Hardware, hardware, is_too_old, written_hardware};
 pub use images::{
     CUSTOM_IMAGE, DEFAULT_IMAGE, Entry, Image, Newest, Signature, entries, image, images, keyring,
 };
