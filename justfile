@@ -39,3 +39,7 @@ fuzz seconds="600":
 # How long the networking file takes to read, write and edit
 bench:
     cargo bench --bench networking
+
+# How long a cloud image takes to become a disk, beside qemu-img (needs qemu-img and /usr/bin/time)
+bench-convert rounds="5":
+    benches/convert.sh {{ rounds }}

@@ -60,7 +60,7 @@ const TELLING: [&str; 14] = [
     "var/log/journal/0123/system.journal",
 ];
 /// At how many of its calls of a stub the bake is killed, evenly from the first to the last but some.
-const KILLS: usize = 6;
+const KILLS: usize = 4;
 
 /// Says whether this test can be made; root's rights are needed for a root of one's own.
 fn possible() -> bool {

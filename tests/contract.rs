@@ -470,3 +470,23 @@ fn a_rest_server_that_forgot_our_password_is_replaced_once() {
         assert_eq!(std::fs::read_dir(&home).expect("its folder").count(), 0, "nothing is left of it");
     });
 }
+
+#[test]
+fn the_rest_server_of_a_run_that_was_killed_is_ended_by_the_next() {
+    let session = Session::new().file("fusionlab.yaml", "version: 1\npreset: small\ndriver: rest\n");
+    let home = session.fusionlab_home().join("rest");
+    let served = || {
+        let folders = std::fs::read_dir(&home).into_iter().flatten().flatten();
+        let records = folders.filter_map(|folder| std::fs::read(folder.path().join("server.json")).ok());
+        records.filter_map(|text| serde_json::from_slice::<serde_json::Value>(&text).ok()).next()
+    };
+    let mut killed = session.clone().args(["up", "--yes", "--sim"]).start();
+    killed.wait_until(|| served().is_some());
+    killed.signal("KILL");
+    killed.wait();
+    let pid = served().expect("its record stays")["pid"].as_u64().expect("a number");
+    let lives = || session.processes().iter().any(|process| u64::from(process.id) == pid);
+    assert!(lives(), "nobody ended it");
+    session.clone().args(["status", "--sim"]).run();
+    assert!(!lives() && served().is_none(), "the next run did, and took its folder away");
+}

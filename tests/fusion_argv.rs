@@ -15,7 +15,7 @@ use crate::support::session::Session;
 
 /// A vmrun of files: what runs is a folder of notes, a clone is a copy of the VMX and a disk of its own name. The
 /// template is off again once somebody has seen it on, and its console says what was baked.
-const VMRUN: &str = r#"
+pub const VMRUN: &str = r#"
 [ "$1 $2" = "-T fusion" ] || { echo "Error: Unrecognized command: $1"; exit 255; }
 shift 2
 on="$root/var/on"
@@ -84,14 +84,14 @@ esac
 const NOWHERE: &str = "socks5://127.0.0.1:1\n";
 
 /// A raw disk with nothing on it but the mark of a partition table.
-fn tiny_image() -> Vec<u8> {
+pub fn tiny_image() -> Vec<u8> {
     const SECTOR: usize = 512;
     let mut image = vec![0; 64 * SECTOR];
     image[SECTOR - 2..SECTOR].copy_from_slice(&[0x55, 0xAA]);
     image
 }
 
-fn baked(versions: &Versions) -> String {
+pub fn baked(versions: &Versions) -> String {
     format!(
         r#"{{"version":2,"programs":{{"kubeadm":"v{0}","kubelet":"v{0}","containerd":"{1}","cilium":"{2}","gateway_api":"{3}","helm":"v{4}"}},"packages":{{}}}}"#,
         versions.kubernetes, versions.containerd, versions.cilium, versions.gateway_api, versions.helm

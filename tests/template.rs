@@ -4,8 +4,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use fusionlab::lab::catalogue::Arch;
+use fusionlab::lab::resolve::resolve;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
+use crate::fake_fusion::FakeFusion;
+use crate::fusion_argv::{VMNET_CLI, VMRUN, baked, tiny_image};
 use crate::support::session::{Ended, Session};
 
 /// A lab of the smallest size.
@@ -251,10 +256,38 @@ fn two_labs_of_one_template_make_it_once() {
     let one = session.clone().args(["template", "build", "--yes"]).start();
     let two = session.clone().args(["--lab", "other.yaml", "template", "build", "--yes"]).start();
     let (one, two) = (one.wait().exits(0), two.wait().exits(0));
-    let conversions =
-        [&one, &two].iter().filter(|ended| ended.stderr.contains("fusionlab-bake: step")).count();
-    assert!(conversions >= 1, "{one:?}{two:?}");
-    assert_eq!(list(&session).len(), 1);
-    let journal = fs::read_to_string(session.fusionlab_home().join("runs/journal.jsonl")).expect("a journal");
-    assert_eq!(journal.matches("\"state\":\"failed\"").count(), 0, "{journal}");
+    let baked = [&one, &two].iter().filter(|ended| ended.stderr.contains("fusionlab-bake: step")).count();
+    assert_eq!((baked, list(&session).len()), (1, 1), "{one:?}{two:?}");
+}
+
+/// Where Fusion writes no serial console, the template's machine is heard by a guest variable.
+#[test]
+fn a_bake_is_heard_without_a_console() {
+    let session = Session::new().file("disk.img", tiny_image());
+    let (path, digest) = (session.work().join("disk.img"), hex::encode(Sha256::digest(tiny_image())));
+    let image = format!("{{url: \"file://{}\", digest: \"{digest}\"}}", path.display());
+    let lab = format!("version: 1\npreset: solo\nimage: {image}\n");
+    let versions = resolve(Some(&lab), None, Arch::Arm64).expect("the lab file is valid").lab.versions;
+    let session = session.file("fusionlab.yaml", lab);
+    // It is on until it was heard.
+    let word = format!(
+        "echo '{}'; touch \"$root/var/heard\"",
+        ["fusionlab-bake: done ", &baked(&versions)].concat()
+    );
+    let variable =
+        format!("readVariable) [ \"$3 $4\" = \"guestVar fusionlab.bake\" ] && {{ {word}; }} ;;\nsnapshot)");
+    let mut vmrun = VMRUN.to_owned();
+    for (from, to) in [
+        ("echo \"[   42.0] fusionlab-bake: done BAKED\" >\"${vmx%/*}/console.log\"", ":"),
+        ("rm -f \"$on/template\"", "[ ! -e \"$root/var/heard\" ] || rm -f \"$on/template\""),
+        ("snapshot)", &variable),
+    ] {
+        assert!(vmrun.contains(from), "{from}");
+        vmrun = vmrun.replace(from, to);
+    }
+    let fusion = FakeFusion::new("13.6.3").program("vmrun", &vmrun).program("vmnet-cli", VMNET_CLI);
+    let build =
+        session.clone().args(["template", "build", "--yes", "--fusion"]).arg(fusion.root()).run().exits(0);
+    assert!(!build.stderr.contains("nothing was heard"), "{build:?}");
+    assert_eq!(manifest(&session)["baked"]["programs"]["kubelet"], format!("v{}", versions.kubernetes));
 }

@@ -19,7 +19,7 @@ fuzz_target!(|text: &[u8]| {
         };
         let written = vmdk::flat_descriptor(info.capacity, &extent.file, info.cid);
         let again = vmdk::inspect(&written.into_bytes()).expect("what we write is a descriptor");
-        assert_eq!((again.capacity, again.cid, again.kind), (info.capacity, info.cid, Kind::MonolithicFlat));
+        assert_eq!((again.capacity, again.cid, &again.kind), (info.capacity, info.cid, &Kind::MonolithicFlat));
         assert_eq!((&again.extents[0].file, again.extents[0].sectors), (&extent.file, extent.sectors));
         assert!(again.obstacles().is_empty());
     }

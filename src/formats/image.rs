@@ -242,6 +242,8 @@ pub struct Windows {
 pub struct Window {
     /// Its first byte's place on the disk: a multiple of the windows' size.
     pub start: u64,
+    /// How many of its bytes are the disk's: all but in the last window.
+    length: usize,
     stretches: Vec<Stretch>,
 }
 
@@ -279,7 +281,8 @@ impl Windows {
                 None
             };
         }
-        Ok(Some(Window { start, stretches }))
+        let length = self.window.min(self.map.size() - start) as usize;
+        Ok(Some(Window { start, length, stretches }))
     }
 }
 
@@ -300,7 +303,8 @@ impl Window {
                 Place::Packed(packed) => unpacker.unpack(file, packed, stretch.start, part)?,
             }
         }
-        buffer[filled..].fill(0);
+        // The last packed piece may hold more than the disk does.
+        buffer[filled.min(self.length)..].fill(0);
         Ok(())
     }
 }

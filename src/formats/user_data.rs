@@ -23,7 +23,7 @@ pub fn check_user_data(bytes: &[u8]) -> Result<(), &'static str> {
     let begins = |header: &&str| {
         bytes.get(..header.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(header.as_bytes()))
     };
-    if bytes.starts_with(GZIP) || HEADERS.iter().chain(&MAIL).any(|header| begins(header)) {
+    if bytes.starts_with(GZIP) || HEADERS.iter().chain(&MAIL).any(begins) {
         return Ok(());
     }
     Err("the user-data does not begin with `#cloud-config` or another header of cloud-init")

@@ -129,6 +129,11 @@ pub(super) fn datasource() -> GuestFile {
     GuestFile::new("/etc/cloud/cloud.cfg.d/99-fusionlab.cfg", 0o644, text)
 }
 
+/// Says whether no step comes after this one.
+pub fn is_last(step: &str) -> bool {
+    STEPS.last().is_some_and(|(last, _)| *last == step)
+}
+
 /// Reads the bake's last word off the serial console, or off [`VARIABLE`].
 pub fn outcome(text: &str) -> Outcome {
     let words = text.lines().rev().filter_map(|line| line.split_once(MARK)).map(|(_, words)| words.trim());

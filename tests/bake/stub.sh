@@ -6,8 +6,12 @@ name=${0##*/}
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 
 # At the wished call everything in this process namespace is killed, and this call is not made.
+# Two ends of a pipe call at once, and each call counts.
+exec 9>/stub/lock
+flock 9
 count=$(($(cat /stub/calls 2>/dev/null || echo 0) + 1))
 echo "$count" >/stub/calls
+exec 9>&-
 if [ "$count" = "$(cat /stub/kill-at 2>/dev/null || true)" ]; then
     kill -9 -1
 fi

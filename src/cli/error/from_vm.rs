@@ -7,15 +7,30 @@ use crate::formats::command::Command;
 use crate::formats::vmx::Problem;
 use crate::host::fusion::locks::{Grip, Lock};
 
+/// What Fusion's shortest complaints mean (facts/vmrun-vmrest.md §1.4).
+const MEANINGS: &[(&str, &str)] = &[
+    ("should not be powered on", "the VM runs, or its snapshot was taken while it ran and holds its memory"),
+    ("A password is required", "the VM is encrypted, and nobody here knows its password"),
+    (
+        "Cannot read the virtual machine configuration",
+        "its VMX file is damaged: fusionlab image vmx shows where",
+    ),
+    ("Tools are not running", "the guest is still booting, hangs, or lacks open-vm-tools"),
+    ("did not end within", "Fusion hangs; opening its window once after a restart of the Mac often helps"),
+    ("has been locked", "another program works on the VM through Fusion's REST server"),
+];
+
 /// Fusion refused an operation; `cause` is what vmware.log says.
 pub fn refused(operation: &str, vmx: &Path, message: &str, cause: Option<&str>) -> Report {
     let message = message.trim_end_matches('.');
     let report =
         Report::new("fusion-refused", Kind::Fusion, format!("Fusion refused to {operation} a VM: {message}"))
             .at(vmx.display().to_string());
-    let report = match cause {
-        Some(cause) => report.because(format!("vmware.log says: {}", cause.trim_end_matches('.'))),
-        None => report.because("Fusion gives no reason; vmware.log beside the VM may"),
+    let meaning = MEANINGS.iter().find(|(words, _)| message.contains(words)).map(|(_, meaning)| *meaning);
+    let report = match (cause, meaning) {
+        (Some(cause), _) => report.because(format!("vmware.log says: {}", cause.trim_end_matches('.'))),
+        (None, Some(meaning)) => report.because(meaning),
+        (None, None) => report.because("Fusion gives no reason; vmware.log beside the VM may"),
     };
     if message.contains("not enough space") {
         return report.advise("make room on this disk:").run("df -h ~").run("fusionlab template prune");

@@ -39,7 +39,7 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 }
 
 pub async fn run(args: VmxArgs, context: &Context) -> Result<Success, Failure> {
-    let path = args.file;
+    let path = files::canonicalize(&args.file)?;
     let before = read(&path)?;
     if args.set.is_empty() {
         show(context, &path, &before)?;
@@ -58,15 +58,15 @@ pub async fn run(args: VmxArgs, context: &Context) -> Result<Success, Failure> {
 }
 
 fn read(path: &Path) -> Result<Vmx, HostError> {
-    let absent = || HostError::file("read", path)(std::io::ErrorKind::NotFound.into());
-    vmx_file::read(path)?.ok_or_else(absent)
+    let gone = || HostError::Content { path: path.to_owned(), reason: "it is gone".to_owned() };
+    vmx_file::read(path)?.ok_or_else(gone)
 }
 
 fn changed(before: &Vmx, wishes: &[(String, String)]) -> Result<Vmx, Failure> {
     let mut after = before.clone();
     for (key, value) in wishes {
         after.try_set(key, value).map_err(|error| {
-            Report::usage(format!("{key} cannot be set: {error}"))
+            Report::usage(format!("--set {key}: {error}"))
                 .advise("give the key as it stands in the file, and a value that its encoding has")
         })?;
     }

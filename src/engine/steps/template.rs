@@ -94,7 +94,7 @@ pub async fn bake(context: &StepContext) -> Result<bool> {
             let reason = format!("the template's machine was switched off in the bake step {step}");
             return Err(EngineError::Template { reason, tail: last_lines(&dir.said()) });
         }
-        // Fusion need not write a console (facts/vm-images-cloudinit.md §1.6): then the power-off is the only word.
+        // Then the power-off is the only word.
         Outcome::Silent => {
             context.note(
                 "nothing was heard from the template's machine; its versions are checked on each clone",
@@ -111,7 +111,7 @@ pub async fn bake(context: &StepContext) -> Result<bool> {
 /// Waits for the bake's last word, or for a power-off without one; tells on the way what is said.
 async fn await_end(context: &StepContext, dir: &TemplateDir, vmx: &Path) -> Result<Outcome> {
     let engine = &context.engine;
-    let mut told = 0;
+    let (mut told, mut heard) = (0, String::new());
     let requirement = Requirement {
         what: "the template bakes its packages and images".to_owned(),
         limit_name: "template_bake",
@@ -122,8 +122,22 @@ async fn await_end(context: &StepContext, dir: &TemplateDir, vmx: &Path) -> Resu
         let running = engine.vms.running().await?.contains(vmx);
         let said = dir.said();
         told += tell(context, &said[told..]);
-        Ok(match bake::outcome(&said) {
-            Outcome::Silent | Outcome::Running(_) if running => Probe::NotYet(last_line(&said)),
+        let mut outcome = bake::outcome(&said);
+        if outcome == Outcome::Silent {
+            // Fusion need not write a console (facts/vm-images-cloudinit.md §1.6); a guest variable lives as its VM does.
+            if running && let Ok(Some(word)) = engine.vms.variable(vmx, bake::VARIABLE).await {
+                heard = word;
+            }
+            outcome = bake::outcome(&heard);
+        }
+        Ok(match outcome {
+            Outcome::Silent | Outcome::Running(_) if running => {
+                Probe::NotYet(last_line(if heard.is_empty() { &said } else { &heard }))
+            }
+            // Its last word may have come and gone between two looks.
+            Outcome::Running(step) if !heard.is_empty() && bake::is_last(&step) => {
+                Probe::Met(Outcome::Silent)
+            }
             outcome => Probe::Met(outcome),
         })
     })

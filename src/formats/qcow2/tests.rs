@@ -119,6 +119,15 @@ fn every_kind_of_cluster_is_read() {
 }
 
 #[test]
+fn what_the_last_cluster_holds_behind_the_disks_end_is_not_the_disks() {
+    let (mut file, disk) = image();
+    // The compressed cluster, now the last one, and cut in its middle.
+    let size = 2 * CLUSTER + 1000;
+    file[24..32].copy_from_slice(&(size as u64).to_be_bytes());
+    assert!(through_windows(open(file).unwrap()).unwrap() == disk[..size]);
+}
+
+#[test]
 fn what_we_do_not_read_is_said_so() {
     let refused = |at: usize, bytes: &[u8]| {
         let (mut file, _) = image();

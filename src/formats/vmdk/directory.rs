@@ -8,12 +8,17 @@ use super::{BadDisk, ReadAt, SECTOR, read_exact_at};
 /// Grain tables kept in memory: enough for 256 GiB in grains of 64 KiB, and 16 MiB at most.
 const MOST_LOADED: usize = 8192;
 
+type Table = Box<[u32; TABLE_ENTRIES as usize]>;
+
+/// A table of holes, which most tables of a large disk are.
+const NO_GRAINS: [u32; TABLE_ENTRIES as usize] = [0; TABLE_ENTRIES as usize];
+
 /// A directory of grain tables: where each grain is. Tables are read when they are first needed.
 #[derive(Debug)]
 pub(super) struct Directory {
     /// The sector of each table; 0 for none.
     tables: Vec<u32>,
-    loaded: BTreeMap<u64, Box<[u32; TABLE_ENTRIES as usize]>>,
+    loaded: BTreeMap<u64, Table>,
 }
 
 impl Directory {
@@ -31,20 +36,22 @@ impl Directory {
 
     /// Returns the table entry of a grain: 0 for a hole.
     pub(super) fn entry(&mut self, file: &(impl ReadAt + ?Sized), grain: u64) -> Result<u32, BadDisk> {
-        let (table, place) = (grain / TABLE_ENTRIES, (grain % TABLE_ENTRIES) as usize);
-        if let Some(entries) = self.loaded.get(&table) {
-            return Ok(entries[place]);
+        let table = self.table(file, grain / TABLE_ENTRIES)?;
+        Ok(table.map_or(0, |entries| entries[(grain % TABLE_ENTRIES) as usize]))
+    }
+
+    /// Returns a table; none if all its grains are holes.
+    fn table(&mut self, file: &(impl ReadAt + ?Sized), table: u64) -> Result<Option<&Table>, BadDisk> {
+        let Some(sector) = self.table_sector(table) else { return Ok(None) };
+        if !self.loaded.contains_key(&table) {
+            let entries = read_entries(file, sector * SECTOR, TABLE_ENTRIES as usize, "a grain table")?;
+            let entries = entries.into_boxed_slice().try_into().expect("exactly one table was read");
+            if self.loaded.len() >= MOST_LOADED {
+                self.loaded.clear();
+            }
+            self.loaded.insert(table, entries);
         }
-        let Some(sector) = self.table_sector(table) else { return Ok(0) };
-        let entries = read_entries(file, sector * SECTOR, TABLE_ENTRIES as usize, "a grain table")?;
-        let entries: Box<[u32; TABLE_ENTRIES as usize]> =
-            entries.into_boxed_slice().try_into().expect("exactly one table was read");
-        let entry = entries[place];
-        if self.loaded.len() >= MOST_LOADED {
-            self.loaded.clear();
-        }
-        self.loaded.insert(table, entries);
-        Ok(entry)
+        Ok(self.loaded.get(&table))
     }
 
     /// Returns the sector of a grain's table; none if it has no table.
@@ -70,14 +77,14 @@ impl Directory {
     ) -> Result<Option<(u64, u32)>, BadDisk> {
         let mut grain = from;
         while grain < end {
-            if self.table_sector(grain / TABLE_ENTRIES).is_none() {
-                grain = (grain / TABLE_ENTRIES + 1) * TABLE_ENTRIES;
-                continue;
+            let (table, place) = (grain / TABLE_ENTRIES, (grain % TABLE_ENTRIES) as usize);
+            if let Some(entries) = self.table(file, table)?.filter(|entries| ***entries != NO_GRAINS) {
+                let found = entries[place..].iter().zip(grain..end).find(|(entry, _)| !is_hole(**entry));
+                if let Some((entry, grain)) = found {
+                    return Ok(Some((grain, *entry)));
+                }
             }
-            match self.entry(file, grain)? {
-                entry if is_hole(entry) => grain += 1,
-                entry => return Ok(Some((grain, entry))),
-            }
+            grain = (table + 1) * TABLE_ENTRIES;
         }
         Ok(None)
     }

@@ -61,13 +61,17 @@ impl Cache {
         self.locks.join(format!("image-{}", stem.get(..ENOUGH).unwrap_or(stem)))
     }
 
-    /// Returns the digest that a distribution's list gave for a file when it was fetched last.
-    pub(super) fn remembered(&self, name: &str) -> Option<Digest> {
-        Digest::from_hex(files::read_text(&self.remembered_in(name)).ok()?.trim())
+    /// Returns the digest that a distribution's list gave for a file when it was fetched last. It stood in for a pinned
+    /// one; for another pinned one, which a later catalogue has, it says nothing.
+    pub(super) fn remembered(&self, name: &str, pinned: Option<&Digest>) -> Option<Digest> {
+        let text = files::read_text(&self.remembered_in(name)).ok()?;
+        let (digest, stood_in_for) = text.split_once('\n')?;
+        let same = stood_in_for.trim() == pinned.map_or("", Digest::hex);
+        Digest::from_hex(digest).filter(|_| same)
     }
 
-    pub(super) fn remember(&self, name: &str, digest: &Digest) -> Result<()> {
-        let text = format!("{}\n", digest.hex());
+    pub(super) fn remember(&self, name: &str, digest: &Digest, pinned: Option<&Digest>) -> Result<()> {
+        let text = format!("{}\n{}\n", digest.hex(), pinned.map_or("", Digest::hex));
         files::write_atomic(&self.remembered_in(name), text.as_bytes(), files::PUBLIC_FILE)
     }
 

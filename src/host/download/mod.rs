@@ -126,7 +126,7 @@ struct Item<'a> {
 }
 
 /// Returns the file, if it is in the cache; never asks a server. In place of a pinned one, the newest counts that was
-/// fetched once.
+/// fetched once because that one was gone.
 pub fn cached(source: &Source, cache: &Cache) -> Option<Fetched> {
     let found = |url: &str, digest: &Digest, is_newest| {
         let path = cache.place(digest);
@@ -136,7 +136,7 @@ pub fn cached(source: &Source, cache: &Cache) -> Option<Fetched> {
     let pinned = source.digest.as_ref().and_then(|digest| found(&source.url, digest, false));
     pinned.or_else(|| {
         let newest = source.newest.as_ref()?;
-        found(&newest.url, &cache.remembered(&newest.name)?, true)
+        found(&newest.url, &cache.remembered(&newest.name, source.digest.as_ref())?, true)
     })
 }
 
@@ -177,7 +177,7 @@ pub async fn fetch(source: &Source, cache: &Cache, stall: Duration, tell: Tell<'
     let digest = list::digest(newest, stall, tell).await?;
     let item = Item { url: &newest.url, digest: &digest, size: None };
     let path = have(&item, cache, stall, tell).await.map_err(Failure::into_error)?;
-    cache.remember(&newest.name, &digest)?;
+    cache.remember(&newest.name, &digest, source.digest.as_ref())?;
     Ok(Fetched { path, url: newest.url.clone(), digest, is_newest: true })
 }
 

@@ -245,6 +245,9 @@ async fn a_pinned_file_that_is_gone_gives_way_to_the_signed_newest() {
         assert_eq!(cached(&source, &world.cache), Some(found.clone()));
         assert_eq!(world.fetch(&source).await.unwrap(), found);
         assert_eq!(world.ranges().len(), asked);
+        // A later catalogue that pins another file means that one.
+        let later = Source { digest: Some(sha256(b"later")), ..source };
+        assert_eq!(cached(&later, &world.cache), None);
     }
 }
 

@@ -65,6 +65,8 @@ impl fmt::Display for Lock {
 
 /// Returns the lock folders beside a VMX, whatever they lock.
 pub fn of(vmx: &Path) -> Result<Vec<Lock>> {
+    // A bare name has a folder only once it is resolved.
+    let vmx = files::resolved(vmx);
     let Some(bundle) = vmx.parent() else { return Ok(Vec::new()) };
     let mut folders = files::list(bundle)?;
     folders.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
@@ -73,10 +75,11 @@ pub fn of(vmx: &Path) -> Result<Vec<Lock>> {
 
 /// Returns the lock of the VMX itself: who has the VM open, be it running or in a window.
 pub fn of_vmx(vmx: &Path) -> Result<Option<Lock>> {
+    let vmx = files::resolved(vmx);
     let mut name = vmx.file_name().unwrap_or_default().to_owned();
     name.push(".");
     name.push(EXTENSION);
-    Ok(of(vmx)?.into_iter().find(|lock| lock.folder.file_name() == Some(&name)))
+    Ok(of(&vmx)?.into_iter().find(|lock| lock.folder.file_name() == Some(&name)))
 }
 
 /// Makes sure that nobody has a VM open, as far as its locks tell.

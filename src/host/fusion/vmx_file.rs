@@ -42,8 +42,8 @@ pub fn write(path: &Path, vmx: &Vmx) -> Result<()> {
 /// such file.
 pub async fn edit(vms: &dyn Hypervisor, path: &Path, change: impl FnOnce(&mut Vmx) + Send) -> Result<bool> {
     must_be_free(vms, path).await?;
-    let absent = || HostError::file("read", path)(std::io::ErrorKind::NotFound.into());
-    let before = read(path)?.ok_or_else(absent)?;
+    let gone = || HostError::Content { path: path.to_owned(), reason: "it is gone".to_owned() };
+    let before = read(&files::canonicalize(path)?)?.ok_or_else(gone)?;
     let mut after = before.clone();
     change(&mut after);
     if after == before {
