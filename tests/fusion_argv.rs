@@ -51,7 +51,9 @@ snapshot) echo "$3" >>"$root/var/snapshots/$(note "$2")" ;;
 clone)
     mkdir -p "${3%/*}"
     sed -e 's/"disk.vmdk"/"cloned-cl1.vmdk"/' "$2" >"$3"
-    echo "a disk" >"${3%/*}/cloned-cl1.vmdk" ;;
+    parent=$(head -c 12288 "${2%/*}/disk.vmdk" | tr '\0' '\n' | sed -n 's/^CID=//p')
+    printf '%s\n' '# Disk DescriptorFile' 'CID=00000001' "parentCID=$parent" 'createType="monolithicSparse"' \
+        >"${3%/*}/cloned-cl1.vmdk" ;;
 deleteVM) rm -rf "${2%/*}" ;;
 *) echo "Error: Unrecognized command: $1"; exit 255 ;;
 esac
