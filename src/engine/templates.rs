@@ -111,7 +111,7 @@ pub async fn remove(vms: &dyn Hypervisor, dir: &TemplateDir) -> Result<()> {
 /// Takes the locks of all labs, so that no run works on a template or is about to.
 ///
 /// # Errors
-/// [`HostError::Locked`], naming the lab, if one does.
+/// `HostError::Locked`, naming the lab, if one does.
 pub fn keep_labs_out(home: &Home, verb: &str) -> Result<Vec<Lock>> {
     let mut locks = Vec::new();
     for path in files::list(&home.locks())? {

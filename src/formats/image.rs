@@ -6,7 +6,7 @@
 //!                     └──▶ BlockSource                           one reader, any place
 //! ```
 //!
-//! What a format adds is a [`Map`]: where in the file each stretch of the disk is. Everything else is shared.
+//! What a format adds is a `Map`: where in the file each stretch of the disk is. Everything else is shared.
 
 use std::io;
 use std::ops::Range;

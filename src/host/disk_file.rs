@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use super::files;
+use super::copy;
 use crate::formats::block::{ReadAt, WriteAt};
 
 impl ReadAt for File {
@@ -23,7 +23,7 @@ impl ReadAt for File {
     }
 
     fn data_after(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
-        Ok(files::next_data(self, offset)?.map(|(start, end)| start..end))
+        Ok(copy::next_data(self, offset)?.map(|(start, end)| start..end))
     }
 }
 

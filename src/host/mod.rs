@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod convert;
+pub mod copy;
 pub mod dial;
 mod disk_file;
 pub mod download;

@@ -18,9 +18,9 @@ use crate::engine::run::StepContext;
 use crate::engine::template::{Stage, TemplateDir};
 use crate::formats::vmdk::{self, Info};
 use crate::formats::vmx::Vmx;
-use crate::host::files::{self, Copied};
+use crate::host::copy::{self, Copied};
 use crate::host::fusion::{vdiskmanager, vmx_file};
-use crate::host::{Clone, HostError};
+use crate::host::{Clone, HostError, files};
 use crate::lab::{CloneMode, Node, names, paths};
 use crate::stack::vm;
 
@@ -123,7 +123,7 @@ async fn by_copy(
     let (from, to) = (template.disk(), made.join(paths::DISK_VMDK));
     let beside = context.clone();
     let copy = tokio::task::spawn_blocking(move || -> Result<Copied> {
-        let copied = files::clone_file(&from, &to, &mut |done, total| {
+        let copied = copy::clone_file(&from, &to, &mut |done, total| {
             beside.progress(done, Some(total));
             !beside.engine.cancel.is_cancelled()
         })?;

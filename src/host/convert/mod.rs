@@ -6,8 +6,8 @@
 //!  windows    └─▶ worker ─▶┘                                                 fsync, rename
 //! ```
 //!
-//! Memory is bounded by a fixed budget of windows ([`pipeline`]), whatever the image says of itself. What is not finished
-//! has another name ([`target`]), and whoever comes next takes it away.
+//! Memory is bounded by a fixed budget of windows (`pipeline`), whatever the image says of itself. What is not finished
+//! has another name (`target`), and whoever comes next takes it away.
 
 mod pipeline;
 mod target;

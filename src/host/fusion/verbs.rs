@@ -38,7 +38,7 @@ pub struct Verb {
 pub enum Again {
     /// It said nothing, and did nothing.
     Silence,
-    /// It complained of something that passes ([`COMPLAINTS`]).
+    /// It complained of something that passes (`COMPLAINTS`).
     Busy,
     /// It did not end in time.
     Hang,
