@@ -121,6 +121,20 @@ fn whoever_dies_around_fusions_clone_leaves_no_half_machine() {
     }
 }
 
+/// Fusion's REST server makes a clone in a place of its own choice; what a kill leaves there is cleared away, too.
+#[test]
+fn whoever_dies_beside_the_rest_servers_clone_leaves_none() {
+    let session = Session::new().file("fusionlab.yaml", lab("full") + "driver: rest\n");
+    session.clone().args(["template", "build", "--yes"]).run().exits(0);
+    let passing = library(&session).with_file_name(format!("fusionlab-making-lab-{NODE}.vmwarevm"));
+    let mut up = session.clone().args(["up", "--yes", "--quiet"]).start();
+    up.wait_until(|| passing.exists());
+    up.signal("KILL");
+    assert_eq!(up.wait().status.code(), None, "it was to be killed");
+    recovers(&session, "rest", true);
+    assert!(!passing.exists(), "{} is left", passing.display());
+}
+
 /// Independent disks have the size that the lab file gives each machine; a copy that is none of APFS says so.
 #[test]
 fn full_and_copied_clones_have_disks_of_their_own_size() {

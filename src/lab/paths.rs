@@ -159,6 +159,11 @@ pub fn making(bundle: &Path) -> PathBuf {
     bundle.with_file_name(format!("{MAKING}{name}"))
 }
 
+/// Returns the name under which Fusion's REST server makes a VM in the library itself, before it is moved.
+pub fn passing_name(lab: &str, node: &str) -> String {
+    format!("fusionlab-making-{lab}-{node}")
+}
+
 /// Returns the node whose VM is made in this folder; none if it is another folder.
 pub fn node_in_making(folder: &Path) -> Option<String> {
     folder.file_name()?.to_str()?.strip_prefix(MAKING).map(str::to_owned)

@@ -1,7 +1,8 @@
 //! The step that makes a node's VM from the template, whole when it appears: linked, full or copied.
 //!
 //! ```text
-//! full, cow   <library>/<lab>/.making-<node>/      made here, then renamed to <node>.vmwarevm
+//! full, cow   <library>/<lab>/.making-<node>/      made here, then renamed to <node>.vmwarevm; vmrest makes a full one
+//!                                                  in <library>/fusionlab-making-<lab>-<node>.vmwarevm, and it moves here
 //! linked      <library>/<lab>/<node>.vmwarevm/     made in its place, under a mark that goes last
 //! ```
 //!
@@ -49,7 +50,10 @@ pub async fn clone(context: &StepContext, name: &str) -> Result<bool> {
     let vmx = made.join(paths::vmx_of(&bundle).file_name().expect("a VMX has a name"));
     let base = match engine.lab.clone {
         CloneMode::Linked => by_fusion(context, &template, &vmx, Clone::Linked, name).await?,
-        CloneMode::Full => by_fusion(context, &template, &vmx, Clone::Full, name).await?,
+        CloneMode::Full => {
+            let passing = paths::passing_name(&engine.lab.name, name);
+            by_fusion(context, &template, &vmx, Clone::Full, &passing).await?
+        }
         CloneMode::Cow => by_copy(context, &template, &made, name).await?,
     };
     let disk = made.join(disk_name(base.as_ref()));
@@ -72,6 +76,10 @@ pub async fn clear_leftovers(engine: &Engine, node: &str) -> Result<bool> {
     let making = paths::making(&bundle);
     let mut found = false;
     if files::exists(&making) {
+        // vmrest makes its clones beside, and nothing in them says whose they are; the folder that is to take one does.
+        let library = &engine.fusion.library;
+        let passing = paths::passing_name(&engine.lab.name, node);
+        files::remove_tree(&library.join(format!("{passing}.vmwarevm")), library)?;
         clear(engine, &making)?;
         found = true;
     }

@@ -215,12 +215,11 @@ impl Hypervisor for Vmrest {
         let order = Order::about("clone", from);
         let mut tries = Tries::of(&verbs::CLONE);
         loop {
-            // The files bear the name that the server is given, so that is the VMX's; the VMX itself is ours to write.
-            let body = Body::Json(json!({ "name": stem(to), "parentId": self.id(from).await? }));
+            let body = Body::Json(json!({ "name": name, "parentId": self.id(from).await? }));
             let (said, answer) = self.order(&verbs::CLONE, Method::POST, "/vms", body).await?;
             let made = self.made(&answer).await?;
             match (tries.judge(&said, made.is_some()).await, made) {
-                (Verdict::Done, Some(made)) => return move_to(&order, &made, to),
+                (Verdict::Done, Some(made)) => return move_to(&made, to),
                 (Verdict::Again, _) => {}
                 _ => {
                     let silent = "success was reported, but the clone has no VMX or no disk";
@@ -249,21 +248,26 @@ impl Hypervisor for Vmrest {
     }
 }
 
-/// Moves a clone's files from where the server made it.
-fn move_to(order: &Order, made: &Path, to: &Path) -> Result<()> {
+/// Moves a clone's files from where the server made it. Those that bear the clone's name get the wished one; a disk
+/// keeps its own, which the VMX repeats.
+fn move_to(made: &Path, to: &Path) -> Result<()> {
     if files::resolved(made) == files::resolved(to) {
         return Ok(());
     }
-    let (Some(bundle), true) = (to.parent(), made.file_name() == to.file_name()) else {
-        return Err(order.refused(Said::Nothing, &format!("vmrest named the clone {}", made.display())));
-    };
     // The wanted folder may be there, with marks in it.
+    let bundle = files::parent(to);
     files::create_dir(bundle)?;
-    let folder = made.parent().unwrap_or(made);
+    let folder = files::parent(made);
+    let given = format!("{}.", stem(made));
     for path in files::list(folder)? {
-        files::rename(&path, &bundle.join(path.file_name().unwrap_or_default()))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = match name.strip_prefix(&given) {
+            Some(ending) if ending != "vmdk" => format!("{}.{ending}", stem(to)),
+            _ => name,
+        };
+        files::rename(&path, &bundle.join(name))?;
     }
-    files::remove_tree(folder, folder.parent().unwrap_or(folder))
+    files::remove_tree(folder, files::parent(folder))
 }
 
 fn stem(vmx: &Path) -> String {
