@@ -173,7 +173,7 @@ fn said(doing: Doing, room: usize) -> String {
                 transferred(&Transfer { rate: None, ..transfer })
             };
             let words = room.saturating_sub(width_of(&told)) > LEAST_WORDS;
-            if words { format!("{told} {text}") } else { told }
+            if words { format!("{told}  {text}") } else { told }
         }
     }
 }
