@@ -20,7 +20,7 @@ const MOMENTS_FOR_UP: [u32; 2] = [13, 15];
 /// A story has more points than this: two for each of stop, configure, start and status at the least.
 const FEWEST_POINTS: u32 = 8;
 /// How many of strace's points are left out between two that are tried, where there are hundreds.
-const STRIDE: usize = 3;
+const STRIDE: usize = 5;
 
 /// One change, from a prepared Mac.
 struct Story {

@@ -4,8 +4,8 @@
 //! works take the simulated one.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -70,11 +70,13 @@ impl FakeFusion {
         let log = self.log();
         let recorder = RECORDER.replace("LOG", &log.to_string_lossy()).replace("NAME", name);
         let root = self.root().display();
-        let path = self.write(
-            &format!("Applications/VMware Fusion.app/Contents/Library/{name}"),
-            &format!("{recorder}root='{root}'\n{body}\n"),
-        );
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("the file is ours");
+        let text = self.write(&format!("{name}.text"), &format!("{recorder}root='{root}'\n{body}\n"));
+        let path = self.root().join("Applications/VMware Fusion.app/Contents/Library").join(name);
+        fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("the folder can be made");
+        // Another program writes it: what this process, or a child started just then, has open for writing cannot be run.
+        let installed = Command::new("install").args(["-m", "755"]).arg(&text).arg(&path).status();
+        assert!(installed.expect("install runs").success());
+        fs::remove_file(&text).expect("the file is ours");
         self
     }
 

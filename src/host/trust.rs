@@ -195,6 +195,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::host::fusion::fake::install;
     use crate::host::{process, system};
 
     const LIMIT: Duration = Duration::from_secs(10);
@@ -268,12 +269,12 @@ mod tests {
         let root = files::canonicalize(root.path()).unwrap();
         let folder = root.join("tools");
         files::create_dir(&folder).unwrap();
-        files::write_atomic(&folder.join("tool"), b"#!/bin/sh\necho checked\n", 0o755).unwrap();
+        install(&folder.join("tool"), "#!/bin/sh\necho checked\n");
         let tool = program(&folder.join("tool")).unwrap();
         // Somebody puts another folder in its place between the check and the run.
         files::rename(&folder, &root.join("moved")).unwrap();
         files::create_dir(&folder).unwrap();
-        files::write_atomic(&folder.join("tool"), b"#!/bin/sh\necho other\n", 0o755).unwrap();
+        install(&folder.join("tool"), "#!/bin/sh\necho other\n");
         let mut options = Options::limit(LIMIT);
         tool.bind(&mut options);
         let finished = process::run(&tool.call(), ["x"], options).await.unwrap();

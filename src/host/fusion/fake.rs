@@ -1,6 +1,8 @@
 //! A Fusion of small shell scripts that write down how they were called, for the drivers' tests.
+#![expect(clippy::disallowed_methods, reason = "another program writes the scripts: see `install`")]
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -8,6 +10,18 @@ use tempfile::TempDir;
 use super::Fusion;
 use super::verbs::Deadlines;
 use crate::host::files;
+
+/// Installs a script that can be run at once. Another program writes it: what this process has open for writing cannot
+/// be run ("text file busy"), and a child that a test beside this one starts just then would have it open, too.
+pub fn install(path: &Path, text: &str) {
+    let (plain, copy) = (path.with_extension("text"), path.with_extension("copy"));
+    files::write_atomic(&plain, text.as_bytes(), 0o755).unwrap();
+    let copied = Command::new("cp").arg(&plain).arg(&copy).status().unwrap();
+    assert!(copied.success());
+    files::remove_file(&plain).unwrap();
+    // One that runs goes on with its own text.
+    files::rename(&copy, path).unwrap();
+}
 
 /// A folder laid out like a Mac's root; removed when dropped.
 pub struct Fake {
@@ -53,7 +67,7 @@ impl Fake {
 \"$FOLDER/calls\"\n{script}\n",
             folder.display()
         );
-        files::write_atomic(&self.fusion().program(name), text.as_bytes(), 0o755).unwrap();
+        install(&self.fusion().program(name), &text);
     }
 
     pub fn fault(&self, name: &str) {

@@ -3,7 +3,7 @@
 pub mod addresses;
 pub mod discover;
 #[cfg(test)]
-mod fake;
+pub(super) mod fake;
 pub mod locks;
 pub mod networks;
 pub mod observe;
