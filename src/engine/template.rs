@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::formats::vmdk;
 use crate::host::download::{Digest, Fetched};
-use crate::host::{HostError, clock, files};
+use crate::host::{HostError, clock, disk_file, files};
 use crate::lab::catalogue::{Arch, Image};
 use crate::lab::paths;
 use crate::stack::bake::{self, Baked, Outcome};
@@ -181,9 +180,7 @@ impl TemplateDir {
 
     /// Reads the disk's size and CID off the disk itself.
     pub fn look_at_disk(&self) -> Result<DiskRecord> {
-        let path = self.disk();
-        let info = vmdk::inspect(&files::open(&path)?)
-            .map_err(|bad| HostError::Content { path, reason: bad.to_string() })?;
+        let info = disk_file::inspect(&self.disk())?;
         Ok(DiskRecord { capacity: info.capacity, cid: format!("{:08x}", info.cid) })
     }
 }

@@ -4,9 +4,17 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
-use super::copy;
+use super::{HostError, Result, copy, files};
 use crate::formats::block::{ReadAt, WriteAt};
+use crate::formats::vmdk::{self, Info};
+
+/// Reads what a VMDK says of itself.
+pub fn inspect(disk: &Path) -> Result<Info> {
+    let bad = |reason: String| HostError::Content { path: disk.to_owned(), reason };
+    vmdk::inspect(&files::open(disk)?).map_err(|error| bad(error.to_string()))
+}
 
 impl ReadAt for File {
     fn length(&self) -> io::Result<u64> {

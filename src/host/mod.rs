@@ -8,7 +8,7 @@ pub mod clock;
 pub mod convert;
 pub mod copy;
 pub mod dial;
-mod disk_file;
+pub mod disk_file;
 pub mod download;
 pub mod error;
 pub mod files;

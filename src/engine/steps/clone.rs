@@ -17,11 +17,12 @@ use crate::engine::error::{EngineError, Result};
 use crate::engine::observe::{OURS, UNFINISHED, is_leftover};
 use crate::engine::run::StepContext;
 use crate::engine::template::{Stage, TemplateDir};
-use crate::formats::vmdk::{self, Info};
+use crate::formats::vmdk::Info;
 use crate::formats::vmx::Vmx;
 use crate::host::copy::{self, Copied};
+use crate::host::disk_file::inspect;
 use crate::host::fusion::{vdiskmanager, vmx_file};
-use crate::host::{Clone, HostError, files};
+use crate::host::{Clone, files};
 use crate::lab::{CloneMode, Node, names, paths};
 use crate::stack::vm;
 
@@ -180,11 +181,6 @@ fn check_kinship(template: &TemplateDir, before: &Info, disk: &Path, how: CloneM
 
 fn unfit(template: &TemplateDir, reason: &str) -> EngineError {
     EngineError::TemplateUnfit { vmx: template.vmx(), reason: reason.to_owned() }
-}
-
-fn inspect(disk: &Path) -> Result<Info> {
-    let bad = |reason: String| HostError::Content { path: disk.to_owned(), reason };
-    Ok(vmdk::inspect(&files::open(disk)?).map_err(|error| bad(error.to_string()))?)
 }
 
 fn disk_name(vmx: Option<&Vmx>) -> PathBuf {

@@ -4,9 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Fusion;
-use crate::formats::vmdk;
 use crate::host::process::{self, Options};
-use crate::host::{HostError, Result, files};
+use crate::host::{Result, disk_file};
 
 const BYTES_PER_GIB: u64 = 1 << 30;
 
@@ -15,22 +14,15 @@ const BYTES_PER_GIB: u64 = 1 << 30;
 /// The program refuses a size that the disk has (facts/vmrun-vmrest.md §2.2), and what counts is the disk afterwards.
 pub async fn grow(fusion: &Fusion, disk: &Path, gib: u32, limit: Duration) -> Result<()> {
     let wanted = u64::from(gib) * BYTES_PER_GIB;
-    if capacity(disk)? >= wanted {
+    if disk_file::inspect(disk)?.capacity >= wanted {
         return Ok(());
     }
     let program = fusion.program("vmware-vdiskmanager");
     let size = format!("{gib}GB");
     let args = [std::ffi::OsStr::new("-x"), size.as_ref(), disk.as_os_str()];
     let finished = process::run(&program, args, Options::limit(limit)).await?;
-    if capacity(disk)? >= wanted {
+    if disk_file::inspect(disk)?.capacity >= wanted {
         return Ok(());
     }
     Err(finished.error(&program, args))
-}
-
-/// Returns a disk's size in bytes.
-fn capacity(disk: &Path) -> Result<u64> {
-    let info = vmdk::inspect(&files::open(disk)?);
-    let info = info.map_err(|bad| HostError::Content { path: disk.to_owned(), reason: bad.to_string() })?;
-    Ok(info.capacity)
 }
