@@ -315,6 +315,7 @@ fn a_seed_is_for_its_owner_alone_and_is_what_cloud_init_reads() {
 /// Returns a session with a small `image`: the simulated Fusion's.
 fn small() -> Session {
     let session = Session::new();
-    fusionlab::sim::image::write(&session.work().join("image")).expect("it can be written");
+    fusionlab::sim::image::write(&session.work().join("image"), fusionlab::sim::image::MODEL)
+        .expect("it can be written");
     session
 }

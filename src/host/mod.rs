@@ -14,6 +14,7 @@ pub mod error;
 pub mod files;
 pub mod fusion;
 pub mod http;
+pub mod linux;
 pub mod lock;
 pub mod process;
 pub mod ssh;

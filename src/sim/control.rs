@@ -60,6 +60,8 @@ pub enum Request {
     Inspect {
         vmx: PathBuf,
     },
+    /// Fusion's networks were configured, started or stopped.
+    Networks,
     /// Pulls every plug and leaves.
     Quit,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::seam::Contents;
 use super::{files, image};
 use crate::formats::image::{self as images, Opened};
 use crate::formats::vmdk::{self, BlockSource, EmptyDisk, Info, Kind, NO_PARENT, SparseDisk};
@@ -97,16 +98,21 @@ impl Disk {
         Ok(())
     }
 
-    /// Says whether the firmware finds a system: the simulated image's mark, or a partition table.
-    pub fn is_bootable(&mut self) -> io::Result<bool> {
-        let mut mark = vec![0; image::MARK.len()];
-        let mut table = vec![0; GPT_SIGNATURE.len()];
-        if self.disk.info().capacity < image::MARK_OFFSET + mark.len() as u64 {
-            return Ok(false);
+    /// Returns what the firmware finds: the simulated image's mark, or a partition table.
+    pub fn contents(&mut self) -> io::Result<Contents> {
+        let capacity = self.disk.info().capacity;
+        if capacity >= image::MARK_OFFSET + image::MARK_LENGTH {
+            let mut mark = vec![0; image::MARK_LENGTH as usize];
+            self.disk.read_at(image::MARK_OFFSET, &mut mark)?;
+            if let Some(words) = image::words(&mark) {
+                return Ok(Contents::Image(words));
+            }
         }
-        self.disk.read_at(image::MARK_OFFSET, &mut mark)?;
-        self.disk.read_at(SECTOR, &mut table)?;
-        Ok(mark == image::MARK || table == GPT_SIGNATURE)
+        let mut table = vec![0; GPT_SIGNATURE.len()];
+        if capacity >= 2 * SECTOR {
+            self.disk.read_at(SECTOR, &mut table)?;
+        }
+        Ok(if table == GPT_SIGNATURE { Contents::Partitions } else { Contents::Nothing })
     }
 
     /// Gives the disk a new CID, as every VM that writes does: children made before no longer fit.
@@ -347,8 +353,8 @@ mod tests {
     fn the_simulated_image_boots_through_our_own_reader() {
         let folder = tempfile::tempdir().unwrap();
         let (qcow2, path) = (folder.path().join("image.qcow2"), folder.path().join("disk.vmdk"));
-        image::write(&qcow2).unwrap();
+        image::write(&qcow2, image::MODEL).unwrap();
         of_image(&qcow2, 8 << 30, 7, &path).unwrap();
-        assert!(Disk::open(&path).unwrap().is_bootable().unwrap());
+        assert_eq!(Disk::open(&path).unwrap().contents().unwrap(), Contents::Image(image::MODEL.to_owned()));
     }
 }

@@ -1,4 +1,4 @@
-//! The simulated cloud image: a small qcow2 whose only content is a mark that the simulated firmware boots.
+//! The simulated cloud image: a small qcow2 whose only content is a mark: what the simulated firmware boots.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,10 +9,16 @@ use sha2::{Digest, Sha256};
 
 use super::files;
 
-/// What stands at [`MARK_OFFSET`] of a disk that a simulated machine boots from.
-pub const MARK: &[u8] = b"fusionlab simulated cloud image, version 1: not an operating system\n";
+/// What every mark begins with.
+const MARK: &str = "fusionlab simulated cloud image, version 1: ";
+/// What the image of model guests says of itself.
+pub const MODEL: &str = "not an operating system";
+/// What the image of real guests says of itself, before the key of the system that it stands for.
+pub const SYSTEM: &str = "system ";
 /// Bytes from the disk's beginning to the mark.
 pub const MARK_OFFSET: u64 = 64 * 1024;
+/// Bytes that are read for the mark: one line, and zeros.
+pub const MARK_LENGTH: u64 = 512;
 /// The image's virtual size, as small as a cloud image could be.
 pub const CAPACITY: u64 = 3584 * 1024 * 1024;
 
@@ -29,16 +35,22 @@ const CLUSTERS: u64 = 7;
 const HEADER_LENGTH: u32 = 104;
 const SECTOR: u64 = 512;
 
-/// Writes the image and returns its SHA-256 in hexadecimal.
-pub fn write(path: &Path) -> io::Result<String> {
-    let image = render()?;
+/// Returns what an image says of itself by the bytes at [`MARK_OFFSET`]; none if it is no simulated one.
+pub fn words(mark: &[u8]) -> Option<String> {
+    let line = mark.split(|byte| *byte == b'\n').next()?;
+    Some(std::str::from_utf8(line).ok()?.strip_prefix(MARK)?.to_owned())
+}
+
+/// Writes an image that says these words of itself, and returns its SHA-256 in hexadecimal.
+pub fn write(path: &Path, words: &str) -> io::Result<String> {
+    let image = render(words)?;
     files::write(path, &image)?;
     Ok(hex::encode(Sha256::digest(&image)))
 }
 
 /// Lays out a version 3 qcow2 file (facts/vm-images-cloudinit.md §2.4): one plain cluster, one compressed as in
 /// real cloud images, and holes.
-fn render() -> io::Result<Vec<u8>> {
+fn render(words: &str) -> io::Result<Vec<u8>> {
     let mut image = vec![0; usize::try_from(CLUSTERS * CLUSTER).map_err(io::Error::other)?];
     let mut put = |offset: u64, bytes: &[u8]| {
         let at = offset as usize;
@@ -66,7 +78,7 @@ fn render() -> io::Result<Vec<u8>> {
     put(l2, &(plain | COPIED).to_be_bytes());
     put(plain, b"This disk belongs to a simulated machine.\n");
     // Cluster 1 of the disk: the mark, compressed.
-    let mut marked = MARK.to_vec();
+    let mut marked = format!("{MARK}{words}\n").into_bytes();
     marked.resize(CLUSTER as usize, 0);
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(&marked)?;
@@ -84,6 +96,6 @@ mod tests {
 
     #[test]
     fn the_image_is_always_the_same() {
-        assert_eq!(render().unwrap(), render().unwrap());
+        assert_eq!(render(MODEL).unwrap(), render(MODEL).unwrap());
     }
 }

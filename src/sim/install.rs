@@ -121,13 +121,13 @@ pub fn is_installed(root: &Path) -> bool {
 pub fn boot_disk(path: &Path) -> io::Result<()> {
     let folder = tempfile::tempdir()?;
     let image_path = folder.path().join("image.qcow2");
-    image::write(&image_path)?;
+    image::write(&image_path, image::MODEL)?;
     disk::of_image(&image_path, image::CAPACITY, 1, path).map_err(io::Error::other)
 }
 
-/// Writes the simulated cloud image; returns its SHA-256.
+/// Writes the cloud image that the simulated machines start from; returns its SHA-256.
 pub fn image(path: &Path) -> io::Result<String> {
-    image::write(path)
+    image::write(path, image::MODEL)
 }
 
 /// Looks at a simulated Mac.

@@ -14,11 +14,13 @@
 //!
 //! Product code knows nothing of this but where Fusion is and how to dial.
 
+pub mod agent;
 pub mod control;
 pub mod faults;
 pub mod guest;
 pub mod hazards;
 pub mod install;
+pub mod linux;
 pub mod pace;
 pub mod places;
 pub mod programs;

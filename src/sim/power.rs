@@ -13,7 +13,7 @@ use super::locks;
 use super::network::Networks;
 use super::places::{Places, vm_name};
 use super::refusal::Refusal;
-use super::seam::Hardware;
+use super::seam::{Body, Contents, Hardware};
 use super::settings::Settings;
 use super::vmlog;
 use crate::formats::mac::Mac;
@@ -50,10 +50,8 @@ pub struct Occupied {
 
 /// A VM that passed every check.
 pub struct Prepared {
-    pub hardware: Hardware,
+    pub body: Body,
     pub disk: Disk,
-    /// What the guest saved on its disk.
-    pub state: Option<Vec<u8>>,
     /// Whether the firmware finds something to boot on the disk.
     pub bootable: bool,
     pub console: Option<PathBuf>,
@@ -163,10 +161,11 @@ fn check(
     let networks = Networks::load(places).map_err(|error| error.to_string())?;
     let cards = cards::connect(config, &networks, &occupied.macs)?;
     let console = open_console(vmx, config)?;
-    let mut disk = open_disk(vmx, config)?;
+    let (path, mut disk) = open_disk(vmx, config)?;
     let trouble = |error: std::io::Error| error.to_string();
     let state = disk.load().map_err(trouble)?;
-    let bootable = state.is_some() || disk.is_bootable().map_err(trouble)?;
+    let contents = disk.contents().map_err(trouble)?;
+    let bootable = state.is_some() || contents != Contents::Nothing;
     disk.mark_opened().map_err(trouble)?;
     let hardware = Hardware {
         name: config.get("displayName").unwrap_or_else(|| vm_name(vmx)),
@@ -176,7 +175,8 @@ fn check(
         cards,
         seed: read_seed(vmx, config),
     };
-    Ok(Prepared { hardware, disk, state, bootable, console })
+    let body = Body { hardware, vmx: vmx.to_owned(), disk: path, state, contents };
+    Ok(Prepared { body, disk, bootable, console })
 }
 
 fn check_platform(config: &Vmx) -> Result<(), Cause> {
@@ -266,9 +266,10 @@ fn open_console(vmx: &Path, config: &Vmx) -> Result<Option<PathBuf>, Trouble> {
     Ok(Some(path))
 }
 
-fn open_disk(vmx: &Path, config: &Vmx) -> Result<Disk, Cause> {
+fn open_disk(vmx: &Path, config: &Vmx) -> Result<(PathBuf, Disk), Cause> {
     let (_, path) = disk_of(vmx, config).ok_or("No bootable device was found: no disk is configured.")?;
-    Disk::open(&path)
+    let disk = Disk::open(&path)?;
+    Ok((path, disk))
 }
 
 /// Returns the boot disk's device node and file.

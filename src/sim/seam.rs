@@ -1,7 +1,9 @@
 //! The seam between the simulated Fusion and the machines it runs, so that machines can be of several kinds.
 
+use std::any::Any;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use async_trait::async_trait;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
+use super::network::Networks;
 use crate::formats::mac::Mac;
 
 /// One end of a TCP connection inside the simulated networks.
@@ -16,6 +19,52 @@ pub type Wire = DuplexStream;
 
 /// Bytes held in flight on a [`Wire`] in each direction.
 pub const WIRE_BUFFER: usize = 64 * 1024;
+
+/// Machines of one kind, and what they stand on.
+#[async_trait]
+pub trait Kind: Send + Sync {
+    /// Makes a machine that does nothing yet.
+    fn make(&self, body: Body, around: Arc<dyn Surroundings>) -> Made;
+
+    /// Makes the networks under the machines what Fusion's services run now. Asked when the world begins and after
+    /// every change; machines with power stay plugged in.
+    async fn apply(&self, networks: &Networks) -> io::Result<()>;
+
+    /// Opens a TCP connection as the Mac. None if the world is to find the machine by its addresses.
+    async fn dial(&self, to: SocketAddrV4) -> Option<io::Result<Wire>>;
+
+    /// Takes everything down: the world leaves.
+    async fn leave(&self);
+}
+
+/// A machine as its kind makes it: to run, and to be recognised by its neighbours of the same kind.
+pub struct Made {
+    pub machine: Arc<dyn Machine>,
+    pub kind: Arc<dyn Any + Send + Sync>,
+}
+
+/// What a machine is made from.
+#[derive(Clone, Debug)]
+pub struct Body {
+    pub hardware: Hardware,
+    pub vmx: PathBuf,
+    /// The boot disk's VMDK.
+    pub disk: PathBuf,
+    /// What a guest saved on that disk, or on one that it depends on.
+    pub state: Option<Vec<u8>>,
+    pub contents: Contents,
+}
+
+/// What the firmware finds on a disk that no guest has saved anything on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// Nothing that boots.
+    Nothing,
+    /// The simulated cloud image, whose first words say what it is.
+    Image(String),
+    /// A partition table: a disk of somebody's own.
+    Partitions,
+}
 
 /// What a machine is made of, as its VMX says and Fusion checked.
 #[derive(Clone, Debug)]
@@ -107,6 +156,11 @@ pub trait Machine: Send + Sync {
 
     /// Shuts down in an orderly way.
     async fn shut_down(&self);
+
+    /// Stops the machine's time, or lets it go on: it is paused or suspended.
+    fn freeze(&self, frozen: bool) {
+        let _ = frozen;
+    }
 
     /// Power is gone: what was not saved is lost, nothing runs afterwards.
     fn pull_plug(&self);

@@ -46,6 +46,7 @@ pub async fn serve(world: Arc<World>) -> io::Result<()> {
     let address = dialled.local_addr()?;
     world.dialled_at(address);
     files::write(&places.dial_file(), format!("socks5://{address}\n"))?;
+    world.apply_networks().await?;
     let listener = UnixListener::bind(&socket)?;
     let dialling = tokio::spawn(dial::serve(world.clone(), dialled));
     let leaving = world.leaving().clone();
@@ -63,6 +64,7 @@ pub async fn serve(world: Arc<World>) -> io::Result<()> {
         }
     };
     dialling.abort();
+    world.leave().await;
     files::remove(&socket)?;
     if places.root().is_dir() {
         files::write(&places.dial_file(), NOWHERE)?;

@@ -1,7 +1,7 @@
 //! What the simulated Mac is like: its speed, seed, memory, home network and planted faults, in one JSON file.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,19 @@ pub const NEWEST: &str = "26H1";
 /// Releases whose networks use Apple's DHCP server, by how their versions begin (facts/fusion-networking.md §2.5).
 const WITH_APPLES_DHCP: &[&str] = &["12.0", "12.1"];
 
+/// What a VM is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guests {
+    /// A model in the world's own process.
+    #[default]
+    Model,
+    /// A real Debian system in namespaces.
+    Linux,
+    /// A machine of QEMU.
+    Qemu,
+}
+
 /// The simulated Mac's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -33,6 +46,10 @@ pub struct Settings {
     pub speed: f64,
     /// Where every random draw starts from.
     pub seed: u64,
+    /// What VMs are.
+    pub guests: Guests,
+    /// The folder of the guest image that real guests start from.
+    pub image: Option<PathBuf>,
     /// Memory that the Mac can give to VMs.
     pub memory_mib: u32,
     /// The home network that bridged cards are plugged into; its router is the first address.
@@ -55,6 +72,8 @@ impl Default for Settings {
             version: 1,
             speed: DEFAULT_SPEED,
             seed: 1,
+            guests: Guests::Model,
+            image: None,
             memory_mib: 64 * 1024,
             lan: Ipv4Net::new_assert([192, 168, 68, 0].into(), 24),
             internet: true,

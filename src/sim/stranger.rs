@@ -32,7 +32,7 @@ fn make(vmx: &Path) -> io::Result<()> {
     let whole = beside(vmx, "disk.vmdk");
     files::make_folder(vmx.parent().unwrap_or(vmx))?;
     let image = beside(vmx, "image");
-    image::write(&image)?;
+    image::write(&image, image::MODEL)?;
     files::remove(&whole)?;
     disk::of_image(&image, DISK, CONTENT_ID, &whole).map_err(io::Error::other)?;
     files::remove(&image)?;

@@ -23,28 +23,19 @@ use super::pace::{Operation, Pace};
 use super::places::{Places, vm_name};
 use super::power::{self, Occupied, Prepared};
 use super::refusal::Refusal;
-use super::seam::{Hardware, Machine, Segment, Surroundings, WIRE_BUFFER, Wire};
+use super::seam::{Hardware, Kind, Machine, Made, Segment, WIRE_BUFFER, Wire};
 use super::settings::Settings;
 use super::ssh;
 
 /// The SSH server's port, which the world serves for its machines.
 const SSH_PORT: u16 = 22;
 
-/// A machine as its maker gives it: to run, and to be recognised by its neighbours of the same kind.
-pub struct Made {
-    pub machine: Arc<dyn Machine>,
-    pub kind: Arc<dyn Any + Send + Sync>,
-}
-
-/// Makes a machine from its hardware, the state on its disk and what surrounds it.
-pub type Maker = Arc<dyn Fn(Hardware, Option<Vec<u8>>, Arc<dyn Surroundings>) -> Made + Send + Sync>;
-
 /// Everything that runs.
 pub struct World {
     pub(super) places: Places,
     pub(super) settings: Settings,
     pub(super) pace: Pace,
-    maker: Maker,
+    kind: Arc<dyn Kind>,
     dial: OnceLock<SocketAddr>,
     vms: Mutex<BTreeMap<PathBuf, Arc<Vm>>>,
     /// Held while a VM's power-on is checked against those that run.
@@ -82,13 +73,13 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl World {
-    pub fn new(places: Places, maker: Maker) -> io::Result<Arc<Self>> {
+    pub fn new(places: Places, kind: Arc<dyn Kind>) -> io::Result<Arc<Self>> {
         let settings = Settings::load(&places)?;
         Ok(Arc::new(Self {
             pace: Pace::new(settings.speed),
             settings,
             places,
-            maker,
+            kind,
             dial: OnceLock::new(),
             vms: Mutex::default(),
             admission: tokio::sync::Mutex::default(),
@@ -135,6 +126,9 @@ impl World {
             Request::Suspend { vmx } => self.suspend(&vmx).await,
             Request::Pause { vmx } => self.change_power(&vmx, Power::On, Power::Paused),
             Request::Unpause { vmx } => self.change_power(&vmx, Power::Paused, Power::On),
+            Request::Networks => {
+                self.apply_networks().await.map_err(|error| Refusal::Unknown(error.to_string()))
+            }
             Request::Quit => {
                 self.quit();
                 Ok(())
@@ -183,8 +177,7 @@ impl World {
                 Power::Suspended => {
                     self.pace.take(Operation::Suspend).await;
                     power::forget_suspension(vmx)?;
-                    vm.set_power(Power::On);
-                    Ok(())
+                    self.change_power(vmx, Power::Suspended, Power::On)
                 }
                 _ => Err(Refusal::AlreadyRunning),
             };
@@ -211,7 +204,7 @@ impl World {
             world: self.clone(),
             vmx: vmx.to_owned(),
             name: vm_name(vmx),
-            hardware: prepared.hardware,
+            hardware: prepared.body.hardware.clone(),
             disk: Arc::new(Mutex::new(prepared.disk)),
             console: prepared.console,
             power: Mutex::new(Power::On),
@@ -219,7 +212,7 @@ impl World {
             power_lost: CancellationToken::new(),
         });
         let around = Arc::new(Around::new(self, &vm));
-        let made = (self.maker)(vm.hardware.clone(), prepared.state, around);
+        let made = self.kind.make(prepared.body, around);
         let machine = made.machine.clone();
         assert!(vm.made.set(made).is_ok(), "a VM is made once");
         lock(&self.vms).insert(vmx.to_owned(), vm.clone());
@@ -309,7 +302,18 @@ impl World {
             return Err(Refusal::NotPoweredOn(vmx.to_owned()));
         }
         *power = to;
+        vm.machine().freeze(to != Power::On);
         Ok(())
+    }
+
+    /// Makes the networks that machines are on what the simulated Mac's services run now.
+    pub(super) async fn apply_networks(&self) -> io::Result<()> {
+        self.kind.apply(&Networks::load(&self.places)?).await
+    }
+
+    /// Takes down what the machines stood on; nothing has power any more.
+    pub(super) async fn leave(&self) {
+        self.kind.leave().await;
     }
 
     /// Opens a connection as the Mac itself: to its own networks that have a host adapter, and to its LAN.
@@ -322,6 +326,9 @@ impl World {
             Segment::Lan => true,
             Segment::Vmnet(number) => networks.running(*number).is_some_and(|network| network.adapter),
         };
+        if let Some(dialled) = self.kind.dial(to).await {
+            return Ok((dialled?, CancellationToken::new()));
+        }
         self.connect(to, reaches).await
     }
 

@@ -51,7 +51,8 @@ use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::sim::seam::{Chunk, Hardware, Machine, Segment, SshFace, Surroundings, Wire};
+use crate::sim::network::Networks;
+use crate::sim::seam::{Body, Chunk, Hardware, Kind, Machine, Made, Segment, SshFace, Surroundings, Wire};
 use kube::cluster::Cluster;
 use live::{Live, Phase};
 use state::Disk;
@@ -78,6 +79,30 @@ struct DiskSlot {
     broken: Option<String>,
     /// Changed since it was last saved.
     dirty: bool,
+}
+
+/// The kind of machines that are models: nothing but this process is under them.
+#[derive(Default)]
+pub struct Models {
+    commons: Arc<Commons>,
+}
+
+#[async_trait]
+impl Kind for Models {
+    fn make(&self, body: Body, around: Arc<dyn Surroundings>) -> Made {
+        let model = Model::new(body.hardware, body.state, around, self.commons.clone());
+        Made { machine: model.clone(), kind: model }
+    }
+
+    async fn apply(&self, _: &Networks) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn dial(&self, _: SocketAddrV4) -> Option<io::Result<Wire>> {
+        None
+    }
+
+    async fn leave(&self) {}
 }
 
 /// What all model machines of one world share.

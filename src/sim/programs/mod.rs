@@ -15,7 +15,9 @@ pub mod vmx;
 use std::io::Write;
 use std::process::ExitCode;
 
+use super::control::{self, Reply, Request};
 use super::places::{Places, called_as};
+use super::refusal::Refusal;
 use caller::{Caller, Moment};
 
 /// Every program that this binary plays.
@@ -96,7 +98,7 @@ pub fn run_as_called() -> Option<ExitCode> {
 
 /// Runs a program by its name.
 pub async fn run(name: &str, places: &Places, args: &[String], screen: &mut Screen) -> u8 {
-    match name {
+    let status = match name {
         "vmrun" => vmrun::run(places, args, screen).await,
         "vmnet-cli" => vmnet_cli::run(places, args, screen).await,
         "vmnet-cfgcli" => vmnet_cfgcli::run(places, args, screen).await,
@@ -106,5 +108,18 @@ pub async fn run(name: &str, places: &Places, args: &[String], screen: &mut Scre
         "netstat" => netstat::run(places, args, screen).await,
         "pgrep" => pgrep::run(places, args, screen).await,
         _ => FAILED,
+    };
+    if name.starts_with("vmnet-") {
+        tell_world(places, screen).await;
+    }
+    status
+}
+
+/// Tells a world that runs what its networks are now.
+async fn tell_world(places: &Places, screen: &mut Screen) {
+    match control::ask(places, &Request::Networks).await {
+        Ok(Some(Reply::Refused(Refusal::Unknown(why)))) => screen.error_line(&why),
+        Ok(_) => {}
+        Err(error) => screen.error_line(&format!("vmware-vmx does not answer: {error}")),
     }
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::{FAILED, Screen};
 use crate::sim::control::WORLD_ARGUMENT;
-use crate::sim::guest::{Commons, Model};
+use crate::sim::guest::Models;
 use crate::sim::install::BUILD;
 use crate::sim::places::Places;
 use crate::sim::serve;
 use crate::sim::settings::Settings;
-use crate::sim::world::{Made, Maker, World};
+use crate::sim::world::World;
 
 /// Prints the version, or becomes the world.
 pub async fn run(places: &Places, args: &[String], screen: &mut Screen) -> u8 {
@@ -23,7 +23,7 @@ pub async fn run(places: &Places, args: &[String], screen: &mut Screen) -> u8 {
             screen.line("");
             0
         }
-        Some(WORLD_ARGUMENT) => match World::new(places.clone(), model_maker()) {
+        Some(WORLD_ARGUMENT) => match World::new(places.clone(), Arc::new(Models::default())) {
             Ok(world) => match serve::serve(world).await {
                 Ok(()) => 0,
                 Err(error) => {
@@ -38,13 +38,4 @@ pub async fn run(places: &Places, args: &[String], screen: &mut Screen) -> u8 {
         },
         _ => FAILED,
     }
-}
-
-/// Makes model machines that share one world's commons.
-pub fn model_maker() -> Maker {
-    let commons = Arc::new(Commons::default());
-    Arc::new(move |hardware, state, surroundings| {
-        let model = Model::new(hardware, state, surroundings, commons.clone());
-        Made { machine: model.clone(), kind: model }
-    })
 }

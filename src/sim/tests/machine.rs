@@ -20,11 +20,14 @@ use crate::formats::networking::{Document, Ours, Wish};
 use crate::formats::vmx::Vmx;
 use crate::host::GuestTarget;
 use crate::sim::faults::{self, Fault};
+use crate::sim::network::Networks;
 use crate::sim::places::Places;
 use crate::sim::programs::{self, Screen};
-use crate::sim::seam::{Chunk, Client, Hardware, Machine, Segment, SshFace, Surroundings, Wire};
+use crate::sim::seam::{
+    Body, Chunk, Client, Hardware, Kind, Machine, Made, Segment, SshFace, Surroundings, Wire,
+};
 use crate::sim::settings::{AT_ONCE, Settings};
-use crate::sim::world::{Made, Maker, World};
+use crate::sim::world::World;
 use crate::sim::{files, install, serve};
 
 pub const MAC: &str = "00:50:56:00:00:01";
@@ -121,6 +124,36 @@ impl Drop for Mac {
     }
 }
 
+/// The kind of the tiny machines.
+struct Tinies {
+    face: SshFace,
+}
+
+#[async_trait]
+impl Kind for Tinies {
+    fn make(&self, body: Body, around: Arc<dyn Surroundings>) -> Made {
+        let tiny = Arc::new(Tiny {
+            hardware: body.hardware,
+            around,
+            addresses: Mutex::default(),
+            up: AtomicBool::default(),
+            face: self.face.clone(),
+            boots: body.state.map_or(0, |state| state[0]),
+        });
+        Made { machine: tiny.clone(), kind: tiny }
+    }
+
+    async fn apply(&self, _: &Networks) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn dial(&self, _: SocketAddrV4) -> Option<io::Result<Wire>> {
+        None
+    }
+
+    async fn leave(&self) {}
+}
+
 fn key() -> PrivateKey {
     PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap()
 }
@@ -136,20 +169,8 @@ impl Mac {
             host_key: host.to_openssh(LineEnding::LF).unwrap().to_string(),
             users: BTreeMap::from([("fusionlab".to_owned(), vec![user.public_key().to_openssh().unwrap()])]),
         };
-        let maker: Maker = Arc::new(move |hardware, state, around| {
-            let boots = state.map_or(0, |state| state[0]);
-            let face = face.clone();
-            let tiny = Arc::new(Tiny {
-                hardware,
-                around,
-                addresses: Mutex::default(),
-                up: AtomicBool::default(),
-                face,
-                boots,
-            });
-            Made { machine: tiny.clone(), kind: tiny }
-        });
-        let world = World::new(places.clone(), maker).unwrap();
+        let tinies = Arc::new(Tinies { face });
+        let world = World::new(places.clone(), tinies).unwrap();
         let world = tokio::spawn(serve::serve(world));
         let mac = Self { folder, places, user, host, world };
         mac.until(|| mac.places.socket().exists()).await;
@@ -205,7 +226,7 @@ impl Mac {
         let bundle = self.places.library().join(format!("{name}.vmwarevm"));
         files::make_folder(&bundle).unwrap();
         let image = self.folder.path().join("image.qcow2");
-        crate::sim::image::write(&image).unwrap();
+        crate::sim::image::write(&image, crate::sim::image::MODEL).unwrap();
         crate::sim::disk::of_image(&image, 4 << 30, 7, &bundle.join("disk.vmdk")).unwrap();
         let vmx = bundle.join(format!("{name}.vmx"));
         files::write(&vmx, vmx_text(name, mac)).unwrap();

@@ -1,0 +1,1 @@
+//! What only Linux can do; elsewhere each call says that it is not supported.
