@@ -159,6 +159,7 @@ mod tests {
             version: version("CFBundleShortVersionString"),
             build: version("CFBundleVersion"),
             simulated: false,
+            guests: String::new(),
             library: fake.root().join("Virtual Machines.localized"),
         };
         assert_eq!(fusion.version, "13.6.3");

@@ -28,6 +28,8 @@ pub mod report;
 mod schema;
 pub mod screen;
 mod sim;
+#[cfg(feature = "sim")]
+mod sim_guests;
 #[cfg_attr(not(feature = "sim"), path = "unsimulated.rs")]
 mod simulated;
 mod status;

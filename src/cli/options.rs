@@ -8,6 +8,7 @@ use super::terminal::ColorChoice;
 use crate::lab::spec::{Mirror, Word};
 
 const FUSION_VARIABLE: &str = "FUSIONLAB_FUSION";
+const GUESTS_VARIABLE: &str = "FUSIONLAB_SIM_GUESTS";
 const HOME_VARIABLE: &str = "FUSIONLAB_HOME";
 const MIRROR_VARIABLE: &str = "FUSIONLAB_IMAGE_MIRROR";
 
@@ -18,6 +19,17 @@ pub enum OutputForm {
     Text,
     /// One object a line on standard output, with a versioned `schema` field.
     Json,
+}
+
+/// What the simulated Fusion's machines are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GuestsName {
+    /// Models, anywhere
+    Model,
+    /// Real Debian systems in namespaces; on Linux, as root
+    Linux,
+    /// Machines of QEMU; on Linux, as root
+    Qemu,
 }
 
 /// Options that may stand before or after the verb.
@@ -71,6 +83,10 @@ pub struct Options {
     /// Use the simulated Fusion, even where there is a real one
     #[arg(long, global = true)]
     pub sim: bool,
+
+    /// What the simulated Fusion's machines are, until it is said anew [env: FUSIONLAB_SIM_GUESTS]
+    #[arg(long, global = true, value_enum, value_name = "KIND", env = GUESTS_VARIABLE, hide_env = true)]
+    pub sim_guests: Option<GuestsName>,
 
     /// How much faster than a Mac the simulated Fusion works, until it is said anew
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

@@ -6,8 +6,10 @@ use serde_json::json;
 
 use super::context::Context;
 use super::error::{Failure, Report};
+use super::options::GuestsName;
 use super::screen::table::{Cell, Table, labelled};
 use super::sim::{SimAnswer, SimCommand};
+use super::sim_guests;
 use super::terminal::Ink;
 use super::words;
 use crate::host::fusion::{Fusion, discover};
@@ -17,7 +19,7 @@ use crate::sim::faults::{self, Fault};
 use crate::sim::hazards;
 use crate::sim::install;
 use crate::sim::places::Places;
-use crate::sim::settings::Settings;
+use crate::sim::settings::{Guests, Settings};
 
 /// The name of an image that a lab file gives itself.
 const CUSTOM_IMAGE: &str = "custom";
@@ -31,12 +33,40 @@ pub fn fusion(context: &Context) -> Result<Fusion, Failure> {
 fn lay_out(context: &Context) -> Result<(), Failure> {
     let root = context.home.sim();
     let exe = system::own_program()?;
-    let install = || {
-        let mut settings = Settings::load(&Places::new(&root))?;
-        settings.speed = context.options.sim_speed.map_or(settings.speed, f64::from);
-        install::install(&root, &exe, &settings)
-    };
-    Ok(install().map_err(HostError::file("lay the simulated Fusion out in", &root))?)
+    let failed = || HostError::file("lay the simulated Fusion out in", &root);
+    let mut settings = Settings::load(&Places::new(&root)).map_err(failed())?;
+    settings.speed = context.options.sim_speed.map_or(settings.speed, f64::from);
+    let before = settings.guests;
+    settings.guests = context.options.sim_guests.map_or(before, Guests::from);
+    if settings.guests != before {
+        stands_in_the_way(context, before)?;
+    }
+    settings.image = sim_guests::image(context, settings.guests)?;
+    Ok(install::install(&root, &exe, &settings).map_err(failed())?)
+}
+
+impl From<GuestsName> for Guests {
+    fn from(name: GuestsName) -> Self {
+        match name {
+            GuestsName::Model => Self::Model,
+            GuestsName::Linux => Self::Linux,
+            GuestsName::Qemu => Self::Qemu,
+        }
+    }
+}
+
+/// Refuses another kind of machines where there are some already: what stands on their disks is of their own kind.
+fn stands_in_the_way(context: &Context, guests: Guests) -> Result<(), Failure> {
+    let made = install::machines(&context.home.sim());
+    if made.is_empty() {
+        return Ok(());
+    }
+    let there = words::count(made.len(), "machine");
+    Err(Report::usage(format!("the simulated Fusion has {there} of kind {} already", guests.name()))
+        .at(context.shown(&made[0]))
+        .advise("another kind needs a Fusion without machines: take the lab and its template down, or use another --home:")
+        .run(format!("fusionlab --sim-guests {} destroy --all", guests.name()))
+        .into())
 }
 
 /// The simulated Fusion's machines start from an image of its own, since a real one holds nothing that it could run.
@@ -45,8 +75,11 @@ pub fn image(lab: &mut Lab, fusion: &Fusion) -> Result<(), Failure> {
     if lab.image.name == CUSTOM_IMAGE {
         return Ok(());
     }
-    let path = Places::new(&fusion.root).image();
-    let digest = install::image(&path).map_err(HostError::file("write", &path))?;
+    let places = Places::new(&fusion.root);
+    let path = places.image();
+    let settings = Settings::load(&places).map_err(HostError::file("read", &places.settings()))?;
+    let key = settings.image.as_deref().and_then(Path::file_name).map(|key| key.to_string_lossy());
+    let digest = install::image(&path, key.as_deref()).map_err(HostError::file("write", &path))?;
     lab.image.name = "simulated".to_owned();
     lab.image.url = format!("file://{}", path.display());
     lab.image.digest = Some(digest);

@@ -60,6 +60,7 @@ pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
         changed: summary.done().1,
         kubeconfig: context.shown(&kubeconfig),
         simulated: fusion.simulated,
+        guests: fusion.guests.clone(),
         checks: (checks > 0).then_some(checks),
         flags: context.options.again(),
     };

@@ -110,6 +110,7 @@ fn fusion(root: &Path) -> Fusion {
         version: "13.6.3".to_owned(),
         build: "1".to_owned(),
         simulated: false,
+        guests: String::new(),
         library: root.join("Virtual Machines.localized"),
     }
 }

@@ -164,7 +164,7 @@ pub async fn seed(places: &Places, name: &str) -> io::Result<()> {
             let release = Settings::update(places, |settings| {
                 let before = settings.fusion.clone();
                 change(settings);
-                (settings.fusion != before).then(|| settings.fusion.clone())
+                (settings.fusion != before).then(|| settings.clone())
             })?;
             if let Some(release) = release {
                 install::name_release(places, &release)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::control::{self, Reply, Request};
 use super::network::{self, Networks};
 use super::places::Places;
-use super::settings::Settings;
+use super::settings::{Guests, Settings};
 use super::{configure, disk, files, image, pace, programs, serve};
 
 /// The build number that every simulated release has.
@@ -59,7 +59,7 @@ pub fn install(root: &Path, exe: &Path, settings: &Settings) -> io::Result<()> {
     {
         files::make_folder(&folder)?;
     }
-    name_release(&places, &settings.fusion)?;
+    name_release(&places, settings)?;
     for program in programs::NAMES {
         link(exe, &places.program(program))?;
     }
@@ -84,12 +84,13 @@ fn link(exe: &Path, program: &Path) -> io::Result<()> {
     symlink(exe, program)
 }
 
-/// Writes Info.plist as a release of Fusion has it.
-pub fn name_release(places: &Places, version: &str) -> io::Result<()> {
-    files::write(&places.info_plist(), info_plist(version))
+/// Writes Info.plist as a release of Fusion has it, and what tells that this one is simulated.
+pub fn name_release(places: &Places, settings: &Settings) -> io::Result<()> {
+    files::write(&places.info_plist(), info_plist(&settings.fusion, settings.guests))
 }
 
-fn info_plist(version: &str) -> String {
+fn info_plist(version: &str, guests: Guests) -> String {
+    let guests = guests.words();
     format!(
         r#"<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
@@ -105,6 +106,8 @@ fn info_plist(version: &str) -> String {
 	<string>{BUILD}</string>
 	<key>FusionlabSimulated</key>
 	<true/>
+	<key>FusionlabGuests</key>
+	<string>{guests}</string>
 </dict>
 </plist>
 "#
@@ -117,6 +120,20 @@ pub fn is_installed(root: &Path) -> bool {
     places.info_plist().is_file() && places.program("vmrun").symlink_metadata().is_ok()
 }
 
+/// Returns the VMs of a simulated Mac's library, whoever made them.
+pub fn machines(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![of(root).library()];
+    while let Some(folder) = folders.pop() {
+        let (below, files): (Vec<_>, Vec<_>) =
+            files::entries(&folder).into_iter().partition(|path| path.is_dir() && !path.is_symlink());
+        folders.extend(below);
+        found.extend(files.into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "vmx")));
+    }
+    found.sort();
+    found
+}
+
 /// Writes a disk that a machine boots from: what becomes of the simulated cloud image.
 pub fn boot_disk(path: &Path) -> io::Result<()> {
     let folder = tempfile::tempdir()?;
@@ -125,9 +142,13 @@ pub fn boot_disk(path: &Path) -> io::Result<()> {
     disk::of_image(&image_path, image::CAPACITY, 1, path).map_err(io::Error::other)
 }
 
-/// Writes the cloud image that the simulated machines start from; returns its SHA-256.
-pub fn image(path: &Path) -> io::Result<String> {
-    image::write(path, image::MODEL)
+/// Writes the cloud image that the simulated machines start from; returns its SHA-256. `system` is the key of the guest
+/// image that real guests run.
+pub fn image(path: &Path, system: Option<&str>) -> io::Result<String> {
+    match system {
+        Some(key) => image::write(path, &format!("{}{key}", image::SYSTEM)),
+        None => image::write(path, image::MODEL),
+    }
 }
 
 /// Looks at a simulated Mac.

@@ -36,6 +36,26 @@ pub enum Guests {
     Qemu,
 }
 
+impl Guests {
+    /// Returns what these machines are, for whoever is shown them.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Model => "no virtual machine runs",
+            Self::Linux => "its machines are Debian systems in namespaces, and Kubernetes is a model",
+            Self::Qemu => "its machines are QEMU's, and Kubernetes is a model",
+        }
+    }
+
+    /// Returns the name that `--sim-guests` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Linux => "linux",
+            Self::Qemu => "qemu",
+        }
+    }
+}
+
 /// The simulated Mac's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -20,6 +20,8 @@ pub struct Ready {
     /// Path of the kubeconfig, as the user would type it.
     pub kubeconfig: String,
     pub simulated: bool,
+    /// What the machines of a simulation are.
+    pub guests: String,
     /// Checks of the proof that passed; none if it was not asked for.
     pub checks: Option<usize>,
     /// What the user has to say again so that other verbs find this lab, such as `--sim`; empty if nothing.
@@ -34,7 +36,7 @@ pub fn ready(lab: &Lab, ready: &Ready, pen: &Pen) -> Vec<String> {
     } else {
         format!("{} is up after {took}", lab.name)
     };
-    let rest = if ready.simulated { "simulated: no virtual machine runs" } else { "" };
+    let rest = if ready.simulated { format!("simulated: {}", ready.guests) } else { String::new() };
     let mut pairs = vec![
         ("VIP", lab.lan.vip.to_string()),
         ("API", url("https", lab.lan.vip, lab.cluster.ports.api)),
@@ -46,7 +48,7 @@ pub fn ready(lab: &Lab, ready: &Ready, pen: &Pen) -> Vec<String> {
     if let Some(checks) = ready.checks {
         pairs.push(("proof", words::count(checks, "check") + " passed"));
     }
-    let mut lines = headed(&head, rest, pen);
+    let mut lines = headed(&head, &rest, pen);
     lines.push(String::new());
     lines.extend(labelled(pairs, pen).into_iter().map(|line| format!("  {line}")));
     lines.push(String::new());
@@ -156,6 +158,7 @@ mod tests {
             changed,
             kubeconfig: "~/.fusionlab/labs/lab/kubeconfig".into(),
             simulated,
+            guests: "no virtual machine runs".to_owned(),
             checks: Some(31),
             flags: if simulated { "--sim".into() } else { String::new() },
         };

@@ -360,6 +360,7 @@ pub(crate) mod tests {
             version: "26H1".into(),
             build: "1".into(),
             simulated,
+            guests: String::new(),
             library: "/Users/me/Virtual Machines.localized".into(),
         }
     }

@@ -25,6 +25,8 @@ struct Info {
     build: String,
     #[serde(rename = "FusionlabSimulated", default)]
     simulated: bool,
+    #[serde(rename = "FusionlabGuests", default)]
+    guests: String,
 }
 
 /// Finds Fusion at `explicit`, an app bundle or a folder laid out like a Mac's root, or in `/Applications`.
@@ -71,6 +73,7 @@ fn describe(app: &Path) -> Result<Fusion> {
         version: info.version,
         build: info.build,
         simulated: info.simulated,
+        guests: info.guests,
         library,
     })
 }
@@ -133,14 +136,15 @@ mod tests {
     #[test]
     fn a_folder_laid_out_like_a_mac_is_a_root() {
         let root = tempfile::tempdir().unwrap();
-        let simulated = "<key>FusionlabSimulated</key><true/>";
+        let simulated =
+            "<key>FusionlabSimulated</key><true/><key>FusionlabGuests</key><string>nothing runs</string>";
         let app = install(root.path(), "VMware Fusion.app", "13.6.3", simulated);
         let fusion = find(Some(root.path())).unwrap();
         let real = files::canonicalize(root.path()).unwrap();
         assert_eq!(fusion.root, real);
         assert_eq!(fusion.library, real.join(LIBRARY));
         assert_eq!((fusion.version.as_str(), fusion.build.as_str()), ("13.6.3", "24585314"));
-        assert!(fusion.simulated && !fusion.is_system());
+        assert!(fusion.simulated && !fusion.is_system() && fusion.guests == "nothing runs");
         assert_eq!(find(Some(&app)).unwrap(), fusion, "its bundle leads to the same");
     }
 

@@ -38,6 +38,8 @@ pub struct Fusion {
     pub build: String,
     /// Whether its Info.plist says that it is a simulation; only ever shown, never acted upon.
     pub simulated: bool,
+    /// What a simulation says that its machines are, for whoever sees them; empty for the real Fusion.
+    pub guests: String,
     /// Where VMs are kept: `~/Virtual Machines.localized`, or the same under another root.
     pub library: PathBuf,
 }
@@ -92,6 +94,7 @@ pub(crate) mod tests {
             version: "13.6.3".to_owned(),
             build: "24585314".to_owned(),
             simulated: false,
+            guests: String::new(),
             library: root.join("Virtual Machines.localized"),
         }
     }
