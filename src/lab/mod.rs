@@ -138,7 +138,8 @@ pub struct Node {
     pub cpus: u8,
     pub memory_mib: u32,
     pub disk_gib: u32,
-    /// In order of `ethernetN`. A gateway has the LAN first; every other node has one, the internal.
+    /// In order of `ethernetN`. A gateway has the LAN first, then the internal network; every other node has the
+    /// internal network first, and the LAN only if the lab file gives it an address there.
     pub nics: Vec<Nic>,
     /// A control plane that also runs users' pods (preset `solo`).
     pub schedulable: bool,
@@ -254,7 +255,7 @@ impl Node {
         self.nic(Network::Internal).expect("every node has an internal card: resolve gives it one")
     }
 
-    /// Returns the card on the LAN, which only gateways have.
+    /// Returns the card on the LAN; every gateway has one.
     pub fn lan(&self) -> Option<&Nic> {
         self.nic(Network::Lan)
     }

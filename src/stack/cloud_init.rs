@@ -105,7 +105,8 @@ fn card(lab: &Lab, node: &Node, index: usize, nic: &Nic) -> Value {
         Network::Lan => ("lan", lab.lan.subnet, lab.lan.router, lab.lan.dns.clone()),
         Network::Internal => ("internal", lab.internal.subnet, lab.internal.nat, vec![lab.internal.nat]),
     };
-    let dhcp = node.role != Role::Gateway && lab.addressing == Addressing::Dhcp;
+    let leased = nic.network == Network::Internal && node.role != Role::Gateway;
+    let dhcp = leased && lab.addressing == Addressing::Dhcp;
     json!({
         "id": if first { id.to_owned() } else { format!("{id}{index}") },
         "mac": nic.mac,
@@ -156,6 +157,24 @@ mod tests {
         assert_eq!(config["ethernets"]["internal"]["addresses"][0], "10.10.0.131/24");
         assert_eq!(config["ethernets"]["internal"]["routes"][0]["via"], "10.10.0.2");
         assert_eq!(config["ethernets"]["internal"]["nameservers"]["addresses"][0], "10.10.0.2");
+    }
+
+    #[test]
+    fn a_node_with_a_card_on_the_lan_still_goes_out_through_the_internal_network() {
+        let mut lab = fixture::lab();
+        let worker = lab.nodes.iter_mut().find(|node| node.name == "k8s-worker1").unwrap();
+        let outside = Nic {
+            network: Network::Lan,
+            address: [192, 168, 68, 58].into(),
+            pci_slot: 192,
+            ..worker.nics[0].clone()
+        };
+        worker.nics.push(outside);
+        let config = yaml(&network_config(&lab, lab.node("k8s-worker1").unwrap()));
+        let card = &config["ethernets"]["lan1"];
+        assert_eq!((&card["addresses"][0], &card["dhcp4"]), (&json!("192.168.68.58/24"), &json!(false)));
+        assert!(card.get("routes").is_none() && card["optional"] == true);
+        assert_eq!(config["ethernets"]["internal"]["dhcp4"], true);
     }
 
     #[test]

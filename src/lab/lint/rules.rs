@@ -61,9 +61,6 @@ rules! {
     UNKNOWN_NODE "unknown-node" Error: "`nodes` names a machine that the lab does not have",
         "Names follow from the counts: gateway1, gateway2, k8s-master1, …, k8s-worker1, … Raise the \
          count of the role, or correct the name.";
-    LAN_ADDRESS_WITHOUT_LAN "lan-address-without-lan" Error: "`lan_address` on a machine without a LAN card",
-        "Only gateways are bridged to the LAN; control planes and workers live on the internal network \
-         alone, which is what keeps them unreachable from the home network.";
     UNKNOWN_IMAGE "unknown-image" Error: "`image` names no image of the catalogue",
         "Name an image of the catalogue, or describe your own with `url` and `digest`.";
     IMAGE_NEEDS_DIGEST "image-needs-digest" Error: "an image of your own without a digest",

@@ -126,7 +126,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Refuses exceptions for machines that the lab does not have, or for cards that they do not have.
+    /// Refuses exceptions for machines that the lab does not have.
     fn check_named(&mut self, roles: &[Machines], nodes: &[Node]) {
         if ["gateways.count", "control_planes.count", "workers.count", "preset"]
             .iter()
@@ -134,9 +134,9 @@ impl Resolver<'_> {
         {
             return;
         }
-        for (name, own) in self.spec.nodes.iter().flat_map(|named| &named.0) {
+        for name in self.spec.nodes.iter().flat_map(|named| named.0.keys()) {
             let path = format!("nodes.{name}");
-            let Some(node) = nodes.iter().find(|node| node.name == *name) else {
+            if !nodes.iter().any(|node| node.name == *name) {
                 let names = nodes.iter().map(|node| node.name.as_str());
                 let problem =
                     rules::UNKNOWN_NODE.problem(self.origin.span(&path), format!("the lab has no {name}"));
@@ -145,12 +145,6 @@ impl Resolver<'_> {
                     Some(meant) => format!("did you mean {meant}?"),
                     None => format!("gateways, control planes and workers number {}", counts.join(", ")),
                 }));
-                continue;
-            };
-            if own.lan_address.is_some() && node.role != Role::Gateway {
-                let span = self.origin.span(&format!("{path}.lan_address"));
-                let message = format!("{name} has no card on the LAN; only gateways have");
-                self.problems.push(rules::LAN_ADDRESS_WITHOUT_LAN.problem(span, message));
             }
         }
     }
@@ -177,7 +171,10 @@ fn node(machines: &Machines, number: u8, own: &NodeSpec, lab: &str, lan: &Lan, i
                 .unwrap_or_else(|| host(lan.subnet, host_part::LAN_GATEWAYS + u32::from(number)));
             vec![nic(Network::Lan, 0, outside, FIRST_SLOT), nic(Network::Internal, 1, inside, SECOND_SLOT)]
         }
-        Role::ControlPlane | Role::Worker => vec![nic(Network::Internal, 0, inside, FIRST_SLOT)],
+        Role::ControlPlane | Role::Worker => {
+            let outside = own.lan_address.map(|address| nic(Network::Lan, 1, address, SECOND_SLOT));
+            std::iter::once(nic(Network::Internal, 0, inside, FIRST_SLOT)).chain(outside).collect()
+        }
     };
     Node {
         name: node_name(role, number),

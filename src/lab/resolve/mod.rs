@@ -190,6 +190,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::lab::Network;
 
     fn lab(body: &str) -> Lab {
         resolve(Some(&format!("version: 1\n{body}")), None, Arch::Arm64)
@@ -372,15 +373,25 @@ kubernetes:
 
     #[test]
     fn exceptions_are_for_machines_that_exist() {
-        let found = errors(
-            "version: 1\nnodes:\n  k8s-worker3: {cpus: 4}\n  k8s-master1: {lan_address: 192.168.68.9}\n",
-        );
+        let found = errors("version: 1\nnodes:\n  k8s-worker3: {cpus: 4}\n");
         let rules: Vec<_> = found.iter().map(|found| found.rule).collect();
-        assert_eq!(&rules[..2], ["unknown-node", "lan-address-without-lan"]);
+        assert_eq!(rules[0], "unknown-node");
         assert_eq!(
             lab("nodes: {k8s-worker2: {cpus: 4, memory: 8GiB}}\n").node("k8s-worker2").unwrap().memory_mib,
             8192
         );
+    }
+
+    #[test]
+    fn a_node_with_a_lan_address_has_a_second_card() {
+        let lab = lab("nodes: {k8s-worker1: {lan_address: 192.168.68.58}}\n");
+        let cards = |name: &str| -> Vec<_> {
+            let nics = &lab.node(name).unwrap().nics;
+            nics.iter().map(|nic| (nic.network, nic.pci_slot, nic.address.to_string())).collect()
+        };
+        let inside = (Network::Internal, 160, "10.10.0.141".to_owned());
+        assert_eq!(cards("k8s-worker1"), [inside, (Network::Lan, 192, "192.168.68.58".to_owned())]);
+        assert_eq!(cards("k8s-worker2").len(), 1);
     }
 
     #[test]

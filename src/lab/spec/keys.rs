@@ -187,7 +187,7 @@ section! {
     NodeSpec {
         /// Its address on the internal network.
         address: Ipv4Addr = Example("10.10.0.41"),
-        /// Its address on the LAN; gateways only.
+        /// Its address on the LAN; a node gets a second card for it.
         lan_address: Ipv4Addr = Example("192.168.68.58"),
         /// Its processors.
         cpus: Whole<1, 32> = Example("4"),
