@@ -7,5 +7,9 @@ fn main() -> ExitCode {
     if let Some(code) = fusionlab::sim::run_as_named_program() {
         return code;
     }
+    #[cfg(feature = "sim")]
+    if let Some(code) = fusionlab::sim::agent::run_as_called() {
+        return code;
+    }
     fusionlab::cli::main()
 }

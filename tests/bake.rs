@@ -43,12 +43,13 @@ const STUBBED: [&str; 18] = [
 /// Stands in every file that only one machine has.
 const IDENTITY: &str = "IDENTITY-OF-ONE-MACHINE";
 /// Files that a first boot and a bake leave and that would tell clones' common origin.
-const TELLING: [&str; 14] = [
+const TELLING: [&str; 15] = [
     "etc/hostname",
     "etc/iscsi/initiatorname.iscsi",
     "etc/kubernetes/pki/ca.key",
     "etc/machine-id",
     "etc/netplan/50-cloud-init.yaml",
+    "etc/netplan/90-default.yaml",
     "etc/nvme/hostnqn",
     "etc/ssh/ssh_host_ed25519_key",
     "var/lib/chrony/chrony.drift",

@@ -107,14 +107,18 @@ fn the_rest_driver_brings_the_lab_up_too() {
 }
 
 /// What the journal tells: steps that were begun, each time that they were.
-struct Journal(PathBuf);
+pub struct Journal(PathBuf);
 
 impl Journal {
-    fn of(session: &Session) -> Self {
-        Self(session.fusionlab_home().join("labs/lab/journal.jsonl"))
+    pub fn of(session: &Session) -> Self {
+        Self::of_lab(session, "lab")
     }
 
-    fn starts_of(&self, step: &str) -> usize {
+    pub fn of_lab(session: &Session, lab: &str) -> Self {
+        Self(session.fusionlab_home().join(format!("labs/{lab}/journal.jsonl")))
+    }
+
+    pub fn starts_of(&self, step: &str) -> usize {
         let started = format!("\"step\":\"{step}\",\"state\":\"started\"");
         fs::read_to_string(&self.0).unwrap_or_default().matches(&started).count()
     }

@@ -8,7 +8,9 @@ systemctl stop systemd-random-seed
 journalctl --relinquish-var
 
 cloud-init clean --logs --seed
-rm -f /etc/netplan/50-cloud-init.yaml /etc/hostname /etc/ssh/ssh_host_*
+rm -f /etc/hostname /etc/ssh/ssh_host_*
+# The seed of a clone says all of its network. Debian's images bring DHCP on every card, which would win by its name.
+rm -f /etc/netplan/*
 rm -rf /var/lib/dhcp/* /run/systemd/netif/leases/*
 rm -f /var/lib/systemd/random-seed /var/lib/systemd/credential.secret
 rm -rf /var/lib/chrony/* /var/lib/kubelet/* /etc/kubernetes/*

@@ -120,6 +120,9 @@ pub async fn fusion(context: &Context) -> Result<Fusion, Failure> {
 /// The verbs for which the lab must fit this machine; the others look at what stands.
 const MAKING_VERBS: [&str; 2] = ["up", "plan"];
 
+/// The verbs that make machines, for which a simulated Fusion must have what these are made of.
+const MACHINE_MAKING_VERBS: [&str; 2] = ["up", TEMPLATE_BUILD];
+
 /// The verbs that change something, and so have the lab to themselves.
 const CHANGING_VERBS: [&str; 5] = ["up", "destroy", TEMPLATE_BUILD, "network apply", "network restore"];
 
@@ -165,7 +168,10 @@ impl Session {
         let fusion = fusion(context).await?;
         if fusion.simulated {
             // Its machines take none of this host's memory.
-            simulated::image(&mut lab, &fusion)?;
+            if MACHINE_MAKING_VERBS.contains(&verb) {
+                simulated::make_ready(context, &fusion).await?;
+            }
+            simulated::prepare(&mut lab, &fusion)?;
         } else if MAKING_VERBS.contains(&verb) {
             fits_host(context, &lab)?;
         }

@@ -30,6 +30,8 @@ pub mod screen;
 mod sim;
 #[cfg(feature = "sim")]
 mod sim_guests;
+#[cfg(feature = "sim")]
+mod sim_image;
 #[cfg_attr(not(feature = "sim"), path = "unsimulated.rs")]
 mod simulated;
 mod status;

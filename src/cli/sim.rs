@@ -49,6 +49,11 @@ pub enum SimCommand {
         #[arg(long, conflicts_with_all = ["name", "on", "after", "times"])]
         clear: bool,
     },
+    /// The Debian system that real guests start from (--sim-guests)
+    Image {
+        #[command(subcommand)]
+        command: ImageCommand,
+    },
     /// Make it like a Mac that has been lived in; without a name, list how
     ///
     /// What is made so stays until `wipe`.
@@ -57,6 +62,28 @@ pub enum SimCommand {
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum ImageCommand {
+    /// Build it, unless it is there; up does so by itself
+    ///
+    /// On Linux, as root, with mmdebstrap. It is kept below fusionlab's home, or where FUSIONLAB_SIM_IMAGES says.
+    Build {
+        /// The Debian release
+        #[arg(long, value_name = "SUITE", default_value = "trixie", value_parser = ["bookworm", "trixie"])]
+        suite: String,
+
+        /// With a kernel and as a disk, for machines of QEMU
+        #[arg(long)]
+        disk: bool,
+
+        /// Where the packages come from, such as http://deb.debian.org/debian [default: mmdebstrap's]
+        #[arg(long, value_name = "URL")]
+        mirror: Option<String>,
+    },
+    /// List those that are there
+    List,
 }
 
 pub async fn run(args: SimArgs, context: &Context) -> Result<Success, Failure> {

@@ -9,9 +9,9 @@ use super::error::{Failure, Report};
 use super::options::GuestsName;
 use super::screen::table::{Cell, Table, labelled};
 use super::sim::{SimAnswer, SimCommand};
-use super::sim_guests;
 use super::terminal::Ink;
 use super::words;
+use super::{sim_guests, sim_image};
 use crate::host::fusion::{Fusion, discover};
 use crate::host::{HostError, system};
 use crate::lab::Lab;
@@ -69,15 +69,27 @@ fn stands_in_the_way(context: &Context, guests: Guests) -> Result<(), Failure> {
         .into())
 }
 
-/// The simulated Fusion's machines start from an image of its own, since a real one holds nothing that it could run.
-/// An image that the lab file names itself stays.
-pub fn image(lab: &mut Lab, fusion: &Fusion) -> Result<(), Failure> {
+/// Makes sure that the machines of this simulated Fusion can be made here.
+pub async fn make_ready(context: &Context, fusion: &Fusion) -> Result<(), Failure> {
+    let places = Places::new(&fusion.root);
+    let settings = Settings::load(&places).map_err(HostError::file("read", &places.settings()))?;
+    sim_guests::make_ready(context, settings.guests).await
+}
+
+/// Puts the simulated Mac into the lab's home network, and the image of its machines into the lab: a real one holds
+/// nothing that they could run. An image that the lab file names itself stays.
+pub fn prepare(lab: &mut Lab, fusion: &Fusion) -> Result<(), Failure> {
+    let places = Places::new(&fusion.root);
+    let settings = Settings::update(&places, |settings| {
+        // A world that runs stays where it is.
+        settings.lan = lab.lan.subnet;
+        settings.clone()
+    });
+    let settings = settings.map_err(HostError::file("change", &places.settings()))?;
     if lab.image.name == CUSTOM_IMAGE {
         return Ok(());
     }
-    let places = Places::new(&fusion.root);
     let path = places.image();
-    let settings = Settings::load(&places).map_err(HostError::file("read", &places.settings()))?;
     let key = settings.image.as_deref().and_then(Path::file_name).map(|key| key.to_string_lossy());
     let digest = install::image(&path, key.as_deref()).map_err(HostError::file("write", &path))?;
     lab.image.name = "simulated".to_owned();
@@ -141,6 +153,7 @@ pub async fn command(context: &Context, command: &SimCommand) -> Result<SimAnswe
                 "{name} will strike{place}{later}, {often}; take it away with: fusionlab sim fault --clear"
             ))
         }
+        SimCommand::Image { command } => sim_image::command(context, command).await?,
         SimCommand::Hazard { names } if names.is_empty() => sim_hazards(context),
         SimCommand::Hazard { names } => {
             if let Some(name) =
@@ -164,6 +177,7 @@ fn sim_status(context: &Context, status: &install::Status, root: &Path) -> SimAn
     let json = json!({
         "root": root,
         "installed": status.installed,
+        "guests": status.guests.name(),
         "pid": status.pid,
         "networks": status.networks.iter().map(|(number, subnet)| json!({
             "name": format!("vmnet{number}"),
@@ -182,6 +196,7 @@ fn sim_status(context: &Context, status: &install::Status, root: &Path) -> SimAn
     let pairs = [
         ("simulated Fusion", state),
         ("kept in", context.shown(root)),
+        ("guests", status.guests.name().to_owned()),
         ("networks up", or_none(networks.collect())),
         ("machines on", or_none(machines)),
     ];

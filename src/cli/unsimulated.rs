@@ -14,8 +14,12 @@ pub fn fusion(_context: &Context) -> Result<Fusion, Failure> {
     Err(none())
 }
 
+pub async fn make_ready(_context: &Context, _fusion: &Fusion) -> Result<(), Failure> {
+    Ok(())
+}
+
 /// A simulated Fusion of another build's is served like a real one.
-pub fn image(_lab: &mut Lab, _fusion: &Fusion) -> Result<(), Failure> {
+pub fn prepare(_lab: &mut Lab, _fusion: &Fusion) -> Result<(), Failure> {
     Ok(())
 }
 

@@ -16,7 +16,7 @@ pub mod qcow2;
 pub mod routes;
 pub mod seed_iso;
 #[cfg(test)]
-mod test_tools;
+pub(crate) mod test_tools;
 pub mod unpack;
 pub mod user_data;
 pub mod vmdk;

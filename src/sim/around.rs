@@ -15,7 +15,7 @@ use super::network::Networks;
 use super::pace::Operation;
 use super::seam::{Card, Client, Lease, Segment, Surroundings, Wire};
 use super::world::{Vm, World, lock};
-use super::{dhcp, faults, files, now_ms};
+use super::{dhcp, faults, files, now_ms, power};
 
 /// One machine's surroundings. It outlives neither the world nor the VM, and keeps neither alive.
 pub struct Around {
@@ -136,6 +136,18 @@ impl Surroundings for Around {
             return Err(io::ErrorKind::StorageFull.into());
         }
         lock(&self.disk).save(state)
+    }
+
+    fn set_variable(&self, name: &str, value: &str) -> io::Result<()> {
+        let mut config =
+            power::open_vmx(&self.vmx).map_err(|refusal| io::Error::other(refusal.to_string()))?;
+        config.set(&format!("guestinfo.{name}"), value);
+        files::write(&self.vmx, config.render())
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        let value = power::open_vmx(&self.vmx).ok()?.get(&format!("guestinfo.{name}"))?;
+        Some(value.to_string()).filter(|value| !value.is_empty())
     }
 
     fn powered_off(&self) {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::control::{self, Reply, Request};
+use super::linux::net;
+use super::linux::prefix::Prefix;
 use super::network::{self, Networks};
 use super::places::Places;
 use super::settings::{Guests, Settings};
@@ -38,6 +40,8 @@ const LEAVING_POLL: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Status {
     pub installed: bool,
+    /// What its VMs are.
+    pub guests: Guests,
     /// The world's process; none while nothing runs.
     pub pid: Option<u32>,
     /// VMX paths of running VMs.
@@ -156,8 +160,12 @@ pub async fn status(root: &Path) -> io::Result<Status> {
     let places = of(root);
     let networks = Networks::load(&places)?;
     let running = networks.all_running().iter().map(|(number, network)| (*number, network.subnet));
-    let mut status =
-        Status { installed: is_installed(root), networks: running.collect(), ..Status::default() };
+    let mut status = Status {
+        installed: is_installed(root),
+        guests: Settings::load(&places)?.guests,
+        networks: running.collect(),
+        ..Status::default()
+    };
     if let Some(Reply::World(world)) = control::ask(&places, &Request::Describe).await? {
         status.pid = Some(world.pid);
         status.running = world.running;
@@ -170,7 +178,7 @@ pub async fn status(root: &Path) -> io::Result<Status> {
 pub async fn stop(root: &Path) -> io::Result<()> {
     let places = of(root);
     if control::ask(&places, &Request::Quit).await?.is_none() {
-        return Ok(());
+        return collect(&places).await;
     }
     let gone = async {
         while control::ask(&places, &Request::Describe).await?.is_some() {
@@ -181,6 +189,14 @@ pub async fn stop(root: &Path) -> io::Result<()> {
     tokio::select! {
         gone = gone => gone,
         () = pace::wait(LEAVING) => Err(io::Error::new(io::ErrorKind::TimedOut, "the world does not leave")),
+    }
+}
+
+/// Takes down what real guests stood on if their world was killed. A world that just begins does so itself.
+async fn collect(places: &Places) -> io::Result<()> {
+    match files::try_lock(&places.world_lock()) {
+        Some(_lock) => net::collect(&Prefix::of(places)?).await,
+        None => Ok(()),
     }
 }
 

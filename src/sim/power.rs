@@ -322,6 +322,11 @@ pub fn record_power_off(vmx: &Path, orderly: bool) {
     let Ok(mut config) = open_vmx(vmx) else { return };
     config.set("cleanShutdown", "TRUE");
     config.set("softPowerOff", if orderly { "TRUE" } else { "FALSE" });
+    // What a guest said of itself is memory of the machine that ran.
+    let said = |key: &&str| key.to_ascii_lowercase().starts_with("guestinfo.");
+    for key in config.keys().filter(said).map(str::to_owned).collect::<Vec<_>>() {
+        config.remove(&key);
+    }
     // The VM's folder may be gone already.
     let _ = files::write(vmx, config.render());
     vmlog::note(vmx, "Transitioned vmx/execState/val to poweredOff");

@@ -197,6 +197,18 @@ pub trait Surroundings: Send + Sync {
     /// Writes the machine's state into its disk (the VMDK), durably.
     fn save(&self, state: &[u8]) -> io::Result<()>;
 
+    /// Sets one of the guest's variables (`guestinfo.NAME`), which the host reads by `vmrun readVariable`.
+    fn set_variable(&self, name: &str, value: &str) -> io::Result<()> {
+        let _ = (name, value);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Returns one of the guest's variables; none if nobody set it.
+    fn variable(&self, name: &str) -> Option<String> {
+        let _ = name;
+        None
+    }
+
     /// The guest powered itself off.
     fn powered_off(&self);
 

@@ -24,7 +24,7 @@ use super::places::{Places, vm_name};
 use super::power::{self, Occupied, Prepared};
 use super::refusal::Refusal;
 use super::seam::{Hardware, Kind, Machine, Made, Segment, WIRE_BUFFER, Wire};
-use super::settings::Settings;
+use super::settings::{Guests, Settings};
 use super::ssh;
 
 /// The SSH server's port, which the world serves for its machines.
@@ -248,7 +248,8 @@ impl World {
             return;
         }
         power::record_power_off(&vm.vmx, orderly);
-        if orderly {
+        // Real systems return their leases themselves, to a server that writes its file itself.
+        if orderly && self.settings.guests == Guests::Model {
             vm.hardware.cards.iter().for_each(|card| dhcp::release(self, card));
         }
         let stay = self.stay();

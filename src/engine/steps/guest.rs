@@ -11,7 +11,7 @@ use crate::engine::run::StepContext;
 use crate::engine::wait::{Probe, until};
 use crate::formats::command::Command;
 use crate::formats::dhcp;
-use crate::host::{HostError, clock};
+use crate::host::{HostError, clock, files};
 use crate::lab::Node;
 use crate::stack::file::GuestFile;
 use crate::stack::node as nodes;
@@ -52,17 +52,54 @@ async fn login(context: &StepContext, node: &Node) -> Result<()> {
         hint: "look at its console: does it boot, does it have its address? `fusionlab status` shows the rest",
     };
     let limit = engine.lab.limits.guest_connect;
+    let mut power = Power::of(context, node);
     until(context, requirement, async || match engine.run(node, &Command::new(["true"]), limit, None).await {
         Ok(output) if output.success() => Ok(Probe::Met(())),
         Ok(output) => Ok(Probe::NotYet(format!("the login answers, but {:?}", tail(&output)))),
         // A stranger at its address is not a matter of waiting.
         Err(error @ EngineError::Host(HostError::HostKey { .. } | HostError::Interrupted)) => Err(error),
-        Err(error) => Ok(Probe::NotYet(match leased_elsewhere(context, node) {
-            Some(address) => format!("{error}; Fusion's DHCP server has leased {address} to its card"),
-            None => error.to_string(),
-        })),
+        Err(error) => {
+            power.must_be_on().await?;
+            Ok(Probe::NotYet(match leased_elsewhere(context, node) {
+                Some(address) => format!("{error}; Fusion's DHCP server has leased {address} to its card"),
+                None => error.to_string(),
+            }))
+        }
     })
     .await
+}
+
+/// Whether a machine that does not answer runs at all: one without power is not waited for.
+struct Power<'a> {
+    context: &'a StepContext,
+    node: &'a Node,
+    /// How often in a row Fusion did not know it as running.
+    missed: u32,
+}
+
+impl<'a> Power<'a> {
+    /// Fusion's list is believed the second time: a machine that is being started may not be in it yet.
+    const BELIEVED: u32 = 2;
+
+    fn of(context: &'a StepContext, node: &'a Node) -> Self {
+        Self { context, node, missed: 0 }
+    }
+
+    async fn must_be_on(&mut self) -> Result<()> {
+        let engine = &self.context.engine;
+        let vmx = files::canonicalize(&engine.vmx(&self.node.name))?;
+        // A list that cannot be had tells nothing.
+        let missed = engine.vms.running().await.is_ok_and(|running| !running.contains(&vmx));
+        self.missed = if missed { self.missed + 1 } else { 0 };
+        if self.missed < Self::BELIEVED {
+            return Ok(());
+        }
+        Err(EngineError::Guest {
+            node: self.node.name.clone(),
+            reason: "it lost its power while it was waited for".to_owned(),
+            tail: self.context.console_tail(),
+        })
+    }
 }
 
 /// Returns the address that Fusion's DHCP server has given to a node's card in place of the reserved one.
@@ -82,6 +119,7 @@ async fn cloud_init_done(context: &StepContext, node: &Node) -> Result<()> {
         hint: "log in and read /var/log/cloud-init-output.log",
     };
     let limit = engine.lab.limits.guest_command;
+    let mut power = Power::of(context, node);
     until(context, requirement, async || {
         // sshd restarts once while cloud-init works: a lost connection here is only "not yet".
         let output = match engine
@@ -90,6 +128,7 @@ async fn cloud_init_done(context: &StepContext, node: &Node) -> Result<()> {
         {
             Ok(output) => output,
             Err(EngineError::Host(error @ (HostError::Connect { .. } | HostError::Ssh { .. }))) => {
+                power.must_be_on().await?;
                 return Ok(Probe::NotYet(error.to_string()));
             }
             Err(error) => return Err(error),

@@ -194,10 +194,7 @@ impl Step<'_> {
             return Err(format!("containerd {installed} is older than {wanted}"));
         }
         let pause = self.told("PAUSE")?;
-        let text = format!(
-            "version = 3\n[plugins.'io.containerd.cri.v1.images'.pinned_images]\n  sandbox = 'registry.k8s.io/pause:{pause}'\n\
-             [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]\n  SystemdCgroup = true\n"
-        );
+        let text = tools::system::containerd_defaults(&format!("registry.k8s.io/pause:{pause}"), true);
         disk.put("/etc/containerd/config.toml", 0o644, text);
         Ok(())
     }

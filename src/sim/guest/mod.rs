@@ -15,6 +15,7 @@
 pub mod bake;
 pub mod boot;
 pub mod cloud_init;
+pub mod host;
 pub mod http;
 pub mod keepalived;
 pub mod kube;
@@ -36,7 +37,7 @@ pub mod yaml;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
-mod lab;
+pub(crate) mod lab;
 #[cfg(test)]
 mod tests;
 
@@ -53,6 +54,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sim::network::Networks;
 use crate::sim::seam::{Body, Chunk, Hardware, Kind, Machine, Made, Segment, SshFace, Surroundings, Wire};
+use host::{Host, Modelled};
 use kube::cluster::Cluster;
 use live::{Live, Phase};
 use state::Disk;
@@ -65,6 +67,7 @@ pub struct Model {
     pub(crate) hardware: Hardware,
     pub(crate) around: Arc<dyn Surroundings>,
     pub(crate) commons: Arc<Commons>,
+    pub(crate) host: Arc<dyn Host>,
     disk: Mutex<DiskSlot>,
     live: Mutex<Live>,
     /// Cancelled when the power goes: everything that runs on the machine ends with it.
@@ -153,11 +156,36 @@ impl Model {
             Ok(disk) => (disk, None),
             Err(error) => (Disk::read(None).expect("a fresh image reads"), Some(error.to_string())),
         };
+        let slot = DiskSlot { disk, broken, dirty: false };
+        Self::on(slot, hardware, surroundings, commons, Arc::new(Modelled))
+    }
+
+    /// Makes the shadow of a machine that is real: it has power, knows nothing, and acts through the host.
+    pub fn shadow(
+        hardware: Hardware,
+        surroundings: Arc<dyn Surroundings>,
+        commons: Arc<Commons>,
+        host: Arc<dyn Host>,
+    ) -> Arc<Self> {
+        let slot = DiskSlot { disk: Disk::empty(), broken: None, dirty: false };
+        let model = Self::on(slot, hardware, surroundings, commons, host);
+        model.live(|live| live.phase = Phase::Running);
+        model
+    }
+
+    fn on(
+        slot: DiskSlot,
+        hardware: Hardware,
+        surroundings: Arc<dyn Surroundings>,
+        commons: Arc<Commons>,
+        host: Arc<dyn Host>,
+    ) -> Arc<Self> {
         let model = Arc::new_cyclic(|me| Self {
             hardware,
             around: surroundings,
             commons,
-            disk: Mutex::new(DiskSlot { disk, broken, dirty: false }),
+            host,
+            disk: Mutex::new(slot),
             live: Mutex::new(Live::default()),
             power: CancellationToken::new(),
             me: me.clone(),
@@ -183,6 +211,11 @@ impl Model {
         change(&mut slot.disk)
     }
 
+    /// Takes over what a real machine's disk says: it is there, so nothing is to be saved.
+    pub(crate) fn learn<T>(&self, learn: impl FnOnce(&mut Disk) -> T) -> T {
+        learn(&mut lock(&self.disk).disk)
+    }
+
     /// Returns why the disk cannot be read, if it cannot.
     pub(crate) fn broken_disk(&self) -> Option<String> {
         lock(&self.disk).broken.clone()
@@ -194,7 +227,7 @@ impl Model {
         if !slot.dirty || slot.broken.is_some() || self.power.is_cancelled() {
             return;
         }
-        match self.around.save(&slot.disk.write()) {
+        match self.host.save(self, &slot.disk) {
             Ok(()) => slot.dirty = false,
             Err(error) => {
                 self.around.console(&format!("EXT4-fs error (device nvme0n1p1): I/O error: {error}"))
@@ -234,6 +267,7 @@ impl Model {
     /// Writes a line to a unit's journal, with the time.
     pub(crate) fn log(&self, unit: &str, line: impl Into<String>) {
         let (line, now) = (line.into(), self.around.clock_ms());
+        self.host.logged(unit, &line);
         self.live(|live| live.log(unit, now, line));
     }
 

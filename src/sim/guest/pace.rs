@@ -55,7 +55,7 @@ paces! {
     /// One numbered step of the bake: packages are fetched and images pulled.
     BAKE_STEP = 20_000,
     /// One image from the internet (facts/kubernetes-cilium.md §1.10: 30 to 120 s for them all).
-    IMAGE_PULL = 12_000,
+    IMAGE_PULL = 5_000,
     /// kubeadm's certificates and kubeconfig files.
     KUBEADM_CERTS = 2_000,
     /// etcd's start.

@@ -77,6 +77,11 @@ pub fn accept(model: &Arc<Model>, to: SocketAddrV4, wire: Wire) -> io::Result<()
 
 /// Says whether something listens on a port now.
 pub fn port_taken(model: &Model, port: u16) -> bool {
+    model.host.listens(model, port)
+}
+
+/// Says whether something that the model runs listens on a port now.
+pub fn modelled_port(model: &Model, port: u16) -> bool {
     let runs = |pod: &str| model.live(|live| live.static_pods.contains(pod));
     let nginx = model.live(|live| live.nginx.clone());
     let by_nginx = nginx.is_some_and(|nginx| nginx.listeners.iter().any(|listener| listener.port == port));
@@ -91,8 +96,13 @@ pub fn port_taken(model: &Model, port: u16) -> bool {
         }
 }
 
-/// Opens a connection from the guest: to itself over loopback, to others through the world.
+/// Opens a connection from the guest.
 pub async fn connect(model: &Arc<Model>, to: SocketAddrV4) -> io::Result<Wire> {
+    model.host.connect(model, to).await
+}
+
+/// Opens a connection from a machine that is its model: to itself over loopback, to others through the world.
+pub async fn connect_modelled(model: &Arc<Model>, to: SocketAddrV4) -> io::Result<Wire> {
     if !network::is_own(model, *to.ip()) {
         return model.around.connect(&model.hardware.cards, to).await;
     }

@@ -27,6 +27,18 @@ pub struct Call<'a> {
     output: &'a mpsc::Sender<Chunk>,
 }
 
+impl<'a> Call<'a> {
+    pub fn new(
+        model: &'a Arc<Model>,
+        root: bool,
+        args: Vec<String>,
+        input: Vec<u8>,
+        output: &'a mpsc::Sender<Chunk>,
+    ) -> Self {
+        Self { model, root, args, input, output }
+    }
+}
+
 impl Call<'_> {
     /// Writes text to standard output as it is.
     pub async fn print(&self, text: impl Into<Vec<u8>>) {

@@ -74,11 +74,24 @@ impl Disk {
         serde_json::to_vec(self).expect("a disk is maps with text keys: they always serialise")
     }
 
+    /// Returns a disk with nothing on it.
+    pub fn empty() -> Self {
+        Self {
+            fusionlab_guest: VERSION,
+            files: BTreeMap::new(),
+            directories: BTreeSet::new(),
+            packages: BTreeMap::new(),
+            enabled: BTreeSet::new(),
+            images: BTreeSet::new(),
+            instance: None,
+            netplan: None,
+            etcd: None,
+        }
+    }
+
     /// Returns Ubuntu 24.04's server cloud image as far as anyone looks (facts/vm-images-cloudinit.md §3).
     fn cloud_image() -> Self {
         let mut disk = Self {
-            fusionlab_guest: VERSION,
-            files: BTreeMap::new(),
             directories: ["/root", "/tmp", "/usr/local/sbin"].map(str::to_owned).into(),
             packages: [("cloud-init", "26.2"), ("openssh-server", "9.6p1"), ("open-vm-tools", "13.0.10")]
                 .map(|(name, version)| (name.to_owned(), version.to_owned()))
@@ -86,10 +99,7 @@ impl Disk {
             enabled: ["ssh", "open-vm-tools", "systemd-networkd", "systemd-resolved"]
                 .map(str::to_owned)
                 .into(),
-            images: BTreeSet::new(),
-            instance: None,
-            netplan: None,
-            etcd: None,
+            ..Self::empty()
         };
         disk.put(
             "/etc/os-release",
@@ -102,6 +112,10 @@ impl Disk {
         disk.put("/etc/fstab", 0o644, "LABEL=cloudimg-rootfs / ext4 discard,errors=remount-ro 0 1\n");
         disk.put("/etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/bash\n");
         disk
+    }
+
+    pub fn files(&self) -> impl Iterator<Item = (&String, &File)> {
+        self.files.iter()
     }
 
     pub fn file(&self, path: &str) -> Option<&File> {

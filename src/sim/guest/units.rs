@@ -68,6 +68,15 @@ pub async fn start_enabled(model: &Arc<Model>) {
 
 /// Starts a unit; an error is what its control process said.
 pub async fn start(model: &Arc<Model>, unit: &str) -> Result<(), String> {
+    model.host.start(model, unit).await
+}
+
+pub async fn stop(model: &Arc<Model>, unit: &str) {
+    model.host.stop(model, unit).await;
+}
+
+/// Starts a unit of a machine that is its model.
+pub async fn start_modelled(model: &Arc<Model>, unit: &str) -> Result<(), String> {
     if model.live(|live| live.unit_active(unit)) {
         return Ok(());
     }
@@ -99,7 +108,8 @@ pub async fn start(model: &Arc<Model>, unit: &str) -> Result<(), String> {
     started
 }
 
-pub async fn stop(model: &Arc<Model>, unit: &str) {
+/// Stops a unit of a machine that is its model.
+pub async fn stop_modelled(model: &Arc<Model>, unit: &str) {
     if model.live(|live| live.unit(unit)) == UnitState::Inactive {
         return;
     }
@@ -188,7 +198,8 @@ pub fn interfaces(model: &Model) -> Vec<String> {
     down.chain(live.clone()).collect()
 }
 
-fn check_containerd(model: &Model) -> Result<(), String> {
+/// Says what containerd would refuse to start with.
+pub fn check_containerd(model: &Model) -> Result<(), String> {
     let config = model.disk(|disk| disk.text(CONTAINERD_CONF));
     let version = |line: &str| {
         line.split_once('=')

@@ -1,14 +1,18 @@
 //! `vmware-vmx`: the process behind VMs. Here one of them is the whole world.
 
+use std::io;
 use std::sync::Arc;
 
 use super::{FAILED, Screen};
 use crate::sim::control::WORLD_ARGUMENT;
 use crate::sim::guest::Models;
 use crate::sim::install::BUILD;
+use crate::sim::linux::Linux;
+use crate::sim::linux::qemu::Qemu;
 use crate::sim::places::Places;
+use crate::sim::seam::Kind;
 use crate::sim::serve;
-use crate::sim::settings::Settings;
+use crate::sim::settings::{Guests, Settings};
 use crate::sim::world::World;
 
 /// Prints the version, or becomes the world.
@@ -23,14 +27,8 @@ pub async fn run(places: &Places, args: &[String], screen: &mut Screen) -> u8 {
             screen.line("");
             0
         }
-        Some(WORLD_ARGUMENT) => match World::new(places.clone(), Arc::new(Models::default())) {
-            Ok(world) => match serve::serve(world).await {
-                Ok(()) => 0,
-                Err(error) => {
-                    screen.error_line(&format!("vmware-vmx: {error}"));
-                    FAILED
-                }
-            },
+        Some(WORLD_ARGUMENT) => match be_the_world(places).await {
+            Ok(()) => 0,
             Err(error) => {
                 screen.error_line(&format!("vmware-vmx: {error}"));
                 FAILED
@@ -38,4 +36,14 @@ pub async fn run(places: &Places, args: &[String], screen: &mut Screen) -> u8 {
         },
         _ => FAILED,
     }
+}
+
+async fn be_the_world(places: &Places) -> io::Result<()> {
+    let settings = Settings::load(places)?;
+    let kind: Arc<dyn Kind> = match settings.guests {
+        Guests::Model => Arc::new(Models::default()),
+        Guests::Linux => Linux::begin(places, &settings).await?,
+        Guests::Qemu => Qemu::begin(places, &settings).await?,
+    };
+    serve::serve(World::new(places.clone(), kind)?).await
 }

@@ -335,6 +335,17 @@ pub fn listener(model: &Model, node_port: u16) -> Option<Entry> {
         .then(|| Entry { gateway: gateway.clone(), port })
 }
 
+/// Returns the node ports that something answers on this machine.
+pub fn node_ports(model: &Model) -> Vec<u16> {
+    let Some(cluster) = model.live(|live| live.cluster.clone()) else { return Vec::new() };
+    let data = cluster.data();
+    let ports = data.list("services", None).into_iter().flat_map(|service| {
+        let ports = service["spec"]["ports"].as_array().into_iter().flatten();
+        ports.filter_map(|port| u16::try_from(port["nodePort"].as_u64()?).ok())
+    });
+    ports.filter(|port| listener(model, *port).is_some()).collect()
+}
+
 /// Serves one connection as the node's Envoy.
 pub async fn serve(model: &Arc<Model>, entry: Entry, mut wire: Wire) {
     let Some(cluster) = model.live(|live| live.cluster.clone()) else { return };

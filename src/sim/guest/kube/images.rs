@@ -54,11 +54,18 @@ pub fn cilium_image(name: &str, version: &str) -> String {
     }
 }
 
+/// Returns the chart's description of itself.
+pub fn chart_yaml(version: &str) -> String {
+    format!("apiVersion: v2\nname: cilium\nversion: {version}\nappVersion: {version}\n")
+}
+
 /// Makes the chart file: its `Chart.yaml`, packed.
 pub fn chart(version: &str) -> Vec<u8> {
     let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
-    let text = format!("apiVersion: v2\nname: cilium\nversion: {version}\nappVersion: {version}\n");
-    packer.write_all(text.as_bytes()).and_then(|()| packer.finish()).expect("writing to memory does not fail")
+    packer
+        .write_all(chart_yaml(version).as_bytes())
+        .and_then(|()| packer.finish())
+        .expect("writing to memory does not fail")
 }
 
 /// Makes the Gateway API's standard-install.yaml.

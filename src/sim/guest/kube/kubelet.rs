@@ -21,32 +21,38 @@ pub const CONFIG: &str = "/var/lib/kubelet/config.yaml";
 pub const FLAGS: &str = "/var/lib/kubelet/kubeadm-flags.env";
 pub const KUBECONFIG: &str = "/etc/kubernetes/kubelet.conf";
 pub const MANIFESTS: &str = "/etc/kubernetes/manifests";
+/// The kubelet's own certificate and key, without their endings.
+const SERVING: &str = "/var/lib/kubelet/pki/kubelet";
 /// Where a CNI plugin says that it is there; Cilium's agent writes it.
 pub const CNI: &str = "/etc/cni/net.d/05-cilium.conflist";
 
+/// Returns what the kubelet ends with at once, if anything.
+pub fn obstacle(model: &Model) -> Option<String> {
+    if model.disk(|disk| disk.file(CONFIG).is_none()) {
+        return Some(format!(
+            "failed to load Kubelet config file {CONFIG}, error: open {CONFIG}: no such file or directory"
+        ));
+    }
+    (!model.live(|live| live.unit_active("containerd"))).then(|| {
+        "validate CRI v1 runtime API for endpoint \"unix:///run/containerd/containerd.sock\": connection refused".into()
+    })
+}
+
 /// Starts the unit. It always "starts": what is missing shows as a restart loop.
 pub fn start(model: &Arc<Model>) {
-    let configured = model.disk(|disk| disk.file(CONFIG).is_some());
-    let runtime = model.live(|live| live.unit_active("containerd"));
+    let obstacle = obstacle(model);
     let run = model.live(|live| {
         live.kubelet_run += 1;
         live.kubelet_run
     });
-    if configured && runtime {
+    let Some(why) = obstacle else {
         model.live(|live| live.set_unit("kubelet", UnitState::Active));
         model.log("kubelet", "Started kubelet.");
         let held = Arc::clone(model);
         model.spawn(async move { work(&held, run).await });
         return;
-    }
-    model.live(|live| live.set_unit("kubelet", UnitState::Activating));
-    let why = if configured {
-        "validate CRI v1 runtime API for endpoint \"unix:///run/containerd/containerd.sock\": connection refused".to_owned()
-    } else {
-        format!(
-            "failed to load Kubelet config file {CONFIG}, error: open {CONFIG}: no such file or directory"
-        )
     };
+    model.live(|live| live.set_unit("kubelet", UnitState::Activating));
     model.log("kubelet", format!("E command failed: {why}"));
     let held = Arc::clone(model);
     model.spawn(async move { held.look_again(pace::KUBELET_RESTART).await });
@@ -132,7 +138,12 @@ pub async fn start_static_pods(model: &Arc<Model>) {
     }
     if missing.iter().any(|name| name != "etcd") {
         model.pass(pace::CONTROL_PLANE_START).await;
-        model.live(|live| live.static_pods.extend(missing.into_iter().filter(|name| name != "etcd")));
+        // A reset may have taken their manifests meanwhile.
+        let stays = |name: &String| {
+            name != "etcd" && model.disk(|disk| disk.file(&format!("{MANIFESTS}/{name}.yaml")).is_some())
+        };
+        let started: Vec<_> = missing.into_iter().filter(stays).collect();
+        model.live(|live| live.static_pods.extend(started));
         model.commons.announce();
         if let Some(cluster) = model.live(|live| live.cluster.clone()) {
             controllers::settle(&cluster);
@@ -230,7 +241,7 @@ fn node_object(model: &Model, name: &str, address: Ipv4Addr) -> Value {
             "nodeInfo": {
                 "kubeletVersion": version("kubelet"),
                 "containerRuntimeVersion": format!("containerd://{}", version("containerd")),
-                "osImage": "Ubuntu 24.04 LTS (fusionlab model, simulated)",
+                "osImage": format!("{} (fusionlab model, simulated)", system(model)),
                 "kernelVersion": "6.8.0-fusionlab-model",
                 "bootID": model.live(|live| live.boot_id.clone()),
                 "machineID": model.disk(|disk| disk.text("/etc/machine-id")).unwrap_or_default().trim(),
@@ -242,6 +253,13 @@ fn node_object(model: &Model, name: &str, address: Ipv4Addr) -> Value {
         node["spec"]["taints"] = taints.into();
     }
     node
+}
+
+/// Returns the system's name, as its os-release says.
+fn system(model: &Model) -> String {
+    let text = model.disk(|disk| disk.text("/etc/os-release")).unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("Linux");
+    name.trim_matches('"').to_owned()
 }
 
 fn taint(text: &str) -> Option<Value> {
@@ -300,7 +318,7 @@ pub fn configure(
 
 /// Serves port 10250: TLS with a certificate of its own, and nothing for strangers.
 pub async fn serve(model: &Arc<Model>, wire: Wire) {
-    let pair = model.disk(|disk| pki::authority(disk, "kubelet-serving"));
+    let pair = model.disk(|disk| pki::pair(disk, SERVING));
     let pair = match pair {
         Some(pair) => pair,
         None => match own_certificate(model) {
@@ -313,13 +331,14 @@ pub async fn serve(model: &Arc<Model>, wire: Wire) {
     let _ = http::serve(stream, |_| async { Response::new(401, "text/plain", "Unauthorized") }).await;
 }
 
+/// Makes the certificate that the kubelet shows: signed by nobody whom others know.
 fn own_certificate(model: &Model) -> Result<Pair, String> {
+    let (ca, name) = (pki::new_authority("kubelet-ca")?, node_name(model));
     model.change_disk(|disk| {
-        let ca = pki::ensure_authority(disk, "kubelet-serving-ca", "kubelet-ca")?;
-        let name = disk.text("/etc/hostname").unwrap_or_default().trim().to_owned();
         let subject = Subject { name: &name, organization: None, server: true, alternative: &[] };
         let pair = pki::issue(&ca, &subject)?;
-        pki::put_pair(disk, "kubelet-serving", &pair);
+        disk.put(&format!("{SERVING}.crt"), 0o644, pair.certificate.clone());
+        disk.put(&format!("{SERVING}.key"), 0o600, pair.key.clone());
         Ok(pair)
     })
 }

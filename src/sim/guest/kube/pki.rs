@@ -26,10 +26,12 @@ pub struct Subject<'a> {
 
 /// Returns an authority from the disk.
 pub fn authority(disk: &Disk, name: &str) -> Option<Pair> {
-    Some(Pair {
-        certificate: disk.text(&format!("{PKI}/{name}.crt"))?,
-        key: disk.text(&format!("{PKI}/{name}.key"))?,
-    })
+    pair(disk, &format!("{PKI}/{name}"))
+}
+
+/// Returns the certificate and the key that lie beside each other.
+pub fn pair(disk: &Disk, stem: &str) -> Option<Pair> {
+    Some(Pair { certificate: disk.text(&format!("{stem}.crt"))?, key: disk.text(&format!("{stem}.key"))? })
 }
 
 /// Returns an authority from the disk, made now if there is none: kubeadm reuses what it finds.
@@ -46,6 +48,13 @@ pub fn ensure_authority(disk: &mut Disk, name: &str, common_name: &str) -> Resul
             "error execution phase certs/{name}: external CA mode is not part of the model: {name}.key is missing"
         ));
     }
+    let pair = new_authority(common_name)?;
+    put_pair(disk, name, &pair);
+    Ok(pair)
+}
+
+/// Makes an authority that is nowhere yet.
+pub fn new_authority(common_name: &str) -> Result<Pair, String> {
     let key = KeyPair::generate().map_err(|error| error.to_string())?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -53,9 +62,7 @@ pub fn ensure_authority(disk: &mut Disk, name: &str, common_name: &str) -> Resul
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
     let certificate = params.self_signed(&key).map_err(|error| error.to_string())?;
-    let pair = Pair { certificate: certificate.pem(), key: key.serialize_pem() };
-    put_pair(disk, name, &pair);
-    Ok(pair)
+    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
 pub fn put_pair(disk: &mut Disk, name: &str, pair: &Pair) {

@@ -11,7 +11,7 @@ use super::coreutils;
 use super::helm_chart::{self, Chart};
 use crate::sim::guest::kube::cluster::Cluster;
 use crate::sim::guest::kube::data::{Data, timestamp};
-use crate::sim::guest::kube::{client, controllers, resources};
+use crate::sim::guest::kube::{client, controllers, images, objects, resources};
 use crate::sim::guest::shell::Call;
 use crate::sim::guest::{pace, yaml};
 
@@ -23,6 +23,8 @@ struct Words {
     description: Option<String>,
     json: bool,
     install: bool,
+    /// What `helm template` is to believe of the cluster: `GROUP/VERSION/KIND`.
+    api_versions: Vec<String>,
     rest: Vec<String>,
 }
 
@@ -46,7 +48,8 @@ impl Words {
                 "-n" | "--namespace" => words.namespace = Some(value()?),
                 "-f" | "--values" => words.values = Some(value()?),
                 "--description" => words.description = Some(value()?),
-                "--timeout" => drop(value()?),
+                "--timeout" | "--kube-version" => drop(value()?),
+                "--api-versions" => words.api_versions.extend(value()?.split(',').map(str::to_owned)),
                 "-o" | "--output" => match value()?.as_str() {
                     "json" => words.json = true,
                     other => return Err(format!("Error: invalid format type: {other}")),
@@ -78,6 +81,11 @@ pub async fn run(call: &Call<'_>) -> i32 {
 }
 
 async fn work(call: &Call<'_>, words: &Words) -> Result<(), String> {
+    match &words.rest.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["show", "chart", path] => return show_chart(call, path).await,
+        ["template", _, path] => return template(call, words, path).await,
+        _ => {}
+    }
     let path = words.kubeconfig.as_deref().unwrap_or("/root/.kube/config");
     let readable = coreutils::read(call.model, path).is_some_and(|(mode, _)| call.root || mode & 0o004 != 0);
     if !readable {
@@ -140,15 +148,7 @@ async fn upgrade(
     chart: &str,
 ) -> Result<(), String> {
     let chart = read_chart(call, chart)?;
-    let values = match &words.values {
-        Some(path) => {
-            let text = coreutils::read(call.model, path).and_then(|(_, bytes)| String::from_utf8(bytes).ok());
-            yaml::document(&text.ok_or_else(|| format!("Error: open {path}: no such file or directory"))?)
-                .map_err(|why| format!("Error: failed to parse {path}: {why}"))?
-        }
-        None => json!({}),
-    };
-    helm_chart::check(&chart, &values).map_err(|why| format!("Error: {why}"))?;
+    let values = read_values(call, words, &chart)?;
     let data = cluster.read()?;
     let objects = helm_chart::render(&chart, &values, namespace, &data);
     known_kinds(&data, &objects)?;
@@ -237,6 +237,50 @@ fn read_chart(call: &Call<'_>, path: &str) -> Result<Chart, String> {
             .ok_or_else(|| format!("Error: chart metadata.{name} is required"))
     };
     Ok(Chart { name: field("name")?, version: field("version")? })
+}
+
+/// Reads and checks the values of a chart.
+fn read_values(call: &Call<'_>, words: &Words, chart: &Chart) -> Result<Value, String> {
+    let values = match &words.values {
+        Some(path) => {
+            let text = coreutils::read(call.model, path).and_then(|(_, bytes)| String::from_utf8(bytes).ok());
+            yaml::document(&text.ok_or_else(|| format!("Error: open {path}: no such file or directory"))?)
+                .map_err(|why| format!("Error: failed to parse {path}: {why}"))?
+        }
+        None => json!({}),
+    };
+    helm_chart::check(chart, &values).map_err(|why| format!("Error: {why}"))?;
+    Ok(values)
+}
+
+/// `helm show chart`: the chart's `Chart.yaml`.
+async fn show_chart(call: &Call<'_>, path: &str) -> Result<(), String> {
+    let chart = read_chart(call, path)?;
+    call.print(images::chart_yaml(&chart.version)).await;
+    Ok(())
+}
+
+/// `helm template`: the objects as text, without a cluster.
+async fn template(call: &Call<'_>, words: &Words, path: &str) -> Result<(), String> {
+    let chart = read_chart(call, path)?;
+    let values = read_values(call, words, &chart)?;
+    let mut data = Data::default();
+    for version in &words.api_versions {
+        if let Some((group, kind)) =
+            version.strip_suffix("/GatewayClass").map(|group| (group, "GatewayClass"))
+        {
+            let (group, version) = group.split_once('/').unwrap_or((group, "v1"));
+            let definition = images::definition(group, "gatewayclasses", kind, false, version);
+            objects::apply(&mut data, definition, call.model.around.clock_ms())
+                .map_err(|why| format!("Error: {why}"))?;
+        }
+    }
+    let namespace = words.namespace.as_deref().unwrap_or("default");
+    for object in helm_chart::render(&chart, &values, namespace, &data) {
+        let text = serde_saphyr::to_string(&object).map_err(|error| format!("Error: {error}"))?;
+        call.print(format!("---\n# Source: {}\n{}\n", chart.name, text.trim_end())).await;
+    }
+    Ok(())
 }
 
 async fn list(call: &Call<'_>, cluster: &Cluster, namespace: &str) -> Result<(), String> {

@@ -1,5 +1,6 @@
 //! kubeadm: its verbs, its words, its exit statuses.
 
+use super::crictl;
 use crate::sim::guest::kube::config::Documents;
 use crate::sim::guest::kube::init::{ADMIN, Init, create_token};
 use crate::sim::guest::kube::preflight::{self, Role};
@@ -31,12 +32,8 @@ pub async fn run(call: &Call<'_>) -> i32 {
                 Err(why) => failed(call, &why).await,
             }
         }
-        (["config", "images", "list"], _) => {
-            let version = call.model.disk(|disk| disk.packages.get("kubeadm").cloned()).unwrap_or_default();
-            for image in images::kubernetes(version.trim_start_matches('v')) {
-                call.say(image).await;
-            }
-            0
+        (["config", "images", verb @ ("list" | "pull"), rest @ ..], _) => {
+            ended(call, images(call, verb, rest).await).await
         }
         (["certs", "check-expiration"], _) => {
             let all = call.model.disk(|disk| disk.under("/etc/kubernetes/pki"));
@@ -68,6 +65,27 @@ pub async fn run(call: &Call<'_>) -> i32 {
             .await
         }
     }
+}
+
+/// Lists the images of a version of Kubernetes, or fetches those that are not there yet.
+async fn images(call: &Call<'_>, verb: &str, words: &[&str]) -> Result<(), String> {
+    let (version, words) = take_flag(words, "--kubernetes-version")?;
+    if let Some(unknown) = words.first() {
+        return Err(format!("unknown flag: {unknown}"));
+    }
+    let installed = || call.model.disk(|disk| disk.packages.get("kubeadm").cloned()).unwrap_or_default();
+    let version = version.unwrap_or_else(installed);
+    for image in images::kubernetes(version.trim_start_matches('v')) {
+        if verb == "list" {
+            call.say(image).await;
+        } else {
+            crictl::pull(call, &image)
+                .await
+                .map_err(|why| format!("failed to pull image \"{image}\": {why}"))?;
+            call.say(format!("[config/images] Pulled {image}")).await;
+        }
+    }
+    Ok(())
 }
 
 /// Takes `--config F` or `--config=F` out of the words.

@@ -235,8 +235,13 @@ impl Session<'_, '_> {
 
     async fn apply(&self) -> Result<(), String> {
         let path = self.words.file.as_deref().ok_or("error: must specify one of -f and -k")?;
-        let (_, content) = coreutils::read(self.call.model, path)
-            .ok_or_else(|| format!("error: the path \"{path}\" does not exist"))?;
+        let content = match path {
+            "-" | "/dev/stdin" => self.call.input.clone(),
+            _ => {
+                let read = coreutils::read(self.call.model, path).map(|(_, content)| content);
+                read.ok_or_else(|| format!("error: the path \"{path}\" does not exist"))?
+            }
+        };
         if !self.words.server_side && content.len() > 256 * 1024 {
             return Err("error: metadata.annotations: Too long: may not be more than 262144 bytes".into());
         }

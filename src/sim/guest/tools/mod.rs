@@ -17,6 +17,7 @@ pub mod kubectl;
 pub mod kubectl_exec;
 pub mod nginx;
 pub mod ping;
+pub mod rpctool;
 pub mod system;
 pub mod systemctl;
 
@@ -35,6 +36,7 @@ pub fn package_of(program: &str) -> Option<&'static str> {
         "keepalived" => "keepalived",
         "chronyc" => "chrony",
         "cloud-init" => "cloud-init",
+        "vmware-rpctool" => "open-vm-tools",
         "install" | "mv" | "cat" | "rm" | "mkdir" | "test" | "true" | "false" | "echo" | "chmod"
         | "touch" | "sync" => "",
         "hostname" | "sysctl" | "modprobe" | "swapoff" | "netplan" | "poweroff" | "id" => "",
@@ -59,6 +61,7 @@ pub async fn run(call: &mut Call<'_>, program: &str) -> i32 {
         "ping" => ping::run(call).await,
         "ip" => ip::run(call).await,
         "journalctl" => journalctl::run(call).await,
+        "vmware-rpctool" => rpctool::run(call).await,
         "systemctl" => systemctl::run(call).await,
         "kubelet" | "containerd" => system::version(call, program).await,
         "hostname" | "sysctl" | "modprobe" | "swapoff" | "netplan" | "poweroff" | "id" => {

@@ -46,11 +46,25 @@ pub async fn run(call: &mut Call<'_>, program: &str) -> i32 {
     }
 }
 
-/// `kubelet --version`, `containerd --version`.
+/// Returns containerd's default configuration, as far as anyone edits or reads it: version 3, of containerd 2.
+pub fn containerd_defaults(sandbox: &str, systemd_cgroup: bool) -> String {
+    format!(
+        "version = 3\nroot = '/var/lib/containerd'\nstate = '/run/containerd'\n\n[plugins]\n  \
+         [plugins.'io.containerd.cri.v1.images']\n    [plugins.'io.containerd.cri.v1.images'.pinned_images]\n      \
+         sandbox = '{sandbox}'\n\n  [plugins.'io.containerd.cri.v1.runtime']\n    \
+         [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]\n      \
+         SystemdCgroup = {systemd_cgroup}\n"
+    )
+}
+
+/// `kubelet --version`, `containerd --version`, `containerd config default`.
 pub async fn version(call: &Call<'_>, program: &str) -> i32 {
     let version = call.model.disk(|disk| disk.packages.get(program).cloned()).unwrap_or_default();
     match (program, &call.words()[..]) {
         ("kubelet", ["--version"]) => call.say(format!("Kubernetes {version}")).await,
+        ("containerd", ["config", "default"]) => {
+            call.print(containerd_defaults("registry.k8s.io/pause:3.10.1", false)).await;
+        }
         ("containerd", ["--version"]) => {
             call.say(format!("containerd github.com/containerd/containerd/v2 {version}")).await
         }

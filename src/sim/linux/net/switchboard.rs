@@ -1,0 +1,193 @@
+//! The bridges and what is plugged into them: one at a time changes it.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io;
+
+use tokio::sync::Mutex;
+
+use super::addresses::Lan;
+use super::dhcpd::{Dhcpd, Program};
+use super::vmnet::{self, Ground, Vmnet};
+use super::{home, tools};
+use crate::sim::linux::prefix::Prefix;
+use crate::sim::network::Networks;
+use crate::sim::places::Places;
+use crate::sim::seam::{Card, Segment};
+
+/// The networks of one simulated Mac.
+pub struct Switchboard {
+    pub prefix: Prefix,
+    places: Places,
+    lan: Lan,
+    dhcpd: Program,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    vmnets: BTreeMap<u8, Vmnet>,
+    guests: BTreeMap<u32, Guest>,
+    router: Option<Dhcpd>,
+}
+
+/// One that is plugged in, by a number of its own.
+struct Guest {
+    /// The Mac's end of each card's cable, or the device itself.
+    ports: Vec<(Segment, String)>,
+    /// The name of its namespace, if it has one.
+    namespace: Option<String>,
+}
+
+/// How the Mac's end of a card comes to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Cable {
+    /// A pair, whose other end is a card in a namespace.
+    Pair,
+    /// A device for a process.
+    Tap,
+}
+
+impl Switchboard {
+    /// Makes the home: the Mac, the LAN, and the router with its DHCP server.
+    pub async fn begin(prefix: Prefix, places: &Places, lan: Lan) -> io::Result<Self> {
+        let dhcpd = home::dhcpd(&prefix, places)?;
+        home::make(&prefix, lan).await?;
+        let router = home::serve_dhcp(&dhcpd, &prefix, places, lan).await?;
+        let state = State { router: Some(router), ..State::default() };
+        Ok(Self { prefix, places: places.clone(), lan, dhcpd, state: Mutex::new(state) })
+    }
+
+    fn ground(&self) -> Ground<'_> {
+        Ground { prefix: &self.prefix, places: &self.places, lan: self.lan, dhcpd: &self.dhcpd }
+    }
+
+    pub async fn apply(&self, networks: &Networks) -> io::Result<()> {
+        let mut state = self.state.lock().await;
+        let wished = networks.all_running();
+        for number in wished.keys() {
+            state.vmnet(&self.ground(), *number).await?;
+        }
+        let mut complaints = Vec::new();
+        for (number, vmnet) in &mut state.vmnets {
+            if let Err(error) = vmnet.become_like(&self.ground(), wished.get(number)).await {
+                complaints.push(error.to_string());
+            }
+        }
+        if complaints.is_empty() { Ok(()) } else { Err(io::Error::other(complaints.join("; "))) }
+    }
+
+    /// Plugs a guest's cards in; returns its number.
+    pub async fn plug(&self, cards: &[Card], cable: Cable) -> io::Result<u32> {
+        let mut state = self.state.lock().await;
+        let number = (1..).find(|number| !state.guests.contains_key(number)).expect("numbers are many");
+        let namespace = (cable == Cable::Pair).then(|| self.prefix.guest(number));
+        let port = |card: &Card| (card.segment.clone(), port(number, card));
+        let ports: Vec<_> = cards.iter().map(port).collect();
+        state.guests.insert(number, Guest { ports, namespace: namespace.clone() });
+        let plugged = self.connect(&mut state, number, cards, namespace.as_deref()).await;
+        if plugged.is_err() {
+            self.remove(&mut state, number).await;
+        }
+        plugged.map(|()| number)
+    }
+
+    async fn connect(
+        &self,
+        state: &mut State,
+        number: u32,
+        cards: &[Card],
+        namespace: Option<&str>,
+    ) -> io::Result<()> {
+        if let Some(namespace) = namespace {
+            tools::ip(None, &[format!("netns add {namespace}")]).await?;
+            tools::set(namespace, home::PLAIN)?;
+        }
+        let mut lines = Vec::new();
+        for card in cards {
+            let port = port(number, card);
+            let (bridge, runs) = match card.segment {
+                Segment::Lan => (home::LAN_BRIDGE.to_owned(), true),
+                Segment::Vmnet(vmnet) => {
+                    let vmnet_state = state.vmnet(&self.ground(), vmnet).await?;
+                    vmnet_state.plugged(port.clone());
+                    (vmnet::bridge(vmnet), vmnet_state.runs())
+                }
+            };
+            let Card { mac, name, .. } = card;
+            lines.push(match namespace {
+                Some(namespace) => {
+                    format!("link add {port} type veth peer name {name} address {mac} netns {namespace}")
+                }
+                None => format!("tuntap add dev {port} mode tap"),
+            });
+            lines.push(format!("link set {port} master {bridge} {}", if runs { "up" } else { "down" }));
+        }
+        tools::ip(Some(&self.prefix.mac()), &lines).await?;
+        match namespace {
+            Some(namespace) => tools::ip(Some(namespace), &["link set lo up".to_owned()]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Stops or opens a guest's ports on their bridges.
+    pub async fn silence(&self, number: u32, silent: bool) {
+        /// A bridge port's states: disabled and forwarding (linux/if_bridge.h).
+        const STATES: [u8; 2] = [3, 0];
+        let state = self.state.lock().await;
+        let Some(guest) = state.guests.get(&number) else { return };
+        let word = STATES[usize::from(silent)];
+        let line = |(_, port): &(_, String)| format!("link set {port} type bridge_slave state {word}");
+        let lines: Vec<_> = guest.ports.iter().map(line).collect();
+        // A port whose network does not run is silent anyway.
+        tools::ip_remove(Some(&self.prefix.mac()), &lines).await;
+    }
+
+    pub async fn unplug(&self, number: u32) {
+        let mut state = self.state.lock().await;
+        self.remove(&mut state, number).await;
+    }
+
+    async fn remove(&self, state: &mut State, number: u32) {
+        let Some(guest) = state.guests.remove(&number) else { return };
+        for (segment, port) in &guest.ports {
+            if let Segment::Vmnet(vmnet) = segment
+                && let Some(vmnet) = state.vmnets.get_mut(vmnet)
+            {
+                vmnet.unplugged(port);
+            }
+        }
+        // A cable that is removed is gone with both ends at once; a namespace goes in its own time.
+        let links: Vec<_> = guest.ports.iter().map(|(_, port)| format!("link del {port}")).collect();
+        tools::ip_remove(Some(&self.prefix.mac()), &links).await;
+        if let Some(namespace) = guest.namespace {
+            tools::ip_remove(None, &[format!("netns del {namespace}")]).await;
+        }
+    }
+
+    /// Ends the DHCP servers.
+    pub async fn leave(&self) {
+        let mut state = self.state.lock().await;
+        for vmnet in state.vmnets.values_mut() {
+            vmnet.leave().await;
+        }
+        if let Some(router) = state.router.take() {
+            router.stop().await;
+        }
+    }
+}
+
+impl State {
+    /// Returns a network, with a bridge that does not run if it is new.
+    async fn vmnet(&mut self, ground: &Ground<'_>, number: u8) -> io::Result<&mut Vmnet> {
+        Ok(match self.vmnets.entry(number) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(Vmnet::new(ground, number).await?),
+        })
+    }
+}
+
+/// Returns the name of the Mac's end of a card.
+pub fn port(number: u32, card: &Card) -> String {
+    format!("g{number}-{}", card.name)
+}
