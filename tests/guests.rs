@@ -82,8 +82,9 @@ fn identities_differ(bench: &Bench) {
     assert_eq!(nodes.len(), 7);
     let guests = bench.guests();
     assert_eq!(guests.len(), 7, "each machine has a first process: {guests:?}");
-    let of_each =
-        |path: &str| -> BTreeSet<String> { guests.values().map(|first| in_guest(*first, path)).collect() };
+    let of_each = |path: &str| -> BTreeSet<String> {
+        guests.values().map(|first| in_guest(*first, path).expect("each has it")).collect()
+    };
     let (ids, keys) = (of_each("etc/machine-id"), of_each("etc/ssh/ssh_host_ed25519_key.pub"));
     assert_eq!((ids.len(), keys.len()), (7, 7), "machine ids and host keys are each machine's own");
 }
@@ -165,8 +166,9 @@ impl Bench {
             let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
             ids.split_whitespace().count() > 1 && ids.ends_with("\t1")
         };
-        let named = |pid: u32| (in_guest(pid, "etc/hostname").trim().to_owned(), pid);
-        processes_of(&prefix).into_iter().filter(first).map(named).collect()
+        // One that only begins has no files yet.
+        let named = |pid: u32| Some((in_guest(pid, "etc/hostname")?.trim().to_owned(), pid));
+        processes_of(&prefix).into_iter().filter(first).filter_map(named).collect()
     }
 
     /// Waits until the world has left, and looks for whatever it could have left.
@@ -210,9 +212,8 @@ fn processes_of(prefix: &str) -> Vec<u32> {
 }
 
 /// Reads a file of a machine, by its first process.
-fn in_guest(first: u32, path: &str) -> String {
-    let path = PathBuf::from(format!("/proc/{first}/root")).join(path);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+fn in_guest(first: u32, path: &str) -> Option<String> {
+    fs::read_to_string(PathBuf::from(format!("/proc/{first}/root")).join(path)).ok()
 }
 
 fn kill(pid: u32) {

@@ -35,7 +35,11 @@ fn after_a_power_cut_up_starts_what_was_there() {
 #[test]
 fn a_machine_that_loses_its_power_is_not_waited_for_and_the_next_up_starts_it() {
     let session = Session::new().file("fusionlab.yaml", "version: 1\npreset: small\n");
-    session.clone().args(["sim", "fault", "power-lost", "--on", "k8s-worker1", "--times", "1"]).run().exits(0);
+    session
+        .clone()
+        .args(["sim", "fault", "power-lost", "--on", "k8s-worker1", "--times", "1"])
+        .run()
+        .exits(0);
     let ended = session.clone().args(["up", "--yes"]).run().exits(8);
     assert!(ended.stderr.contains("it lost its power while it was waited for"), "{}", ended.stderr);
     let again = session.clone().args(["up", "--yes"]).run().exits(0);

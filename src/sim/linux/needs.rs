@@ -21,6 +21,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mount", "mount"),
     ("unshare", "util-linux"),
     ("nsenter", "util-linux"),
+    ("setpriv", "util-linux"),
 ];
 const QEMU_PROGRAMS: &[(&str, &str)] =
     &[("qemu-system-x86_64", "qemu-system-x86"), ("qemu-img", "qemu-utils")];

@@ -352,7 +352,9 @@ impl Place for Seat {
     fn spawn(&self, program: &str) -> io::Result<()> {
         let called = Called { program: program.to_owned(), version: None, args: Vec::new() };
         let seat = self.guest.seat(true, b"", true);
-        let task = tokio::spawn(async move { drop(client::run(seat, called).await) });
+        let task = tokio::spawn(async move {
+            client::run(seat, called).await;
+        });
         lock(&self.guest.units).insert(program.to_owned(), task);
         Ok(())
     }

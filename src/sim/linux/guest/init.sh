@@ -10,6 +10,14 @@ cd "$LAYERS"
 read -r pid _ </proc/self/stat
 root=$GUEST/root
 
+# A table of mounts parts its words by spaces.
+escaped() {
+    printf '%s' "$1" | sed 's/ /\\040/g'
+}
+guest_=$(escaped "$GUEST")
+root_=$guest_/root
+program_=$(escaped "$PROGRAM")
+
 # The work folder of a guest that lost its power must not be used again.
 rm -rf "$UPPER/work"
 mkdir "$UPPER/work"
@@ -17,14 +25,14 @@ mount -t overlay -o "volatile,lowerdir=$LOWER,upperdir=$UPPER/up,workdir=$UPPER/
 
 # The kernel's files: to read, and to write only what belongs to the guest's network and its own cgroups.
 cat >"$GUEST/kernel" <<EOT
-proc $root/proc proc nosuid,nodev,noexec 0 0
-$root/proc/sys $root/proc/sys none bind 0 0
-$root/proc/sys/net $root/proc/sys/net none bind 0 0
-$GUEST/boot_id $root/proc/sys/kernel/random/boot_id none bind,ro 0 0
-sysfs $root/sys sysfs ro,nosuid,nodev,noexec 0 0
-cgroup2 $root/sys/fs/cgroup cgroup2 nosuid,nodev,noexec 0 0
-tmpfs $root/dev tmpfs mode=755,nosuid,noexec,size=4m 0 0
-tmpfs $root/run tmpfs mode=755,nosuid,nodev,size=256m 0 0
+proc $root_/proc proc nosuid,nodev,noexec 0 0
+$root_/proc/sys $root_/proc/sys none bind 0 0
+$root_/proc/sys/net $root_/proc/sys/net none bind 0 0
+$guest_/boot_id $root_/proc/sys/kernel/random/boot_id none bind,ro 0 0
+sysfs $root_/sys sysfs ro,nosuid,nodev,noexec 0 0
+cgroup2 $root_/sys/fs/cgroup cgroup2 nosuid,nodev,noexec 0 0
+tmpfs $root_/dev tmpfs mode=755,nosuid,noexec,size=4m 0 0
+tmpfs $root_/run tmpfs mode=755,nosuid,nodev,size=256m 0 0
 EOT
 mount -a -T "$GUEST/kernel"
 mount -o remount,bind,ro "$root/proc/sys"
@@ -56,11 +64,11 @@ mkdir -p "$root/usr/lib/fusionlab-sim"
 [ -e "$root/usr/lib/fusionlab-sim/fusionlab" ] || : >"$root/usr/lib/fusionlab-sim/fusionlab"
 : >"$root/dev/console"
 cat >"$GUEST/devices" <<EOT
-devpts $root/dev/pts devpts newinstance,ptmxmode=0666,mode=620,gid=5,nosuid,noexec 0 0
-tmpfs $root/dev/shm tmpfs mode=1777,nosuid,nodev 0 0
-$CONSOLE $root/dev/console none bind 0 0
-$GUEST/shared $root/run/fusionlab-sim none bind,nosuid,nodev 0 0
-$PROGRAM $root/usr/lib/fusionlab-sim/fusionlab none bind,ro,nosuid,nodev 0 0
+devpts $root_/dev/pts devpts newinstance,ptmxmode=0666,mode=620,gid=5,nosuid,noexec 0 0
+tmpfs $root_/dev/shm tmpfs mode=1777,nosuid,nodev 0 0
+$CONSOLE $root_/dev/console none bind 0 0
+$guest_/shared $root_/run/fusionlab-sim none bind,nosuid,nodev 0 0
+$program_ $root_/usr/lib/fusionlab-sim/fusionlab none bind,ro,nosuid,nodev 0 0
 EOT
 mount -a -T "$GUEST/devices"
 

@@ -137,10 +137,10 @@ impl Switchboard {
         let state = self.state.lock().await;
         let Some(guest) = state.guests.get(&number) else { return };
         let word = STATES[usize::from(silent)];
-        let line = |(_, port): &(_, String)| format!("link set {port} type bridge_slave state {word}");
+        let line = |(_, port): &(_, String)| format!("link set dev {port} state {word}");
         let lines: Vec<_> = guest.ports.iter().map(line).collect();
         // A port whose network does not run is silent anyway.
-        tools::ip_remove(Some(&self.prefix.mac()), &lines).await;
+        tools::bridge(&self.prefix.mac(), &lines).await;
     }
 
     pub async fn unplug(&self, number: u32) {
