@@ -19,6 +19,8 @@ use crate::up::Journal;
 
 /// Set by `.ci/run`: without it the test says that it is skipped.
 const SWITCH: &str = "FUSIONLAB_TEST_GUESTS";
+/// The folder of guest images; without it they are kept below `target/`.
+const IMAGES: &str = "FUSIONLAB_SIM_IMAGES";
 /// How long one command may take: an image from packages, or a lab of seven systems on two busy cores.
 const LIMIT: Duration = Duration::from_secs(600);
 /// How often something is looked at that others bring about, and how often memory is.
@@ -109,11 +111,9 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let images = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sim-images");
-        let session = Session::new()
-            .env("FUSIONLAB_SIM_GUESTS", "linux")
-            .env("FUSIONLAB_SIM_IMAGES", images)
-            .limit(LIMIT);
+        let images = std::env::var_os(IMAGES)
+            .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("sim-images"), PathBuf::from);
+        let session = Session::new().env("FUSIONLAB_SIM_GUESTS", "linux").env(IMAGES, images).limit(LIMIT);
         Self { session }
     }
 
