@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use crate::support::session::Session;
+use crate::up::Journal;
 
 /// Pulls the plug of every machine: the process that stands for Fusion's is killed.
 fn power_cut(session: &Session) {
@@ -35,13 +36,17 @@ fn after_a_power_cut_up_starts_what_was_there() {
 #[test]
 fn a_machine_that_loses_its_power_is_not_waited_for_and_the_next_up_starts_it() {
     let session = Session::new().file("fusionlab.yaml", "version: 1\npreset: small\n");
-    session
-        .clone()
-        .args(["sim", "fault", "power-lost", "--on", "k8s-worker1", "--times", "1"])
-        .run()
-        .exits(0);
-    let ended = session.clone().args(["up", "--yes"]).run().exits(8);
+    session.clone().args(["sim", "fault", "guest-hangs-at-boot", "--on", "k8s-worker1"]).run().exits(0);
+    let journal = Journal::of(&session);
+    let mut up = session.clone().args(["up", "--yes"]).start();
+    up.wait_until(|| journal.starts_of("guest.ready/k8s-worker1") > 0);
+    let vmx =
+        session.simulated_mac().join("Virtual Machines.localized/lab/k8s-worker1.vmwarevm/k8s-worker1.vmx");
+    vmrun(&session, &["stop", vmx.to_str().expect("the path is text"), "hard"]);
+    let ended = up.wait().exits(8);
     assert!(ended.stderr.contains("it lost its power while it was waited for"), "{}", ended.stderr);
+
+    session.clone().args(["sim", "fault", "--clear"]).run().exits(0);
     let again = session.clone().args(["up", "--yes"]).run().exits(0);
     assert!(again.stderr.contains("vm.start"), "{}", again.stderr);
     session.args(["destroy", "--yes"]).run().exits(0);
