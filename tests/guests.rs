@@ -139,8 +139,9 @@ impl Bench {
     /// Starts `up`, kills something as soon as a step begins, and waits for the end of it, whatever that is.
     fn kill_at(&self, step: &str, kill: impl FnOnce(&Running)) {
         let journal = Journal::of_lab(&self.session, "other");
+        let before = journal.starts_of(step);
         let mut up = self.session.clone().args(["up", "--yes"]).start();
-        up.wait_until(|| journal.starts_of(step) > 0);
+        up.wait_until(|| journal.starts_of(step) > before);
         kill(&up);
         let ended = up.wait();
         println!("killed at {step}: up ended with {} after {:.1} s", ended.status, ended.took.as_secs_f64());
