@@ -105,9 +105,11 @@ fn an_image() -> Result<PathBuf, String> {
     found.map(|image| image.folder).ok_or_else(|| "no guest image".to_owned())
 }
 
+/// Its card's name comes before that of the image's own configuration, which would win otherwise: see the bake's last
+/// step.
 fn seed() -> BTreeMap<String, Vec<u8>> {
     let network = format!(
-        "version: 2\nethernets:\n  ens160:\n    match: {{macaddress: \"{MAC}\"}}\n    addresses: [{ADDRESS}/24]\n    \
+        "version: 2\nethernets:\n  a-card:\n    match: {{macaddress: \"{MAC}\"}}\n    addresses: [{ADDRESS}/24]\n    \
          routes: [{{to: default, via: 192.168.68.1}}]\n"
     );
     [
