@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::mpsc;
 
 use super::network::Networks;
@@ -16,6 +16,16 @@ use crate::formats::mac::Mac;
 
 /// One end of a TCP connection inside the simulated networks.
 pub type Wire = DuplexStream;
+
+/// Makes a wire of a connection that is real.
+pub fn wire(mut real: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Wire {
+    let (near, mut far) = tokio::io::duplex(WIRE_BUFFER);
+    tokio::spawn(async move {
+        // Either end's error is the end, and both see it.
+        let _ = tokio::io::copy_bidirectional(&mut far, &mut real).await;
+    });
+    near
+}
 
 /// Bytes held in flight on a [`Wire`] in each direction.
 pub const WIRE_BUFFER: usize = 64 * 1024;

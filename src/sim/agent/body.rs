@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::io::copy_bidirectional;
 use tokio::sync::{Notify, futures::Notified};
 
 use super::Dialler;
@@ -17,7 +16,7 @@ use crate::sim::guest::host::Host;
 use crate::sim::guest::live::UnitState;
 use crate::sim::guest::state::Disk;
 use crate::sim::guest::{Model, lock, services};
-use crate::sim::seam::{WIRE_BUFFER, Wire};
+use crate::sim::seam::{self, Wire};
 
 /// How long a unit's stand-in may take to be gone once systemd says that it is.
 const GONE: Duration = Duration::from_secs(5);
@@ -218,13 +217,7 @@ impl Host for Body {
     }
 
     async fn connect(&self, _: &Arc<Model>, to: SocketAddrV4) -> io::Result<Wire> {
-        let mut real = self.dialler.connect(to).await?;
-        let (near, mut far) = tokio::io::duplex(WIRE_BUFFER);
-        tokio::spawn(async move {
-            // Either end's error is the end, and both see it.
-            let _ = copy_bidirectional(&mut far, &mut real).await;
-        });
-        Ok(near)
+        Ok(seam::wire(self.dialler.connect(to).await?))
     }
 
     fn listens(&self, model: &Model, port: u16) -> bool {

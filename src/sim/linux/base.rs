@@ -12,7 +12,7 @@ use super::net::Net;
 use super::prefix::Prefix;
 use super::{internet, needs};
 use crate::sim::places::Places;
-use crate::sim::seam::{WIRE_BUFFER, Wire};
+use crate::sim::seam::{self, Wire};
 use crate::sim::settings::{Guests, Settings};
 
 /// The ground under one world's guests.
@@ -55,11 +55,7 @@ impl Base {
 
     /// Opens a connection as the Mac.
     pub async fn dial(&self, to: SocketAddrV4) -> io::Result<Wire> {
-        let mut stream = self.net.dial(to).await?;
-        let (near, mut far) = tokio::io::duplex(WIRE_BUFFER);
-        // Either end may go away at any time.
-        tokio::spawn(async move { tokio::io::copy_bidirectional(&mut stream, &mut far).await });
-        Ok(near)
+        Ok(seam::wire(self.net.dial(to).await?))
     }
 
     /// Takes the networks down, with every process of the prefix.

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use crate::host::system;
 use crate::sim::files;
 use crate::sim::settings::Guests;
 
@@ -45,7 +46,7 @@ pub fn check(guests: Guests) -> Result<(), Vec<Need>> {
         missing.push(need("Linux", "real guests run on Linux only; `--sim-guests model` runs anywhere"));
         return Err(missing);
     }
-    if !is_root() {
+    if !system::is_root() {
         missing.push(need("root", "run as root, or use `--sim-guests model`"));
     }
     missing.extend(programs.iter().filter(|(program, _)| find(program).is_none()).map(package));
@@ -59,11 +60,13 @@ pub fn sentence(missing: &[Need]) -> String {
     format!("real guests need what is not here: {}", each.join("; "))
 }
 
-fn need(what: &str, how: &str) -> Need {
+/// Names something that is missing.
+pub fn need(what: &str, how: &str) -> Need {
     Need { what: what.to_owned(), how: how.to_owned() }
 }
 
-fn package((program, package): &(&str, &str)) -> Need {
+/// Returns what is missing where a program is, by the package that brings it.
+pub fn package((program, package): &(&str, &str)) -> Need {
     need(program, &format!("apt-get install {package}"))
 }
 
@@ -104,13 +107,6 @@ pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(SYSTEM_FOLDERS.iter().map(PathBuf::from));
     folders.map(|folder| folder.join(OsStr::new(program))).find(|found| found.is_file())
-}
-
-fn is_root() -> bool {
-    // The second number is the effective user's.
-    let status = read("/proc/self/status");
-    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    uids.and_then(|uids| uids.split_whitespace().nth(1)).is_some_and(|uid| uid == "0")
 }
 
 fn read(path: &str) -> String {

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::task::TaskTracker;
 
 use crate::sim::agent::Dialler;
-use crate::sim::guest::Commons;
 use crate::sim::guest::services::Stream;
+use crate::sim::guest::{Commons, lock};
 use crate::sim::linux::layers::Layers;
 use crate::sim::linux::net::{Net, Plug};
 use crate::sim::places::vm_name;
@@ -118,9 +118,4 @@ impl Dialler for Wiring {
     fn addresses(&self) -> Vec<(Segment, Ipv4Addr)> {
         self.plug().map(|plug| plug.addresses()).unwrap_or_default()
     }
-}
-
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere leaves values that are whole: each is changed by one call.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

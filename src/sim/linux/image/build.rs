@@ -63,9 +63,8 @@ fn part(part: &'static str) -> impl FnOnce(io::Error) -> BuildError {
 
 /// Returns what is missing here for such a build.
 pub fn missing(options: &Options) -> Vec<Need> {
-    let need = |what: &str, how: &str| Need { what: what.to_owned(), how: how.to_owned() };
     if !cfg!(target_os = "linux") {
-        return vec![need("Linux", "run it on Linux, as root")];
+        return vec![needs::need("Linux", "run it on Linux, as root")];
     }
     let mut programs = vec![
         (MMDEBSTRAP, "mmdebstrap"),
@@ -85,16 +84,12 @@ pub fn missing(options: &Options) -> Vec<Need> {
     }
     let mut needs = Vec::new();
     if !system::is_root() {
-        needs.push(need("root", "run it as root: the files of a system belong to its users"));
+        needs.push(needs::need("root", "run it as root: the files of a system belong to its users"));
     }
-    for (program, package) in programs {
-        if needs::find(program).is_none() {
-            needs.push(need(program, &format!("apt-get install {package}")));
-        }
-    }
+    needs.extend(programs.iter().filter(|(program, _)| needs::find(program).is_none()).map(needs::package));
     let keyrings = ["gpg", "pgp"].map(|kind| format!("/usr/share/keyrings/debian-archive-keyring.{kind}"));
     if !keyrings.iter().any(|path| Path::new(path).exists()) {
-        needs.push(need("Debian's archive key", "apt-get install debian-archive-keyring"));
+        needs.push(needs::need("Debian's archive key", "apt-get install debian-archive-keyring"));
     }
     needs
 }

@@ -1,9 +1,7 @@
 //! Names: every one of the world's is the internet's one address; names of this network, and addresses, have no entry.
 
-use std::net::Ipv4Addr;
+use crate::sim::linux::net::INTERNET;
 
-/// The one address of everything (RFC 2544's range, which is nobody's).
-pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 /// The longest question, and the longest answer, over UDP.
 pub const MESSAGE: usize = 1232;
 
@@ -58,7 +56,7 @@ pub fn answer(message: &[u8]) -> Option<Vec<u8>> {
         }
         answer.extend(TTL.to_be_bytes());
         answer.extend(4_u16.to_be_bytes());
-        answer.extend(ADDRESS.octets());
+        answer.extend(INTERNET.octets());
     }
     if has_options {
         // The root's name, the kind, how much we take, no flags, no options.
@@ -138,7 +136,7 @@ mod tests {
     fn every_name_of_the_world_has_the_one_address() {
         let (code, answers, bytes) = told("pkgs.K8s.io", TYPE_A);
         assert_eq!((code, answers), (NO_ERROR, 1));
-        assert!(bytes.ends_with(&ADDRESS.octets()));
+        assert!(bytes.ends_with(&INTERNET.octets()));
         // No other kind of entry, and no name that only a home knows.
         assert_eq!(told("pkgs.k8s.io", 28).1, 0);
         assert_eq!(told("pkgs.k8s.io", 28).0, NO_ERROR);

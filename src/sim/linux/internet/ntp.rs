@@ -1,5 +1,7 @@
 //! Time: answers as an NTP server of the second stratum does (RFC 5905), by this computer's clock.
 
+use crate::sim::linux::net::INTERNET;
+
 /// Bytes of a message without extensions.
 pub const MESSAGE: usize = 48;
 
@@ -15,7 +17,7 @@ const PRECISION: i8 = -10;
 /// A millisecond in units of 2^-16 seconds.
 const MILLISECOND: u32 = 66;
 /// What the server itself goes by: some address.
-const REFERENCE: [u8; 4] = [198, 18, 0, 1];
+const REFERENCE: [u8; 4] = INTERNET.octets();
 
 /// Answers a client; none if it asks for something else.
 pub fn answer(message: &[u8], now_ms: u64) -> Option<[u8; MESSAGE]> {

@@ -34,6 +34,7 @@ use std::sync::atomic::AtomicBool;
 use ipnet::Ipv4Net;
 use tokio::net::TcpStream;
 
+pub use addresses::INTERNET;
 pub use collect::collect;
 pub use plug::{Plug, Taps};
 
