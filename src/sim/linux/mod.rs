@@ -19,6 +19,7 @@ pub mod prefix;
 pub mod qemu;
 
 mod base;
+mod cgroup;
 mod keeper;
 #[cfg(test)]
 mod tests;

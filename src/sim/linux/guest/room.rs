@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::ground::Ground;
+use crate::sim::linux::cgroup;
 use crate::sim::seam::Hardware;
 use crate::sim::{files, pace};
 
@@ -83,7 +84,7 @@ impl Room {
     /// Kills everything in the guest at once.
     pub fn kill(&self) {
         // Without its control group there is nothing to kill.
-        let _ = tell(&self.cgroup.join("cgroup.kill"), "1");
+        let _ = cgroup::kill(&self.cgroup);
     }
 
     /// Kills what is left, waits for its end, and takes folder and control group away.
@@ -93,7 +94,7 @@ impl Room {
     pub async fn clear(&self) -> io::Result<()> {
         self.kill();
         let mut waited = Duration::ZERO;
-        while self.is_populated() {
+        while !cgroup::remove(&self.cgroup)? {
             if waited >= DYING {
                 let said = format!("{}: its processes do not die", self.cgroup.display());
                 return Err(io::Error::new(io::ErrorKind::TimedOut, said));
@@ -101,24 +102,7 @@ impl Room {
             pace::wait(DYING_POLL).await;
             waited += DYING_POLL;
         }
-        remove_group(&self.cgroup)?;
         files::remove(&self.folder)
-    }
-
-    fn is_populated(&self) -> bool {
-        let events = files::read(&self.cgroup.join("cgroup.events")).ok().flatten();
-        events.is_some_and(|events| events.lines().any(|line| line == "populated 1"))
-    }
-}
-
-/// Removes an empty control group with those below it. Its files are the kernel's: only folders are removed.
-fn remove_group(group: &Path) -> io::Result<()> {
-    for entry in files::entries(group).iter().filter(|entry| entry.is_dir()) {
-        remove_group(entry)?;
-    }
-    match std::fs::remove_dir(group) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 

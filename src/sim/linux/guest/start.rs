@@ -14,10 +14,9 @@ use tokio::process::{Child, Command};
 use super::ground::Ground;
 use super::room::Room;
 use crate::host::linux::terminal;
+use crate::sim::linux::cgroup;
 use crate::sim::linux::layers::Stack;
 
-/// Enters the control group of `$0` and becomes the rest.
-const ENTER: &str = r#"echo $$ >"$0/cgroup.procs" && exec "$@""#;
 /// What a guest's root may do: what systemd-nspawn leaves to a container with a network of its own. Without it are the
 /// clock, modules, raw devices, the kernel's log: they are this computer's.
 const CAPABILITIES: &str = "-all,+chown,+dac_override,+dac_read_search,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,\
@@ -58,7 +57,7 @@ pub fn start(ground: &Ground, room: &Room, stack: &Stack, namespace: &Path) -> i
     // Without O_NOCTTY the terminal would become the world's own, and its end the world's hang-up.
     let slave = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open(&console)?;
     let mut command = command("sh");
-    command.args(["-c", ENTER]).arg(&room.cgroup);
+    command.args(["-c", cgroup::JOIN]).arg(&room.cgroup);
     let mut net = OsString::from("--net=");
     net.push(namespace);
     command.arg("nsenter").arg(net);
@@ -88,7 +87,7 @@ pub fn image_link(key: &str) -> String {
 /// Returns a command that runs in a guest of this first process, with a guest's environment.
 pub fn inside(room: &Room, process: i32) -> Command {
     let mut command = command("sh");
-    command.args(["-c", ENTER]).arg(&room.cgroup);
+    command.args(["-c", cgroup::JOIN]).arg(&room.cgroup);
     command.args([
         "nsenter",
         "-t",

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{limits, tools};
 use crate::sim::files;
+use crate::sim::linux::cgroup;
 use crate::sim::linux::prefix::Prefix;
 
 /// Removes all that a world of this prefix made in the kernel and did not take down: processes, control groups,
@@ -15,10 +16,10 @@ use crate::sim::linux::prefix::Prefix;
 /// # Errors
 /// With what is left, and why.
 pub async fn collect(prefix: &Prefix) -> io::Result<()> {
-    if let Ok(cgroup) = prefix.cgroup()
-        && cgroup.is_dir()
+    if let Ok(group) = prefix.cgroup()
+        && group.is_dir()
     {
-        remove_cgroup(&cgroup).await?;
+        remove_cgroup(&group).await?;
     }
     let namespaces = prefix.namespaces();
     end_processes(&namespaces).await?;
@@ -37,37 +38,10 @@ pub async fn collect(prefix: &Prefix) -> io::Result<()> {
 }
 
 /// Kills everything in a control group, and removes it with those within.
-async fn remove_cgroup(cgroup: &Path) -> io::Result<()> {
-    kill_group(cgroup)?;
-    let what = format!("no process is left in {}", cgroup.display());
-    limits::until(what, limits::PROCESSES_GONE, || remove_tree(cgroup)).await
-}
-
-fn kill_group(cgroup: &Path) -> io::Result<()> {
-    use io::Write;
-    match files::open(&cgroup.join("cgroup.kill"), true) {
-        Ok(mut file) => file.write_all(b"1"),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Says whether a group and those within are gone. A group goes only when its last process has gone.
-fn remove_tree(cgroup: &Path) -> io::Result<bool> {
-    let mut gone = true;
-    for entry in files::entries(cgroup) {
-        if entry.is_dir() {
-            gone &= remove_tree(&entry)?;
-        }
-    }
-    match std::fs::remove_dir(cgroup) {
-        Ok(()) => Ok(gone),
-        Err(error) => match error.kind() {
-            io::ErrorKind::NotFound => Ok(gone),
-            io::ErrorKind::ResourceBusy | io::ErrorKind::DirectoryNotEmpty => Ok(false),
-            _ => Err(io::Error::new(error.kind(), format!("remove {}: {error}", cgroup.display()))),
-        },
-    }
+async fn remove_cgroup(group: &Path) -> io::Result<()> {
+    cgroup::kill(group)?;
+    let what = format!("no process is left in {}", group.display());
+    limits::until(what, limits::PROCESSES_GONE, || cgroup::remove(group)).await
 }
 
 /// Kills whatever runs in network namespaces, and waits until it is gone.

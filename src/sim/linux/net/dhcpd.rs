@@ -10,6 +10,7 @@ use super::limits;
 use super::tools;
 use crate::host::process::{self, Options};
 use crate::sim::files;
+use crate::sim::linux::cgroup;
 
 /// What the server says once clients are answered.
 const SERVES: &str = "Server starting service.";
@@ -17,9 +18,6 @@ const SERVES: &str = "Server starting service.";
 const ADVICE: &str = "If you think you have received this message due to a bug";
 /// How the last line of its greeting begins, after which complaints come.
 const GREETED: &str = "For info, please visit";
-
-/// Joins the control group, then becomes the server: a world that is killed leaves no server that is in none.
-const JOIN: &str = "echo $$ >\"$0/cgroup.procs\" && exec \"$@\"";
 
 /// The server's program, and the control group of all its processes.
 #[derive(Debug)]
@@ -58,8 +56,8 @@ impl Dhcpd {
         let texts = [&order.conf, &order.leases].map(|path| path.to_string_lossy().into_owned());
         let programs = [tools::program("ip")?, program.path.clone()];
         let [ip, dhcpd] = programs.each_ref().map(|path| path.to_string_lossy());
-        let cgroup = program.cgroup.to_string_lossy();
-        let mut args = vec!["-c", JOIN, &cgroup, &ip, "netns", "exec", &order.namespace, &dhcpd];
+        let group = program.cgroup.to_string_lossy();
+        let mut args = vec!["-c", cgroup::JOIN, &group, &ip, "netns", "exec", &order.namespace, &dhcpd];
         args.extend(["-4", "-f", "-d", "--no-pid", "-cf", &texts[0], "-lf", &texts[1]]);
         args.push(&order.interface);
         // It serves for ever: the limit is of no meaning here.

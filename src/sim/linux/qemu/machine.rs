@@ -20,6 +20,7 @@ use super::qmp::{self, Event, Order};
 use super::{Ground, QEMU};
 use crate::formats::dhcp;
 use crate::formats::vmx::Vmx;
+use crate::sim::linux::cgroup;
 use crate::sim::linux::net::Taps;
 use crate::sim::seam::{self, Body, Card, Chunk, Contents, Segment, SshFace, Surroundings, Wire};
 use crate::sim::world::lock;
@@ -29,8 +30,6 @@ use crate::sim::{files, power, vmlog};
 const SHUTDOWN: Duration = Duration::from_secs(180);
 /// How long a killed QEMU may take to be gone.
 const DYING: Duration = Duration::from_secs(5);
-/// Joins a control group before anything else, so that whoever comes after a killed world finds the process.
-const JOIN: &str = r#"echo $$ >"$0/cgroup.procs" && exec "$@""#;
 const READ: usize = 4096;
 /// What a shell says of a command that cannot be run.
 const CANNOT_RUN: i32 = 126;
@@ -209,7 +208,7 @@ fn start(group: &Path, namespace: &Path, arguments: &[String]) -> io::Result<Chi
         reason = "a machine lives as long as its power, and talks meanwhile"
     )]
     let mut command = Command::new("sh");
-    command.arg("-c").arg(JOIN).arg(group);
+    command.arg("-c").arg(cgroup::JOIN).arg(group);
     command.arg("nsenter").arg(network).arg(QEMU).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command.spawn()
@@ -224,17 +223,16 @@ impl Group {
         Ok(Self(folder))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a control group's file is no file: it takes an order")]
     fn kill(&self) {
         // It may be empty already.
-        let _ = std::fs::write(self.0.join("cgroup.kill"), "1");
+        let _ = cgroup::kill(&self.0);
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
         // One that is still busy is collected with all of its prefix.
-        let _ = std::fs::remove_dir(&self.0);
+        let _ = cgroup::remove(&self.0);
     }
 }
 
