@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::context::Context;
 use super::error::{Failure, Kind, Report};
 use super::sim_image;
-use crate::sim::linux::image::{self, Options};
+use crate::sim::linux::image::{self, GuestImage, Options};
 use crate::sim::linux::needs;
-use crate::sim::settings::Guests;
+use crate::sim::settings::{Guests, Settings};
 
 /// Returns the folder of the image that guests of this kind start from, whether it was built or not; none for models.
 pub fn image(context: &Context, guests: Guests) -> Result<Option<PathBuf>, Failure> {
@@ -30,6 +30,15 @@ pub async fn make_ready(context: &Context, guests: Guests) -> Result<(), Failure
         sim_image::bring(context, &options).await?;
     }
     Ok(())
+}
+
+/// Returns the disk that machines start from, with its SHA-256; none where it is a system's folder that they start from,
+/// or the image was not built yet.
+pub fn disk(settings: &Settings) -> Result<Option<(PathBuf, String)>, Failure> {
+    let folder = settings.image.as_deref().filter(|folder| folder.is_dir());
+    let Some(folder) = folder.filter(|_| settings.guests == Guests::Qemu) else { return Ok(None) };
+    let image = GuestImage::open(folder).map_err(|error| sim_image::broken(&error))?;
+    Ok(image.disk().zip(image.manifest.disk_digest))
 }
 
 /// Returns how the image of this kind is made; none for models.

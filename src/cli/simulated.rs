@@ -89,9 +89,15 @@ pub fn prepare(lab: &mut Lab, fusion: &Fusion) -> Result<(), Failure> {
     if lab.image.name == CUSTOM_IMAGE {
         return Ok(());
     }
-    let path = places.image();
-    let key = settings.image.as_deref().and_then(Path::file_name).map(|key| key.to_string_lossy());
-    let digest = install::image(&path, key.as_deref()).map_err(HostError::file("write", &path))?;
+    let (path, digest) = match sim_guests::disk(&settings)? {
+        Some(disk) => disk,
+        None => {
+            let path = places.image();
+            let key = settings.image.as_deref().and_then(Path::file_name).map(|key| key.to_string_lossy());
+            let digest = install::image(&path, key.as_deref()).map_err(HostError::file("write", &path))?;
+            (path, digest)
+        }
+    };
     lab.image.name = "simulated".to_owned();
     lab.image.url = format!("file://{}", path.display());
     lab.image.digest = Some(digest);

@@ -15,6 +15,7 @@
 pub mod packages;
 pub mod protocol;
 
+mod away;
 mod body;
 mod client;
 mod daemons;
@@ -37,6 +38,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::guest::services::Stream;
 use super::guest::{Commons, Model, lock};
 use super::seam::{Hardware, Machine, Segment, Surroundings};
+pub use away::Machines;
 use body::Body;
 
 /// Every program that this binary stands in for in a guest.
@@ -56,6 +58,13 @@ pub const PROGRAM: &str = "/usr/lib/fusionlab-sim/fusionlab";
 
 /// Where the stand-ins find the world.
 pub const SOCKET: &str = "/run/fusionlab-sim/world.sock";
+
+/// Says in a guest without [`SOCKET`] where the world is and which machine this is: an address and port, then the
+/// machine's `product_uuid`, each on a line. Its image's `join.sh` writes it at every start.
+pub const AWAY: &str = "/run/fusionlab-sim/machine";
+
+/// The world's port for machines that say who they are.
+pub const PORT: u16 = 4080;
 
 /// How the model's own connections leave a guest: from its network namespace.
 #[async_trait]

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::process::Command;
 
-use crate::sim::agent::SOCKET;
+use crate::sim::agent::{SOCKET, away};
 use crate::sim::guest::services::Stream;
 
 /// What a stand-in needs of the machine that it runs on.
@@ -90,7 +90,14 @@ impl Place for Here {
     }
 
     async fn connect(&self) -> io::Result<Box<dyn Stream>> {
-        Ok(Box::new(UnixStream::connect(SOCKET).await?))
+        let error = match UnixStream::connect(SOCKET).await {
+            Ok(stream) => return Ok(Box::new(stream)),
+            Err(error) => error,
+        };
+        match away::connect(self.root()).await {
+            Some(connected) => Ok(Box::new(connected?)),
+            None => Err(error),
+        }
     }
 
     async fn bind(&self, address: SocketAddrV4) -> io::Result<TcpListener> {

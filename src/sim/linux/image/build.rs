@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{FORMAT, GuestImage, MANIFEST, Manifest, Options, disk, find, key, tools, traps};
+use super::{DISK, FORMAT, GuestImage, MANIFEST, Manifest, Options, disk, find, key, tools, traps};
+use crate::host::files::sha256_file;
 use crate::host::{clock, system};
 use crate::sim::files;
 use crate::sim::linux::internet;
@@ -170,7 +171,7 @@ impl Making {
         traps::mend(&self.rootfs(), options, &keys, &line).await.map_err(part(name))?;
         if options.disk {
             let name = begin(Part::Disk);
-            disk::build_disk(&self.rootfs(), &self.folder.join("disk.qcow2")).await.map_err(part(name))?;
+            disk::build_disk(&self.rootfs(), &self.folder.join(DISK)).await.map_err(part(name))?;
         }
         Ok(())
     }
@@ -200,12 +201,15 @@ impl Making {
         let name = "write down what the image is";
         let key = key(options);
         let packages = installed(&self.rootfs()).map_err(part(name))?;
+        let disk = options.disk.then(|| sha256_file(&self.folder.join(DISK)));
+        let disk_digest = disk.transpose().map_err(|error| part(name)(io::Error::other(error)))?;
         let manifest = Manifest {
             format: FORMAT,
             key: key.clone(),
             suite: options.suite,
             arch: std::env::consts::ARCH.to_owned(),
             disk: options.disk,
+            disk_digest,
             build_ms: clock::now_ms().saturating_sub(self.began),
             rootfs_bytes: size(&self.rootfs()),
             packages,
@@ -284,6 +288,7 @@ mod tests {
             suite: options.suite,
             arch: "x86_64".into(),
             disk: false,
+            disk_digest: None,
             build_ms: 65_000,
             rootfs_bytes: 1,
             packages: BTreeMap::new(),

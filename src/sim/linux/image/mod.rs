@@ -30,6 +30,7 @@ use crate::sim::files;
 /// The form of [`Manifest`] that this version writes.
 const FORMAT: u32 = 1;
 const MANIFEST: &str = "image.json";
+const DISK: &str = "disk.qcow2";
 
 /// An image that is there, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,9 @@ pub struct Manifest {
     pub arch: String,
     /// Whether there is a disk to boot from.
     pub disk: bool,
+    /// Its SHA-256 in hexadecimal.
+    #[serde(default)]
+    pub disk_digest: Option<String>,
     /// Milliseconds that the build took.
     pub build_ms: u64,
     /// Bytes of all files in `rootfs`.
@@ -85,7 +89,7 @@ impl GuestImage {
 
     /// Returns the disk that QEMU boots, if the image has one.
     pub fn disk(&self) -> Option<PathBuf> {
-        self.manifest.disk.then(|| self.folder.join("disk.qcow2"))
+        self.manifest.disk.then(|| self.folder.join(DISK))
     }
 
     /// Where the simulated internet's keys lie.

@@ -5,12 +5,14 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::{Options, tools};
+use crate::sim::agent::PORT;
 use crate::sim::agent::{self, packages};
 use crate::sim::files;
 use crate::sim::linux::internet::Keys;
+use crate::sim::linux::net::INTERNET;
 
 /// Rises with every change of what is done here: it is part of an image's key.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 const FOLDER: &str = "usr/lib/fusionlab-sim";
 const GENERATOR: &str = "usr/libexec/netplan/generate";
@@ -18,6 +20,7 @@ const KEYRING: &str = "usr/share/keyrings/debian-archive-keyring";
 const MIRRORS: &str = "etc/apt/mirrors";
 const KEYRINGS: &[&str] = &["etc/apt/trusted.gpg.d", "usr/share/keyrings"];
 const AUTHORITY: &str = "usr/local/share/ca-certificates/fusionlab-sim.crt";
+const JOIN: &str = "etc/systemd/system/fusionlab-sim-join.service";
 const CHRONY: &str = "etc/systemd/system/chrony.service.d/fusionlab-sim.conf";
 /// What tells one machine from another, or is the building computer's.
 const OF_ONE_MACHINE: &[&str] = &[
@@ -63,6 +66,13 @@ pub async fn mend(
     system.write(&format!("{FOLDER}/chronyd"), 0o755, include_str!("files/chronyd.sh"))?;
     system.write("etc/fusionlab-sim/README", 0o644, include_str!("files/README"))?;
     tools::inside(rootfs, &["update-ca-certificates"], said).await?;
+    if options.disk {
+        let join = include_str!("files/join.sh");
+        let join = join.replace("@world@", &INTERNET.to_string()).replace("@port@", &PORT.to_string());
+        system.write(&format!("{FOLDER}/join"), 0o755, &join)?;
+        system.write(JOIN, 0o644, include_str!("files/join.service"))?;
+        tools::inside(rootfs, &["systemctl", "enable", "fusionlab-sim-join"], said).await?;
+    }
     // As in a cloud image, whose networks are netplan's.
     tools::inside(rootfs, &["systemctl", "enable", "systemd-networkd", "systemd-resolved"], said).await?;
     system.forget_logs()

@@ -105,6 +105,11 @@ table ip router {{
     )
 }
 
+/// Listens at a port of the internet's address.
+pub fn listener(prefix: &Prefix, port: u16) -> io::Result<TcpListener> {
+    netns::inside(&namespace_path(&prefix.lan()), || TcpListener::bind(SocketAddrV4::new(INTERNET, port)))
+}
+
 /// Opens the internet's sockets.
 pub fn sockets(prefix: &Prefix) -> io::Result<Sockets> {
     netns::inside(&namespace_path(&prefix.lan()), || {

@@ -123,6 +123,11 @@ impl Net {
         home::sockets(&self.board.prefix)
     }
 
+    /// Listens at a port of the internet's address, which every guest has a way to.
+    pub fn listen(&self, port: u16) -> io::Result<TcpListener> {
+        home::listener(&self.board.prefix, port)
+    }
+
     /// Takes everything down, with every process in it.
     pub async fn leave(&self) {
         self.board.leave().await;

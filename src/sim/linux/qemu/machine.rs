@@ -20,8 +20,11 @@ use super::qmp::{self, Event, Order};
 use super::{Ground, QEMU};
 use crate::formats::dhcp;
 use crate::formats::vmx::Vmx;
+use crate::sim::agent::{Dialler, Kube};
+use crate::sim::guest::services::Stream;
 use crate::sim::linux::cgroup;
 use crate::sim::linux::net::Taps;
+use crate::sim::places::Places;
 use crate::sim::seam::{self, Body, Card, Chunk, Contents, Segment, SshFace, Surroundings, Wire};
 use crate::sim::world::lock;
 use crate::sim::{files, power, vmlog};
@@ -36,6 +39,7 @@ const CANNOT_RUN: i32 = 126;
 
 pub struct Machine {
     ground: Arc<Ground>,
+    kube: Arc<Kube>,
     body: Body,
     around: Arc<dyn Surroundings>,
     orders: mpsc::UnboundedSender<Order>,
@@ -51,8 +55,12 @@ pub struct Machine {
 impl Machine {
     pub fn new(ground: Arc<Ground>, body: Body, around: Arc<dyn Surroundings>) -> Arc<Self> {
         let (orders, ordered) = mpsc::unbounded_channel();
+        let way = Arc::new(FromMac { ground: ground.clone(), cards: body.hardware.cards.clone() });
+        let kube = Kube::new(body.hardware.clone(), around.clone(), way, ground.commons.clone());
+        ground.machines.add(&body.hardware.uuid, &kube);
         Arc::new(Self {
             ground,
+            kube,
             body,
             around,
             orders,
@@ -65,12 +73,17 @@ impl Machine {
         })
     }
 
+    pub fn kube(&self) -> Arc<Kube> {
+        self.kube.clone()
+    }
+
     /// Lives until the power is gone, whoever took it.
     async fn live(self: Arc<Self>) {
         if let Err(cause) = self.run().await {
             self.around.console(&format!("fusionlab: {cause}"));
             vmlog::error(&self.body.vmx, &cause);
         }
+        self.kube.power_lost();
         self.ended.cancel();
         if !self.unplugged.is_cancelled() {
             self.around.powered_off();
@@ -169,7 +182,10 @@ impl Machine {
     async fn hear_events(&self, mut from: BufReader<impl AsyncRead + Unpin>) {
         while let Some(event) = qmp::event(&mut from).await {
             match event {
-                Event::Reset | Event::Off => self.up.store(false, Ordering::SeqCst),
+                Event::Reset | Event::Off => {
+                    self.up.store(false, Ordering::SeqCst);
+                    self.kube.power_lost();
+                }
                 Event::Complaint(words) => vmlog::note(&self.body.vmx, &format!("QEMU: {words}")),
             }
         }
@@ -178,6 +194,40 @@ impl Machine {
     fn order(&self, order: Order) {
         // A machine without power hears nothing.
         let _ = self.orders.send(order);
+    }
+}
+
+/// Returns what the DHCP servers have for these cards.
+fn given(places: &Places, cards: &[Card]) -> Vec<(Segment, Ipv4Addr)> {
+    let read = |path: PathBuf| files::read(&path).ok().flatten().unwrap_or_default();
+    let given = |card: &Card| {
+        let Segment::Vmnet(number) = card.segment else { return None };
+        // A server does not write down the leases of addresses that are fixed.
+        let fixed = dhcp::hosts(&read(places.vmnet(number).join("dhcpd.conf")));
+        let fixed = fixed.into_iter().find(|host| host.mac == card.mac).map(|host| host.address);
+        let leased =
+            || dhcp::leases(&read(places.leases(number))).into_iter().rfind(|lease| lease.mac == card.mac);
+        let address = fixed.or_else(|| leased().map(|lease| lease.address))?;
+        Some((card.segment.clone(), address))
+    };
+    cards.iter().filter_map(given).collect()
+}
+
+/// How the model's own connections leave such a machine: nobody outside can send as it does, so the Mac sends for it,
+/// on the same networks.
+struct FromMac {
+    ground: Arc<Ground>,
+    cards: Vec<Card>,
+}
+
+#[async_trait]
+impl Dialler for FromMac {
+    async fn connect(&self, to: SocketAddrV4) -> io::Result<Box<dyn Stream>> {
+        Ok(Box::new(self.ground.base.net.dial(to).await?))
+    }
+
+    fn addresses(&self) -> Vec<(Segment, Ipv4Addr)> {
+        given(&self.ground.places, &self.cards)
     }
 }
 
@@ -270,20 +320,7 @@ impl seam::Machine for Machine {
         if !self.tools_running() {
             return Vec::new();
         }
-        let read = |path: PathBuf| files::read(&path).ok().flatten().unwrap_or_default();
-        let places = &self.ground.places;
-        let given = |card: &Card| {
-            let Segment::Vmnet(number) = card.segment else { return None };
-            // A server does not write down the leases of addresses that are fixed.
-            let fixed = dhcp::hosts(&read(places.vmnet(number).join("dhcpd.conf")));
-            let fixed = fixed.into_iter().find(|host| host.mac == card.mac).map(|host| host.address);
-            let leased = || {
-                dhcp::leases(&read(places.leases(number))).into_iter().rfind(|lease| lease.mac == card.mac)
-            };
-            let address = fixed.or_else(|| leased().map(|lease| lease.address))?;
-            Some((card.segment.clone(), address))
-        };
-        self.body.hardware.cards.iter().filter_map(given).collect()
+        given(&self.ground.places, &self.body.hardware.cards)
     }
 
     fn accept(self: Arc<Self>, _: SocketAddrV4, _: Wire) -> io::Result<()> {
@@ -302,9 +339,11 @@ impl seam::Machine for Machine {
 
     fn freeze(&self, frozen: bool) {
         self.order(if frozen { Order::Pause } else { Order::Resume });
+        self.kube.freeze(frozen);
     }
 
     fn pull_plug(&self) {
         self.unplugged.cancel();
+        self.kube.power_lost();
     }
 }

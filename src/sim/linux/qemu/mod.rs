@@ -25,12 +25,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use self::arguments::Accelerator;
 use self::machine::Machine;
 use super::base::Base;
+use crate::sim::agent::{self, Machines};
+use crate::sim::guest::Commons;
 use crate::sim::network::Networks;
 use crate::sim::places::Places;
 use crate::sim::seam::{Body, Kind, Made, Surroundings, Wire};
@@ -43,6 +47,8 @@ const TIDYING: Duration = Duration::from_secs(10);
 /// The kind of machines that QEMU runs.
 pub struct Qemu {
     ground: Arc<Ground>,
+    /// Lets stand-ins in.
+    serving: JoinHandle<()>,
 }
 
 /// What all machines stand on.
@@ -54,6 +60,10 @@ struct Ground {
     lives: TaskTracker,
     /// How many machines there were.
     count: AtomicU32,
+    /// By which the Kubernetes of machines find each other.
+    commons: Arc<Commons>,
+    /// By which stand-ins find their machine's.
+    machines: Arc<Machines>,
 }
 
 impl Qemu {
@@ -62,14 +72,21 @@ impl Qemu {
     /// # Errors
     /// If something is missing, no guest image is set, or the networks cannot be made.
     pub async fn begin(places: &Places, settings: &Settings) -> io::Result<Arc<Self>> {
+        let base = Base::begin(places, settings, Guests::Qemu).await?;
+        let listener = base.net.listen(agent::PORT)?;
+        listener.set_nonblocking(true)?;
+        let machines = Arc::new(Machines::default());
+        let serving = tokio::spawn(machines.clone().serve(TcpListener::from_std(listener)?));
         let ground = Ground {
-            base: Base::begin(places, settings, Guests::Qemu).await?,
+            base,
             places: places.clone(),
             accelerator: OnceCell::new(),
             lives: TaskTracker::new(),
             count: AtomicU32::new(0),
+            commons: Arc::default(),
+            machines,
         };
-        Ok(Arc::new(Self { ground: Arc::new(ground) }))
+        Ok(Arc::new(Self { ground: Arc::new(ground), serving }))
     }
 }
 
@@ -89,7 +106,8 @@ impl Ground {
 impl Kind for Qemu {
     fn make(&self, body: Body, around: Arc<dyn Surroundings>) -> Made {
         let machine = Machine::new(self.ground.clone(), body, around);
-        Made { machine: machine.clone(), kind: machine }
+        let kind = machine.kube().model();
+        Made { machine, kind }
     }
 
     async fn apply(&self, networks: &Networks) -> io::Result<()> {
@@ -101,6 +119,7 @@ impl Kind for Qemu {
     }
 
     async fn leave(&self) {
+        self.serving.abort();
         self.ground.lives.close();
         // What is not tidied away by then, the networks take with them: every process of the prefix is ended.
         let _ = tokio::time::timeout(TIDYING, self.ground.lives.wait()).await;
