@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::calls;
 use super::context::Context;
-use super::error::catalogue::{self, ERRORS, Explained};
+use super::error::catalogue::{self, Explained};
 use super::error::{Failure, Report, Success};
 use super::screen::table::{Cell, Table};
 use super::terminal::{Ink, Pen};
@@ -27,7 +27,8 @@ pub struct ExplainArgs {
 
 pub fn run(args: ExplainArgs, context: &Context) -> Result<Success, Failure> {
     let rules = calls::rules();
-    let all = || ERRORS.iter().chain(&rules);
+    let errors = catalogue::errors();
+    let all = || errors.iter().chain(&rules);
     if args.page {
         context.print([catalogue::page(&rules).trim_end()])?;
         return Ok(Success::Done);
@@ -106,7 +107,8 @@ mod tests {
     #[test]
     fn a_mistyped_id_is_answered_with_the_nearest() {
         assert_eq!(distance("kitten", "sitting"), 3);
-        let fix = |id| unknown(id, ERRORS.iter()).fix.pop().unwrap();
+        let errors = catalogue::errors();
+        let fix = |id| unknown(id, errors.iter()).fix.pop().unwrap();
         assert_eq!(fix("fusion-not-fuond"), Fix::Run("fusionlab explain fusion-not-found".into()));
         assert_eq!(fix("digest"), Fix::Run("fusionlab explain digest-mismatch".into()));
         assert_eq!(fix("zzz"), Fix::Run("fusionlab explain".into()));

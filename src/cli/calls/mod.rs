@@ -1,0 +1,255 @@
+//! What verbs call in the layers below, in one place: each function is a few lines over the layer that does the work.
+
+mod session;
+
+use std::path::Path;
+
+use crate::cli::context::{Context, Warnings};
+use crate::cli::error::catalogue::Explained;
+use crate::cli::error::{Failure, Report};
+use crate::cli::init::PresetName;
+use crate::cli::screen::backups::BackupLine;
+use crate::cli::screen::doctor::Group;
+use crate::cli::screen::templates::{ImageLine, Prunable, TemplateLine};
+use crate::cli::simulated;
+use crate::engine::template::TemplateDir;
+pub use crate::engine::verbs::Outlook;
+use crate::engine::{images, store, survey, templates};
+use crate::formats::networking::scope;
+use crate::host::fusion::networks::{Backup, Networks};
+use crate::host::fusion::verbs::Deadlines;
+use crate::host::fusion::vmrun::Vmrun;
+use crate::host::fusion::{Fusion, discover};
+use crate::host::{HostError, download, files, system};
+use crate::lab::catalogue::{Arch, Image, entries};
+use crate::lab::limits::Limits;
+use crate::lab::lint::RULES;
+use crate::lab::presets::{self, Preset};
+use crate::lab::problem::Problem;
+use crate::lab::spec::{self};
+use crate::lab::{Lab, resolve};
+use crate::plan::facts::Facts;
+use crate::plan::survey::Survey;
+use crate::plan::{health, rendering};
+pub use session::{NetworkVerb, Session, TEMPLATE_BUILD};
+
+/// Reads a text file; none if it is not there.
+pub fn read_text(path: &Path) -> Result<Option<String>, HostError> {
+    let Some(bytes) = files::read_if_exists(path)? else { return Ok(None) };
+    let text = String::from_utf8(bytes).map_err(|error| HostError::Content {
+        path: path.to_owned(),
+        reason: format!("not UTF-8 after byte {}", error.utf8_error().valid_up_to()),
+    })?;
+    Ok(Some(text))
+}
+
+/// Writes a file that must not exist yet.
+pub fn write_new(path: &Path, text: &str) -> Result<(), HostError> {
+    use std::io::Write;
+    const READABLE: u32 = 0o644;
+    let mut file = files::create_new(path, READABLE)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(HostError::file("write", path))
+}
+
+impl From<PresetName> for Preset {
+    fn from(name: PresetName) -> Self {
+        match name {
+            PresetName::Ha => Self::Ha,
+            PresetName::Small => Self::Small,
+            PresetName::Solo => Self::Solo,
+        }
+    }
+}
+
+/// Resolves a lab file's text, or the built-in lab, for this machine's processor.
+pub fn resolve(text: Option<&str>, preset: Option<PresetName>) -> Result<(Lab, Vec<Problem>), Vec<Problem>> {
+    let resolved = resolve::resolve(text, preset.map(Into::into), arch())?;
+    Ok((resolved.lab, resolved.warnings))
+}
+
+fn arch() -> Arch {
+    if system::arch() == "arm64" { Arch::Arm64 } else { Arch::Amd64 }
+}
+
+/// The rules of the lab file, by name.
+pub fn rules() -> Vec<Explained> {
+    let mut rules: Vec<Explained> = RULES
+        .iter()
+        .map(|rule| Explained { id: rule.name, summary: rule.summary, explanation: rule.explanation })
+        .collect();
+    rules.sort_by_key(|rule| rule.id);
+    rules
+}
+
+pub fn preset_file(preset: PresetName) -> String {
+    presets::commented_file(preset.into())
+}
+
+pub fn schema() -> serde_json::Value {
+    spec::schema()
+}
+
+/// Finds Fusion where the options say or where it is installed; where there can be none, the simulated one.
+pub async fn fusion(context: &Context) -> Result<Fusion, Failure> {
+    if let Some(path) = &context.options.fusion {
+        return Ok(discover::find(Some(path))?);
+    }
+    let can_be_here = cfg!(target_os = "macos");
+    if can_be_here && !context.options.sim {
+        return Ok(discover::find(None)?);
+    }
+    simulated::fusion(context)
+}
+/// Errors that `doctor` tells as a check that failed.
+const FINDINGS: [&str; 2] = ["fusion-not-found", "fusion-too-old"];
+
+/// The error of programs that root does not run.
+const DISTRUSTED: &str = "root-distrusts";
+/// Returns the lab, or the built-in one for verbs that do without a lab file that cannot be read.
+pub fn any_lab(context: &Context) -> Result<Lab, Failure> {
+    match context.lab(None, Warnings::Untold) {
+        Ok(lab) => Ok(lab),
+        Err(failure) => Ok(resolve(None, None).map_err(|_| failure)?.0),
+    }
+}
+
+/// Returns a lab's limits for what Fusion is asked and told.
+pub fn deadlines(limits: &Limits) -> Deadlines {
+    Deadlines {
+        fusion_query: limits.fusion_query,
+        fusion_address: limits.fusion_address,
+        vm_start: limits.vm_start,
+        vm_stop_soft: limits.vm_stop_soft,
+        vm_stop_hard: limits.vm_stop_hard,
+        vm_clone: limits.vm_clone,
+        vm_unlock: limits.vm_unlock,
+    }
+}
+
+/// Returns Fusion's networks.
+pub async fn networks(context: &Context) -> Result<Networks, Failure> {
+    Ok(Networks::new(fusion(context).await?, context.home.network()))
+}
+
+/// Looks at Fusion's networks and what surrounds them.
+pub async fn survey(context: &Context, lab: &Lab) -> Result<(Fusion, Survey), Failure> {
+    let fusion = fusion(context).await?;
+    let survey = survey_of(context, &fusion, lab).await?;
+    Ok((fusion, survey))
+}
+
+async fn survey_of(context: &Context, fusion: &Fusion, lab: &Lab) -> Result<Survey, Failure> {
+    let networks = Networks::new(fusion.clone(), context.home.network());
+    let vms = Vmrun::new(fusion.clone(), deadlines(&lab.limits));
+    Ok(survey::survey(fusion, &networks, &vms, lab).await?)
+}
+
+/// Makes every check of this machine; also returns Fusion, if there is one.
+pub async fn checkup(context: &Context, lab: &Lab) -> Result<(Option<Fusion>, Vec<Group>), Failure> {
+    let found = match fusion(context).await {
+        Ok(fusion) => Ok(fusion),
+        // That Fusion is missing or too old is a finding; anything else keeps us from looking.
+        Err(Failure::Report(report)) if FINDINGS.contains(&report.id) => Err(report.what),
+        Err(other) => return Err(other),
+    };
+    let seen = found.as_ref().map(|fusion| {
+        let simulated = if fusion.simulated { ", simulated" } else { "" };
+        format!("{} ({}){simulated}", fusion.version, fusion.build)
+    });
+    let mut groups = vec![Group { title: "VMware Fusion", checks: vec![health::fusion(seen)] }];
+    let Ok(fusion) = found else { return Ok((None, groups)) };
+    let checks = match survey_of(context, &fusion, lab).await {
+        Ok(survey) => health::network(lab, &survey),
+        // As root we do not even ask programs that others could have changed.
+        Err(Failure::Report(report)) if report.id == DISTRUSTED => vec![health::distrusted(&report.what)],
+        Err(other) => return Err(other),
+    };
+    groups.push(Group { title: "Networks", checks });
+    Ok((Some(fusion), groups))
+}
+
+/// Returns the backups of Fusion's networking file, the newest first.
+pub async fn backups(context: &Context) -> Result<Vec<BackupLine>, Failure> {
+    let networks = networks(context).await?;
+    let now = networks.read()?.unwrap_or_default();
+    let vmnet = any_lab(context)?.internal.vmnet;
+    let line = |backup: Backup| BackupLine {
+        differs: networks.read_backup(&backup.name).ok().map(|bytes| scope(&now, &bytes, vmnet)),
+        name: backup.name,
+        taken: backup.taken,
+        digest: backup.digest,
+        bytes: backup.bytes,
+    };
+    Ok(networks.backups()?.into_iter().map(line).collect())
+}
+
+/// One rendered file: where it was written, and whether its content was left out since it is secret.
+pub struct Rendered {
+    pub path: String,
+    pub redacted: bool,
+}
+
+/// Writes every file of a lab below a folder, which must be new or empty. Nothing else is touched: a lab without an
+/// identity is rendered with one made up for the purpose.
+pub async fn render(
+    context: &Context,
+    lab: &Lab,
+    out: &Path,
+    secrets: bool,
+) -> Result<Vec<Rendered>, Failure> {
+    if !files::list(out)?.is_empty() {
+        let what = format!("{} is not empty", out.display());
+        return Err(Report::usage(what).advise("name a folder that does not exist yet").into());
+    }
+    let fusion = fusion(context).await?;
+    let facts =
+        Facts { networking: Networks::new(fusion, context.home.network()).read()?, ..Facts::default() };
+    let identity = store::existing_or_made_up(lab, &context.home.lab(&lab.name))?;
+    let mut rendered = Vec::new();
+    for file in rendering::files(lab, &identity, &facts, secrets) {
+        let path = out.join(&file.path);
+        files::create_dir(path.parent().unwrap_or(out))?;
+        files::write_atomic(
+            &path,
+            &file.content,
+            if secrets { files::PRIVATE_FILE } else { files::PUBLIC_FILE },
+        )?;
+        rendered.push(Rendered { path: path.display().to_string(), redacted: file.redacted });
+    }
+    Ok(rendered)
+}
+
+/// Returns the templates in the home folder.
+pub async fn templates(context: &Context) -> Result<Vec<TemplateLine>, Failure> {
+    let fusion = fusion(context).await?;
+    Ok(templates::list(&context.home, &fusion)?.into_iter().map(TemplateLine::of).collect())
+}
+
+/// Returns the catalogue's images for this machine's processor.
+pub fn catalogue(context: &Context) -> Vec<ImageLine> {
+    let cache = images::cache(&context.home);
+    let cached = |image: &Image| download::cached(&images::source(image), &cache).is_some();
+    entries(arch()).into_iter().map(|entry| ImageLine { cached: cached(&entry.image), entry }).collect()
+}
+
+/// Returns what `template prune` would remove: templates that no lab uses, and downloads that nobody goes on with.
+pub async fn prunable(context: &Context) -> Result<Prunable, Failure> {
+    let mut lines = templates(context).await?;
+    lines.retain(|template| template.used_by.is_empty() && template.hanging.is_empty());
+    Ok(Prunable { templates: lines, downloads: images::cache(&context.home).leftovers()? })
+}
+
+/// Removes what is prunable, looked at once more while no lab is worked on; returns what was removed.
+pub async fn prune(context: &Context) -> Result<Prunable, Failure> {
+    let _locks = templates::keep_labs_out(&context.home, "template prune")?;
+    let prunable = prunable(context).await?;
+    let vms = Vmrun::new(fusion(context).await?, deadlines(&Limits::default()));
+    for line in &prunable.templates {
+        let dir = TemplateDir { key: line.key.clone(), root: context.home.template(&line.key) };
+        templates::remove(&vms, &dir).await?;
+    }
+    for left in &prunable.downloads {
+        files::remove_file(&left.path)?;
+    }
+    Ok(prunable)
+}

@@ -1,0 +1,247 @@
+//! One verb's work on one lab: Fusion found, the lab locked, the engine put together, its events told.
+
+use std::path::PathBuf;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{deadlines, fusion};
+use crate::cli::context::Context;
+use crate::cli::error::from_engine::of_engine;
+use crate::cli::error::{Failure, Kind, Report};
+use crate::cli::report::log::{Logged, RunLog};
+use crate::cli::report::summary::{Checked, Summary};
+use crate::cli::report::{self, Reporter, Reporting};
+use crate::cli::screen::problems;
+use crate::cli::screen::root::{self, RootChange};
+use crate::cli::screen::verify::CheckLine;
+use crate::cli::simulated;
+use crate::engine::context::{Engine, Parts};
+use crate::engine::error::EngineError;
+use crate::engine::event::Event;
+pub use crate::engine::verbs::Outlook;
+use crate::engine::{networks as records, observe, verbs, verify};
+use crate::host::dial::Dial;
+use crate::host::fusion::Fusion;
+use crate::host::fusion::networks::{ChangeKind, Networks};
+use crate::host::fusion::vmrest::Vmrest;
+use crate::host::fusion::vmrun::Vmrun;
+use crate::host::lock::Lock;
+use crate::host::ssh::SshShell;
+use crate::host::{HostError, Hypervisor, system};
+use crate::lab::lint::{self, HostSize};
+use crate::lab::paths::LabDir;
+use crate::lab::problem::Severity;
+use crate::lab::spec::Origin;
+use crate::lab::{Driver, Lab};
+use crate::plan::facts::Facts;
+use crate::plan::step::Plan;
+
+/// The verbs for which the lab must fit this machine; the others look at what stands.
+const MAKING_VERBS: [&str; 2] = ["up", "plan"];
+
+/// The verbs that make machines, for which a simulated Fusion must have what these are made of.
+const MACHINE_MAKING_VERBS: [&str; 2] = ["up", TEMPLATE_BUILD];
+
+/// The verbs that change something, and so have the lab to themselves.
+const CHANGING_VERBS: [&str; 5] = ["up", "destroy", TEMPLATE_BUILD, "network apply", "network restore"];
+
+/// The verb that makes a template and no lab.
+pub const TEMPLATE_BUILD: &str = "template build";
+
+/// One verb's work on one lab.
+pub struct Session {
+    pub lab: Lab,
+    pub fusion: Fusion,
+    engine: Arc<Engine>,
+    events: mpsc::UnboundedReceiver<Event>,
+    verb: &'static str,
+    /// Held by the verbs that change something, from before they look until they are done.
+    _lock: Option<Lock>,
+}
+
+impl Session {
+    /// Finds Fusion and puts the engine together. `verb` is written to the lock and the journal.
+    pub async fn open(context: &Context, mut lab: Lab, verb: &'static str) -> Result<Self, Failure> {
+        let fusion = fusion(context).await?;
+        if fusion.simulated {
+            // Its machines take none of this host's memory.
+            if MACHINE_MAKING_VERBS.contains(&verb) {
+                simulated::make_ready(context, &fusion).await?;
+            }
+            simulated::prepare(&mut lab, &fusion)?;
+        } else if MAKING_VERBS.contains(&verb) {
+            fits_host(context, &lab)?;
+        }
+        let (sender, events) = mpsc::unbounded_channel();
+        let limits = &lab.limits;
+        let vmrun = Vmrun::new(fusion.clone(), deadlines(limits));
+        let vms: Arc<dyn Hypervisor> = match lab.driver {
+            Driver::Vmrun => Arc::new(vmrun),
+            Driver::Rest => {
+                let home = context.home.rest();
+                Arc::new(Vmrest::start(vmrun, &home).await?)
+            }
+        };
+        let dialled = fusion.clone();
+        let shell = SshShell::new(Arc::new(move || Dial::of(&dialled)), limits.guest_connect);
+        let engine = Engine::new(Parts {
+            lab: lab.clone(),
+            home: context.home.clone(),
+            networks: Networks::new(fusion.clone(), context.home.network()),
+            fusion: fusion.clone(),
+            vms,
+            shell: Arc::new(shell),
+            host_cpus: system::cpus(),
+            events: sender,
+            cancel: context.cancel.clone(),
+            verb,
+            journal: records_of(context, &lab, verb).journal(),
+        })?;
+        let lock = if CHANGING_VERBS.contains(&verb) { Some(verbs::lock(&engine, verb)?) } else { None };
+        Ok(Self { lab, fusion, engine: Arc::new(engine), events, verb, _lock: lock })
+    }
+
+    /// Looks at the world.
+    pub async fn facts(&self) -> Result<Facts, Failure> {
+        Ok(observe::facts(&self.engine).await?)
+    }
+
+    /// Looks at the world and plans.
+    pub async fn outlook(&self, destroy: bool) -> Result<Outlook, Failure> {
+        let outlook = if destroy {
+            verbs::destroy_outlook(&self.engine).await?
+        } else {
+            verbs::outlook(&self.engine).await?
+        };
+        Ok(outlook)
+    }
+
+    /// Looks at the lab's template and plans what it lacks, or all of it.
+    pub async fn template_outlook(&self, anew: bool) -> Result<Outlook, Failure> {
+        Ok(verbs::template_outlook(&self.engine, anew).await?)
+    }
+
+    /// Looks at Fusion's networks and plans what a verb makes of them.
+    pub async fn network_outlook(&self, verb: NetworkVerb<'_>) -> Result<Outlook, Failure> {
+        Ok(match verb {
+            NetworkVerb::Apply => verbs::network_outlook(&self.engine).await?,
+            NetworkVerb::Undo => verbs::network_undo_outlook(&self.engine).await?,
+            NetworkVerb::PutBack(backup) => verbs::network_put_back_outlook(&self.engine, backup).await?,
+        })
+    }
+
+    /// Where a plan changes Fusion's networks and that takes root: says what and by which command, and lets `sudo`
+    /// ask for the password before anything is drawn. `shown` says whether the plan was shown already.
+    pub async fn become_root(&self, context: &Context, plan: &Plan, shown: bool) -> Result<(), Failure> {
+        let networks = &self.engine.networks;
+        let Some(change) = RootChange::of(plan) else { return Ok(()) };
+        if !networks.needs_root() {
+            return Ok(());
+        }
+        let vmnet = records::vmnet(&self.engine)?;
+        let kind = if change.whole { ChangeKind::WholeFile } else { ChangeKind::OfOneNetwork };
+        let (file, command) = (self.fusion.networking(), networks.root_command(kind, vmnet)?);
+        let pen = &context.terminal.err;
+        context.say(root::lines(&file, vmnet, &change, shown, &command, pen));
+        let can_ask = context.terminal.can_ask && !context.json();
+        // Where a sudoers line lets us in, nobody is asked for a password.
+        if networks.authenticate(kind, vmnet, can_ask, self.lab.limits.network_apply).await? {
+            return Ok(());
+        }
+        if context.cancel.is_cancelled() {
+            return Err(HostError::Interrupted.into());
+        }
+        Err(Report::root_denied(can_ask).into())
+    }
+
+    /// Carries a plan out, proves an `up`, and shows both; the failure comes with what was done until then.
+    pub async fn carry_out(self, context: &Context, plan: &Plan) -> (Summary, Option<Failure>) {
+        let (reporter, log) = self.reporter(context);
+        let reporting =
+            Reporting::start(self.events, reporter, context.cancel.clone(), &self.engine.terminal);
+        let result = async {
+            verbs::carry_out(&self.engine, plan).await?;
+            if self.verb == "up" {
+                verify::verify(&self.engine).await?;
+            }
+            Ok(())
+        };
+        let result: Result<(), EngineError> = result.await;
+        let summary = reporting.end().await;
+        let failure = result.err().map(|error| match (of_engine(&error, &summary), log) {
+            (Failure::Report(report), Some(log)) if report.kind != Kind::Interrupted => {
+                Report { log: Some(context.shown(&log)), ..*report }.into()
+            }
+            (failure, _) => failure,
+        });
+        (summary, failure)
+    }
+
+    /// Returns who tells of the run. What makes something is logged.
+    fn reporter(&self, context: &Context) -> (Box<dyn Reporter>, Option<PathBuf>) {
+        let reporter = report::choose(context.json(), context.options.quiet, &context.terminal);
+        let logged = ["up", TEMPLATE_BUILD].contains(&self.verb);
+        let log = logged.then(|| RunLog::open(&records_of(context, &self.lab, self.verb).logs()));
+        // A run without a log is better than none.
+        let Some(Ok(log)) = log else { return (reporter, None) };
+        let folder = log.folder().to_owned();
+        (Box::new(Logged { reporter, log }), Some(folder))
+    }
+
+    /// Runs all checks; that some failed is in the lines, not in the error.
+    pub async fn verify(self, context: &Context) -> Result<Vec<CheckLine>, Failure> {
+        if self.engine.identity().is_none() {
+            return Err(Report::not_up(&self.lab.name).into());
+        }
+        // The lines come all at once, aligned, so nothing is shown meanwhile.
+        let (quiet, cancel) = (Box::new(report::Quiet), context.cancel.clone());
+        let reporting = Reporting::start(self.events, quiet, cancel, &self.engine.terminal);
+        let result = verify::verify(&self.engine).await;
+        let summary = reporting.end().await;
+        match result {
+            Ok(_) | Err(EngineError::Verification { .. }) => {}
+            Err(error) => return Err(of_engine(&error, &summary)),
+        }
+        let line = |check: Checked| CheckLine {
+            check: check.check,
+            passed: check.passed,
+            detail: check.detail,
+            took: Some(check.took),
+        };
+        Ok(summary.checks.into_iter().map(line).collect())
+    }
+}
+
+/// What a `network` verb is to make of Fusion's networks.
+#[derive(Clone, Copy, Debug)]
+pub enum NetworkVerb<'a> {
+    /// What the lab needs.
+    Apply,
+    /// The lab's lines out again.
+    Undo,
+    /// The file as this backup has it.
+    PutBack(&'a str),
+}
+
+/// Returns the folder of a run's journal and logs: the lab's, which `destroy` removes, if the verb makes one.
+fn records_of(context: &Context, lab: &Lab, verb: &str) -> LabDir {
+    if verb == TEMPLATE_BUILD { context.home.runs() } else { context.home.lab(&lab.name) }
+}
+
+/// Checks what only this machine's size can tell; what the lab file alone tells was said when it was read.
+fn fits_host(context: &Context, lab: &Lab) -> Result<(), Failure> {
+    // 0 stands for a machine that does not say.
+    let size = Some(system::memory_mib()).filter(|size| *size > 0).map(|memory_mib| HostSize { memory_mib });
+    let origin = Origin::default();
+    let said = lint::lint(lab, &origin, None);
+    let mut found = lint::lint(lab, &origin, size);
+    found.retain(|problem| !said.contains(problem));
+    if found.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(Failure::LabFile(context.problems_of_lab(found)));
+    }
+    let pen = &context.terminal.err;
+    context.say(found.iter().flat_map(|problem| problems::brief(problem, pen)));
+    Ok(())
+}

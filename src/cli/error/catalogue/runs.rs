@@ -1,0 +1,108 @@
+//! Ids of any run: files, the lab file, locks, programs, limits.
+
+use super::{Explained, explained};
+
+pub const RUNS: &[Explained] = &[
+    explained(
+        "deadline",
+        "something did not happen within its limit",
+        "Every wait has a limit, so that nothing hangs for ever. The limits stand in one table (`src/lab/limits.rs`); \
+         a lab file overrides one by its name under `limits:`, in seconds. They are generous: what runs into one is \
+         usually stuck rather than slow.",
+    ),
+    explained(
+        "disk-full",
+        "there is no room left on the disk",
+        "A template takes a few gigabytes, each linked clone grows with what its guest writes. `fusionlab template \
+         prune` removes templates that no lab uses; `fusionlab destroy` gives back what a lab takes.",
+    ),
+    explained(
+        "doctor-failed",
+        "a check of this machine failed",
+        "`fusionlab doctor` looks at Fusion, its networking file and its services, and at the routes of this machine, \
+         and changes nothing. A cross is something that keeps the lab from being made or from working; an exclamation \
+         mark is something that has harmed others. Below each stands what to do.",
+    ),
+    explained(
+        "file-content",
+        "a file holds something that cannot be used",
+        "The file exists and could be read, but not understood. Nothing was changed in it: fusionlab does not edit \
+         what it does not understand.",
+    ),
+    explained(
+        "file-denied",
+        "the system denies access to a file",
+        "Fusion's networking file belongs to root and is changed only in the one step that asks for your password. \
+         Everything else belongs to you; a folder under ~/.fusionlab that belongs to root was made by running \
+         fusionlab with sudo, which is never needed. macOS asks once whether a terminal may see a folder such as \
+         Documents: System Settings, Privacy & Security, Files and Folders.",
+    ),
+    explained(
+        "file-exists",
+        "something stands where something new is to be",
+        "Disks and seeds are written to new places only: what is there could be a disk that a VM uses. \
+         Nothing was changed.",
+    ),
+    explained(
+        "file-failed",
+        "a file operation failed",
+        "The message names the operation, the file and the system's reason.",
+    ),
+    explained(
+        "identity-unusable",
+        "the lab's keys and certificates cannot be used",
+        "They lie in the lab's `identity` folder, were made before anything booted, and are not stored anywhere else. Without \
+         them the lab's machines cannot be reached any more; `fusionlab destroy`, then `fusionlab up`, makes new ones.",
+    ),
+    explained(
+        "interrupted",
+        "the run was stopped by Ctrl-C or a signal",
+        "The first Ctrl-C starts nothing new and stops waiting; the second leaves at once. Both are safe: what was \
+         finished stands, what was half done is recognised and redone by the next run of the same command.",
+    ),
+    explained(
+        "lab-file-invalid",
+        "the lab file is not accepted",
+        "All problems are shown together, each with its place and the name of the rule; `fusionlab explain RULE` says \
+         more about one. Nothing was changed. `fusionlab schema` prints the JSON Schema for editors.",
+    ),
+    explained(
+        "lab-file-missing",
+        "the lab file that was named is not there",
+        "Without --lab, ./fusionlab.yaml is used if it is there, else the built-in lab: the networking document's. A \
+         file that is named with --lab must exist.",
+    ),
+    explained(
+        "locked",
+        "another run works on the same thing",
+        "A lab takes one run at a time, and so do Fusion's networks and the templates. The lock names the process that \
+         holds it; it is free again when that process ends, however it ends.",
+    ),
+    explained(
+        "partly-done",
+        "several things failed, for several reasons",
+        "A failure stops only what needs the failed step; everything else is finished. The first failure is shown in \
+         full, the others by name. The next run of the same command redoes only what is missing.",
+    ),
+    explained(
+        "program-failed",
+        "one of Fusion's programs failed",
+        "The program's own output is shown, and its command line ready to be pasted.",
+    ),
+    explained(
+        "program-not-started",
+        "one of Fusion's programs could not be started",
+        "vmrun, vmnet-cli, vmrest and vmware-vdiskmanager are part of the Fusion app. One that is missing means an \
+         incomplete installation, or that --fusion points elsewhere.",
+    ),
+    explained(
+        "unexpected",
+        "something that should not happen",
+        "This is a mistake in fusionlab, not in your lab. The message helps to find it.",
+    ),
+    explained(
+        "usage",
+        "the command cannot be carried out as it was typed",
+        "`fusionlab help VERB` shows what a verb takes. Verbs that ask a question need --yes where nobody can answer.",
+    ),
+];
