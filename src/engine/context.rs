@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::formats::command::Command;
+use crate::formats::command::{Command, brief};
 use crate::host::fusion::Fusion;
 use crate::host::fusion::networks::Networks;
 use crate::host::lock::Lock;
@@ -188,7 +188,12 @@ pub fn command_failed(node: &str, command: &Command, output: &Output) -> EngineE
         (None, Some(status)) => format!("exit status {status}"),
         (None, None) => "ended without a status".to_owned(),
     };
-    EngineError::Command { node: node.to_owned(), command: command.shell_line(), reason, tail: tail(output) }
+    EngineError::Command {
+        node: node.to_owned(),
+        command: brief(&command.shell_line()),
+        reason,
+        tail: tail(output),
+    }
 }
 
 /// Returns a text's last lines that are not empty: what an error shows of a console or a command.

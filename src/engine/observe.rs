@@ -207,7 +207,7 @@ pub async fn guest(engine: &Engine, node: &Node) -> Result<GuestFacts> {
     let paths: Vec<String> =
         nodes::files_of(&engine.lab, &identity, node).into_iter().map(|file| file.path).collect();
     let output = engine
-        .must_within(node, &questions::guest_command(&paths), engine.lab.limits.guest_connect, None)
+        .must_within(node, &questions::guest_command(&paths), engine.lab.limits.guest_command, None)
         .await?;
     questions::parse_guest(&output.text()).map_err(|error| super::error::EngineError::Guest {
         node: node.name.clone(),
@@ -224,7 +224,7 @@ async fn cluster(engine: &Arc<Engine>, guests: &BTreeMap<String, GuestFacts>) ->
     let candidates: Vec<Node> = engine.lab.control_planes().filter(has_admin).cloned().collect();
     for node in candidates {
         let ready =
-            engine.run(&node, &kubectl::get_raw("/readyz"), engine.lab.limits.guest_connect, None).await;
+            engine.run(&node, &kubectl::get_raw("/readyz"), engine.lab.limits.guest_command, None).await;
         if ready.is_ok_and(|output| output.success()) {
             return cluster_on(engine, &node).await.ok();
         }

@@ -48,6 +48,19 @@ impl fmt::Debug for Command {
     }
 }
 
+/// Longest command that a message shows whole, in characters.
+const BRIEF: usize = 120;
+
+/// Returns a command line as messages show it: the words that fit, and an ellipsis for the rest.
+pub fn brief(line: &str) -> String {
+    if line.chars().count() <= BRIEF {
+        return line.to_owned();
+    }
+    let end = line.char_indices().nth(BRIEF).map_or(line.len(), |(index, _)| index);
+    let end = line[..end].rfind(' ').unwrap_or(end);
+    format!("{} …", &line[..end])
+}
+
 /// Quotes one word for a POSIX shell; plain words stay as they are.
 pub fn quote(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
@@ -96,6 +109,16 @@ mod tests {
             let line = Command::new(argv.clone()).shell_line();
             prop_assert_eq!(split(&line), Some(argv));
         }
+    }
+
+    #[test]
+    fn a_long_command_is_shown_by_the_words_that_fit() {
+        let short = "sudo -n nginx -t";
+        assert_eq!(brief(short), short);
+        let long = format!("{short} {}", "/etc/kubernetes/ä.conf ".repeat(20));
+        let shown = brief(&long);
+        assert!(shown.chars().count() <= BRIEF + 2 && shown.ends_with(".conf …"), "{shown}");
+        assert_eq!(brief(&"ä".repeat(500)).chars().count(), BRIEF + 2);
     }
 
     #[test]

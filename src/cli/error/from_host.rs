@@ -41,7 +41,7 @@ impl From<&HostError> for Report {
                     limit.as_secs()
                 ))
                 .advise("run the same command again: what was finished stands")
-                .advise("if the machine is slow, set the limit of that name under `limits:` in the lab file"),
+                .advise("if the machine is slow, raise the limit under `limits:` in the lab file; docs/lab-file.md names them"),
             HostError::Fusion { operation, vmx, message, cause } => {
                 from_vm::refused(operation, vmx, message, cause.as_deref())
             }

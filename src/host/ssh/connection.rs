@@ -11,6 +11,7 @@ use ssh2::{BlockDirections, Channel, ErrorCode, HostKeyType, MethodType, Session
 
 use super::output::Stream;
 use super::worker::{Cut, Failure, Job, KEEPALIVE};
+use crate::formats::command::brief;
 use crate::host::dial::Dial;
 use crate::host::{GuestTarget, HostError, Output, Result, clock, files};
 
@@ -125,12 +126,12 @@ impl Connection {
     }
 
     fn late(&self, job: &Job) -> HostError {
-        let what = format!("the end of `{}` on {}", job.line, self.node);
+        let what = format!("the end of `{}` on {}", brief(&job.line), self.node);
         HostError::Deadline { what, limit: job.limit }
     }
 
     fn lost(&self, job: &Job, reason: &str) -> HostError {
-        let (node, command) = (self.node.clone(), job.line.clone());
+        let (node, command) = (self.node.clone(), brief(&job.line));
         HostError::Lost { node, command, reason: reason.to_owned() }
     }
 
