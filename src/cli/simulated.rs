@@ -23,6 +23,9 @@ use crate::sim::settings::{Guests, Settings};
 
 /// The name of an image that a lab file gives itself.
 const CUSTOM_IMAGE: &str = "custom";
+/// How much longer everything may take on QEMU's machines: without KVM their processors are translated, about ten times
+/// slower, and share this computer's few (facts/test-bench.md §3).
+const TRANSLATED: u32 = 10;
 
 /// Lays the simulated Fusion out if it is not there, and returns it.
 pub fn fusion(context: &Context) -> Result<Fusion, Failure> {
@@ -86,6 +89,9 @@ pub fn prepare(lab: &mut Lab, fusion: &Fusion) -> Result<(), Failure> {
         settings.clone()
     });
     let settings = settings.map_err(HostError::file("change", &places.settings()))?;
+    if settings.guests == Guests::Qemu {
+        lab.limits = lab.limits.times(TRANSLATED);
+    }
     if lab.image.name == CUSTOM_IMAGE {
         return Ok(());
     }

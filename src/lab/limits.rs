@@ -22,6 +22,11 @@ macro_rules! limits {
             /// Every limit's name as the lab file spells it, with its meaning and default in seconds.
             pub const TABLE: &[(&str, &str, u64)] = &[$((stringify!($name), concat!($($doc),+), $seconds),)+];
 
+            /// Returns limits that are so many times as long: for machines that are known to be slow.
+            pub fn times(&self, factor: u32) -> Self {
+                Self { $($name: self.$name * factor,)+ }
+            }
+
             /// Sets a limit by its name; returns false if there is none of that name.
             pub fn set(&mut self, name: &str, value: Duration) -> bool {
                 match name {
