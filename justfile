@@ -40,6 +40,11 @@ fuzz seconds="600":
 bench:
     cargo bench --bench networking
 
+# How long the VIPs are away when something happens to a gateway, on real guests (root and Linux; docs/failover.md)
+bench-gateway runs="5" soak="600" control_planes="3" only="":
+    FUSIONLAB_BENCH_RUNS={{ runs }} FUSIONLAB_BENCH_SOAK={{ soak }} FUSIONLAB_BENCH_CONTROL_PLANES={{ control_planes }} \
+        FUSIONLAB_BENCH_ONLY="{{ only }}" cargo test --test main -- --ignored --exact failover::bench --nocapture
+
 # How long a cloud image takes to become a disk, beside qemu-img (needs qemu-img and /usr/bin/time)
 bench-convert rounds="5":
     benches/convert.sh {{ rounds }}

@@ -7,7 +7,7 @@ use crate::support::session::Session;
 use crate::up::Journal;
 
 /// Pulls the plug of every machine: the process that stands for Fusion's is killed.
-fn power_cut(session: &Session) {
+pub fn power_cut(session: &Session) {
     for process in session.processes() {
         let killed = Command::new("kill").args(["-9", &process.id.to_string()]).status().expect("kill runs");
         assert!(killed.success());
@@ -19,6 +19,13 @@ fn vmrun(session: &Session, arguments: &[&str]) {
     let program = session.simulated_mac().join("Applications/VMware Fusion.app/Contents/Library/vmrun");
     let output = Command::new(program).args(["-T", "fusion"]).args(arguments).output().expect("vmrun runs");
     assert!(output.status.success(), "vmrun {arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// Pulls the plug of one machine of the lab.
+pub fn stop(session: &Session, node: &str) {
+    let vmx =
+        session.simulated_mac().join(format!("Virtual Machines.localized/lab/{node}.vmwarevm/{node}.vmx"));
+    vmrun(session, &["stop", vmx.to_str().expect("the path is text"), "hard"]);
 }
 
 #[test]
@@ -40,9 +47,7 @@ fn a_machine_that_loses_its_power_is_not_waited_for_and_the_next_up_starts_it() 
     let journal = Journal::of(&session);
     let mut up = session.clone().args(["up", "--yes"]).start();
     up.wait_until(|| journal.starts_of("guest.ready/k8s-worker1") > 0);
-    let vmx =
-        session.simulated_mac().join("Virtual Machines.localized/lab/k8s-worker1.vmwarevm/k8s-worker1.vmx");
-    vmrun(&session, &["stop", vmx.to_str().expect("the path is text"), "hard"]);
+    stop(&session, "k8s-worker1");
     let ended = up.wait().exits(8);
     assert!(ended.stderr.contains("it lost its power while it was waited for"), "{}", ended.stderr);
 

@@ -226,7 +226,7 @@ fn up_mends_the_gateway_that_failed(user: &User) {
     let steps = plan["steps"].as_array().expect("a list of steps");
     let first = &steps[0];
     assert!(first["id"].as_str().is_some_and(|id| id.starts_with("gateway.configure/")), "{first}");
-    assert_eq!(first["why"], "nginx or keepalived is not running");
+    assert_eq!(first["why"], "nginx, keepalived or the name server is not running");
     let machine = steps.iter().find(|step| step["id"].as_str().is_some_and(|id| id.starts_with("vm.")));
     assert_eq!(machine, None, "no machine is touched for it");
     user.session.clone().args(["up", "--yes"]).run().exits(0);
@@ -282,6 +282,8 @@ fn what_is_rendered_for_the_documents_lab() {
       root/etc/systemd/system/nginx.service.d/fusionlab.conf
       root/etc/systemd/system/keepalived.service.d/fusionlab.conf
       root/etc/fusionlab/lab-ca.crt
+      root/etc/systemd/system/fusionlab-dns.service
+      root/etc/fusionlab/dns.conf
       root/etc/nginx/nginx.conf
       root/etc/keepalived/keepalived.conf
     k8s-master1 k8s-master2 k8s-master3:
@@ -302,6 +304,7 @@ fn what_is_rendered_for_the_documents_lab() {
       root/etc/kubernetes/pki/etcd/ca.key
       root/etc/kubernetes/pki/sa.pub
       root/etc/kubernetes/pki/sa.key
+      root/usr/local/sbin/fusionlab-kubeadm
       root/etc/kubernetes/fusionlab/join.yaml
       root/etc/kubernetes/fusionlab/kubeadm.yaml
     k8s-worker1 k8s-worker2:
@@ -314,6 +317,7 @@ fn what_is_rendered_for_the_documents_lab() {
       root/etc/modules-load.d/fusionlab.conf
       root/etc/sysctl.d/90-fusionlab.conf
       root/etc/systemd/networkd.conf.d/fusionlab.conf
+      root/usr/local/sbin/fusionlab-kubeadm
       root/etc/kubernetes/fusionlab/join.yaml
     ");
 }

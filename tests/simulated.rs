@@ -50,6 +50,25 @@ fn hazards_are_listed_seeded_and_named_when_unknown() {
 }
 
 #[test]
+fn a_link_is_cut_by_its_card_and_mended_by_the_same_words() {
+    let session = laid_out();
+    let said = |arguments: &[&str], code: i32| {
+        let ended = session.clone().args(["sim", "fault"]).args(arguments).run().exits(code);
+        ended.stdout + &ended.stderr
+    };
+    let cut = ["link-silent", "--on", "gateway1/ens160"];
+    assert!(said(&cut, 0).contains("until: fusionlab sim fault link-silent --on gateway1/ens160 --clear"));
+    let mend = [&cut[..], &["--clear"]].concat();
+    assert_eq!(said(&mend, 0), "no link-silent on gateway1/ens160 any more\n");
+    assert_eq!(said(&mend, 0), "there was no link-silent on gateway1/ens160\n");
+    assert!(said(&["link-down"], 2).contains("link-down takes a machine and its card"));
+    assert!(said(&["link-down", "--on", "gateway1"], 2).contains("--on gateway1/ens160"));
+    let counted = ["link-down", "--on", "gateway1/ens160", "--times", "2"];
+    assert!(said(&counted, 2).contains("lasts until it is cleared"));
+    assert!(said(&["link-dwn", "--clear"], 2).contains("there is no fault link-dwn"));
+}
+
+#[test]
 fn a_caller_dies_before_the_effect_or_after_it() {
     let session = laid_out();
     fault(&session, &["caller-dies", "--on", "vmnet-cli --stop before", "--times", "1"]);

@@ -131,7 +131,8 @@ impl User {
 
     fn words(&self, verb: &str) -> Vec<String> {
         let root = self.fusion.root().display().to_string();
-        [verb, "--yes", "--lab", "lab.yaml", "--fusion", &root].map(str::to_owned).to_vec()
+        let options = ["--yes", "--lab", "lab.yaml", "--fusion", &root];
+        verb.split(' ').chain(options).map(str::to_owned).collect()
     }
 
     /// Runs a verb where nobody can type a password; returns its exit status and what it said.
@@ -276,4 +277,44 @@ fn root_does_not_run_what_the_user_could_have_changed() {
         assert!(flat.contains(part), "{part:?} is not in:\n{said}");
     }
     assert_eq!(user.networking(), before);
+}
+
+#[test]
+fn the_file_of_the_labs_domain_is_written_and_removed_as_root() {
+    if !is_on() {
+        return;
+    }
+    let user = User::new("e");
+    user.allow(&format!("{} ALL=(ALL) ALL\n", user.name));
+    let file = user.fusion.root().join("etc/resolver/lab.test");
+    let (status, said) = user.verb("names --resolver");
+    assert_eq!((status, file.exists()), (Some(4), false), "nobody can type a password: {said}");
+
+    let seen = user.verb_in_terminal("names --resolver", &[PASSWORD]);
+    assert!(seen.contains("+nameserver 10.10.0.10") && seen.contains("resolver-as-root"), "{seen}");
+    let facts = fs::metadata(&file).expect(&seen);
+    let owner = (std::os::unix::fs::MetadataExt::uid(&facts), facts.permissions().mode() & 0o777);
+    assert_eq!(owner, (0, 0o644), "it is root's own");
+
+    let text = fs::read_to_string(&file).expect("it is there");
+    fs::write(&file, format!("{text}port 53\n")).expect("root may");
+    let seen = user.verb_in_terminal("names --no-resolver", &[PASSWORD]);
+    assert!(file.exists() && seen.contains("somebody else's, or was changed"), "{seen}");
+    fs::write(&file, text).expect("root may");
+    user.verb_in_terminal("names --no-resolver", &[PASSWORD]);
+    assert!(!file.parent().expect("a folder").exists(), "the folder was not there before");
+
+    chown(user.fusion.root().join("etc"), Some(user.uid), None).expect("root may");
+    let command = |words: &[&str]| {
+        let mut command = Command::new(user.program());
+        command.args(words).output().expect("it starts")
+    };
+    let app = user.fusion.root().join("Applications/VMware Fusion.app").display().to_string();
+    let words = ["names", "resolver-as-root", "--fusion", &app, "--domain", "lab.test", "--for-lab", "lab"];
+    let output = command(&[&words[..], &["--nameserver", "10.10.0.10"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && said.contains("does not trust"),
+        "root's file, but a folder of the user's: {said}"
+    );
 }

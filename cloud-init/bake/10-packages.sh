@@ -11,7 +11,7 @@ export DEBIAN_FRONTEND=noninteractive
 dpkg --configure -a
 apt-get update -q
 apt-get install -q -y ca-certificates curl gpg chrony open-vm-tools openssh-server conntrack socat ethtool \
-    ipset iptables iputils-ping jq nginx libnginx-mod-stream keepalived
+    ipset iptables iputils-ping jq nginx libnginx-mod-stream keepalived dnsmasq-base
 
 # Debian's own containerd is older than this Kubernetes wants; its backports are not.
 candidate=$(apt-cache policy containerd | sed -n 's/^ *Candidate: //p')

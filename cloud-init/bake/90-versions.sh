@@ -5,7 +5,7 @@ set -eu
 . /etc/fusionlab/versions.env
 
 packages=$(
-    dpkg-query -W -f '${Package} ${Version}\n' chrony conntrack containerd cri-tools keepalived kubeadm kubectl kubelet \
+    dpkg-query -W -f '${Package} ${Version}\n' chrony conntrack containerd cri-tools dnsmasq-base keepalived kubeadm kubectl kubelet \
         kubernetes-cni libnginx-mod-stream nginx open-vm-tools openssh-server |
         jq -cRn '[inputs | split(" ") | {(.[0]): .[1]}] | add'
 )

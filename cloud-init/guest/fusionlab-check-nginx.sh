@@ -1,6 +1,30 @@
 #!/bin/bash
-# Says whether nginx accepts connections and answers: Keepalived's chk_nginx. No fork: it runs all the time.
+# Says whether nginx accepts connections and answers: Keepalived's chk_nginx.
+#
+# As long as a run lasts, nginx is asked every tenth of a second; the check fails as soon as it has not answered for half a
+# second, in which systemd has a killed one back. No program is started for it: it runs all the time.
 set -eu
-exec 3<>/dev/tcp/127.0.0.1/8099
-read -r -t 0.5 answer <&3
-[ "$answer" = ok ]
+patience=500000 # microseconds
+lasts=800000
+
+answers() {
+    local answer=
+    { exec 3<>/dev/tcp/127.0.0.1/8099; } 2>/dev/null || return 1
+    read -r -t 0.3 answer <&3
+    exec 3>&-
+    [ "$answer" = ok ]
+}
+
+# Nobody ever writes to it: reading from it is a pause.
+exec 4<> <(:)
+began=${EPOCHREALTIME/[.,]/}
+last=$began
+while :; do
+    if answers; then
+        last=${EPOCHREALTIME/[.,]/}
+        ((last - began < lasts)) || exit 0
+    else
+        ((${EPOCHREALTIME/[.,]/} - last < patience)) || exit 1
+    fi
+    read -r -t 0.1 _ <&4 || :
+done

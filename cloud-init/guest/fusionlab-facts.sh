@@ -32,7 +32,7 @@ printf 'clock_ms=%s\n' "$(date +%s%3N)"
 
 ip -4 -o address show scope global | awk '{ sub("/.*", "", $4); print "address=" $2 " " $4 }'
 
-for unit in containerd kubelet nginx keepalived chrony ssh; do
+for unit in containerd kubelet nginx keepalived fusionlab-dns chrony ssh; do
     printf 'unit=%s %s\n' "$unit" "$(systemctl is-active "$unit" 2>/dev/null || true)"
 done
 

@@ -211,9 +211,14 @@ impl Context {
         }
     }
 
+    /// Returns the user's home folder.
+    pub fn user_home(&self) -> Result<PathBuf, Failure> {
+        user_home()
+    }
+
     /// Returns a path as the user would type it: below the home folder with `~`.
     pub fn shown(&self, path: &Path) -> String {
-        match user_home().ok().and_then(|home| path.strip_prefix(home).ok().map(Path::to_owned)) {
+        match self.user_home().ok().and_then(|home| path.strip_prefix(home).ok().map(Path::to_owned)) {
             Some(rest) => format!("~/{}", rest.display()),
             None => path.display().to_string(),
         }

@@ -7,8 +7,10 @@ use super::calls::{self, Outlook, Session};
 use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::screen::{closing, confirm, opening};
-use super::words;
+use super::{names, words};
+use crate::engine::names::Names;
 use crate::plan::facts::{Facts, VmState};
+use crate::plan::step::{Action, Plan};
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.destroy/1";
@@ -44,6 +46,7 @@ pub async fn run(args: DestroyArgs, context: &Context) -> Result<Success, Failur
         context.say(confirm::destroy_warning(&lab.name, &machines(&facts), pen));
         context.typed("Type the lab's name to go on", &lab.name).await?;
     }
+    announce_names(&session, &plan, context)?;
     session.become_root(context, &plan, false).await?;
     let (summary, failure) = session.carry_out(context, &plan).await;
     if let Some(failure) = failure {
@@ -73,6 +76,18 @@ pub async fn run(args: DestroyArgs, context: &Context) -> Result<Success, Failur
         context.say([format!("{} removed", words::count(pruned.len(), "template"))]);
     }
     Ok(Success::Done)
+}
+
+/// Says beforehand what takes root besides Fusion's networks: the file of the lab's domain.
+fn announce_names(session: &Session, plan: &Plan, context: &Context) -> Result<(), Failure> {
+    if !plan.steps.iter().any(|step| matches!(step.action, Action::RemoveResolver { .. })) {
+        return Ok(());
+    }
+    let names = Names::new(session.lab.clone(), context.home.lab(&session.lab.name), session.fusion.clone());
+    for file in names.removals()?.iter().filter(|file| file.needs_root()) {
+        names::announce(file, &names.unwanted(), context)?;
+    }
+    Ok(())
 }
 
 fn machines(facts: &Facts) -> Vec<&str> {

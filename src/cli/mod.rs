@@ -15,11 +15,13 @@ mod completions;
 mod context;
 mod destroy;
 mod doctor;
+mod drill;
 pub mod error;
 mod explain;
 mod image;
 mod init;
 mod kubeconfig;
+mod names;
 mod network;
 mod options;
 mod plan;
@@ -37,6 +39,7 @@ mod simulated;
 mod status;
 mod template;
 pub mod terminal;
+mod trust;
 mod up;
 mod verify;
 mod words;
@@ -52,7 +55,7 @@ use tokio_util::sync::CancellationToken;
 
 use context::Context;
 use error::{Failure, Kind, Report, Success};
-use options::Options;
+use options::{Options, OutputForm};
 
 /// From one file to a Kubernetes lab on VMware Fusion, and back again
 ///
@@ -90,6 +93,7 @@ enum Verb {
     Plan(plan::PlanArgs),
     Status(status::StatusArgs),
     Verify(verify::VerifyArgs),
+    Drill(drill::DrillArgs),
     Doctor(doctor::DoctorArgs),
     Destroy(destroy::DestroyArgs),
     Render(render::RenderArgs),
@@ -97,6 +101,8 @@ enum Verb {
     Schema(schema::SchemaArgs),
     Explain(explain::ExplainArgs),
     Kubeconfig(kubeconfig::KubeconfigArgs),
+    Names(names::NamesArgs),
+    Trust(trust::TrustArgs),
     Template(template::TemplateArgs),
     Image(image::ImageArgs),
     Network(network::NetworkArgs),
@@ -167,18 +173,27 @@ fn run(cli: Cli) -> Result<Success, Failure> {
 }
 
 async fn dispatch(verb: Verb, context: &Context) -> Result<Success, Failure> {
+    if context.options.output == OutputForm::Junit && !matches!(verb, Verb::Verify(_)) {
+        return Err(Report::usage("only verify has a JUnit form")
+            .advise("every verb that prints results has a JSON form:")
+            .run("--output json")
+            .into());
+    }
     match verb {
         Verb::Up(args) => up::run(args, context).await,
         Verb::Plan(args) => plan::run(args, context).await,
         Verb::Status(args) => status::run(args, context).await,
         Verb::Verify(args) => verify::run(args, context).await,
+        Verb::Drill(args) => drill::run(args, context).await,
         Verb::Doctor(args) => doctor::run(args, context).await,
         Verb::Destroy(args) => destroy::run(args, context).await,
         Verb::Render(args) => render::run(args, context).await,
         Verb::Init(args) => init::run(args, context),
         Verb::Schema(args) => schema::run(args, context),
         Verb::Explain(args) => explain::run(args, context),
-        Verb::Kubeconfig(args) => kubeconfig::run(args, context),
+        Verb::Kubeconfig(args) => kubeconfig::run(args, context).await,
+        Verb::Names(args) => names::run(args, context).await,
+        Verb::Trust(args) => trust::run(args, context).await,
         Verb::Template(args) => template::run(args, context).await,
         Verb::Image(args) => image::run(args, context).await,
         Verb::Network(args) => network::run(args, context).await,

@@ -19,6 +19,8 @@ pub enum OutputForm {
     Text,
     /// One object a line on standard output, with a versioned `schema` field.
     Json,
+    /// JUnit's XML; of `verify` alone.
+    Junit,
 }
 
 /// What the simulated Fusion's machines are.
@@ -52,7 +54,7 @@ pub struct Options {
     #[arg(long, global = true, value_name = "URL", env = MIRROR_VARIABLE, hide_env = true, value_parser = mirror)]
     pub image_mirror: Option<Mirror>,
 
-    /// Form of what is printed: text or json [default: text]
+    /// Form of what is printed: text or json, and junit of verify [default: text]
     #[arg(
         long,
         global = true,

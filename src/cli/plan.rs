@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::json;
 
-use super::calls::{Outlook, Session};
+use super::calls::{self, Outlook, Session};
 use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::init::PresetName;
-use super::screen::{opening, plan};
+use super::screen::{opening, plan, problems};
 use crate::plan::text::Detail;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
@@ -41,12 +41,18 @@ pub struct PlanArgs {
 
 pub async fn run(args: PlanArgs, context: &Context) -> Result<Success, Failure> {
     let warnings = if args.destroy { Warnings::Untold } else { Warnings::Full };
-    let (lab, warnings) = context.lab_and_warnings(args.preset, warnings)?;
+    let (lab, mut warnings) = context.lab_and_warnings(args.preset, warnings)?;
     let session = Session::open(context, lab, "plan").await?;
     let (lab, fusion) = (&session.lab, &session.fusion);
     context.say(opening::lines(lab, fusion, &context.terminal.err));
     context.say([""]);
-    let Outlook { plan: steps, .. } = session.outlook(args.destroy).await?;
+    let Outlook { plan: steps, facts } = session.outlook(args.destroy).await?;
+    if !args.destroy {
+        let of_host = calls::warnings_of_host(lab, &facts);
+        let pen = &context.terminal.err;
+        context.say(of_host.iter().flat_map(|problem| problems::brief(problem, pen)));
+        warnings.extend(of_host);
+    }
     if context.json() {
         context.print_json(&json!({
             "schema": SCHEMA,

@@ -29,11 +29,17 @@ pub enum SimCommand {
     /// Stop it and remove all that it holds
     Wipe,
     /// Let something go wrong; without a name, list what can
+    ///
+    /// A link that is cut stays so until it is cleared:
+    ///   fusionlab sim fault link-silent --on gateway1/ens160
+    ///   fusionlab sim fault link-silent --on gateway1/ens160 --clear
+    #[command(verbatim_doc_comment)]
     Fault {
         /// What goes wrong
         name: Option<String>,
 
-        /// Only for this machine, such as k8s-worker1, or this call, such as "vmnet-cli --stop before"
+        /// Only for this machine, such as k8s-worker1, this point of its work, such as k8s-worker1:kubelet-start, this card,
+        /// such as gateway1/ens160, or this call, such as "vmnet-cli --stop before"
         #[arg(long, value_name = "NAME")]
         on: Option<String>,
 
@@ -45,8 +51,8 @@ pub enum SimCommand {
         #[arg(long, value_name = "N")]
         times: Option<u32>,
 
-        /// Take all planted faults away
-        #[arg(long, conflicts_with_all = ["name", "on", "after", "times"])]
+        /// Take planted faults away: all, or only what the name and --on say
+        #[arg(long, conflicts_with_all = ["after", "times"])]
         clear: bool,
     },
     /// The Debian system that real guests start from (--sim-guests)
@@ -56,7 +62,7 @@ pub enum SimCommand {
     },
     /// Make it like a Mac that has been lived in; without a name, list how
     ///
-    /// What is made so stays until `wipe`.
+    /// What is made so stays until `wipe`. Real guests meet other machines of the home's once the simulation is started anew.
     Hazard {
         /// What is in the way there
         #[arg(value_name = "NAME")]

@@ -18,6 +18,7 @@ use crate::lab::Lab;
 use crate::sim::faults::{self, Fault};
 use crate::sim::hazards;
 use crate::sim::install;
+use crate::sim::links;
 use crate::sim::places::Places;
 use crate::sim::settings::{Guests, Settings};
 
@@ -139,31 +140,13 @@ pub async fn command(context: &Context, command: &SimCommand) -> Result<SimAnswe
             install::wipe(&root).await.map_err(failed("remove"))?;
             SimAnswer::said("removed".to_owned())
         }
-        SimCommand::Fault { clear: true, .. } => {
-            faults::clear(&Places::new(&root)).map_err(failed("change"))?;
-            SimAnswer::said("nothing goes wrong any more".to_owned())
+        SimCommand::Fault { clear: true, name, on, .. } => {
+            clear(&root, name.as_deref(), on.as_deref()).await?
         }
         SimCommand::Fault { name: None, .. } => sim_faults(context),
         SimCommand::Fault { name: Some(name), on, after, times, .. } => {
-            if !faults::TABLE.iter().any(|(known, _)| known == name) {
-                return Err(Report::usage(format!("there is no fault {name}"))
-                    .advise("these are known:")
-                    .run("fusionlab sim fault")
-                    .into());
-            }
-            lay_out(context)?;
             let fault = Fault { name: name.clone(), target: on.clone(), times: *times, after: *after };
-            faults::plant(&Places::new(&root), fault).map_err(failed("plant a fault in"))?;
-            let place = on.as_ref().map(|on| format!(" on {on}")).unwrap_or_default();
-            let often =
-                times.map_or_else(|| "every time".to_owned(), |times| words::count(times as usize, "time"));
-            let later = match *after as usize {
-                0 => String::new(),
-                after => format!(" after {}", words::count(after, "occasion")),
-            };
-            SimAnswer::said(format!(
-                "{name} will strike{place}{later}, {often}; take it away with: fusionlab sim fault --clear"
-            ))
+            plant(context, fault).await?
         }
         SimCommand::Image { command } => sim_image::command(context, command).await?,
         SimCommand::Hazard { names } if names.is_empty() => sim_hazards(context),
@@ -183,6 +166,73 @@ pub async fn command(context: &Context, command: &SimCommand) -> Result<SimAnswe
             SimAnswer::said(format!("there now: {}; only fusionlab sim wipe undoes it", names.join(", ")))
         }
     })
+}
+
+/// Plants a fault; a link is cut at once.
+async fn plant(context: &Context, fault: Fault) -> Result<SimAnswer, Failure> {
+    let root = context.home.sim();
+    let failed = || HostError::file("plant a fault in", &root);
+    is_known(&fault.name)?;
+    let is_link = links::is_one(&fault.name);
+    if is_link {
+        may_be_cut(&fault)?;
+    }
+    lay_out(context)?;
+    let (name, target) = (fault.name.clone(), fault.target.clone());
+    let (times, after) = (fault.times, fault.after);
+    faults::plant(&Places::new(&root), fault).map_err(failed())?;
+    if is_link {
+        install::links_changed(&root).await.map_err(failed())?;
+        let on = target.unwrap_or_default();
+        return Ok(SimAnswer::said(format!(
+            "{on} has {name}, until: fusionlab sim fault {name} --on {on} --clear"
+        )));
+    }
+    let place = target.map(|on| format!(" on {on}")).unwrap_or_default();
+    let often = times.map_or_else(|| "every time".to_owned(), |times| words::count(times as usize, "time"));
+    let later = match after as usize {
+        0 => String::new(),
+        after => format!(" after {}", words::count(after, "occasion")),
+    };
+    Ok(SimAnswer::said(format!(
+        "{name} will strike{place}{later}, {often}; take it away with: fusionlab sim fault --clear"
+    )))
+}
+
+fn is_known(fault: &str) -> Result<(), Failure> {
+    if faults::TABLE.iter().any(|(known, _)| *known == fault) {
+        return Ok(());
+    }
+    let report = Report::usage(format!("there is no fault {fault}")).advise("these are known:");
+    Err(report.run("fusionlab sim fault").into())
+}
+
+/// A link is of one card, and stays cut: nothing strikes it now and then.
+fn may_be_cut(fault: &Fault) -> Result<(), Failure> {
+    let name = &fault.name;
+    let report = if fault.target.as_deref().and_then(links::card).is_none() {
+        Report::usage(format!("{name} takes a machine and its card")).advise("such as:")
+    } else if fault.times.is_some() || fault.after > 0 {
+        Report::usage(format!("{name} lasts until it is cleared, so --times and --after mean nothing"))
+            .advise("cut the link, and mend it later:")
+    } else {
+        return Ok(());
+    };
+    Err(report.run(format!("fusionlab sim fault {name} --on gateway1/ens160")).into())
+}
+
+async fn clear(root: &Path, name: Option<&str>, on: Option<&str>) -> Result<SimAnswer, Failure> {
+    name.map(is_known).transpose()?;
+    let failed = || HostError::file("change", root);
+    let cleared = faults::clear_those(&Places::new(root), name, on).map_err(failed())?;
+    install::links_changed(root).await.map_err(failed())?;
+    let what = [name.map(str::to_owned), on.map(|on| format!("on {on}"))];
+    let what = what.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    Ok(SimAnswer::said(match (what.is_empty(), cleared) {
+        (true, _) => "nothing goes wrong any more".to_owned(),
+        (false, 0) => format!("there was no {what}"),
+        (false, _) => format!("no {what} any more"),
+    }))
 }
 
 fn sim_status(context: &Context, status: &install::Status, root: &Path) -> SimAnswer {

@@ -2,11 +2,11 @@
 
 use clap::Args;
 
-use super::calls::{Outlook, Session};
+use super::calls::{self, Outlook, Session};
 use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::init::PresetName;
-use super::screen::{closing, opening, plan, timings};
+use super::screen::{closing, opening, plan, problems, timings};
 use crate::plan::text::Detail;
 
 /// Bring the lab up
@@ -39,7 +39,9 @@ pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
     let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
     context.say(opening::lines(&lab, &fusion, pen));
     context.say([""]);
-    let Outlook { plan: steps, .. } = session.outlook(false).await?;
+    let Outlook { plan: steps, facts } = session.outlook(false).await?;
+    let of_host = calls::warnings_of_host(&lab, &facts);
+    context.say(of_host.iter().flat_map(|problem| problems::brief(problem, pen)));
     if !steps.is_empty() && !args.yes {
         context.say(plan::lines(&steps, &lab, Detail::Brief, pen));
         context.go_on("Do this?").await?;

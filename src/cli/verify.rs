@@ -1,45 +1,103 @@
 //! `fusionlab verify`: the proof, hop by hop.
 
-use clap::Args;
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, Args, Command};
 use serde_json::json;
 
-use super::calls::Session;
+use super::calls::{self, Session};
 use super::context::{Context, Warnings};
 use super::error::{Failure, Kind, Report, Success};
-use super::screen::{opening, verify};
+use super::options::OutputForm;
+use super::screen::junit;
+use super::screen::verify::{self, CheckLine};
+use super::screen::{opening, verify as screen};
+use crate::lab::Lab;
+use crate::lab::spec::closest;
+use crate::stack::checks::{self, Check, Hop};
 
-/// The JSON form's schema; the number rises when a field changes its meaning or goes away.
+/// The JSON forms' schemas; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.verify/1";
+const LIST_SCHEMA: &str = "fusionlab.checks/1";
 
 /// Prove that the lab does what it should, hop by hop
 ///
 /// Follows a packet from the VIP to a pod and compares every hop with the lab file. Changes nothing. Exits with 10
 /// if a check fails.
 #[derive(Args, Debug)]
-pub struct VerifyArgs {}
+#[command(after_help = "Hops: machines, gateways, control-plane, pod-network, cluster-entry,
+end-to-end.
 
-pub async fn run(_args: VerifyArgs, context: &Context) -> Result<Success, Failure> {
+Examples:
+  fusionlab verify
+  fusionlab verify --only gateways --only lan.https
+  fusionlab verify --list
+  fusionlab verify --output junit > proof.xml")]
+pub struct VerifyArgs {
+    /// Only this check or the checks of this hop, such as lan.https or gateways; may be repeated
+    #[arg(long, value_name = "ID|HOP", value_parser = Selectable, hide_possible_values = true)]
+    only: Vec<String>,
+
+    /// List the checks of this lab; nothing is asked
+    #[arg(long)]
+    list: bool,
+}
+
+/// Takes any word, which is looked at together with the lab, and names the known ones to the shells.
+#[derive(Clone)]
+struct Selectable;
+
+impl TypedValueParser for Selectable {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let (lab, _) = calls::resolve(None, None).ok()?;
+        let known: Vec<_> = selectable(&checks::all(&lab)).into_iter().map(PossibleValue::new).collect();
+        Some(Box::new(known.into_iter()))
+    }
+}
+
+pub async fn run(args: VerifyArgs, context: &Context) -> Result<Success, Failure> {
     let lab = context.lab(None, Warnings::Untold)?;
+    let chosen = chosen(checks::all(&lab), &args.only)?;
+    if args.list {
+        if context.options.output == OutputForm::Junit {
+            return Err(Report::usage("a list has no JUnit form: nothing is proven by it").into());
+        }
+        return list(&lab, &chosen, context);
+    }
     let session = Session::open(context, lab, "verify").await?;
     let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
-    context.say(opening::lines(&lab, &fusion, &context.terminal.err));
-    context.say([""]);
-    let checks = session.verify(context).await?;
-    let failed: Vec<_> = checks.iter().filter(|check| !check.passed).collect();
-    if context.json() {
-        context.print_json(&json!({
+    if context.options.output == OutputForm::Text {
+        context.say(opening::lines(&lab, &fusion, &context.terminal.err));
+        context.say([""]);
+    }
+    let checks = session.verify(context, chosen).await?;
+    let failed: Vec<_> = checks.iter().filter(|check| !check.0.passed).collect();
+    match context.options.output {
+        OutputForm::Json => context.print_json(&json!({
             "schema": SCHEMA,
             "lab": lab.name,
             "simulated": fusion.simulated,
             "passed": failed.is_empty(),
             "checks": checks,
-        }))?;
-    } else {
-        context.print(verify::lines(&checks, &context.terminal.out))?;
+        }))?,
+        OutputForm::Junit => context.print(junit::lines(&lab.name, &checks))?,
+        OutputForm::Text => {
+            context.print(screen::lines(&checks, &context.options.again(), &context.terminal.out))?
+        }
     }
     match failed.first() {
         None => Ok(Success::Done),
-        Some(first) => {
+        Some(CheckLine(first)) => {
             let what = format!("{} of {} checks failed", failed.len(), checks.len());
             Err(Report::new("verification-failed", Kind::Verification, what)
                 .at(first.check.clone())
@@ -49,5 +107,81 @@ pub async fn run(_args: VerifyArgs, context: &Context) -> Result<Success, Failur
                 .run("fusionlab up")
                 .into())
         }
+    }
+}
+
+fn list(lab: &Lab, chosen: &[Check], context: &Context) -> Result<Success, Failure> {
+    if context.json() {
+        let check = |check: &Check| json!({ "id": check.id, "hop": check.hop.id(), "title": check.title, "hint": check.hint.to_string() });
+        let all: Vec<_> = chosen.iter().map(check).collect();
+        context.print_json(&json!({ "schema": LIST_SCHEMA, "lab": lab.name, "checks": all }))?;
+    } else {
+        context.print(verify::listed(chosen, &context.terminal.out))?;
+    }
+    Ok(Success::Done)
+}
+
+/// Returns every word that `--only` takes.
+fn selectable(checks: &[Check]) -> Vec<&'static str> {
+    let mut words: Vec<&'static str> = Hop::ALL.iter().map(|hop| hop.id()).collect();
+    for check in checks {
+        if !words.contains(&check.id) {
+            words.push(check.id);
+        }
+    }
+    words
+}
+
+/// Keeps what was asked for; all, if nothing was.
+fn chosen(mut checks: Vec<Check>, only: &[String]) -> Result<Vec<Check>, Failure> {
+    let known = selectable(&checks);
+    for word in only {
+        if !known.contains(&word.as_str()) {
+            let report = Report::usage(format!("there is no check and no hop {word}"));
+            let report = match closest(word, known.iter().copied()) {
+                Some(meant) => report.advise("did you mean:").run(format!("fusionlab verify --only {meant}")),
+                None => report.advise("these are known:").run("fusionlab verify --list"),
+            };
+            return Err(report.into());
+        }
+    }
+    if !only.is_empty() {
+        checks.retain(|check| only.iter().any(|word| word == check.id || word == check.hop.id()));
+    }
+    Ok(checks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::screen::status::tests::lab;
+
+    fn ids(only: &[&str]) -> Vec<&'static str> {
+        let only: Vec<String> = only.iter().map(|word| (*word).to_owned()).collect();
+        chosen(checks::all(&lab()), &only).unwrap().iter().map(|check| check.id).collect()
+    }
+
+    #[test]
+    fn checks_and_hops_are_chosen_by_name_in_the_journeys_order() {
+        assert_eq!(ids(&["lan.https", "etcd.members"]), ["etcd.members", "lan.https"]);
+        assert!(ids(&["gateways"]).iter().all(|id| id.starts_with("gateway.")));
+        assert_eq!(ids(&[]).len(), checks::all(&lab()).len());
+    }
+
+    #[test]
+    fn a_misspelt_check_is_not_passed_over() {
+        let failure = chosen(checks::all(&lab()), &["lan.htps".to_owned()]).unwrap_err();
+        assert_eq!(failure.kind(), Kind::Usage);
+        let Failure::Report(report) = failure else { panic!("not a report") };
+        assert!(format!("{report:?}").contains("--only lan.http"), "{report:?}");
+    }
+
+    #[test]
+    fn the_help_names_every_hop() {
+        let help = VerifyArgs::augment_args(Command::new("verify")).render_long_help().to_string();
+        for hop in Hop::ALL {
+            assert!(help.contains(hop.id()), "{}", hop.id());
+        }
+        assert!(!help.contains("possible values"), "{help}");
     }
 }

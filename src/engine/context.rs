@@ -18,6 +18,7 @@ use crate::stack::identity::Identity;
 
 use super::error::{EngineError, Result};
 use super::event::Event;
+use super::identities::Identities;
 use super::journal::Journal;
 use super::terminal::Terminal;
 
@@ -40,6 +41,8 @@ pub struct Engine {
     pub terminal: Arc<Terminal>,
     /// This run's hold on the template, from the first step on it until it is frozen.
     pub template_turn: tokio::sync::Mutex<Option<Lock>>,
+    /// Which machine said that it is which.
+    pub identities: Identities,
     /// The lab's keys; filled by the step that makes them or when they are read.
     identity: RwLock<Option<Arc<Identity>>>,
 }
@@ -80,8 +83,30 @@ impl Engine {
             events: parts.events,
             cancel: parts.cancel,
             terminal: Arc::default(),
+            identities: Identities::default(),
             template_turn: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// Returns the same engine for work that must come to its end though the user said stop.
+    pub fn sheltered(&self) -> Self {
+        Self {
+            lab: self.lab.clone(),
+            home: self.home.clone(),
+            dir: self.dir.clone(),
+            fusion: self.fusion.clone(),
+            vms: self.vms.clone(),
+            networks: self.networks.clone(),
+            shell: self.shell.clone(),
+            host_cpus: self.host_cpus,
+            journal: self.journal.clone(),
+            events: self.events.clone(),
+            cancel: CancellationToken::new(),
+            terminal: self.terminal.clone(),
+            template_turn: tokio::sync::Mutex::default(),
+            identity: RwLock::new(self.identity()),
+            identities: Identities::default(),
+        }
     }
 
     pub fn send(&self, event: Event) {

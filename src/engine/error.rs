@@ -1,12 +1,15 @@
 //! Why a step, or a whole run, failed: typed, with what was seen. Advice is given in `cli::error`.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::formats::mac::Mac;
 use crate::host::HostError;
 use crate::lab::problem::Problem;
 use crate::plan::obstacle::Obstacle;
 use crate::plan::step::StepId;
+use crate::stack::drill::Scenario;
 use crate::stack::identity::IdentityError;
 use crate::stack::pki::PkiError;
 
@@ -52,9 +55,25 @@ pub enum EngineError {
     #[error("{node}: {reason}")]
     Guest { node: String, reason: String, tail: Vec<String> },
 
+    /// Somebody else on the LAN has the address that the gateways are to hold.
+    #[error("{vip} is taken: {mac} answers for it on the LAN")]
+    VipTaken { node: String, vip: Ipv4Addr, mac: Mac },
+
+    /// Somebody else's VRRP router has the id that the gateways are to have.
+    #[error("VRRP router id {id} is taken: {address} ({mac}) sends adverts with it, heard on {interface}")]
+    RouterIdTaken { node: String, id: u8, address: Ipv4Addr, mac: Mac, interface: String },
+
     /// The cluster is not what it must be.
     #[error("{reason}")]
     Cluster { reason: String, tail: Vec<String> },
+
+    /// A control plane does not answer, and what it holds may not be thrown away.
+    #[error("{node} has etcd's data, its API server does not answer, and it is not reset: {evidence}")]
+    DataKept { node: String, evidence: String, tail: Vec<String> },
+
+    /// Two machines say that they are the same one.
+    #[error("{node} and {other} have the same {what}: {value}")]
+    SameIdentity { node: String, other: String, what: &'static str, value: String },
 
     /// The template could not be made.
     #[error("{reason}")]
@@ -67,6 +86,14 @@ pub enum EngineError {
     /// The template cannot be cloned, or its clone is not what it must be.
     #[error("{} cannot be cloned: {reason}", vmx.display())]
     TemplateUnfit { vmx: PathBuf, reason: String },
+
+    /// A drill was refused: nothing is broken that is not whole.
+    #[error("the lab is not whole: {ailments}")]
+    NotWhole { ailments: String },
+
+    /// A drill broke something that is not as it was.
+    #[error("{scenario} is not put back: {what}")]
+    NotPutBack { scenario: Scenario, what: String, by_hand: String },
 
     /// Some steps failed; everything that did not need them was done.
     #[error("{} of {planned} steps failed", failures.len())]
@@ -88,6 +115,7 @@ impl EngineError {
         | Self::Command { tail, .. }
         | Self::Guest { tail, .. }
         | Self::Cluster { tail, .. }
+        | Self::DataKept { tail, .. }
         | Self::Template { tail, .. } = &mut self
         {
             for line in tail {

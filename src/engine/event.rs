@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::plan::step::{Phase, StepId};
+use crate::stack::checks::{Hint, Hop};
+use crate::stack::drill::Outcome;
 
 /// Something that happened while a plan was carried out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -58,14 +60,27 @@ pub enum Event {
         step: StepId,
         because: String,
     },
+    /// What a drill measured.
+    Drilled(Outcome),
     /// One check of the proof.
-    Checked {
-        check: String,
-        passed: bool,
-        detail: String,
-        #[serde(serialize_with = "seconds")]
-        took: Duration,
-    },
+    Checked(Box<Proven>),
+}
+
+/// One check of the proof, as it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Proven {
+    pub id: &'static str,
+    pub hop: Hop,
+    /// What must be so.
+    pub check: String,
+    pub passed: bool,
+    pub expected: String,
+    /// What was seen.
+    pub detail: String,
+    /// Where to look if it failed.
+    pub hint: Hint,
+    #[serde(serialize_with = "seconds")]
+    pub took: Duration,
 }
 
 /// What a reporter needs to know of a step beforehand.

@@ -38,7 +38,7 @@ pub enum State {
 }
 
 /// An open journal.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Journal {
     path: PathBuf,
     verb: String,

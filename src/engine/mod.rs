@@ -7,12 +7,16 @@
 //! ```
 
 pub mod context;
+pub mod drill;
 pub mod error;
 pub mod event;
 #[cfg(test)]
 mod fixture;
+pub mod identities;
 pub mod images;
 pub mod journal;
+pub mod kubeconfig;
+pub mod names;
 pub mod networks;
 pub mod observe;
 pub mod run;

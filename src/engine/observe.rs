@@ -11,12 +11,14 @@ use crate::host::fusion::vmx_file;
 use crate::host::{files, system};
 use crate::lab::{Node, names, paths};
 use crate::plan::facts::{ClusterFacts, Facts, GuestFacts, HostFacts, TemplateFacts, VmFacts, VmState};
+use crate::stack::facts::Question;
 use crate::stack::{facts as questions, kubectl, node as nodes};
 
 use super::context::Engine;
 use super::error::Result;
+use super::kubeconfig::Merger;
 use super::template::{Stage, TemplateDir};
-use super::{images, networks, survey, templates};
+use super::{images, names as domain_names, networks, survey, templates};
 
 /// Cards that a VM can have.
 pub const MAX_CARDS: u32 = 10;
@@ -48,7 +50,10 @@ pub async fn host_facts(engine: &Arc<Engine>) -> Result<Facts> {
         template: template(engine, &running)?,
         identity: engine.identity().is_some_and(|identity| super::store::is_complete(&engine.lab, &identity)),
         lab_folder: files::exists(engine.dir.root()),
+        merged_kubeconfigs: Merger::of(engine).merged()?,
+        resolver: domain_names::record(&engine.dir)?,
         kubeconfig: digest_of(&engine.dir.kubeconfig())?,
+        drill: super::drill::record::read(engine)?,
         vms,
         ..network_facts(engine).await?
     })
@@ -67,6 +72,7 @@ async fn host(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<HostFacts>
         running: running.iter().filter(|vmx| !vmx.starts_with(&templates)).cloned().collect(),
         foreign_macs: foreign_macs(engine)?,
         routes: engine.networks.routes(engine.lab.limits.fusion_query).await?.unwrap_or_default(),
+        wifi: engine.networks.wifi(engine.lab.limits.fusion_query).await,
         fusion: engine.fusion.version.clone(),
         fusion_ui_open: engine.networks.window_open(engine.lab.limits.fusion_query).await?,
     })
@@ -190,12 +196,21 @@ pub fn library_vmx_files(library: &Path) -> Vec<PathBuf> {
     bundles.iter().flat_map(|bundle| list(bundle)).filter(is_vmx).collect()
 }
 
+/// Asks every machine of the lab at once, whether it runs or not; one that does not answer in time is left out.
+pub async fn lab_guests(engine: &Arc<Engine>) -> BTreeMap<String, GuestFacts> {
+    ask_guests(engine, engine.lab.nodes.iter().cloned()).await
+}
+
 /// Asks every running guest at once; one that does not answer in time is left out.
 async fn guests(engine: &Arc<Engine>, vms: &BTreeMap<String, VmFacts>) -> BTreeMap<String, GuestFacts> {
-    let mut asked = JoinSet::new();
     let runs = |node: &&Node| vms.get(&node.name).is_some_and(|vm| vm.running && vm.state == VmState::Ours);
-    for node in engine.lab.nodes.iter().filter(runs) {
-        let (engine, node) = (engine.clone(), node.clone());
+    ask_guests(engine, engine.lab.nodes.iter().filter(runs).cloned()).await
+}
+
+async fn ask_guests(engine: &Arc<Engine>, nodes: impl Iterator<Item = Node>) -> BTreeMap<String, GuestFacts> {
+    let mut asked = JoinSet::new();
+    for node in nodes {
+        let engine = engine.clone();
         asked.spawn(async move { guest(&engine, &node).await.ok().map(|facts| (node.name, facts)) });
     }
     asked.join_all().await.into_iter().flatten().collect()
@@ -209,11 +224,13 @@ pub async fn guest(engine: &Engine, node: &Node) -> Result<GuestFacts> {
     let output = engine
         .must_within(node, &questions::guest_command(&paths), engine.lab.limits.guest_command, None)
         .await?;
-    questions::parse_guest(&output.text()).map_err(|error| super::error::EngineError::Guest {
+    let facts = questions::parse_guest(&output.text()).map_err(|error| super::error::EngineError::Guest {
         node: node.name.clone(),
         reason: format!("its facts cannot be read: {error}"),
         tail: super::context::tail(&output),
-    })
+    })?;
+    engine.identities.note(&node.name, &facts);
+    Ok(facts)
 }
 
 /// Asks the first control plane that answers; none if none does.
@@ -232,10 +249,22 @@ async fn cluster(engine: &Arc<Engine>, guests: &BTreeMap<String, GuestFacts>) ->
     None
 }
 
-/// Asks the cluster's questions on one control plane, one after the other.
+/// Asks all of the cluster's questions on one control plane, one after the other.
 pub async fn cluster_on(engine: &Engine, node: &Node) -> Result<ClusterFacts> {
+    ask_cluster(engine, node, |_| true).await
+}
+
+/// Asks those of the cluster's questions that are wanted; what is not asked is as if there were nothing.
+pub async fn ask_cluster(
+    engine: &Engine,
+    node: &Node,
+    wanted: impl Fn(Question) -> bool,
+) -> Result<ClusterFacts> {
     let mut answers = BTreeMap::new();
     for (question, command) in questions::cluster_commands() {
+        if !wanted(question) {
+            continue;
+        }
         let output = engine.run(node, &command, engine.lab.limits.guest_command, None).await?;
         if output.success() {
             answers.insert(question, output.text());

@@ -37,6 +37,11 @@ pub struct StepContext {
 }
 
 impl StepContext {
+    /// Returns the same step for what must come to its end though the user said stop.
+    pub fn sheltered(&self) -> Self {
+        Self { engine: Arc::new(self.engine.sheltered()), step: self.step.clone() }
+    }
+
     pub fn send(&self, event: Event) {
         self.engine.send(event);
     }

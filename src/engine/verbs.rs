@@ -6,10 +6,11 @@ use crate::host::dial::Dial;
 use crate::host::lock::Lock;
 use crate::host::{files, lock};
 use crate::plan::desired::Desired;
+use crate::plan::drill::{Drill, Wish};
 use crate::plan::facts::Facts;
 use crate::plan::networks::{self, NetworkWish};
 use crate::plan::step::Plan;
-use crate::plan::{destroy, lint, obstacle, template, up};
+use crate::plan::{destroy, drill, lint, obstacle, template, up};
 
 use super::context::Engine;
 use super::error::{EngineError, Result};
@@ -53,6 +54,14 @@ pub async fn destroy_outlook(engine: &Arc<Engine>) -> Result<Outlook> {
     let plan = destroy::plan(&engine.lab.name, &facts, &network).map_err(EngineError::Obstacles)?;
     sound(&plan)?;
     Ok(Outlook { facts, plan })
+}
+
+/// Plans `drill`.
+pub async fn drill_outlook(engine: &Arc<Engine>, wish: &Wish) -> Result<Drill> {
+    let facts = observe::facts(engine).await?;
+    let drill = drill::plan(&engine.lab, &facts, wish);
+    sound(&drill.plan)?;
+    Ok(drill)
 }
 
 /// Plans `template build`: the template alone, and if need be anew.

@@ -1,46 +1,56 @@
 //! The proof: asks the lab every check's question and judges the answer, one event each.
+//!
+//! Checks that ask the same at the same time share the answer: see [`Shared`].
 
-use std::net::SocketAddrV4;
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::formats::command::Command;
+use crate::formats::dhcp;
+use crate::formats::networking::Document;
 use crate::host::dial::Dial;
+use crate::host::fusion::networks::Service;
 use crate::host::http::{self, Tls};
 use crate::host::{Output, clock};
 use crate::lab::Node;
-use crate::stack::checks::{self, Authority, Check, Labelled, Probe};
-use crate::stack::judge::{Answer, Observed, Reply, Said, Verdict, judge};
+use crate::stack::checks::pods::{self, PodQuery, PodQuestion};
+use crate::stack::checks::{Authority, Check, Labelled, Probe, Request};
+use crate::stack::judge::{Answer, Heard, Observed, Reply, Said, Verdict, VmnetSeen, judge};
 use crate::stack::kubectl;
 
 use super::context::Engine;
 use super::error::{EngineError, Result};
-use super::event::Event;
+use super::event::{Event, Proven};
 use super::observe;
 
-/// Checks at once: each may hold an SSH session or a connection through the gateways.
-const CHECKS_AT_ONCE: usize = 8;
+/// Checks at once: each may hold SSH sessions or connections through the gateways.
+const CHECKS_AT_ONCE: usize = 12;
 /// Pause between two tries of one check.
 const PAUSE: Duration = Duration::from_millis(300);
+/// For how long an answer also serves another check that asks the same.
+const FRESH: Duration = Duration::from_secs(1);
+/// For how long a control plane that could answer counts as one that can.
+const READY: Duration = Duration::from_secs(5);
 
-/// Runs all checks; each is tried again until it passes or its limit is over.
+/// Runs checks; each is tried again until it passes or its limit is over.
 ///
 /// # Errors
 /// [`EngineError::Verification`] with the failed checks.
-pub async fn verify(engine: &Arc<Engine>) -> Result<usize> {
-    let checks = checks::all(&engine.lab);
+pub async fn verify(engine: &Arc<Engine>, checks: Vec<Check>) -> Result<usize> {
     let total = checks.len();
     let gate = Arc::new(Semaphore::new(CHECKS_AT_ONCE));
+    let shared = Arc::new(Shared::default());
     let mut running = JoinSet::new();
     for (index, check) in checks.into_iter().enumerate() {
-        let (engine, gate) = (engine.clone(), gate.clone());
+        let (engine, gate, shared) = (engine.clone(), gate.clone(), shared.clone());
         running.spawn(async move {
             let _permit = gate.acquire_owned().await.expect("the gate is never closed");
             let started = clock::monotonic();
-            let verdict = prove(&engine, &check).await;
+            let verdict = prove(&engine, &shared, &check).await;
             (index, check, verdict, started.elapsed())
         });
     }
@@ -51,20 +61,24 @@ pub async fn verify(engine: &Arc<Engine>) -> Result<usize> {
         if !verdict.passed {
             failed.push(format!("{}: {}", check.title, verdict.detail));
         }
-        engine.send(Event::Checked {
+        engine.send(Event::Checked(Box::new(Proven {
+            id: check.id,
+            hop: check.hop,
             check: check.title,
             passed: verdict.passed,
+            expected: check.expect.words(),
             detail: verdict.detail,
+            hint: check.hint,
             took,
-        });
+        })));
     }
     if failed.is_empty() { Ok(total) } else { Err(EngineError::Verification { failed, total }) }
 }
 
-async fn prove(engine: &Arc<Engine>, check: &Check) -> Verdict {
+async fn prove(engine: &Arc<Engine>, shared: &Shared, check: &Check) -> Verdict {
     let started = clock::monotonic();
     loop {
-        let answer = ask(engine, &check.probe).await;
+        let answer = shared.ask(engine, &check.probe).await;
         let verdict = judge(&check.expect, &answer);
         if verdict.passed
             || started.elapsed() >= engine.lab.limits.verify_check
@@ -76,39 +90,124 @@ async fn prove(engine: &Arc<Engine>, check: &Check) -> Verdict {
     }
 }
 
-/// Asks one question; that nobody answers is an answer too.
-async fn ask(engine: &Arc<Engine>, probe: &Probe) -> Answer {
-    let asked = match probe {
-        Probe::Cluster { command } => cluster(engine, command).await,
-        Probe::GuestEach { commands } => Ok(Answer::Each(each(engine, commands).await)),
-        Probe::Facts => facts(engine).await,
-        Probe::Http { address, host, path } => request(engine, *address, host, path, None).await,
-        Probe::Https { address, host, path, authority } => {
-            request(engine, *address, host, path, Some(*authority)).await
-        }
-    };
-    asked.unwrap_or_else(|error| Answer::Unheard(error.to_string()))
+/// An answer with the moment at which it was there.
+type Kept = Arc<tokio::sync::Mutex<Option<(Instant, Answer)>>>;
+
+/// What checks that run beside one another need not ask again.
+#[derive(Default)]
+struct Shared {
+    /// Answers of the last moment, by what was asked: several checks read the same facts, and ask the same agents.
+    answers: Mutex<HashMap<String, Kept>>,
+    /// Whether each control plane's API server was ready, and when that was.
+    ready: tokio::sync::Mutex<Option<(Instant, Vec<Heard>)>>,
+    /// Spreads the questions over the control planes that can answer.
+    turn: AtomicUsize,
 }
 
-/// Runs a command on the first control plane whose API server answers.
-async fn cluster(engine: &Engine, command: &Command) -> Result<Answer> {
-    let limit = engine.lab.limits.guest_command;
-    let mut last = Said::default();
-    for node in engine.lab.control_planes() {
-        match engine.run(node, &kubectl::get_raw("/readyz"), limit, None).await {
-            Ok(ready) if ready.success() => {
-                return Ok(Answer::Command(said(engine.run(node, command, limit, None).await)));
-            }
-            answer => last = said(answer),
+impl Shared {
+    async fn ask(&self, engine: &Arc<Engine>, probe: &Probe) -> Answer {
+        let kept = self.kept(format!("{probe:?}"));
+        // Whoever asks the same meanwhile waits for this answer.
+        let mut kept = kept.lock().await;
+        if let Some((at, answer)) = kept.as_ref()
+            && at.elapsed() < FRESH
+        {
+            return answer.clone();
         }
+        let answer = self.look(engine, probe).await;
+        *kept = Some((clock::monotonic(), answer.clone()));
+        answer
     }
-    Ok(Answer::Unheard(format!("no API server is ready: {}", last.stderr)))
+
+    fn kept(&self, question: String) -> Kept {
+        let mut all = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(question).or_default())
+    }
+
+    /// Asks one question; that nobody answers is an answer too.
+    async fn look(&self, engine: &Arc<Engine>, probe: &Probe) -> Answer {
+        let asked = match probe {
+            Probe::ControlPlane { commands } => self.cluster(engine, commands).await,
+            Probe::GuestEach { commands } => Ok(Answer::Each(each(engine, commands).await)),
+            Probe::Pods { query, question } => self.in_pods(engine, *query, *question).await,
+            Probe::Facts => Ok(facts(engine).await),
+            Probe::Vmnet => vmnet(engine).await,
+            Probe::Host { requests } => Ok(Answer::Replies(replies(engine, requests).await)),
+        };
+        asked.unwrap_or_else(|error| Answer::Unheard(error.to_string()))
+    }
+
+    /// Returns the names of the control planes whose API server is ready; if none is, why the last one is not.
+    async fn ready(&self, engine: &Arc<Engine>) -> std::result::Result<Vec<String>, String> {
+        let mut known = self.ready.lock().await;
+        if known.as_ref().is_none_or(|(at, _)| at.elapsed() >= READY) {
+            let ask = |node: &Node| Labelled {
+                label: node.name.clone(),
+                node: node.name.clone(),
+                about: node.name.clone(),
+                command: kubectl::get_raw("/readyz"),
+            };
+            let asked: Vec<Labelled> = engine.lab.control_planes().map(ask).collect();
+            let answers = each(engine, &asked).await;
+            *known = Some((clock::monotonic(), answers));
+        }
+        let answers = known.as_ref().map(|(_, answers)| answers.as_slice()).unwrap_or_default();
+        let able = answers.iter().filter(|heard| heard.said.status == Some(0));
+        let names: Vec<String> = able.map(|heard| heard.about.clone()).collect();
+        if names.is_empty() {
+            let why = answers.last().map(|heard| heard.said.stderr.trim().to_owned()).unwrap_or_default();
+            // It is looked at anew the next time.
+            *known = None;
+            return Err(format!("no API server is ready: {why}"));
+        }
+        Ok(names)
+    }
+
+    /// Runs the own command of a control plane whose API server is ready.
+    async fn cluster(&self, engine: &Arc<Engine>, commands: &[Labelled]) -> Result<Answer> {
+        let ready = match self.ready(engine).await {
+            Ok(ready) => ready,
+            Err(why) => return Ok(Answer::Unheard(why)),
+        };
+        let able: Vec<&Labelled> = commands.iter().filter(|one| ready.contains(&one.node)).collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let Some(Labelled { node, command, .. }) = able.get(turn % able.len().max(1)) else {
+            return Ok(Answer::Unheard("no control plane can ask".to_owned()));
+        };
+        let limit = engine.lab.limits.guest_command;
+        Ok(Answer::Command(said(engine.run(engine.node(node)?, command, limit, None).await)))
+    }
+
+    /// Lists the pods that run, and asks each of them through whichever control planes can.
+    async fn in_pods(&self, engine: &Arc<Engine>, query: PodQuery, question: PodQuestion) -> Result<Answer> {
+        let list = |node: &Node| Labelled {
+            label: node.name.clone(),
+            node: node.name.clone(),
+            about: node.name.clone(),
+            command: query.list(),
+        };
+        let lists: Vec<Labelled> = engine.lab.control_planes().map(list).collect();
+        let listed = match self.cluster(engine, &lists).await? {
+            Answer::Command(listed) if listed.status == Some(0) => listed.stdout,
+            Answer::Command(said) => return Ok(Answer::Unheard(said.stderr)),
+            other => return Ok(other),
+        };
+        let ready = self.ready(engine).await.unwrap_or_default();
+        let askers: Vec<&Node> =
+            engine.lab.control_planes().filter(|node| ready.contains(&node.name)).collect();
+        let commands = pods::parse(&listed)
+            .and_then(|pods| pods::commands(&engine.lab, (query, question), &pods, &askers));
+        Ok(match commands {
+            Ok(commands) => Answer::Each(each(engine, &commands).await),
+            Err(why) => Answer::Unheard(why),
+        })
+    }
 }
 
 /// Runs commands in several guests at once.
-async fn each(engine: &Arc<Engine>, commands: &[Labelled]) -> Vec<(String, Said)> {
+async fn each(engine: &Arc<Engine>, commands: &[Labelled]) -> Vec<Heard> {
     let mut running = JoinSet::new();
-    for (index, Labelled { label, node, command }) in commands.iter().cloned().enumerate() {
+    for (index, Labelled { label, node, about, command }) in commands.iter().cloned().enumerate() {
         let engine = engine.clone();
         running.spawn(async move {
             let limit = engine.lab.limits.guest_command;
@@ -116,24 +215,31 @@ async fn each(engine: &Arc<Engine>, commands: &[Labelled]) -> Vec<(String, Said)
                 Ok(node) => engine.run(node, &command, limit, None).await,
                 Err(error) => Err(error),
             };
-            (index, label, said(output))
+            (index, Heard { label, about, said: said(output) })
         });
     }
     let mut answers = running.join_all().await;
-    answers.sort_by_key(|(index, ..)| *index);
-    answers.into_iter().map(|(_, label, said)| (label, said)).collect()
+    answers.sort_by_key(|(index, _)| *index);
+    answers.into_iter().map(|(_, heard)| heard).collect()
 }
 
 /// Asks every machine for its facts, and reads its clock against ours at the middle of the round trip.
-async fn facts(engine: &Arc<Engine>) -> Result<Answer> {
+async fn facts(engine: &Arc<Engine>) -> Answer {
     let mut running = JoinSet::new();
     for (index, node) in engine.lab.nodes.iter().cloned().enumerate() {
         let engine = engine.clone();
-        running.spawn(async move { (index, observed(&engine, &node).await) });
+        running.spawn(async move { (index, node.name.clone(), observed(&engine, &node).await) });
     }
-    let mut machines = running.join_all().await;
-    machines.sort_by_key(|(index, _)| *index);
-    Ok(Answer::Facts(machines.into_iter().map(|(_, observed)| observed).collect::<Result<_>>()?))
+    let mut all = running.join_all().await;
+    all.sort_by_key(|(index, ..)| *index);
+    let (mut machines, mut silent) = (Vec::new(), Vec::new());
+    for (_, node, outcome) in all {
+        match outcome {
+            Ok(observed) => machines.push(observed),
+            Err(error) => silent.push((node, error.to_string())),
+        }
+    }
+    Answer::Facts { machines, silent }
 }
 
 async fn observed(engine: &Engine, node: &Node) -> Result<Observed> {
@@ -144,32 +250,70 @@ async fn observed(engine: &Engine, node: &Node) -> Result<Observed> {
     Ok(Observed { node: node.name.clone(), facts, skew_ms })
 }
 
-async fn request(
-    engine: &Engine,
-    address: SocketAddrV4,
-    host: &str,
-    path: &str,
-    authority: Option<Authority>,
-) -> Result<Answer> {
+/// Reads the lab's network off Fusion's files, and asks whether its services run.
+async fn vmnet(engine: &Engine) -> Result<Answer> {
+    let (networks, number) = (&engine.networks, engine.lab.internal.vmnet);
+    let Some(bytes) = networks.read()? else {
+        return Ok(Answer::Unheard("there is no networking file".to_owned()));
+    };
+    let document = match Document::parse(&bytes) {
+        Ok(document) => document,
+        Err(refusal) => {
+            let why = format!("the networking file, line {}: {}", refusal.line, refusal.reason);
+            return Ok(Answer::Unheard(why));
+        }
+    };
+    let conf = networks.dhcpd_conf(number)?;
+    let services = networks.services(engine.lab.limits.fusion_query).await?;
+    let runs = |name, service| (name, services.runs(number, service));
+    Ok(Answer::Vmnet(Box::new(VmnetSeen {
+        vmnet: document.vmnet(number),
+        reserved: document.reservations(number),
+        fixed: conf
+            .as_deref()
+            .map(|text| dhcp::hosts(text).into_iter().map(|host| (host.mac, host.address)).collect()),
+        subnets: conf.as_deref().map(dhcp::subnets).unwrap_or_default(),
+        leases: networks.leases(number)?,
+        services: vec![runs("NAT", Service::Nat), runs("DHCP", Service::Dhcp)],
+        now: clock::now(),
+    })))
+}
+
+/// Sends requests from the host, all at once.
+async fn replies(engine: &Arc<Engine>, requests: &[Request]) -> Vec<(String, Result<Reply, String>)> {
+    let mut running = JoinSet::new();
+    for (index, wanted) in requests.iter().cloned().enumerate() {
+        let engine = engine.clone();
+        running.spawn(async move {
+            let reply = request(&engine, &wanted).await.map_err(|error| error.to_string());
+            (index, wanted.label(), reply)
+        });
+    }
+    let mut all = running.join_all().await;
+    all.sort_by_key(|(index, ..)| *index);
+    all.into_iter().map(|(_, label, reply)| (label, reply)).collect()
+}
+
+async fn request(engine: &Engine, wanted: &Request) -> Result<Reply> {
     let identity = engine.need_identity()?;
-    let tls = authority.map(|authority| Tls {
-        server_name: host.to_owned(),
+    let tls = wanted.authority.map(|authority| Tls {
+        server_name: wanted.host.clone(),
         ca_pem: match authority {
             Authority::Lab => identity.lab_ca.certificate.clone(),
             Authority::Cluster => identity.cluster_ca.certificate.clone(),
         },
     });
     let probe = http::Probe {
-        address: *address.ip(),
-        port: address.port(),
+        address: *wanted.address.ip(),
+        port: wanted.address.port(),
         tls,
-        host_header: host.to_owned(),
-        path: path.to_owned(),
+        host_header: wanted.host.clone(),
+        path: wanted.path.clone(),
         limit: engine.lab.limits.guest_connect,
     };
     let answer = http::probe(&Dial::of(&engine.fusion)?, &probe).await?;
     let body = String::from_utf8_lossy(&answer.body).into_owned();
-    Ok(Answer::Http(Reply { status: answer.status, body }))
+    Ok(Reply { status: answer.status, server: answer.server_header.unwrap_or_default(), body })
 }
 
 fn said(output: Result<Output>) -> Said {

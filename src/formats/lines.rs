@@ -85,10 +85,15 @@ pub fn ending_of<T>(lines: &[Line<T>]) -> Ending {
 }
 
 /// Appends a whole line in the text's own ending; an unfinished last line is finished first.
-pub fn append<T>(lines: &mut Vec<Line<T>>, text: T) {
-    let ending = ending_of(lines);
+pub fn append<T: AsRef<[u8]>>(lines: &mut Vec<Line<T>>, text: T) {
+    let mut ending = ending_of(lines);
     if let Some(last) = lines.last_mut().filter(|last| last.ending == Ending::None) {
         last.ending = ending;
+    }
+    // A CR and the LF of an empty line behind it would be read back as one ending.
+    let ends_with_cr = lines.last().is_some_and(|last| last.ending == Ending::Cr);
+    if ends_with_cr && text.as_ref().is_empty() && ending == Ending::Lf {
+        ending = Ending::Cr;
     }
     lines.push(Line { text, ending });
 }
@@ -120,6 +125,16 @@ mod tests {
                 prop_assert!(!line.text.contains(['\r', '\n']));
                 prop_assert!(line.ending != Ending::None || number + 1 == lines.len());
             }
+        }
+    }
+
+    #[test]
+    fn an_empty_line_is_a_line_behind_any_ending() {
+        for text in ["", "a", "a\n", "a\r", "a\nb\r", "a\r\nb\r", "a\rb\n"] {
+            let mut lines = split(text);
+            let before = lines.len();
+            append(&mut lines, String::new());
+            assert_eq!(split(&join(&lines)).len(), before + 1, "{text:?}");
         }
     }
 

@@ -5,14 +5,18 @@
 pub mod block;
 pub mod command;
 pub mod dhcp;
+pub mod dns;
 pub mod file_lock;
+pub mod hardware_ports;
 pub mod image;
+pub mod kubeconfig;
 pub mod lines;
 pub mod mac;
 pub mod networking;
 pub mod openpgp;
 pub mod openssh;
 pub mod qcow2;
+pub mod resolver;
 pub mod routes;
 pub mod seed_iso;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::fusion::locks::Lock;
 use crate::formats::block::BadDisk;
+use crate::formats::kubeconfig::Refusal;
 use crate::formats::vmx::Problem;
 
 /// A failed side effect. Messages are lower-case fragments that fit after "failed to" or a colon.
@@ -121,6 +122,22 @@ pub enum HostError {
     /// Another run holds a lock.
     #[error("{what} is locked by process {pid} ({verb}, since {since})")]
     Locked { what: String, pid: u32, verb: String, since: String },
+
+    /// Somebody else has had kubectl's lock on a kubeconfig for longer than we wait.
+    #[error("{} is there for {} s: another program is changing the kubeconfig, or was ended at it", lock.display(), age.as_secs())]
+    KubeconfigLocked { lock: PathBuf, age: Duration },
+
+    /// A kubeconfig that was left as it is.
+    #[error("{}: {refusal}", path.display())]
+    Kubeconfig { path: PathBuf, refusal: Refusal },
+
+    /// A file of `/etc/resolver` that is not this lab's, or was changed.
+    #[error("{} is there already, and is not this lab's", path.display())]
+    ResolverTaken { path: PathBuf },
+
+    /// `sudo` did not let us change a file of `/etc/resolver`, or our own step under it refused to.
+    #[error("sudo did not let us change {}", path.display())]
+    ResolverDenied { path: PathBuf },
 
     /// Fusion's networks did not come to the wished state; the file was put back.
     #[error("{reason}")]

@@ -73,12 +73,15 @@ limits! {
     template_bake = 3600,
     /// Clocks of all nodes within a second.
     clock_sync = 120,
+    /// A silence on the LAN before the VIP is taken: nobody answers for it or uses our VRRP router id.
+    lan_probe = 4,
     /// A gateway holding both VIPs after Keepalived started.
     vip_held = 60,
-    /// `kubeadm init` (its own health checks allow 4 min each).
-    kubeadm_init = 900,
-    /// `kubeadm join`.
-    kubeadm_join = 600,
+    // Slow laptops need more than kubeadm's own 4 min a check: facts/kubernetes-cilium.md §1.1.
+    /// `kubeadm init` (its own two health checks may take two fifths of it each).
+    kubeadm_init = 1200,
+    /// `kubeadm join` (its own two health checks may take two fifths of it each).
+    kubeadm_join = 1200,
     /// The API answering through the internal VIP, seen from a node.
     api_endpoint = 180,
     /// Gateway API definitions established.
@@ -93,6 +96,24 @@ limits! {
     gateway_programmed = 180,
     /// One check of `verify`, retries included.
     verify_check = 60,
+    /// Knocking at a door that must stay shut, in `verify`.
+    verify_refusal = 2,
+    /// An answer of the lab's name server.
+    dns_answer = 5,
+    /// Another program's lock on the user's kubeconfig.
+    kubeconfig_lock = 15,
+    /// One request of `drill`; without an answer by then it is lost.
+    drill_request = 1,
+    // A VIP moves in less: facts/kubernetes-cilium.md §6.
+    /// The longest outage while a gateway, or a part of one, is lost.
+    drill_gateway = 5,
+    // Twice nginx's fail_timeout.
+    /// The longest outage while a worker is lost.
+    drill_worker = 10,
+    /// The longest outage while a control plane is lost.
+    drill_control_plane = 10,
+    /// From putting back what a drill broke to a lab that is whole.
+    drill_whole = 600,
 }
 
 #[cfg(test)]

@@ -89,6 +89,8 @@ pub struct Cluster {
     pub services: Ipv4Net,
     /// The name behind `controlPlaneEndpoint`; each node's hosts file maps it to [`Internal::vip`].
     pub api_name: String,
+    /// More names of the API server, for its certificate.
+    pub api_names: Vec<String>,
     /// DNS suffix of published applications, such as `lab.test`.
     pub domain: String,
     /// What the VIP forwards.
@@ -108,6 +110,13 @@ pub struct Ports {
     /// On the VIP (443), and the workers' NodePort behind it (30443).
     pub https: u16,
     pub https_node_port: u16,
+}
+
+impl Ports {
+    /// Returns the ports that are on the workers' NodePorts, each with its own.
+    pub fn pinned(&self) -> [(u16, u16); 2] {
+        [(self.http, self.http_node_port), (self.https, self.https_node_port)]
+    }
 }
 
 /// Keepalived's settings (facts/test-bench.md §6).

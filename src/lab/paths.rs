@@ -6,9 +6,12 @@
 //!     journal.jsonl                 what was done, step by step
 //!     identity/                     0700: keys, certificates, tokens made before anything boots
 //!     kubeconfig                    0600: the user's, with the LAN VIP as server
+//!     kubeconfig-merged.json        the user's kubeconfigs that have the lab's entries
+//!     resolver.json                 the domain whose names this machine asks the lab for
 //!     known_hosts  ssh_config       for the user's own ssh
 //!     lab-ca.crt                    the authority behind https://*.<domain>
 //!     network.json  networking.before   what we changed in Fusion's file, and the file before it
+//!     drill.json                    what a drill broke; gone when it is put back
 //!     logs/                         one folder a run: events.jsonl and a file for each step
 //!   cache/images/                   downloaded images by digest, and what is on its way
 //!   templates/<key>/                golden VMs, shared by labs
@@ -121,6 +124,16 @@ impl LabDir {
         self.0.join("kubeconfig")
     }
 
+    /// The record of the user's kubeconfigs that have the lab's entries.
+    pub fn merged_kubeconfigs(&self) -> PathBuf {
+        self.0.join("kubeconfig-merged.json")
+    }
+
+    /// The record of the file that makes this machine ask the lab for its names.
+    pub fn resolver_record(&self) -> PathBuf {
+        self.0.join("resolver.json")
+    }
+
     pub fn known_hosts(&self) -> PathBuf {
         self.0.join("known_hosts")
     }
@@ -141,6 +154,11 @@ impl LabDir {
     /// Fusion's networking file as it was before this lab's first change.
     pub fn networking_before(&self) -> PathBuf {
         self.0.join("networking.before")
+    }
+
+    /// What a drill broke and has not put back yet.
+    pub fn drill(&self) -> PathBuf {
+        self.0.join("drill.json")
     }
 
     pub fn logs(&self) -> PathBuf {

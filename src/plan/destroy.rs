@@ -1,6 +1,6 @@
 //! The list that takes a lab down: only what bears this lab's mark, and only our lines.
 
-use super::facts::{Facts, VmFacts, VmState};
+use super::facts::{Facts, ResolverRecord, VmFacts, VmState};
 use super::networks::{self, NetworkWish};
 use super::obstacle::{self, Obstacle};
 use super::step::{Action, Gate, Phase, Plan, Step, StepId};
@@ -37,6 +37,16 @@ fn list(lab: &str, facts: &Facts, network: &NetworkWish) -> Plan {
     if let Some(step) = networks::restore_step(network, facts) {
         // The networks restart when nothing of ours runs on them.
         plan.steps.push(Step { needs: machines, ..step });
+    }
+    if !facts.merged_kubeconfigs.is_empty() {
+        let files = facts.merged_kubeconfigs.clone();
+        let named: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+        let text = format!("take {lab} out of {}", named.join(" and "));
+        plan.steps.push(of_host("kubeconfig.unmerge", 1, text, Action::UnmergeKubeconfig { files }));
+    }
+    if let Some(ResolverRecord { file, domain, .. }) = &facts.resolver {
+        let action = Action::RemoveResolver { file: file.clone(), domain: domain.clone() };
+        plan.steps.push(of_host("names.unresolve", 1, format!("remove {}", file.display()), action));
     }
     if facts.lab_folder {
         let needs = plan.steps.iter().map(|step| step.id.clone()).collect();
@@ -159,6 +169,24 @@ mod tests {
         world.facts.networking = World::complete().facts.networking;
         let steps = ids(&planned(&world, None));
         assert!(!steps.iter().any(|id| id == "network.restore"), "lines that we did not record are not ours");
+    }
+
+    #[test]
+    fn the_users_kubeconfigs_and_the_domains_file_are_put_right_before_the_records_go() {
+        let mut world = World::complete();
+        world.facts.merged_kubeconfigs = vec!["/Users/me/.kube/config".into()];
+        let file = "/etc/resolver/lab.test".into();
+        world.facts.resolver = Some(ResolverRecord { version: 1, file, domain: "lab.test".to_owned() });
+        let plan = planned(&world, None);
+        assert_eq!(lint(&plan), Vec::<String>::new());
+        let last = plan.steps.last().unwrap();
+        assert_eq!(last.action, Action::ForgetLab);
+        for id in ["kubeconfig.unmerge", "names.unresolve"] {
+            assert!(last.needs.contains(&StepId(id.to_owned())), "{id}");
+        }
+        let shown = text::text(&plan, &world.lab, text::Detail::Brief);
+        assert!(shown.contains("  - take lab out of /Users/me/.kube/config\n"), "{shown}");
+        assert!(shown.contains("  - remove /etc/resolver/lab.test\n"), "{shown}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::formats::mac::Mac;
 use crate::formats::routes::Route;
+use crate::stack::drill::Record;
 pub use crate::stack::facts::{ClusterFacts, GuestFacts, HelmRelease, KubeNode};
 
 /// Everything that planning looks at.
@@ -36,6 +37,12 @@ pub struct Facts {
     pub identity: bool,
     /// Whether the lab has a folder on the host.
     pub lab_folder: bool,
+    /// The user's kubeconfigs that have the lab's entries.
+    pub merged_kubeconfigs: Vec<PathBuf>,
+    /// The file that sends the lab's domain to its name server, as this lab wrote it.
+    pub resolver: Option<ResolverRecord>,
+    /// What a drill broke and nobody put back.
+    pub drill: Option<Record>,
     /// SHA-256 (hex) of the kubeconfig on the host.
     pub kubeconfig: Option<String>,
 }
@@ -52,6 +59,8 @@ pub struct HostFacts {
     pub foreign_macs: Vec<(String, PathBuf)>,
     /// Whether Fusion's window is open: its Apply overwrites the networking file.
     pub fusion_ui_open: bool,
+    /// The host's interfaces that are Wi-Fi.
+    pub wifi: Vec<String>,
     /// The host's IPv4 routes; empty if they could not be read.
     pub routes: Vec<Route>,
 }
@@ -64,6 +73,15 @@ pub struct NetworkRecord {
     pub vmnet: u8,
     /// The reservations that we wrote: MAC, address.
     pub reservations: Vec<(Mac, Ipv4Addr)>,
+}
+
+/// A file of `/etc/resolver` that a lab wrote (`resolver.json` in the lab's folder).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct ResolverRecord {
+    /// Version of this record's form: 1.
+    pub version: u32,
+    pub file: PathBuf,
+    pub domain: String,
 }
 
 /// A network that fusionlab made, whichever lab came first (`vmnet<n>.json` beside the backups).

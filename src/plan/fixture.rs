@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use crate::lab::{Lab, Role};
 use crate::stack::facts::{ClusterFacts, GuestFacts, HelmRelease, KubeNode};
 use crate::stack::identity::Identity;
-use crate::stack::{fixture, network};
+use crate::stack::{cilium, fixture, network};
 
 use super::desired::Desired;
 use super::facts::{Facts, MadeNetwork, NetworkRecord, TemplateFacts, VmFacts, VmState};
@@ -42,7 +42,13 @@ impl World {
     }
 
     fn make() -> Self {
-        let (lab, identity) = fixture::document();
+        Self::complete_as(|_| ())
+    }
+
+    /// Everything as a lab file says that differs from the document's.
+    pub fn complete_as(change: impl FnOnce(&mut Lab)) -> Self {
+        let (mut lab, identity) = fixture::document();
+        change(&mut lab);
         let mut world = Self { lab, identity: Some(identity), ..Self::empty() };
         world.make_host();
         for name in world.names(|_| true) {
@@ -131,7 +137,7 @@ impl World {
             ..GuestFacts::default()
         };
         let units: &[&str] = match node.role {
-            Role::Gateway => &["nginx", "keepalived"],
+            Role::Gateway => &["nginx", "keepalived", "fusionlab-dns"],
             Role::ControlPlane | Role::Worker => &["containerd"],
         };
         guest.units = units.iter().map(|unit| ((*unit).to_owned(), "active".to_owned())).collect();
@@ -156,20 +162,25 @@ impl World {
         let desired = self.desired();
         let ports = &self.lab.cluster.ports;
         let members = self.names(|role| role != Role::Gateway);
-        let ready = KubeNode { ready: true, ..KubeNode::default() };
+        let control_planes = self.names(|role| role == Role::ControlPlane);
+        let ready = |name: &String| KubeNode {
+            ready: true,
+            control_plane: control_planes.contains(name),
+            ..KubeNode::default()
+        };
         self.facts.cluster = Some(ClusterFacts {
             asked: self.lab.first_control_plane().name.clone(),
-            nodes: members.into_iter().map(|name| (name, ready.clone())).collect(),
+            nodes: members.into_iter().map(|name| (name.clone(), ready(&name))).collect(),
             gateway_api: Some(self.lab.versions.gateway_api.clone()),
             cilium: Some(HelmRelease {
                 status: "deployed".to_owned(),
                 chart: desired.cilium_chart,
                 values: Some(desired.cilium_values),
             }),
-            rollouts: [("cilium".to_owned(), true)].into(),
+            rollouts: cilium::ROLLOUTS.map(|name| (name.to_owned(), true)).into(),
             ingress: desired.ingress,
             gateway_programmed: true,
-            node_ports: [(80, ports.http_node_port), (443, ports.https_node_port)].into(),
+            node_ports: ports.pinned().into(),
             ..ClusterFacts::default()
         });
     }

@@ -9,6 +9,7 @@ use ipnet::Ipv4Net;
 use serde::Serialize;
 
 use super::survey::{NetworkSeen, RootAccess, Survey};
+use super::wifi;
 use crate::formats::networking::{Document, PortForward, overlap};
 use crate::formats::routes::Route;
 use crate::lab::Lab;
@@ -72,6 +73,8 @@ pub enum Remedy {
     SeeRemarks,
     /// Give the networking file back to root.
     OwnFile,
+    /// Bridge the gateways to a card with a cable.
+    UseCable,
     /// Take forwards out of a network's nat.conf.
     DropForwards {
         vmnet: u8,
@@ -151,6 +154,7 @@ pub fn network(lab: &Lab, survey: &Survey) -> Vec<Check> {
         services(lab, survey).named("network.services", "every service that the file wants runs"),
         fixed(lab, survey).named("network.dhcpd", "the DHCP server knows each reservation"),
         forwards(survey).named("network.forwards", "no forwarded port is left over"),
+        cable(lab, survey).named("network.wifi", "the gateways are bridged to a cable"),
         root(survey).named("network.root", "the networks can be changed"),
     ]
 }
@@ -419,6 +423,15 @@ fn forwards(survey: &Survey) -> Seen {
         format!("{}: not in the networking file", named.join(", ")),
         Remedy::DropForwards { vmnet: *first },
     )
+}
+
+fn cable(lab: &Lab, survey: &Survey) -> Seen {
+    let routes = survey.routes.as_deref().unwrap_or_default();
+    match (wifi::warning(lab, routes, &survey.wifi), wifi::bridged(lab, routes)) {
+        (Some(problem), _) => Seen::warn(problem.message, Remedy::UseCable),
+        (None, Some(interface)) => Seen::ok(format!("{interface} is not Wi-Fi")),
+        (None, None) => Seen::ok("nobody knows which card Fusion chooses"),
+    }
 }
 
 fn root(survey: &Survey) -> Seen {

@@ -2,10 +2,12 @@
 //!
 //! Nothing here does anything. [`up`], [`template`] and [`destroy`] are the lists to read; [`facts`] is what
 //! they look at, [`step`] what they yield, [`lint`] what must hold of every plan, [`text`] how a
-//! plan looks on screen. [`survey`] and [`health`] are beside them: Fusion's networks, and whether they are in order.
+//! plan looks on screen. [`survey`] and [`health`] are beside them: Fusion's networks, and whether they are in order;
+//! so is [`wifi`], whose only word is a warning.
 
 pub mod desired;
 pub mod destroy;
+pub mod drill;
 pub mod facts;
 #[cfg(test)]
 mod fixture;
@@ -19,3 +21,4 @@ pub mod survey;
 pub mod template;
 pub mod text;
 pub mod up;
+pub mod wifi;

@@ -1,10 +1,12 @@
 //! A plan: steps as data, each with an id, what it needs, and a text.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::formats::networking::Scope;
+use crate::stack::drill::Scenario;
 
 /// A step's stable name: `<area>.<verb>` and, where it concerns one node, `/<node>`: `vm.clone/k8s-master1`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -34,6 +36,8 @@ pub enum Phase {
     Cluster,
     Stop,
     Delete,
+    /// One scenario of a drill.
+    Drill,
 }
 
 /// What only so many steps may do at once.
@@ -101,6 +105,10 @@ pub enum Action {
     AwaitGuest {
         node: String,
     },
+    /// Listen from a gateway whether anybody else on the LAN has the VIP or our VRRP router id.
+    ProbeLan {
+        node: String,
+    },
     /// Put the gateway's files in place, test them, reload what changed.
     ConfigureGateway {
         node: String,
@@ -130,6 +138,16 @@ pub enum Action {
     /// Class, configuration, Service with fixed NodePorts, certificate, Gateway, test application.
     ConfigureIngress,
     WriteKubeconfig,
+    /// Lose something, measure who feels it, put it back. `on` is the machine, if one was wished.
+    Drill {
+        scenario: Scenario,
+        on: Option<String>,
+    },
+    /// Put back what a drill broke that was killed.
+    EndDrill {
+        scenario: Scenario,
+        node: String,
+    },
 
     StopVm {
         node: String,
@@ -151,6 +169,15 @@ pub enum Action {
         diff: String,
         scope: Scope,
         backup: String,
+    },
+    /// Take the lab's entries out of the user's kubeconfigs.
+    UnmergeKubeconfig {
+        files: Vec<PathBuf>,
+    },
+    /// Remove the file that sends the lab's domain to its name server.
+    RemoveResolver {
+        file: PathBuf,
+        domain: String,
     },
     /// Remove the lab's folder: identity, kubeconfig, known_hosts, records.
     ForgetLab,

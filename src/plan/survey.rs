@@ -28,6 +28,8 @@ pub struct Survey {
     pub networks: Vec<NetworkSeen>,
     /// The host's IPv4 routes; none if they could not be read.
     pub routes: Option<Vec<Route>>,
+    /// The host's interfaces that are Wi-Fi.
+    pub wifi: Vec<String>,
     /// Whether Fusion's window is open: its Apply overwrites the file.
     pub window_open: bool,
     /// A change that an earlier run began and did not see through.

@@ -36,10 +36,12 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("vm.configure", "set up", "writing VMX and seed"),
     ("vm.start", "start", "powering on"),
     ("guest.ready", "await", "waiting for its login"),
+    ("lan.probe", "listen on the LAN", "listening on the LAN"),
     ("gateway.configure", "nginx, keepalived", "nginx and keepalived"),
     ("node.prepare", "prepare", "files, containerd, clock"),
     ("kube.init", "kubeadm init", "kubeadm init"),
     ("kube.join", "kubeadm join", "kubeadm join"),
+    ("drill.restore", "put back after a drill", "putting back what a drill broke"),
 ];
 
 /// Returns what a machine's step is called in a plan, where the machine is named beside it.
@@ -126,6 +128,8 @@ fn write_step(out: &mut String, step: &Step, detail: Detail) {
         | Action::PutBackNetwork { .. }
         | Action::DiscardTemplate
         | Action::RemoveTemplate
+        | Action::UnmergeKubeconfig { .. }
+        | Action::RemoveResolver { .. }
         | Action::ForgetLab => '-',
         Action::AwaitGuest { .. } | Action::AwaitVips | Action::AwaitEndpoint | Action::AwaitNodes => '·',
         _ => '+',
@@ -215,12 +219,12 @@ mod tests {
         let (lab, plan) = plan_of_up();
         let text = text(&plan, &lab, Detail::Brief);
         for line in [
-            "  + gateway1     10.10.0.11   clone, set up, start, await, nginx, keepalived\n",
+            "  + gateway1     10.10.0.11   clone, set up, start, await, listen on the LAN, nginx, keepalived\n",
             "  + k8s-master1  10.10.0.131  clone, set up, start, await, prepare, kubeadm init\n",
             "  + k8s-worker2  10.10.0.142  clone, set up, start, await, prepare, kubeadm join\n",
             "      +answer VNET_2_HOSTONLY_SUBNET 10.10.0.0\n",
             "      +add_dhcp_mac_to_ip 2 00:50:56:25:21:00 10.10.0.131\n",
-            "53 steps; 7 new machines with 12 CPUs and 22 GiB of memory.\n",
+            "54 steps; 7 new machines with 12 CPUs and 22 GiB of memory.\n",
         ] {
             assert!(text.contains(line), "{line:?} is not in\n{text}");
         }

@@ -11,9 +11,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::disk::Disk;
+use super::links::{Link, Links};
 use super::network::Networks;
 use super::pace::Operation;
 use super::seam::{Card, Client, Lease, Segment, Surroundings, Wire};
+use super::settings::{Settings, Stranger};
 use super::world::{Vm, World, lock};
 use super::{dhcp, faults, files, now_ms, power};
 
@@ -39,6 +41,11 @@ impl Around {
             console: vm.console(),
             draws: AtomicU64::new(seed),
         }
+    }
+
+    fn link(&self, card: &str) -> Link {
+        let world = self.world.upgrade();
+        world.map_or(Link::Whole, |world| Links::load(&world.places).of(&self.name, card))
     }
 
     fn networks(&self) -> Networks {
@@ -68,7 +75,7 @@ impl Surroundings for Around {
     async fn lease(&self, card: &Card, client: &Client) -> Option<Lease> {
         let world = self.world.upgrade()?;
         world.pace.take(Operation::Lease).await;
-        if self.fault(faults::DHCP_SILENT) {
+        if self.link(&card.name) != Link::Whole || self.fault(faults::DHCP_SILENT) {
             return None;
         }
         dhcp::lease(&world, card, client)
@@ -77,6 +84,9 @@ impl Surroundings for Around {
     async fn connect(&self, from: &[Card], to: SocketAddrV4) -> io::Result<Wire> {
         let world = self.world.upgrade().ok_or(io::ErrorKind::HostUnreachable)?;
         let networks = self.networks();
+        let links = Links::load(&world.places);
+        let is_whole = |card: &&Card| links.of(&self.name, &card.name) == Link::Whole;
+        let from: Vec<&Card> = from.iter().filter(is_whole).collect();
         let up = |segment: &Segment| match segment {
             Segment::Lan => true,
             Segment::Vmnet(number) => networks.running(*number).is_some(),
@@ -86,9 +96,10 @@ impl Surroundings for Around {
             Segment::Lan => false,
             Segment::Vmnet(number) => networks.running(number).is_some_and(|network| network.nat),
         });
+        let routed = from.iter().any(|card| card.segment == Segment::Lan) && self.fault(faults::LAN_ROUTED);
         let reaches = |segment: &Segment| {
             let shared = from.iter().any(|card| card.segment == *segment);
-            (shared && up(segment)) || (natted && *segment == Segment::Lan)
+            ((shared || routed) && up(segment)) || (natted && *segment == Segment::Lan)
         };
         world.connect(to, reaches).await.map(|(wire, _)| wire)
     }
@@ -100,12 +111,32 @@ impl Surroundings for Around {
         {
             return Vec::new();
         }
+        let links = Links::load(&world.places);
+        if !world.find(&self.vmx).is_some_and(|own| own.is_linked(&links, segment)) {
+            return Vec::new();
+        }
         let near = world.on_segment(segment, &self.vmx);
         near.iter().map(|vm| (vm.hardware.name.clone(), vm.kind())).collect()
     }
 
+    fn strangers(&self) -> Vec<Stranger> {
+        // As they are now: a hazard may have come since the world began.
+        let settings = self.world.upgrade().and_then(|world| Settings::load(&world.places).ok());
+        settings.map(|settings| settings.strangers).unwrap_or_default()
+    }
+
+    fn carrier(&self, card: &str) -> bool {
+        self.link(card) != Link::Down
+    }
+
     fn internet(&self) -> bool {
-        self.world.upgrade().is_some_and(|world| world.settings.internet)
+        let Some(world) = self.world.upgrade() else { return false };
+        let networks = self.networks();
+        let leads = |card: &Card| match card.segment {
+            Segment::Lan => true,
+            Segment::Vmnet(number) => networks.running(number).is_some_and(|network| network.nat),
+        };
+        world.settings.internet && world.find(&self.vmx).is_some_and(|vm| vm.hardware.cards.iter().any(leads))
     }
 
     async fn pass(&self, real: Duration) {
@@ -159,5 +190,10 @@ impl Surroundings for Around {
 
     fn fault(&self, name: &str) -> bool {
         self.world.upgrade().is_some_and(|world| faults::strikes(&world.places, name, &self.name))
+    }
+
+    fn fault_at(&self, name: &str, point: &str) -> bool {
+        let target = format!("{}:{point}", self.name);
+        self.world.upgrade().is_some_and(|world| faults::strikes(&world.places, name, &target))
     }
 }

@@ -62,6 +62,8 @@ pub enum Request {
     },
     /// Fusion's networks were configured, started or stopped.
     Networks,
+    /// A card's link was cut or made whole.
+    Links,
     /// Pulls every plug and leaves.
     Quit,
 }

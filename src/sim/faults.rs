@@ -85,16 +85,30 @@ faults! {
     DHCP_SILENT = "dhcp-silent",
     /// The guest never comes up after power-on.
     BOOT_HANGS = "guest-hangs-at-boot",
+    /// A card loses its link and its carrier, until cleared; `--on` takes the machine and the card, such as
+    /// gateway1/ens160.
+    LINK_DOWN = "link-down",
+    /// Nothing passes a card's link any more, but the card keeps its carrier, until cleared; `--on` as for link-down.
+    LINK_SILENT = "link-silent",
     /// The SSH connection breaks in the middle of a command.
     SSH_DROPS = "ssh-drops",
     /// The VM loses power in the middle of a command.
     POWER_LOST = "power-lost",
     /// The guest's disk takes no more data.
     GUEST_DISK_FULL = "guest-disk-full",
+    /// Envoy refuses the configuration of an agent of Cilium's that starts on the machine.
+    ENVOY_REFUSES = "envoy-nack",
+    /// The home's router and the Mac lead the LAN into Fusion's networks, for connections of the machine.
+    LAN_ROUTED = "lan-routed",
     /// Helm is killed in the middle of an upgrade.
     HELM_KILLED = "helm-killed",
-    /// `kubeadm init` fails half-way.
+    /// `kubeadm init` fails half-way: its API server does not become healthy in time.
     KUBEADM_INIT_FAILS = "kubeadm-init-fails",
+    /// kubeadm is killed at the end of one of its phases; `--on` takes the machine and the phase, such as
+    /// k8s-master2:etcd-join.
+    KUBEADM_DIES = "kubeadm-dies",
+    /// A control plane's API server ends as soon as it starts.
+    API_SERVER_CRASHES = "api-server-crashes",
     /// vmrest says that the VM is locked, to whoever wants to clone it or change its power.
     REST_LOCKED = "rest-locked",
     /// vmrest does not know our password.
@@ -134,7 +148,20 @@ pub fn plant(places: &Places, fault: Fault) -> io::Result<()> {
 
 /// Takes all planted faults away.
 pub fn clear(places: &Places) -> io::Result<()> {
-    Settings::update(places, |settings| settings.faults.clear())
+    clear_those(places, None, None).map(drop)
+}
+
+/// Takes those faults away that are of a name and a target, where these are given. Returns how many they were.
+pub fn clear_those(places: &Places, name: Option<&str>, target: Option<&str>) -> io::Result<usize> {
+    let is_meant = |fault: &Fault| {
+        name.is_none_or(|name| fault.name == name)
+            && target.is_none_or(|target| fault.target.as_deref() == Some(target))
+    };
+    Settings::update(places, |settings| {
+        let before = settings.faults.len();
+        settings.faults.retain(|fault| !is_meant(fault));
+        before - settings.faults.len()
+    })
 }
 
 /// Says whether a fault strikes now, and counts it. Broken settings plant no fault.
@@ -199,6 +226,20 @@ mod tests {
         assert!((0..3).all(|_| strikes(&places, DHCP_SILENT, "any")));
         clear(&places).unwrap();
         assert!(!strikes(&places, DHCP_SILENT, "any"));
+    }
+
+    #[test]
+    fn one_fault_is_cleared_and_the_others_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::new(folder.path());
+        for target in ["gateway1/ens160", "gateway2/ens160"] {
+            plant(&places, fault(LINK_DOWN, Some(target), None, 0)).unwrap();
+        }
+        plant(&places, fault(LINK_SILENT, Some("gateway1/ens160"), None, 0)).unwrap();
+        assert_eq!(clear_those(&places, Some(LINK_DOWN), Some("gateway1/ens160")).unwrap(), 1);
+        assert_eq!(clear_those(&places, Some(LINK_DOWN), Some("gateway1/ens160")).unwrap(), 0);
+        assert_eq!(Settings::load(&places).unwrap().faults.len(), 2);
+        assert_eq!(clear_those(&places, Some(LINK_DOWN), None).unwrap(), 1);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 //! careless tool (facts/fusion-networking.md §7).
 
 use std::io;
+use std::net::Ipv4Addr;
 
 use super::network;
 use super::places::Places;
-use super::settings::Settings;
+use super::settings::{Settings, Stranger};
 use super::{configure, files, install, stranger};
 use crate::formats::lines::{self, Ending};
 
@@ -79,6 +80,17 @@ pub const TABLE: &[Hazard] = &[
         "wrong-version",
         "The networking file is of a version that nobody knows",
         Seed::Bytes(other_version),
+    ),
+    hazard("vip-taken", "Another machine on the LAN has the VIP's address", Seed::Settings(take_vip)),
+    hazard(
+        "vrrp-stranger",
+        "A router on the LAN sends VRRP adverts with the lab's router id",
+        Seed::Settings(send_adverts),
+    ),
+    hazard(
+        "wifi",
+        "The Mac is on the home network by Wi-Fi",
+        Seed::Settings(|settings| settings.wifi = true),
     ),
     hazard("window-open", "Fusion's window is open", Seed::Settings(|settings| settings.window_open = true)),
     hazard("stranger-runs", "A VM of somebody else's runs on vmnet8", Seed::Stranger),
@@ -200,6 +212,29 @@ fn leave_stale_forward(places: &Places) -> io::Result<()> {
         return Ok(());
     }
     files::write(&path, text.replacen(FORWARDS, &format!("{FORWARDS}{STALE_FORWARD}"), 1))
+}
+
+/// The document's VIP and its router id, and those who have them in their place.
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 68, 200);
+const ROUTER_ID: u8 = 51;
+const PRINTER: &str = "3c:2a:f4:0b:1d:2e";
+const ROUTER: &str = "38:94:ed:56:6f:8e";
+const ROUTERS_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 68, 3);
+
+fn take_vip(settings: &mut Settings) {
+    add_stranger(settings, PRINTER, VIP, None);
+}
+
+fn send_adverts(settings: &mut Settings) {
+    add_stranger(settings, ROUTER, ROUTERS_ADDRESS, Some(ROUTER_ID));
+}
+
+fn add_stranger(settings: &mut Settings, mac: &str, address: Ipv4Addr, router_id: Option<u8>) {
+    let mac = mac.parse().expect("a MAC that we wrote");
+    let stranger = Stranger { mac, address, router_id };
+    if !settings.strangers.contains(&stranger) {
+        settings.strangers.push(stranger);
+    }
 }
 
 fn route_ten(settings: &mut Settings) {

@@ -174,6 +174,14 @@ pub async fn status(root: &Path) -> io::Result<Status> {
     Ok(status)
 }
 
+/// Has a world that runs cut the links that are to be cut, and mend the others; one that begins later looks itself.
+pub async fn links_changed(root: &Path) -> io::Result<()> {
+    match control::ask(&of(root), &Request::Links).await? {
+        Some(Reply::Refused(refusal)) => Err(io::Error::other(refusal.to_string())),
+        _ => Ok(()),
+    }
+}
+
 /// Pulls every plug and ends the world; returns when it is gone.
 pub async fn stop(root: &Path) -> io::Result<()> {
     let places = of(root);

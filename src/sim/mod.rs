@@ -20,6 +20,7 @@ pub mod faults;
 pub mod guest;
 pub mod hazards;
 pub mod install;
+pub mod links;
 pub mod linux;
 pub mod pace;
 pub mod places;

@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::mpsc;
 
+use super::links::Links;
 use super::network::Networks;
+use super::settings::Stranger;
 use crate::formats::mac::Mac;
 
 /// One end of a TCP connection inside the simulated networks.
@@ -39,6 +41,12 @@ pub trait Kind: Send + Sync {
     /// Makes the networks under the machines what Fusion's services run now. Asked when the world begins and after
     /// every change; machines with power stay plugged in.
     async fn apply(&self, networks: &Networks) -> io::Result<()>;
+
+    /// Cuts the links that are not whole, and mends the others. Asked as [`Self::apply`] is.
+    async fn link(&self, links: &Links) -> io::Result<()> {
+        let _ = links;
+        Ok(())
+    }
 
     /// Opens a TCP connection as the Mac. None if the world is to find the machine by its addresses.
     async fn dial(&self, to: SocketAddrV4) -> Option<io::Result<Wire>>;
@@ -189,6 +197,17 @@ pub trait Surroundings: Send + Sync {
     /// in ways that are not TCP (VRRP, ARP, etcd's own protocol).
     fn neighbours(&self, segment: &Segment) -> Vec<(String, Arc<dyn std::any::Any + Send + Sync>)>;
 
+    /// Returns the machines of the home's own on the LAN that answer for an address or send VRRP adverts.
+    fn strangers(&self) -> Vec<Stranger> {
+        Vec::new()
+    }
+
+    /// Says whether a card has its carrier.
+    fn carrier(&self, card: &str) -> bool {
+        let _ = card;
+        true
+    }
+
     /// Says whether the simulated internet answers.
     fn internet(&self) -> bool;
 
@@ -224,4 +243,11 @@ pub trait Surroundings: Send + Sync {
 
     /// Says whether a fault of this name is to strike now: see `sim::faults`.
     fn fault(&self, name: &str) -> bool;
+
+    /// Says whether a fault is to strike at a point of this machine's work, such as a phase of kubeadm's: its target is
+    /// `MACHINE:POINT`.
+    fn fault_at(&self, name: &str, point: &str) -> bool {
+        let _ = (name, point);
+        false
+    }
 }

@@ -1,6 +1,7 @@
 //! What the simulated Mac is like: its speed, seed, memory, home network and planted faults, in one JSON file.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::faults::Fault;
 use super::files;
 use super::places::Places;
+use crate::formats::mac::Mac;
 
 /// How much faster than a Mac the default simulation runs: a lab takes some twenty minutes there
 /// (bake included), and some twenty seconds here.
@@ -82,8 +84,24 @@ pub struct Settings {
     pub window_open: bool,
     /// Routes besides those that every Mac has: a destination and the interface it lies behind.
     pub routes: Vec<(Ipv4Net, String)>,
+    /// Machines of the home's that are in a lab's way.
+    pub strangers: Vec<Stranger>,
+    /// Whether the Mac is on the home network by Wi-Fi.
+    pub wifi: bool,
     /// What shall go wrong.
     pub faults: Vec<Fault>,
+}
+
+/// A machine on the home network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stranger {
+    pub mac: Mac,
+    /// The address that it answers for.
+    pub address: Ipv4Addr,
+    /// Its VRRP router id, if it sends adverts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router_id: Option<u8>,
 }
 
 impl Default for Settings {
@@ -100,6 +118,8 @@ impl Default for Settings {
             fusion: NEWEST.to_owned(),
             window_open: false,
             routes: Vec::new(),
+            strangers: Vec::new(),
+            wifi: false,
             faults: Vec::new(),
         }
     }

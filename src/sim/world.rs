@@ -17,6 +17,7 @@ use super::control::{Power, Reply, Request, VmView, WorldView};
 use super::dhcp;
 use super::disk::Disk;
 use super::faults;
+use super::links::{Link, Links};
 use super::locks;
 use super::network::Networks;
 use super::pace::{Operation, Pace};
@@ -129,6 +130,7 @@ impl World {
             Request::Networks => {
                 self.apply_networks().await.map_err(|error| Refusal::Unknown(error.to_string()))
             }
+            Request::Links => self.apply_links().await.map_err(|error| Refusal::Unknown(error.to_string())),
             Request::Quit => {
                 self.quit();
                 Ok(())
@@ -309,7 +311,13 @@ impl World {
 
     /// Makes the networks that machines are on what the simulated Mac's services run now.
     pub(super) async fn apply_networks(&self) -> io::Result<()> {
-        self.kind.apply(&Networks::load(&self.places)?).await
+        let applied = self.kind.apply(&Networks::load(&self.places)?).await;
+        self.apply_links().await?;
+        applied
+    }
+
+    async fn apply_links(&self) -> io::Result<()> {
+        self.kind.link(&Links::load(&self.places)).await
     }
 
     /// Takes down what the machines stood on; nothing has power any more.
@@ -372,20 +380,21 @@ impl World {
     }
 
     fn holder(&self, address: Ipv4Addr, reaches: impl Fn(&Segment) -> bool) -> Option<Arc<Vm>> {
+        let links = Links::load(&self.places);
         let holds = |vm: &Arc<Vm>| {
-            vm.power() == Power::On
-                && vm.machine().addresses().iter().any(|(segment, held)| *held == address && reaches(segment))
+            let here = |(segment, held): &(Segment, Ipv4Addr)| {
+                *held == address && reaches(segment) && vm.is_linked(&links, segment)
+            };
+            vm.power() == Power::On && vm.machine().addresses().iter().any(here)
         };
         self.vms().into_iter().find(holds)
     }
 
-    /// Returns the other machines that run with a card on a segment.
+    /// Returns the other machines that run with a card whose link to a segment is whole.
     pub(super) fn on_segment(&self, segment: &Segment, except: &Path) -> Vec<Arc<Vm>> {
-        let there = |vm: &Arc<Vm>| {
-            vm.vmx != except
-                && vm.power() == Power::On
-                && vm.hardware.cards.iter().any(|card| card.segment == *segment)
-        };
+        let links = Links::load(&self.places);
+        let there =
+            |vm: &Arc<Vm>| vm.vmx != except && vm.power() == Power::On && vm.is_linked(&links, segment);
         self.vms().into_iter().filter(there).collect()
     }
 
@@ -434,6 +443,12 @@ impl Vm {
 
     pub fn fault(&self, name: &str) -> bool {
         faults::strikes(&self.world.places, name, &self.name)
+    }
+
+    /// Says whether a card of its on this segment has a link that is whole.
+    pub(super) fn is_linked(&self, links: &Links, segment: &Segment) -> bool {
+        let mut cards = self.hardware.cards.iter().filter(|card| card.segment == *segment);
+        cards.any(|card| links.of(&self.name, &card.name) == Link::Whole)
     }
 
     pub async fn pass(&self, real: Duration) {

@@ -15,9 +15,13 @@ pub const RELEASE: &str = "cilium";
 pub const NAMESPACE: &str = "kube-system";
 /// What precedes the values' digest in the release's description.
 pub const DESCRIPTION: &str = "fusionlab:";
-/// What must be rolled out before the network is ready.
-pub const ROLLOUTS: [&str; 3] = ["daemonset/cilium", "daemonset/cilium-envoy", "deployment/cilium-operator"];
+/// The Deployment that looks at the Gateway API's definitions, once.
+pub const OPERATOR: &str = "cilium-operator";
+/// What must be rolled out before the network is ready, with the DNS server that waits for it.
+pub const ROLLOUTS: [&str; 6] = ["cilium", "cilium-envoy", OPERATOR, "coredns", "hubble-relay", "hubble-ui"];
 
+/// The operator's annotation that tells which Gateway API it was started for.
+const GATEWAY_API: &str = "fusionlab.dev/gateway-api";
 /// Operators listen on host ports, so a second one needs a second node.
 const OPERATORS: usize = 2;
 
@@ -47,7 +51,12 @@ pub fn values(lab: &Lab) -> Value {
             "enableProxyProtocol": lab.cluster.proxy_protocol,
         },
         "hubble": { "enabled": true, "relay": { "enabled": true }, "ui": { "enabled": true } },
-        "operator": { "replicas": lab.members().count().min(OPERATORS), "rollOutPods": true },
+        "operator": {
+            "replicas": lab.members().count().min(OPERATORS),
+            "rollOutPods": true,
+            // It looks at the Gateway API's definitions when it starts and never again: other definitions are another pod.
+            "podAnnotations": { GATEWAY_API: lab.versions.gateway_api },
+        },
         "rollOutCiliumPods": true,
     })
 }

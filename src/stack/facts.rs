@@ -194,7 +194,7 @@ pub fn parse_cluster(asked: &str, answers: &BTreeMap<Question, String>) -> Resul
         rollouts: items(&daemon_sets)
             .map(|set| (name_of(set).to_owned(), daemon_set_ready(set)))
             .chain(items(&deployments).map(|set| (name_of(set).to_owned(), deployment_ready(set))))
-            .filter(|(name, _)| name.starts_with("cilium") || name == "coredns")
+            .filter(|(name, _)| cilium::ROLLOUTS.contains(&name.as_str()))
             .collect(),
         ingress: annotation(&read(Question::Namespace)?, ingress::ANNOTATION),
         gateway_programmed: condition(&gateway, "Programmed"),
@@ -234,6 +234,38 @@ fn annotation(object: &Value, key: &str) -> Option<String> {
 fn bundle_version(definition: &Value) -> Option<String> {
     let version = annotation(definition, gateway_api::BUNDLE_VERSION)?;
     Some(version.trim_start_matches('v').to_owned())
+}
+
+impl ClusterFacts {
+    /// Returns what is not rolled out of all that must be: not there, or with replicas that are not ready.
+    pub fn not_rolled_out(&self) -> Vec<&'static str> {
+        let ready = |name: &str| self.rollouts.get(name).is_some_and(|ready| *ready);
+        cilium::ROLLOUTS.into_iter().filter(|name| !ready(name)).collect()
+    }
+}
+
+/// Says whether the answer of [`kubectl::get`] is a definition that the API server serves.
+pub fn is_established(definition: &str) -> bool {
+    serde_json::from_str::<Value>(definition).is_ok_and(|definition| condition(&definition, "Established"))
+}
+
+/// Finds the Service, as `namespace/name`, that has one of these NodePorts, among all of them; ours does not count.
+pub fn owner_of_node_port(services: &str, wished: &[u16], ours: &str) -> Option<(String, u16)> {
+    let services: Value = serde_json::from_str(services).ok()?;
+    let mut others = items(&services).filter(|service| name_of(service) != ours);
+    others.find_map(|service| {
+        let port = node_ports(service).into_values().find(|port| wished.contains(port))?;
+        let namespace = service["metadata"]["namespace"].as_str().unwrap_or_default();
+        Some((format!("{namespace}/{}", name_of(service)), port))
+    })
+}
+
+/// Reads the answer of [`kubectl::get`] for a node; none if it does not exist.
+pub fn one_node(text: &str) -> Result<Option<KubeNode>, serde_json::Error> {
+    match text.trim() {
+        "" => Ok(None),
+        text => Ok(Some(kube_node(&serde_json::from_str(text)?))),
+    }
 }
 
 pub(super) fn kube_node(node: &Value) -> KubeNode {

@@ -4,7 +4,7 @@ use crate::formats::command::Command;
 use crate::lab::{Lab, Node};
 use crate::stack::file::GuestFile;
 use crate::stack::identity::Identity;
-use crate::stack::{keepalived, nginx};
+use crate::stack::{dns, keepalived, nginx};
 
 /// The lab's authority, for checks that look at certificates from a gateway.
 pub const LAB_CA: &str = "/etc/fusionlab/lab-ca.crt";
@@ -12,26 +12,22 @@ pub const LAB_CA: &str = "/etc/fusionlab/lab-ca.crt";
 const CHECK_NGINX: &str = "/usr/local/sbin/fusionlab-check-nginx";
 const CHECK_PATH: &str = "/usr/local/sbin/fusionlab-check-path";
 const NGINX_RESTART: &str = "/etc/systemd/system/nginx.service.d/fusionlab.conf";
-const KEEPALIVED_RESTART: &str = "/etc/systemd/system/keepalived.service.d/fusionlab.conf";
 const SYSCTL: &str = "/etc/sysctl.d/90-fusionlab.conf";
 
 /// Returns a gateway's files in the order in which they may be put in place: what a configuration
 /// names comes before it.
 pub fn files(lab: &Lab, identity: &Identity, node: &Node) -> Vec<GuestFile> {
-    vec![
+    let mut files = vec![
         GuestFile::new(SYSCTL, 0o644, include_str!("../../cloud-init/guest/sysctl-gateway.conf")),
         GuestFile::new(CHECK_NGINX, 0o755, include_str!("../../cloud-init/guest/fusionlab-check-nginx.sh")),
         GuestFile::new(CHECK_PATH, 0o755, include_str!("../../cloud-init/guest/fusionlab-check-path.sh")),
         GuestFile::new(NGINX_RESTART, 0o644, include_str!("../../cloud-init/guest/nginx-restart.conf")),
-        GuestFile::new(
-            KEEPALIVED_RESTART,
-            0o644,
-            include_str!("../../cloud-init/guest/keepalived-restart.conf"),
-        ),
+        keepalived::restart(lab),
         GuestFile::new(LAB_CA, 0o644, identity.lab_ca.certificate.as_bytes()),
-        nginx::config(lab),
-        keepalived::config(lab, node),
-    ]
+    ];
+    files.extend(dns::files(lab, node));
+    files.extend([nginx::config(lab), keepalived::config(lab, node)]);
+    files
 }
 
 /// Returns the commands that make a gateway do what its changed files say; all may be run again.
@@ -41,7 +37,7 @@ pub fn activate(changed: &[&str]) -> Vec<Command> {
     if has(SYSCTL) {
         commands.push(systemctl(&["restart", "systemd-sysctl"]));
     }
-    if has(NGINX_RESTART) || has(KEEPALIVED_RESTART) {
+    if [NGINX_RESTART, keepalived::RESTART, dns::UNIT_FILE].into_iter().any(has) {
         commands.push(systemctl(&["daemon-reload"]));
     }
     // One template serves every role, and a gateway runs no pods.
@@ -49,6 +45,11 @@ pub fn activate(changed: &[&str]) -> Vec<Command> {
     commands.push(systemctl(&["enable", "--now", "nginx"]));
     if has(nginx::CONFIG) {
         commands.push(systemctl(&["reload-or-restart", "nginx"]));
+    }
+    commands.push(systemctl(&["enable", "--now", dns::UNIT]));
+    // It reads its configuration at its start only.
+    if has(dns::CONFIG) || has(dns::UNIT_FILE) {
+        commands.push(systemctl(&["restart", dns::UNIT]));
     }
     commands.push(systemctl(&["enable", "--now", "keepalived"]));
     if has(keepalived::CONFIG) || has(CHECK_PATH) {
@@ -63,6 +64,7 @@ pub fn test(file: &GuestFile) -> Option<Command> {
     let argv: &[&str] = match file.path.as_str() {
         nginx::CONFIG => &["nginx", "-t", "-q", "-c", &staged],
         keepalived::CONFIG => &["keepalived", "-t", "-f", &staged],
+        dns::CONFIG => return Some(dns::test(&staged)),
         _ => return None,
     };
     Some(Command::new(argv.iter().copied()).as_root())
@@ -94,7 +96,12 @@ mod tests {
 
     #[test]
     fn only_what_changed_is_reloaded() {
-        let nothing = ["disable --now kubelet containerd", "enable --now nginx", "enable --now keepalived"];
+        let nothing = [
+            "disable --now kubelet containerd",
+            "enable --now nginx",
+            "enable --now fusionlab-dns",
+            "enable --now keepalived",
+        ];
         assert_eq!(lines(&activate(&[])), nothing);
         let changed = lines(&activate(&[nginx::CONFIG]));
         assert!(changed.contains(&"reload-or-restart nginx".to_owned()));
@@ -109,6 +116,7 @@ mod tests {
         assert_eq!(
             tests,
             [
+                "sudo -n dnsmasq --test --conf-file=/etc/fusionlab/dns.conf.fusionlab-new",
                 "sudo -n nginx -t -q -c /etc/nginx/nginx.conf.fusionlab-new",
                 "sudo -n keepalived -t -f /etc/keepalived/keepalived.conf.fusionlab-new"
             ]

@@ -1,8 +1,6 @@
 //! The Gateway API's definitions, which must be established before Cilium starts: its operator looks
 //! once, says so once, and ignores every route afterwards (facts/kubernetes-cilium.md §4.2).
 
-use std::time::Duration;
-
 use crate::formats::command::Command;
 use crate::stack::kubectl;
 
@@ -28,12 +26,6 @@ pub fn apply() -> Command {
     kubectl::apply(MANIFEST)
 }
 
-/// Returns one command for each definition, which waits until it is established.
-pub fn await_established(limit: Duration) -> Vec<Command> {
-    let definition = |kind| format!("customresourcedefinition/{kind}{GROUP}");
-    KINDS.map(|kind| kubectl::wait("Established", &definition(kind), None, limit)).into()
-}
-
 /// Returns the definitions that Cilium insists on and that are not among these.
 pub fn missing(established: &[String]) -> Vec<String> {
     let names = KINDS.map(|kind| format!("{kind}{GROUP}"));
@@ -50,14 +42,5 @@ mod tests {
         assert!(missing(&all).is_empty());
         all.retain(|name| !name.starts_with("tlsroutes"));
         assert_eq!(missing(&all), ["tlsroutes.gateway.networking.k8s.io"]);
-    }
-
-    #[test]
-    fn each_definition_is_waited_for_by_its_full_name() {
-        let line = await_established(Duration::from_secs(60))[2].shell_line();
-        assert!(line.ends_with(
-            "wait --for=condition=Established \
-             customresourcedefinition/httproutes.gateway.networking.k8s.io --timeout=60s"
-        ));
     }
 }

@@ -76,11 +76,16 @@ pub enum IdentityError {
     Unreadable { name: &'static str, source: PkiError },
 }
 
+/// Returns the name of the authority that signs for a lab's applications.
+pub fn authority_name(lab: &str) -> String {
+    format!("fusionlab {lab}")
+}
+
 impl Identity {
     /// Makes all of it. `random` fills SSH keys and the token; certificates' keys come from `ring`.
     pub fn generate(lab: &Lab, now_unix: u64, random: &mut dyn FnMut(&mut [u8])) -> Result<Self, PkiError> {
         let cluster_ca = pki::authority("kubernetes", now_unix)?;
-        let lab_ca = pki::authority(&format!("fusionlab {}", lab.name), now_unix)?;
+        let lab_ca = pki::authority(&authority_name(&lab.name), now_unix)?;
         let mut identity = Self {
             user: SshKey::generate(&format!("{}@{}", names::GUEST_USER, lab.name), random),
             hosts: BTreeMap::new(),

@@ -25,14 +25,31 @@ pub const CLASS_CONFIG_DEFINITION: &str = "ciliumgatewayclassconfigs.cilium.io";
 /// The test application, which answers for `echo.<domain>`.
 pub const APPLICATION: &str = "echo";
 
+/// Where it answers.
+pub const APPLICATION_PORT: u16 = 80;
+/// Where it would answer as well, did the policy not stop everybody else.
+pub const CLOSED_PORT: u16 = 8081;
+
 const SECRET: &str = "lab-tls";
-const APPLICATION_PORT: u16 = 80;
+/// The listeners of the Gateway, each with a route of its own.
+const LISTENERS: [&str; 2] = ["http", "https"];
+/// So many pods at least, so that there is another one to be reached.
+const LEAST_PODS: usize = 2;
 /// The test application's image; the template carries it (`cloud-init/bake/70-images.sh`).
 pub const APPLICATION_IMAGE: &str = "docker.io/library/nginx:1.28-alpine";
 
 /// Returns the Service's name, which is Cilium's rule.
 pub fn service_name() -> String {
     format!("cilium-gateway-{GATEWAY}")
+}
+
+/// Returns the names of the HTTPRoutes.
+pub fn routes() -> Vec<String> {
+    LISTENERS.iter().map(|listener| route_name(listener)).collect()
+}
+
+fn route_name(listener: &str) -> String {
+    format!("{APPLICATION}-{listener}")
 }
 
 /// Returns the test application's host name.
@@ -44,8 +61,8 @@ pub fn application_host(lab: &Lab) -> String {
 pub fn manifests(lab: &Lab, identity: &Identity) -> Vec<Value> {
     let mut manifests =
         vec![namespace(), class_config(), class(), service(lab), secret(identity), gateway(lab)];
-    manifests.extend([page(), deployment(lab), application_service()]);
-    manifests.extend([route(lab, "http"), route(lab, "https")]);
+    manifests.extend([page(), deployment(lab), application_service(), policy()]);
+    manifests.extend(LISTENERS.map(|listener| route(lab, listener)));
     manifests
 }
 
@@ -155,12 +172,25 @@ fn gateway(lab: &Lab) -> Value {
 fn page() -> Value {
     let answer = r#"{"pod":"${POD_NAME}","node":"${NODE_NAME}","host":"$host","path":"$uri"}"#;
     let server = format!(
-        "server {{\n    listen {APPLICATION_PORT};\n    default_type application/json;\n    location / {{ return 200 '{answer}'; }}\n}}\n"
+        "server {{\n    listen {APPLICATION_PORT};\n    default_type application/json;\n    location / {{ return 200 '{answer}'; }}\n}}\n\
+         server {{\n    listen {CLOSED_PORT};\n    location / {{ return 200 'closed'; }}\n}}\n"
     );
     with(object("v1", "ConfigMap", APPLICATION, true), "data", json!({ "default.conf.template": server }))
 }
 
-/// One pod on each ingress node, so that both "here" and "over there" are proven.
+/// Everybody reaches the application, and nobody but the pod itself its other port: so a policy is seen to stop
+/// something that answers.
+fn policy() -> Value {
+    let spec = json!({
+        "podSelector": { "matchLabels": { "app": APPLICATION } },
+        "policyTypes": ["Ingress"],
+        "ingress": [{ "ports": [{ "protocol": "TCP", "port": APPLICATION_PORT }] }],
+    });
+    with(object("networking.k8s.io/v1", "NetworkPolicy", APPLICATION, true), "spec", spec)
+}
+
+/// One pod on each ingress node, so that both "here" and "over there" are proven; of the same revision, or a rollout
+/// could leave two on one node.
 fn deployment(lab: &Lab) -> Value {
     let labels = json!({ "app": APPLICATION });
     let field =
@@ -170,18 +200,19 @@ fn deployment(lab: &Lab) -> Value {
         "image": APPLICATION_IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "env": [field("POD_NAME", "metadata.name"), field("NODE_NAME", "spec.nodeName")],
-        "ports": [{ "containerPort": APPLICATION_PORT }],
+        "ports": [{ "containerPort": APPLICATION_PORT }, { "containerPort": CLOSED_PORT }],
         "readinessProbe": { "httpGet": { "path": "/", "port": APPLICATION_PORT } },
         "volumeMounts": [{ "name": "page", "mountPath": "/etc/nginx/templates" }],
     });
     let spread = json!({
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
+        "whenUnsatisfiable": "DoNotSchedule",
         "labelSelector": { "matchLabels": labels },
+        "matchLabelKeys": ["pod-template-hash"],
     });
     let spec = json!({
-        "replicas": lab.ingress_nodes().count(),
+        "replicas": lab.ingress_nodes().count().max(LEAST_PODS),
         "selector": { "matchLabels": labels },
         "template": {
             "metadata": { "labels": labels },
@@ -209,8 +240,7 @@ fn route(lab: &Lab, listener: &str) -> Value {
         "hostnames": [application_host(lab)],
         "rules": [{ "backendRefs": [{ "name": APPLICATION, "port": APPLICATION_PORT }] }],
     });
-    let name = format!("{APPLICATION}-{listener}");
-    with(object("gateway.networking.k8s.io/v1", "HTTPRoute", &name, true), "spec", spec)
+    with(object("gateway.networking.k8s.io/v1", "HTTPRoute", &route_name(listener), true), "spec", spec)
 }
 
 #[cfg(test)]

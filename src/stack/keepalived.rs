@@ -9,9 +9,15 @@ use crate::stack::file::GuestFile;
 use crate::stack::render::render;
 
 pub const CONFIG: &str = "/etc/keepalived/keepalived.conf";
+/// What makes systemd start it again.
+pub const RESTART: &str = "/etc/systemd/system/keepalived.service.d/fusionlab.conf";
 
-/// Each witness may take 0.4 s, and the check must end within its 2 s.
+/// All are asked at once by the check, a few times a second.
 const MOST_WITNESSES: usize = 3;
+/// A peer takes over after three adverts and a little; by the fourth it has.
+const ADVERTS_UNTIL_TAKEN: u16 = 4;
+/// systemd waits so long at least, in hundredths of a second.
+const SHORTEST_RESTART: u16 = 100;
 
 /// Returns a gateway's configuration. Both gateways have the same priority, so that one which recovers
 /// does not take the VIPs back.
@@ -64,6 +70,14 @@ fn few(candidates: impl Iterator<Item = Ipv4Addr>) -> Vec<Ipv4Addr> {
     witnesses
 }
 
+/// Returns the drop-in that starts a killed Keepalived again, once its peer has the VIPs.
+pub fn restart(lab: &Lab) -> GuestFile {
+    let peer_has_them = lab.gateway.advert_centiseconds.saturating_mul(ADVERTS_UNTIL_TAKEN);
+    let values = json!({ "seconds": seconds(peer_has_them.max(SHORTEST_RESTART)) });
+    let source = include_str!("../../cloud-init/guest/keepalived-restart.conf.j2");
+    GuestFile::new(RESTART, 0o644, render("guest/keepalived-restart.conf.j2", source, values))
+}
+
 /// Writes hundredths as seconds: 50 is `0.5`.
 fn seconds(centiseconds: u16) -> String {
     let text = format!("{}.{:02}", centiseconds / 100, centiseconds % 100);
@@ -102,6 +116,18 @@ mod tests {
         lab.nodes.retain(|node| node.role != Role::Gateway || node.number == 1);
         let text = text(&lab, "gateway1");
         assert!(!text.contains("unicast") && text.contains("192.168.68.200/24 dev ens160"));
+        // Nobody could take them from it, so that a side which is cut must not cost the other one its VIP.
+        assert!(text.contains("chk_nginx") && !text.contains("chk_int") && !text.contains("chk_lan"));
+        assert!(!text.contains("track_interface"));
+    }
+
+    #[test]
+    fn a_killed_one_starts_again_after_its_peer_has_taken_over() {
+        let mut lab = fixture::lab();
+        let waits = |lab: &Lab| String::from_utf8(restart(lab).content).unwrap();
+        assert!(waits(&lab).ends_with("RestartSec=1\n"));
+        lab.gateway.advert_centiseconds = 100;
+        assert!(waits(&lab).ends_with("RestartSec=4\n"));
     }
 
     #[test]

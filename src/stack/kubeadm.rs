@@ -2,7 +2,10 @@
 //!
 //! Every control plane has a file to initialise a cluster and one to join it, so that each can take any
 //! part after an accident. All authorities and `sa.key` lie on every control plane beforehand, so nothing is uploaded to the cluster
-//! and every join can be tried again (facts/kubernetes-cilium.md §1.3).
+//! and every join can be tried again (facts/kubernetes-cilium.md §1.3). There is no certificate key for the same reason.
+//!
+//! `init`, `join` and `reset` run as a unit of the guest's (`cloud-init/guest/fusionlab-kubeadm.sh`): they go on when the
+//! host, or the way to it, is lost, and the next run follows the one that is under way.
 
 use std::time::Duration;
 
@@ -22,18 +25,30 @@ pub const JOIN_CONFIG: &str = "/etc/kubernetes/fusionlab/join.yaml";
 /// The folder of authorities and keys.
 pub const PKI: &str = "/etc/kubernetes/pki";
 
+/// Runs kubeadm so that it outlives whoever called; on every member.
+pub const PROGRAM: &str = "/usr/local/sbin/fusionlab-kubeadm";
+/// Where [`PROGRAM`] keeps what kubeadm said last; root's alone, since it holds the token.
+pub const LOG: &str = "/var/log/fusionlab-kubeadm.log";
+
 /// The file whose lock a running kubeadm holds.
 const TURN: &str = "/run/fusionlab-kubeadm.lock";
 const API_VERSION: &str = "kubeadm.k8s.io/v1beta4";
 const CRI_SOCKET: &str = "unix:///run/containerd/containerd.sock";
 const CONTROL_PLANE_TAINT: &str = "node-role.kubernetes.io/control-plane";
 const TOKEN_LIFE: &str = "24h0m0s";
-/// kubeadm waits twice at most on its way (kubelet, then components); the rest of the limit is for its work.
-const HEALTH_CHECKS_PER_LIMIT: u32 = 3;
+/// Five years, so that a lab that was put away for one still starts. kubeadm's own certificates last a year; the price
+/// is that a key that leaks from a lab is good for longer (facts/kubernetes-cilium.md §1.2).
+const CERTIFICATE_LIFE: &str = "43800h0m0s";
+/// kubeadm waits twice at most on its way, for the kubelet and for the components: each may take two fifths of the limit,
+/// and the rest is for its work.
+const HEALTH_CHECK_SHARE: (u32, u32) = (2, 5);
 
 /// Returns the configuration files of a cluster member. They hold the bootstrap token.
 pub fn files(lab: &Lab, identity: &Identity, node: &Node) -> Vec<GuestFile> {
-    let mut files = vec![GuestFile::secret(JOIN_CONFIG, render(&[join_configuration(lab, identity, node)]))];
+    let mut files = vec![
+        GuestFile::new(PROGRAM, 0o755, include_str!("../../cloud-init/guest/fusionlab-kubeadm.sh")),
+        GuestFile::secret(JOIN_CONFIG, render(&[join_configuration(lab, identity, node)])),
+    ];
     if node.role == Role::ControlPlane {
         files.push(GuestFile::secret(CONFIG, render(&init_documents(lab, identity, node))));
     }
@@ -41,7 +56,7 @@ pub fn files(lab: &Lab, identity: &Identity, node: &Node) -> Vec<GuestFile> {
 }
 
 /// Returns the names and addresses that the API server's certificate must hold besides kubeadm's own:
-/// both VIPs, every gateway and control plane (facts/kubernetes-cilium.md §1.2).
+/// both VIPs, every gateway and control plane, and what the lab file adds (facts/kubernetes-cilium.md §1.2).
 pub fn certificate_names(lab: &Lab) -> Vec<String> {
     let mut names = vec![
         lab.cluster.api_name.clone(),
@@ -50,6 +65,7 @@ pub fn certificate_names(lab: &Lab) -> Vec<String> {
         "127.0.0.1".to_owned(),
     ];
     names.extend(lab.control_planes().chain(lab.gateways()).map(|node| node.address().to_string()));
+    names.extend(lab.cluster.api_names.iter().filter(|name| **name != lab.cluster.api_name).cloned());
     names
 }
 
@@ -85,6 +101,7 @@ fn cluster_configuration(lab: &Lab) -> Value {
         "kubernetesVersion": format!("v{}", lab.versions.kubernetes),
         "controlPlaneEndpoint": lab.control_plane_endpoint(),
         "encryptionAlgorithm": "ECDSA-P256",
+        "certificateValidityPeriod": CERTIFICATE_LIFE,
         "networking": {
             "podSubnet": lab.cluster.pods,
             "serviceSubnet": lab.cluster.services,
@@ -133,7 +150,8 @@ fn registration(node: &Node) -> Value {
 
 /// kubeadm's own health checks end before ours, so that its message is the one the user sees.
 fn timeouts(limit: Duration) -> Value {
-    let check = format!("{}s", (limit / HEALTH_CHECKS_PER_LIMIT).as_secs());
+    let (part, whole) = HEALTH_CHECK_SHARE;
+    let check = format!("{}s", (limit * part / whole).as_secs());
     json!({ "controlPlaneComponentHealthCheck": check, "kubeletHealthCheck": check })
 }
 
@@ -145,9 +163,9 @@ fn kubeadm<const N: usize>(arguments: [&str; N]) -> Command {
     Command::new(["kubeadm"].into_iter().chain(arguments)).as_root()
 }
 
-/// Runs kubeadm under the node's lock: see [`await_turn`].
-fn in_turn<const N: usize>(arguments: [&str; N]) -> Command {
-    Command::new(["flock", "--nonblock", TURN, "kubeadm"].into_iter().chain(arguments)).as_root()
+/// Runs kubeadm as a unit of the guest's: see the module's head.
+fn detached<const N: usize>(arguments: [&str; N]) -> Command {
+    Command::new([PROGRAM].into_iter().chain(arguments)).as_root()
 }
 
 /// Checks a configuration file, which may lie beside its place still.
@@ -156,20 +174,19 @@ pub fn validate(path: &str) -> Command {
 }
 
 pub fn init() -> Command {
-    in_turn(["init", "--config", CONFIG])
+    detached(["init", "--config", CONFIG])
 }
 
 /// Joins a member, by its own file.
 pub fn join() -> Command {
-    in_turn(["join", "--config", JOIN_CONFIG])
+    detached(["join", "--config", JOIN_CONFIG])
 }
 
-/// Returns the commands that make a half-joined node fresh again. kubeadm leaves CNI files and, when
-/// it was stopped early, etcd's data behind (facts/kubernetes-cilium.md §1.8); it also removes the
-/// authorities, so the node's files must be put in place again.
-pub fn reset() -> Vec<Command> {
-    let leftovers = ["/etc/cni/net.d", "/var/lib/etcd", "/var/lib/kubelet/pki", PKI];
-    vec![kubeadm(["reset", "--force"]), Command::new(["rm", "-rf"].into_iter().chain(leftovers)).as_root()]
+/// Makes a half-joined node fresh again. kubeadm leaves CNI files, Cilium's links and, when it was stopped early, etcd's
+/// data behind: the program clears that away too (facts/kubernetes-cilium.md §1.8). It also removes the authorities, so
+/// the node's files must be put in place again.
+pub fn reset() -> Command {
+    detached(["reset", "--force"])
 }
 
 /// Returns the phases that follow a healthy API server; each may be run again. They finish an `init`
@@ -189,10 +206,16 @@ pub fn finish_init() -> Vec<Command> {
     phases.into_iter().map(phase).collect()
 }
 
-/// Says whether `init` came to its end: CoreDNS is the last thing it makes. If not, and the API answers,
-/// [`finish_init`] is due.
-pub fn init_complete(cluster: &ClusterFacts) -> bool {
-    cluster.rollouts.contains_key("coredns")
+/// Says whether `init` came to its end on its node: CoreDNS is the last thing it makes, the mark the last on the node.
+/// If not, and the API answers, [`finish_init`] is due.
+pub fn init_complete(cluster: &ClusterFacts, node: &str) -> bool {
+    let marked = cluster.nodes.get(node).is_some_and(|node| node.control_plane);
+    marked && cluster.rollouts.contains_key("coredns")
+}
+
+/// Marks a control plane whose join ended before that: its label and its taint.
+pub fn mark_control_plane() -> Command {
+    kubeadm(["join", "phase", "control-plane-join", "mark-control-plane", "--config", JOIN_CONFIG])
 }
 
 /// Puts the bootstrap token back after its day is over; on any control plane of a living cluster.
@@ -201,15 +224,30 @@ pub fn create_token() -> Command {
     kubeadm(["init", "phase", "bootstrap-token", "--config", CONFIG])
 }
 
-/// Waits until no kubeadm of an earlier run works on the node any more. Runs of kubeadm hold this lock
-/// for their life: a host that was killed leaves its kubeadm working in the guest.
+/// Waits until no kubeadm of an earlier run works on the node any more; [`BUSY`] if one still does at the end. Runs of
+/// kubeadm hold this lock for their life: a host that was killed leaves its kubeadm working in the guest.
 pub fn await_turn(limit: Duration) -> Command {
     Command::new(["flock", "--timeout", &limit.as_secs().to_string(), TURN, "true"]).as_root()
 }
 
+/// Looks whether a kubeadm works on the node: [`BUSY`] if one does.
+pub fn is_idle() -> Command {
+    Command::new(["flock", "--nonblock", TURN, "true"]).as_root()
+}
+
+/// The exit status of [`is_idle`] and [`await_turn`] while a kubeadm works.
+pub const BUSY: i32 = 1;
+
 /// Prints `v1.36.4`.
 pub fn version() -> Command {
     kubeadm(["version", "-o", "short"])
+}
+
+/// Returns the server that the ConfigMap `cluster-info`, as JSON, tells joining nodes of.
+pub fn told_server(config_map: &str) -> Option<String> {
+    let map: Value = serde_json::from_str(config_map).ok()?;
+    let config: Value = serde_saphyr::from_str(map["data"]["kubeconfig"].as_str()?).ok()?;
+    config["clusters"][0]["cluster"]["server"].as_str().map(str::to_owned)
 }
 
 /// What kubeadm left on a node.
@@ -217,7 +255,8 @@ pub fn version() -> Command {
 pub enum NodeState {
     /// Nothing: `init` or `join` may run.
     Fresh,
-    /// A whole control plane: kubelet, API server and etcd with data. Its API answers or comes back by itself.
+    /// A whole control plane: kubelet, API server and etcd with data. Its API answers, comes back by itself, or, after an
+    /// `init` that timed out, never came: then it holds nothing yet.
     Initialised,
     /// A worker whose kubelet has its own certificate.
     Joined,
@@ -256,6 +295,7 @@ pub fn state(role: Role, facts: &GuestFacts) -> NodeState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stack::facts::KubeNode;
     use crate::stack::fixture;
 
     fn documents(node: &str, path: &str) -> Vec<Value> {
@@ -318,12 +358,33 @@ mod tests {
     #[test]
     fn an_init_without_coredns_is_finished_not_repeated() {
         let mut cluster = ClusterFacts::default();
-        assert!(!init_complete(&cluster));
         cluster.rollouts.insert("coredns".into(), false);
-        assert!(init_complete(&cluster));
+        assert!(!init_complete(&cluster, "k8s-master1"), "not marked yet");
+        let marked = KubeNode { control_plane: true, ..KubeNode::default() };
+        cluster.nodes.insert("k8s-master1".into(), marked);
+        assert!(init_complete(&cluster, "k8s-master1"));
+        cluster.rollouts.clear();
+        assert!(!init_complete(&cluster, "k8s-master1"), "without CoreDNS");
         let lines: Vec<_> = finish_init().iter().map(Command::shell_line).collect();
         let config = format!("addon coredns --config {CONFIG}");
         assert!(lines.last().unwrap().ends_with(&config) && lines.iter().all(|line| !line.contains("reset")));
+    }
+
+    #[test]
+    fn the_lab_file_adds_names_to_the_certificate() {
+        let (mut lab, _) = fixture::document();
+        let before = certificate_names(&lab).len();
+        lab.cluster.api_names = vec!["k8s.example.org".to_owned(), lab.cluster.api_name.clone()];
+        let names = certificate_names(&lab);
+        assert_eq!((names.len(), names.last().unwrap().as_str()), (before + 1, "k8s.example.org"));
+    }
+
+    #[test]
+    fn what_joining_nodes_are_told_is_read_off_cluster_info() {
+        let kubeconfig = "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: eA==\n    server: https://k8s-api.lab.internal:6443\n  name: \"\"\nkind: Config\n";
+        let map = json!({ "data": { "jws-kubeconfig-abcdef": "x", "kubeconfig": kubeconfig } }).to_string();
+        assert_eq!(told_server(&map).as_deref(), Some("https://k8s-api.lab.internal:6443"));
+        assert_eq!(told_server(""), None);
     }
 
     #[test]
@@ -332,6 +393,17 @@ mod tests {
         assert!(!create_token().shell_line().contains(identity.token.expose_secret()));
         let token = &documents("k8s-master3", CONFIG)[0]["bootstrapTokens"][0]["token"];
         assert_eq!(token, identity.token.expose_secret());
+    }
+
+    #[test]
+    fn kubeadms_own_checks_end_before_ours_and_later_than_its_defaults() {
+        let (lab, _) = fixture::document();
+        for limit in [lab.limits.kubeadm_init, lab.limits.kubeadm_join] {
+            let check =
+                timeouts(limit)["kubeletHealthCheck"].as_str().unwrap().trim_end_matches('s').to_owned();
+            let check = Duration::from_secs(check.parse().unwrap());
+            assert!(check >= Duration::from_secs(480) && check * 2 < limit, "{check:?} of {limit:?}");
+        }
     }
 
     #[test]

@@ -15,9 +15,22 @@ pub fn get_raw(path: &str) -> Command {
     kubectl(["get", "--raw", path])
 }
 
+/// Asks one API server whether it is ready, past the endpoint that all share.
+pub fn ready_at(address: std::net::Ipv4Addr, port: u16) -> Command {
+    kubectl(["--server", &format!("https://{address}:{port}"), "get", "--raw", "/readyz"])
+}
+
 /// Lists a kind in one namespace, or cluster-wide things without one, as JSON.
 pub fn list(kind: &str, namespace: Option<&str>) -> Command {
     kubectl(["get", kind].into_iter().chain(in_namespace(namespace)).chain(["-o", "json"]))
+}
+
+/// What the API server says of a NodePort that another Service has (facts/kubernetes-cilium.md §4.4).
+pub const PORT_TAKEN: &str = "provided port is already allocated";
+
+/// Lists a kind in all namespaces, as JSON.
+pub fn list_everywhere(kind: &str) -> Command {
+    kubectl(["get", kind, "--all-namespaces", "-o", "json"])
 }
 
 /// Gets one object as JSON; prints nothing, and succeeds, if it does not exist.
@@ -31,13 +44,6 @@ pub fn get(kind: &str, name: &str, namespace: Option<&str>) -> Command {
 pub fn apply(file: &str) -> Command {
     let manager = ["--field-manager", FIELD_MANAGER];
     kubectl(["apply", "--server-side", "--force-conflicts"].into_iter().chain(manager).chain(["-f", file]))
-}
-
-/// Waits for a condition of one object that exists.
-pub fn wait(condition: &str, object: &str, namespace: Option<&str>, limit: Duration) -> Command {
-    let (condition, limit) = (format!("--for=condition={condition}"), timeout(limit));
-    let arguments = ["wait", &condition, object, &limit];
-    kubectl(arguments.into_iter().chain(in_namespace(namespace)))
 }
 
 /// Waits until a rollout such as `daemonset/cilium` is complete.
@@ -57,11 +63,6 @@ pub fn delete(kind: &str, name: &str, namespace: Option<&str>) -> Command {
 /// Sets an annotation of a cluster-wide object.
 pub fn annotate(kind: &str, name: &str, key: &str, value: &str) -> Command {
     kubectl(["annotate", kind, name, &format!("{key}={value}"), "--overwrite"])
-}
-
-/// Merges a JSON patch into a Service.
-pub fn patch_service(name: &str, namespace: &str, patch: &serde_json::Value) -> Command {
-    kubectl(["patch", "service", name, "-n", namespace, "--type", "merge", "-p", &patch.to_string()])
 }
 
 /// Runs a program in a pod of `kube-system`.

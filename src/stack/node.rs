@@ -1,5 +1,7 @@
 //! The files that we manage in a guest, by its role, and what must happen after one of them changed.
 
+use std::time::Duration;
+
 use secrecy::ExposeSecret;
 use serde_json::json;
 
@@ -11,6 +13,11 @@ use crate::stack::identity::Identity;
 use crate::stack::kubeadm;
 use crate::stack::pki::Pair;
 use crate::stack::render::render;
+
+/// chronyc's limits of what counts as set: seconds off, parts per million of skew (0 is any), seconds between two looks.
+const CLOCK_WITHIN: &str = "1.0";
+const ANY_SKEW: &str = "0";
+const EVERY_SECOND: &str = "1";
 
 const HOSTS: &str = "/etc/hosts";
 const CHRONY: &str = "/etc/chrony/chrony.conf";
@@ -100,9 +107,11 @@ pub fn test(file: &GuestFile) -> Option<Command> {
     }
 }
 
-/// Waits until the clock is within a second; kubeadm's certificates are valid from now on, not from later.
-pub fn await_clock() -> Command {
-    Command::new(["chronyc", "waitsync", "30", "1.0"])
+/// Waits until the clock is within a second; kubeadm's certificates are valid from now on, not from later. It looks once a
+/// second: chronyc's own interval would outlast the limit.
+pub fn await_clock(limit: Duration) -> Command {
+    let tries = limit.as_secs().to_string();
+    Command::new(["chronyc", "waitsync", &tries, CLOCK_WITHIN, ANY_SKEW, EVERY_SECOND])
 }
 
 /// All nodes know one another and the API by name, without a DNS server.

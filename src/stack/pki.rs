@@ -115,6 +115,13 @@ pub fn public_key_hash(certificate: &str) -> Result<String, PkiError> {
     })
 }
 
+/// Returns the SHA-256 of a certificate as programs show it: `AB:CD:…`. None if the text holds no certificate.
+pub fn fingerprint(certificate: &str) -> Option<String> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(certificate.as_bytes()).ok()?;
+    let bytes: Vec<String> = Sha256::digest(&pem.contents).iter().map(|byte| format!("{byte:02X}")).collect();
+    Some(bytes.join(":"))
+}
+
 /// Says whether the private key is the one that the certificate certifies.
 pub fn belong_together(pair: &Pair) -> Result<bool, PkiError> {
     let key = KeyPair::from_pem(pair.key.expose_secret())

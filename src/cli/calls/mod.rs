@@ -2,7 +2,7 @@
 
 mod session;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cli::context::{Context, Warnings};
 use crate::cli::error::catalogue::Explained;
@@ -20,7 +20,7 @@ use crate::host::fusion::networks::{Backup, Networks};
 use crate::host::fusion::verbs::Deadlines;
 use crate::host::fusion::vmrun::Vmrun;
 use crate::host::fusion::{Fusion, discover};
-use crate::host::{HostError, download, files, system};
+use crate::host::{HostError, download, files, kubeconfig, system};
 use crate::lab::catalogue::{Arch, Image, entries};
 use crate::lab::limits::Limits;
 use crate::lab::lint::RULES;
@@ -30,7 +30,8 @@ use crate::lab::spec::{self};
 use crate::lab::{Lab, resolve};
 use crate::plan::facts::Facts;
 use crate::plan::survey::Survey;
-use crate::plan::{health, rendering};
+use crate::plan::{health, rendering, wifi};
+use crate::stack::{identity, pki};
 pub use session::{NetworkVerb, Session, TEMPLATE_BUILD};
 
 /// Reads a text file; none if it is not there.
@@ -49,6 +50,31 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), HostError> {
     const READABLE: u32 = 0o644;
     let mut file = files::create_new(path, READABLE)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(HostError::file("write", path))
+}
+
+/// Returns warnings that only this machine gives reason for.
+pub fn warnings_of_host(lab: &Lab, facts: &Facts) -> Vec<Problem> {
+    wifi::warning(lab, &facts.host.routes, &facts.host.wifi).into_iter().collect()
+}
+
+/// Returns the user's kubeconfig that kubectl would write to.
+pub fn users_kubeconfig(home: &Path) -> PathBuf {
+    kubeconfig::chosen(std::env::var_os("KUBECONFIG").as_deref(), home)
+}
+
+/// Says whether two paths lead to the same file.
+pub fn is_same(one: &Path, other: &Path) -> bool {
+    files::resolved(one) == files::resolved(other)
+}
+
+/// Returns the name that a lab's authority has in its certificate.
+pub fn authority_name(lab: &str) -> String {
+    identity::authority_name(lab)
+}
+
+/// Returns a certificate's SHA-256 fingerprint as browsers show it; none if the text holds no certificate.
+pub fn fingerprint(pem: &str) -> Option<String> {
+    pki::fingerprint(pem)
 }
 
 impl From<PresetName> for Preset {

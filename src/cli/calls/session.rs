@@ -11,7 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::error::from_engine::of_engine;
 use crate::cli::error::{Failure, Kind, Report};
 use crate::cli::report::log::{Logged, RunLog};
-use crate::cli::report::summary::{Checked, Summary};
+use crate::cli::report::summary::Summary;
 use crate::cli::report::{self, Reporter, Reporting};
 use crate::cli::screen::problems;
 use crate::cli::screen::root::{self, RootChange};
@@ -35,8 +35,10 @@ use crate::lab::paths::LabDir;
 use crate::lab::problem::Severity;
 use crate::lab::spec::Origin;
 use crate::lab::{Driver, Lab};
+use crate::plan::drill::{Drill, Wish};
 use crate::plan::facts::Facts;
 use crate::plan::step::Plan;
+use crate::stack::checks::{self, Check};
 
 /// The verbs for which the lab must fit this machine; the others look at what stands.
 const MAKING_VERBS: [&str; 2] = ["up", "plan"];
@@ -45,7 +47,8 @@ const MAKING_VERBS: [&str; 2] = ["up", "plan"];
 const MACHINE_MAKING_VERBS: [&str; 2] = ["up", TEMPLATE_BUILD];
 
 /// The verbs that change something, and so have the lab to themselves.
-const CHANGING_VERBS: [&str; 5] = ["up", "destroy", TEMPLATE_BUILD, "network apply", "network restore"];
+const CHANGING_VERBS: [&str; 6] =
+    ["up", "destroy", "drill", TEMPLATE_BUILD, "network apply", "network restore"];
 
 /// The verb that makes a template and no lab.
 pub const TEMPLATE_BUILD: &str = "template build";
@@ -118,6 +121,14 @@ impl Session {
         Ok(outlook)
     }
 
+    /// Looks at the lab and plans a drill.
+    pub async fn drill_outlook(&self, wish: &Wish) -> Result<Drill, Failure> {
+        if self.engine.identity().is_none() {
+            return Err(Report::not_up(&self.lab.name).into());
+        }
+        Ok(verbs::drill_outlook(&self.engine, wish).await?)
+    }
+
     /// Looks at the lab's template and plans what it lacks, or all of it.
     pub async fn template_outlook(&self, anew: bool) -> Result<Outlook, Failure> {
         Ok(verbs::template_outlook(&self.engine, anew).await?)
@@ -164,7 +175,7 @@ impl Session {
         let result = async {
             verbs::carry_out(&self.engine, plan).await?;
             if self.verb == "up" {
-                verify::verify(&self.engine).await?;
+                verify::verify(&self.engine, checks::all(&self.lab)).await?;
             }
             Ok(())
         };
@@ -182,7 +193,7 @@ impl Session {
     /// Returns who tells of the run. What makes something is logged.
     fn reporter(&self, context: &Context) -> (Box<dyn Reporter>, Option<PathBuf>) {
         let reporter = report::choose(context.json(), context.options.quiet, &context.terminal);
-        let logged = ["up", TEMPLATE_BUILD].contains(&self.verb);
+        let logged = ["up", "drill", TEMPLATE_BUILD].contains(&self.verb);
         let log = logged.then(|| RunLog::open(&records_of(context, &self.lab, self.verb).logs()));
         // A run without a log is better than none.
         let Some(Ok(log)) = log else { return (reporter, None) };
@@ -190,27 +201,21 @@ impl Session {
         (Box::new(Logged { reporter, log }), Some(folder))
     }
 
-    /// Runs all checks; that some failed is in the lines, not in the error.
-    pub async fn verify(self, context: &Context) -> Result<Vec<CheckLine>, Failure> {
+    /// Runs checks; that some failed is in the lines, not in the error.
+    pub async fn verify(self, context: &Context, checks: Vec<Check>) -> Result<Vec<CheckLine>, Failure> {
         if self.engine.identity().is_none() {
             return Err(Report::not_up(&self.lab.name).into());
         }
         // The lines come all at once, aligned, so nothing is shown meanwhile.
         let (quiet, cancel) = (Box::new(report::Quiet), context.cancel.clone());
         let reporting = Reporting::start(self.events, quiet, cancel, &self.engine.terminal);
-        let result = verify::verify(&self.engine).await;
+        let result = verify::verify(&self.engine, checks).await;
         let summary = reporting.end().await;
         match result {
             Ok(_) | Err(EngineError::Verification { .. }) => {}
             Err(error) => return Err(of_engine(&error, &summary)),
         }
-        let line = |check: Checked| CheckLine {
-            check: check.check,
-            passed: check.passed,
-            detail: check.detail,
-            took: Some(check.took),
-        };
-        Ok(summary.checks.into_iter().map(line).collect())
+        Ok(summary.checks.into_iter().map(CheckLine).collect())
     }
 }
 

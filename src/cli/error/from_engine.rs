@@ -75,10 +75,36 @@ impl From<&EngineError> for Report {
                 let report = Self::new("guest-not-right", Kind::Guest, format!("{node}: {reason}"));
                 go_on(report.at(node.clone()).with_tail(tail))
             }
+            EngineError::VipTaken { node, vip, mac } => Self::new("vip-taken", Kind::Network, what)
+                .at(node.clone())
+                .because(format!("{node} asked for {vip} before taking it, and nothing was configured"))
+                .advise(format!("find the machine with {mac} (the home router knows it) and give it another address"))
+                .advise("or choose a free address outside the router's DHCP range, as `lan: {vip: …}` in the lab file"),
+            EngineError::RouterIdTaken { node, id, .. } => {
+                Self::new("router-id-taken", Kind::Network, what)
+                    .at(node.clone())
+                    .because(format!("{node} listened before taking the VIP, and nothing was configured"))
+                    .advise(format!(
+                        "choose another id, such as `gateways: {{router_id: {}}}` in the lab file",
+                        another(*id)
+                    ))
+            }
             EngineError::Cluster { reason, tail } => {
                 let report = Self::new("cluster-not-right", Kind::Kubernetes, reason.clone()).with_tail(tail);
                 go_on(report.because("the cluster's own words are the best hint there is"))
             }
+            EngineError::DataKept { node, tail, .. } => Self::new("cluster-data-kept", Kind::Kubernetes, what)
+                .at(node.clone())
+                .with_tail(tail)
+                .because("the logs above, of its API server and etcd, say what ails them")
+                .advise("mend it on the node and go on with the same command; or, if nothing in it matters, begin anew:")
+                .run("fusionlab destroy"),
+            EngineError::SameIdentity { node, other, .. } => Self::new("machines-share-identity", Kind::Guest, what)
+                .at(node.clone())
+                .because("the template was not reset before it was cloned, or a machine was copied by hand")
+                .advise(format!("take the lab down and make the template anew; or give {node} or {other} an identity of its own"))
+                .run("fusionlab destroy")
+                .run("fusionlab template build --rebuild"),
             EngineError::Template { reason, tail } => {
                 Self::new("template-failed", Kind::Guest, reason.clone())
                     .with_tail(tail)
@@ -110,12 +136,30 @@ impl From<&EngineError> for Report {
                     .run("fusionlab status")
                     .run("fusionlab up")
             }
+            EngineError::NotWhole { ailments } => {
+                Self::new("drill-refused", Kind::Verification, "the lab is not whole, so nothing is broken in it")
+                    .because(ailments.clone())
+                    .advise("see what stands, then let up put it right:")
+                    .run("fusionlab verify")
+                    .run("fusionlab up")
+            }
+            EngineError::NotPutBack { by_hand, .. } => {
+                Self::new("drill-not-put-back", Kind::Verification, what)
+                    .advise("the drill left word of it, so this tries again:")
+                    .run("fusionlab up")
+                    .advise(format!("or by hand, {by_hand}"))
+            }
             EngineError::Interrupted { done, planned } => {
                 let what = format!("interrupted with {done} of {planned} steps done");
                 Self { what, ..Self::interrupted() }
             }
         }
     }
+}
+
+/// Returns a VRRP router id that is not this one.
+fn another(id: u8) -> u8 {
+    id.checked_add(1).unwrap_or(1)
 }
 
 fn unmet(node: Option<&str>, requirement: &Requirement, last: &str, tail: &[String]) -> Report {
@@ -140,10 +184,11 @@ fn unmet(node: Option<&str>, requirement: &Requirement, last: &str, tail: &[Stri
 fn kind_of_limit(name: &str) -> Kind {
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     match () {
-        () if name == "turn" => Kind::Locked,
+        () if name == "turn" || name == "kubeconfig_lock" => Kind::Locked,
         () if begins(&["fusion_", "vm_"]) => Kind::Fusion,
-        () if begins(&["network_", "download_", "vip_"]) => Kind::Network,
+        () if begins(&["network_", "download_", "vip_", "lan_", "dns_"]) => Kind::Network,
         () if begins(&["guest_", "template_", "clock_"]) => Kind::Guest,
+        () if begins(&["drill_"]) => Kind::Verification,
         () => Kind::Kubernetes,
     }
 }

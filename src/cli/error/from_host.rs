@@ -1,9 +1,11 @@
 //! Advice on failed side effects of the host.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
 use super::{Kind, Report, from_image, from_vm};
-use crate::formats::command::Command;
+use crate::formats::command::{Command, quote};
+use crate::formats::kubeconfig::Refusal;
 use crate::host::HostError;
 use crate::host::fusion::networks::PUTTING_BACK;
 
@@ -124,6 +126,19 @@ impl From<&HostError> for Report {
                 .because("two runs on one lab would undo each other's work")
                 .advise("wait for the other run, or stop it with Ctrl-C in its window")
                 .run(format!("ps -p {pid}")),
+            HostError::KubeconfigLocked { lock, .. } => Self::new("kubeconfig-locked", Kind::Locked, what)
+                .because("kubectl and fusionlab make that file while they change a kubeconfig, and remove it afterwards")
+                .advise("if no other program works on the kubeconfig, remove it:")
+                .run(format!("rm {}", quote(&lock.display().to_string()))),
+            HostError::Kubeconfig { path, refusal } => kubeconfig(what, path, refusal),
+            HostError::ResolverTaken { path } => Self::new("resolver-taken", Kind::HostCheck, what)
+                .because("it was written by somebody else, by another lab, or changed since")
+                .advise("look at it; if nobody needs it, remove it and run the same command again:")
+                .run(format!("cat {}", quote(&path.display().to_string()))),
+            HostError::ResolverDenied { .. } => Self::new("root-denied", Kind::HostCheck, what)
+                .because("sudo or its step has said why; where nobody can type a password, it asks for none")
+                .advise("nothing was changed; run the same command again in a terminal, as a user who may use sudo:")
+                .run("sudo -v"),
             HostError::Network { output, restored, .. } => network(what, output, *restored),
             HostError::Untrusted { path, .. } => Self::new("root-distrusts", Kind::HostCheck, what)
                 .because("who can change that file or folder could have their own program run as root")
@@ -186,6 +201,24 @@ fn held(what: &str, pid: u32, verb: &str, since: &str) -> String {
     let what =
         what.strip_prefix("lab ").map_or_else(|| what.to_owned(), |name| format!("the lab \"{name}\""));
     format!("{what} is in use by process {pid} (fusionlab {verb}), since {since}")
+}
+
+/// Returns what to do about a kubeconfig that was left as it is.
+fn kubeconfig(what: String, path: &Path, refusal: &Refusal) -> Report {
+    match refusal {
+        Refusal::Foreign { kind, name } => Report::new("kubeconfig-taken", Kind::HostCheck, what)
+            .at(path.display().to_string())
+            .because("nothing was changed: what does not bear the lab's mark is never touched")
+            .advise("give the lab another `name:` in the lab file, or remove that entry if nobody needs it:")
+            .run(format!("kubectl config delete-{kind} {}", quote(name))),
+        _ => Report::new("kubeconfig-unusable", Kind::HostCheck, what)
+            .at(path.display().to_string())
+            .because("nothing was changed: a file that is not understood is not edited")
+            .advise("see what kubectl makes of it, and have it write the file anew:")
+            .run(format!("kubectl --kubeconfig {} config view", quote(&path.display().to_string())))
+            .advise("or leave it and use the lab's own file:")
+            .run("export KUBECONFIG=$(fusionlab kubeconfig)"),
+    }
 }
 
 fn network(what: String, output: &str, restored: bool) -> Report {
@@ -301,6 +334,14 @@ mod tests {
             HostError::Unsigned { list: text(), reason: text() },
             HostError::NoRoom { folder: path(), needed_mib: 2, free_mib: 1 },
             HostError::Locked { what: text(), pid: 7, verb: "up".into(), since: "12:00".into() },
+            HostError::KubeconfigLocked { lock: path(), age: std::time::Duration::from_secs(90) },
+            HostError::Kubeconfig { path: path(), refusal: Refusal::ByHand },
+            HostError::Kubeconfig {
+                path: path(),
+                refusal: Refusal::Foreign { kind: "cluster", name: "lab".into() },
+            },
+            HostError::ResolverTaken { path: path() },
+            HostError::ResolverDenied { path: path() },
             HostError::Network { reason: text(), output: text(), restored: false },
             HostError::Untrusted { path: path(), user: 501, group: 20, mode: 0o775, reason: text() },
             HostError::ProgramOfOthers {

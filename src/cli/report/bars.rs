@@ -93,8 +93,8 @@ impl Reporter for Bars {
                 self.say(Note { ink: Ink::Accent, symbol: "note:", text: text.clone() });
             }
             // What passed is counted in its row; `verify` lists it.
-            Event::Checked { check, passed: false, detail, .. } => {
-                let text = format!("{check}: {detail}");
+            Event::Checked(proven) if !proven.passed => {
+                let text = format!("{}: {}", proven.check, proven.detail);
                 self.say(Note { ink: Ink::Bad, symbol: self.pen.cross(), text });
             }
             // Output is kept for failures, not shown; it can come in thousands of lines.

@@ -152,9 +152,13 @@ impl Board {
             Event::StepDone { step, .. } => self.edit(step, now, |step| step.state = State::Done),
             Event::StepFailed { step, .. } => self.edit(step, now, |step| step.state = State::Failed),
             Event::StepSkipped { step, .. } => self.edit(step, now, |step| step.state = State::Skipped),
-            Event::Checked { passed: true, .. } => self.proof.passed += 1,
-            Event::Checked { passed: false, .. } => self.proof.failed += 1,
-            Event::Line { .. } | Event::Note { .. } | Event::TerminalTaken | Event::TerminalBack => {}
+            Event::Checked(proven) if proven.passed => self.proof.passed += 1,
+            Event::Checked(_) => self.proof.failed += 1,
+            Event::Drilled(_)
+            | Event::Line { .. }
+            | Event::Note { .. }
+            | Event::TerminalTaken
+            | Event::TerminalBack => {}
         }
     }
 
@@ -163,6 +167,9 @@ impl Board {
         let (name, label) = match (&step.node, step.phase) {
             (Some(node), phase) if phase != Phase::Cluster && phase != Phase::Host => {
                 (node.as_str(), phase_name(phase).to_owned())
+            }
+            (None, Phase::Drill) => {
+                (step.id.0.trim_start_matches("drill."), phase_name(step.phase).to_owned())
             }
             (_, Phase::Cluster) => (CLUSTER_ROW, area(&step.id).to_owned()),
             _ => (HOST_ROW, area(&step.id).to_owned()),
@@ -297,6 +304,7 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Cluster => "Cluster",
         Phase::Stop => "Stop",
         Phase::Delete => "Delete",
+        Phase::Drill => "Drill",
     }
 }
 

@@ -265,12 +265,7 @@ mod tests {
     #[test]
     fn the_proof_is_a_row_and_a_failed_check_colours_it() {
         let mut board = board();
-        let check = |passed| Event::Checked {
-            check: "it answers".into(),
-            passed,
-            detail: String::new(),
-            took: Duration::ZERO,
-        };
+        let check = |passed| super::super::examples::checked("it answers", passed);
         let row = |board: &Board| lines(board, Duration::from_secs(9), &Pen::plain(80)).into_iter().nth(4);
         assert!(!row(&board).unwrap().contains("proof"));
         board.event(&check(true), Duration::from_secs(9));

@@ -147,8 +147,9 @@ pub(crate) mod examples {
     //! A short run as events, for the tests of all reporters.
 
     use super::*;
-    use crate::engine::event::PlannedStep;
+    use crate::engine::event::{PlannedStep, Proven};
     use crate::plan::step::{Phase, StepId};
+    use crate::stack::checks::{Hint, Hop};
 
     pub fn id(id: &str) -> StepId {
         StepId(id.to_owned())
@@ -193,6 +194,19 @@ pub(crate) mod examples {
             took: Duration::from_millis(millis),
             message: "vmrun failed".to_owned(),
         }
+    }
+
+    pub fn checked(title: &str, passed: bool) -> Event {
+        Event::Checked(Box::new(Proven {
+            id: "lan.https",
+            hop: Hop::EndToEnd,
+            check: title.to_owned(),
+            passed,
+            expected: String::new(),
+            detail: String::new(),
+            hint: Hint { look: "", command: "" },
+            took: Duration::ZERO,
+        }))
     }
 
     pub fn waiting(name: &str, requirement: &str) -> Event {

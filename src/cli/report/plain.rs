@@ -11,7 +11,7 @@ use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
 use crate::engine::event::{Event, PlannedStep};
 use crate::host::clock;
-use crate::plan::step::StepId;
+use crate::plan::step::{Phase, StepId};
 
 /// A transfer is reported each time another tenth is done.
 const PROGRESS_PARTS: u64 = 10;
@@ -62,7 +62,7 @@ impl<W: Write + Send> Plain<W> {
                 Some(self.of_step(step, &pen.paint(Ink::Dim, &Unmet::read(requirement).text())))
             }
             Event::Progress { step, done, total } => self.progress(step, *done, *total),
-            Event::Line { .. } | Event::TerminalTaken | Event::TerminalBack => None,
+            Event::Drilled(_) | Event::Line { .. } | Event::TerminalTaken | Event::TerminalBack => None,
             Event::Note { step: Some(step), text } => {
                 Some(self.of_step(step, &format!("{} {text}", pen.paint(Ink::Accent, "note:"))))
             }
@@ -77,9 +77,9 @@ impl<W: Write + Send> Plain<W> {
                 Some(self.of_step(step, &format!("{text} {message}")))
             }
             Event::StepSkipped { step, because } => Some(self.of_step(step, &format!("skipped: {because}"))),
-            Event::Checked { check, passed, detail, .. } => {
-                let (ink, word) = if *passed { (Ink::Good, "ok") } else { (Ink::Bad, "FAILED") };
-                Some(format!("{} {check}: {detail}", pen.paint(ink, word)))
+            Event::Checked(proven) => {
+                let (ink, word) = if proven.passed { (Ink::Good, "ok") } else { (Ink::Bad, "FAILED") };
+                Some(format!("{} {}: {}", pen.paint(ink, word), proven.check, proven.detail))
             }
         }
     }
@@ -125,7 +125,8 @@ impl<W: Write + Send> Reporter for Plain<W> {
 }
 
 fn place(step: &PlannedStep) -> String {
-    step.node.clone().unwrap_or_else(|| "host".to_owned())
+    let no_node = if step.phase == Phase::Drill { "lab" } else { "host" };
+    step.node.clone().unwrap_or_else(|| no_node.to_owned())
 }
 
 /// Returns a step's id without its node: `vm.start`.

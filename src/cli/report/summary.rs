@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::engine::event::{Event, PlannedStep};
+use crate::engine::event::{Event, PlannedStep, Proven};
 use crate::plan::step::StepId;
+use crate::stack::drill::Outcome;
 
 /// Lines of output that are kept for each step.
 const TAIL_LINES: usize = 10;
@@ -38,21 +39,13 @@ pub struct StepRun {
     tail: VecDeque<String>,
 }
 
-/// One check of the proof.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Checked {
-    pub check: String,
-    pub passed: bool,
-    pub detail: String,
-    pub took: Duration,
-}
-
 /// A whole run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
     /// In the order of the plan.
     pub steps: Vec<StepRun>,
-    pub checks: Vec<Checked>,
+    pub checks: Vec<Proven>,
+    pub drilled: Vec<Outcome>,
     pub took: Duration,
 }
 
@@ -79,14 +72,8 @@ impl Summary {
             Event::StepSkipped { step, because } => {
                 self.edit(step, |run| run.end = End::Skipped { because: because.clone() });
             }
-            Event::Checked { check, passed, detail, took } => {
-                self.checks.push(Checked {
-                    check: check.clone(),
-                    passed: *passed,
-                    detail: detail.clone(),
-                    took: *took,
-                });
-            }
+            Event::Checked(proven) => self.checks.push((**proven).clone()),
+            Event::Drilled(outcome) => self.drilled.push(outcome.clone()),
             Event::Waiting { .. }
             | Event::Progress { .. }
             | Event::Note { .. }

@@ -188,6 +188,9 @@ fn said(remedy: &Remedy) -> String {
         Remedy::SeeRemarks => "this shows each such line:",
         Remedy::MendFile => "mend that line, or put an older file back; these are there:",
         Remedy::OwnFile => "give the file back to root:",
+        Remedy::UseCable => {
+            "use a cable, and name its card in the lab file: `lan: {interface: …}`; this says why Wi-Fi is no good:"
+        }
         Remedy::DropForwards { .. } => {
             "Fusion takes them up again with each restart; take their lines out of this file:"
         }
@@ -212,6 +215,7 @@ fn command(remedy: &Remedy, place: &Place<'_>) -> Option<String> {
         Remedy::ReleaseAddress { .. } => ours("network show"),
         Remedy::SeeRemarks => ours("network plan"),
         Remedy::MendFile => ours("network backups"),
+        Remedy::UseCable => Some("fusionlab explain wifi-bridge".to_owned()),
         Remedy::OwnFile => {
             let file = quoted(place.fusion?.networking());
             Some(format!("sudo chown root:wheel {file} && sudo chmod 644 {file}"))

@@ -315,6 +315,7 @@ pub(crate) mod tests {
                 pods: "10.244.0.0/16".parse().unwrap(),
                 services: "10.96.0.0/12".parse().unwrap(),
                 api_name: "api.lab.test".into(),
+                api_names: Vec::new(),
                 domain: "lab.test".into(),
                 ports: lab::Ports {
                     api: 6443,

@@ -1,12 +1,15 @@
 //! Steps on the whole cluster, run on the first control plane: Gateway API, Cilium, readiness, ingress.
 
-use crate::engine::context::tail;
+use crate::engine::context::{command_failed, tail};
 use crate::engine::error::{EngineError, Requirement, Result};
 use crate::engine::observe;
 use crate::engine::run::StepContext;
 use crate::engine::wait::{Probe, until};
-use crate::lab::Node;
-use crate::stack::{cilium, gateway_api, ingress, kubectl};
+use crate::formats::command::Command;
+use crate::lab::{Lab, Node};
+use crate::plan::facts::ClusterFacts;
+use crate::plan::step::StepId;
+use crate::stack::{cilium, facts, gateway_api, ingress, kubectl};
 
 use super::guest::install;
 
@@ -39,6 +42,7 @@ pub async fn cilium(context: &StepContext) -> Result<bool> {
     let lab = &engine.lab;
     let node = lab.first_control_plane();
     let before = observe::cluster_on(engine, node).await?;
+    let operator_stood = before.rollouts.contains_key(cilium::OPERATOR);
     for command in before.cilium.iter().flat_map(cilium::recover) {
         // A killed install blocks the next one until its record is gone (facts §5).
         context.note(format!("an unfinished Helm run is cleared away: {}", command.shell_line()));
@@ -48,11 +52,27 @@ pub async fn cilium(context: &StepContext) -> Result<bool> {
     engine
         .must_within(node, &cilium::install(lab, lab.limits.helm_install), lab.limits.helm_install, None)
         .await?;
+    let definitions_came = context.step.needs.contains(&StepId("gateway-api.install".to_owned()));
+    if operator_stood && definitions_came {
+        // It looks at the definitions once, when it starts; Helm restarts nothing whose values are what they were.
+        context.note("the Gateway API's definitions changed under cilium-operator; it is restarted");
+        restart_operator(context, node).await?;
+    }
     Ok(true)
 }
 
-/// Waits for Cilium's rollouts and for every node. Restarts the operator if its one look at the Gateway API's
-/// definitions came too early (facts §4.2).
+/// Restarts Cilium's operator, so that it looks at the Gateway API's definitions again (facts §4.2).
+async fn restart_operator(context: &StepContext, node: &Node) -> Result<()> {
+    let engine = &context.engine;
+    let limit = engine.lab.limits.cilium_ready;
+    let operator = format!("deployment/{}", cilium::OPERATOR);
+    engine.must(node, &kubectl::rollout_restart(&operator, cilium::NAMESPACE)).await?;
+    let status = kubectl::rollout_status(&operator, cilium::NAMESPACE, limit);
+    engine.must_within(node, &status, limit + engine.lab.limits.guest_command, None).await?;
+    Ok(())
+}
+
+/// Waits for Cilium's rollouts and for every node.
 pub async fn nodes(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
     let lab = &engine.lab;
@@ -65,11 +85,7 @@ pub async fn nodes(context: &StepContext) -> Result<bool> {
     };
     until(context, rollouts, async || {
         let cluster = observe::cluster_on(engine, node).await?;
-        let waiting: Vec<&str> =
-            cluster.rollouts.iter().filter(|(_, ready)| !**ready).map(|(name, _)| name.as_str()).collect();
-        if cluster.rollouts.is_empty() {
-            return Ok(Probe::NotYet("nothing there yet".to_owned()));
-        }
+        let waiting = cluster.not_rolled_out();
         Ok(if waiting.is_empty() {
             Probe::Met(())
         } else {
@@ -77,6 +93,7 @@ pub async fn nodes(context: &StepContext) -> Result<bool> {
         })
     })
     .await?;
+    no_kube_proxy(context, node).await?;
     let ready = Requirement {
         what: format!("{} nodes are Ready", lab.members().count()),
         limit_name: "nodes_ready",
@@ -103,20 +120,18 @@ pub async fn ingress(context: &StepContext) -> Result<bool> {
     let node = lab.first_control_plane();
     let identity = engine.need_identity()?;
     class_accepted(context, node).await?;
+    class_config_defined(context, node).await?;
     install(context, node, &[ingress::file(lab, &identity)]).await?;
-    engine.must(node, &ingress::apply(lab, &identity)).await?;
+    apply(context, node, &ingress::apply(lab, &identity)).await?;
     let requirement = Requirement {
         what: "the Gateway is programmed on its NodePorts".to_owned(),
         limit_name: "gateway_programmed",
         limit: lab.limits.gateway_programmed,
         hint: "`kubectl -n lab-gateway describe gateway lab` and cilium-operator's log say why",
     };
-    let ports = &lab.cluster.ports;
     until(context, requirement, async || {
         let cluster = observe::cluster_on(engine, node).await?;
-        let pinned = [(80, ports.http_node_port), (443, ports.https_node_port)];
-        let moved = pinned.iter().find(|(port, wished)| cluster.node_ports.get(port) != Some(wished));
-        match moved {
+        match moved_port(lab, &cluster) {
             Some((port, wished)) => Ok(Probe::NotYet(format!("port {port} is not on NodePort {wished}"))),
             None if !cluster.gateway_programmed => Ok(Probe::NotYet("not programmed".to_owned())),
             None => Ok(Probe::Met(())),
@@ -125,6 +140,66 @@ pub async fn ingress(context: &StepContext) -> Result<bool> {
     .await?;
     engine.must(node, &ingress::record(lab, &identity)).await?;
     Ok(true)
+}
+
+/// Returns the first port of the Gateway that is not on its NodePort, with the one that it should have.
+fn moved_port(lab: &Lab, cluster: &ClusterFacts) -> Option<(u16, u16)> {
+    lab.cluster.ports.pinned().into_iter().find(|(port, wished)| cluster.node_ports.get(port) != Some(wished))
+}
+
+/// Applies the way in. A NodePort that another Service has is said with that Service's name: the API server does not say
+/// whose it is.
+async fn apply(context: &StepContext, node: &Node, command: &Command) -> Result<()> {
+    let engine = &context.engine;
+    let output = engine.run(node, command, engine.lab.limits.guest_command, None).await?;
+    if output.success() {
+        return Ok(());
+    }
+    let error = command_failed(&node.name, command, &output);
+    if !String::from_utf8_lossy(&output.stderr).contains(kubectl::PORT_TAKEN) {
+        return Err(error);
+    }
+    let services = engine.must(node, &kubectl::list_everywhere("services")).await?;
+    let wished = engine.lab.cluster.ports.pinned().map(|(_, node_port)| node_port);
+    match facts::owner_of_node_port(&services.text(), &wished, &ingress::service_name()) {
+        Some((owner, port)) => Err(EngineError::Cluster {
+            reason: format!("NodePort {port}, which the lab's Gateway needs, belongs to the Service {owner}"),
+            tail: tail(&output),
+        }),
+        None => Err(error),
+    }
+}
+
+/// Takes kube-proxy away: nothing of ours installs it, but an upgrade of kubeadm once brought it back
+/// (facts/kubernetes-cilium.md §1.1), and its rules would compete with Cilium's.
+async fn no_kube_proxy(context: &StepContext, node: &Node) -> Result<()> {
+    let engine = &context.engine;
+    if observe::cluster_on(engine, node).await?.kube_proxy_present {
+        context.note("kube-proxy came into the cluster; it is removed, since Cilium does its work");
+        engine.must(node, &kubectl::delete("daemonsets", "kube-proxy", Some(cilium::NAMESPACE))).await?;
+    }
+    Ok(())
+}
+
+/// Waits for the definition of the class's configuration: Cilium's operator installs it, not its chart (facts §4.4).
+async fn class_config_defined(context: &StepContext, node: &Node) -> Result<()> {
+    let engine = &context.engine;
+    let requirement = Requirement {
+        what: format!("the definition {} is established", ingress::CLASS_CONFIG_DEFINITION),
+        limit_name: "crds_established",
+        limit: engine.lab.limits.crds_established,
+        hint: "cilium-operator installs it: `kubectl -n kube-system logs deploy/cilium-operator` says why not",
+    };
+    let question = kubectl::get("customresourcedefinitions", ingress::CLASS_CONFIG_DEFINITION, None);
+    until(context, requirement, async || {
+        let output = engine.must(node, &question).await?;
+        Ok(if facts::is_established(&output.text()) {
+            Probe::Met(())
+        } else {
+            Probe::NotYet("not there yet".to_owned())
+        })
+    })
+    .await
 }
 
 /// Waits until Cilium has installed its own definitions and accepts classes; if it never looks, its operator is
@@ -157,7 +232,7 @@ async fn class_accepted(context: &StepContext, node: &Node) -> Result<()> {
     match until(context, requirement(limit / 3), probe).await {
         Err(EngineError::Requirement { .. }) => {
             context.note("cilium-operator looked for the Gateway API before it was there; it is restarted");
-            engine.must(node, &kubectl::rollout_restart("deployment/cilium-operator", "kube-system")).await?;
+            restart_operator(context, node).await?;
             until(context, requirement(limit), probe).await
         }
         result => result,

@@ -6,29 +6,26 @@ use crate::engine::run::StepContext;
 use crate::engine::wait::{Probe, until};
 use crate::plan::facts::Facts;
 use crate::plan::up::vip_holder;
-use crate::stack::{gateway, node as nodes};
+use crate::stack::{dns, node as nodes};
 
-use super::guest::install;
+use super::guest::{activate, install};
 
 pub async fn configure(context: &StepContext, name: &str) -> Result<bool> {
     let engine = &context.engine;
     let node = engine.node(name)?;
     let identity = engine.need_identity()?;
     let written = install(context, node, &nodes::files_of(&engine.lab, &identity, node)).await?;
-    let changed: Vec<&str> = written.iter().map(String::as_str).collect();
-    for command in gateway::activate(&changed) {
-        engine.must(node, &command).await?;
-    }
+    activate(context, node, &written).await?;
     let requirement = Requirement {
-        what: format!("nginx and keepalived run on {name}"),
+        what: format!("nginx, keepalived and the name server run on {name}"),
         limit_name: "vip_held",
         limit: engine.lab.limits.vip_held,
-        hint: "`journalctl -u nginx -u keepalived` on the gateway says why not",
+        hint: "`journalctl -u nginx -u keepalived -u fusionlab-dns` on the gateway says why not",
     };
     until(context, requirement, async || {
         let facts = observe::guest(engine, node).await?;
         let down: Vec<&str> =
-            ["nginx", "keepalived"].into_iter().filter(|unit| !facts.unit_active(unit)).collect();
+            ["nginx", "keepalived", dns::UNIT].into_iter().filter(|unit| !facts.unit_active(unit)).collect();
         Ok(if down.is_empty() {
             Probe::Met(())
         } else {

@@ -34,6 +34,7 @@ pub async fn ready(context: &StepContext, name: &str) -> Result<bool> {
             .map(|nic| format!("{} does not hold {}", nic.guest_name(), nic.address)),
     );
     if wrong.is_empty() {
+        engine.identities.must_be_its_own(&node.name, &facts)?;
         return Ok(true);
     }
     let held: Vec<String> =
@@ -178,6 +179,7 @@ pub async fn prepare(context: &StepContext, name: &str) -> Result<bool> {
     let written = install(context, node, &nodes::files_of(&engine.lab, &identity, node)).await?;
     activate(context, node, &written).await?;
     let facts = observe::guest(engine, node).await?;
+    engine.identities.must_be_its_own(&node.name, &facts)?;
     let wished = format!("v{}", engine.lab.versions.kubernetes);
     for program in ["kubeadm", "kubelet"] {
         let found = facts.versions.get(program).map_or("not installed", String::as_str);
@@ -189,7 +191,10 @@ pub async fn prepare(context: &StepContext, name: &str) -> Result<bool> {
         }
     }
     // A certificate made by a clock ahead is refused by one behind: all clocks agree before kubeadm runs.
-    engine.must_within(node, &nodes::await_clock(), engine.lab.limits.clock_sync, None).await?;
+    let limit = engine.lab.limits.clock_sync;
+    engine
+        .must_within(node, &nodes::await_clock(limit), limit + engine.lab.limits.guest_connect, None)
+        .await?;
     Ok(!written.is_empty())
 }
 

@@ -1,6 +1,8 @@
 //! Steps on the lab's own folder: identity, kubeconfig and the user's ssh files, and their end.
 
 use crate::engine::error::Result;
+use crate::engine::kubeconfig::Merger;
+use crate::engine::names::Names;
 use crate::engine::run::StepContext;
 use crate::engine::store;
 use crate::formats::openssh;
@@ -40,13 +42,44 @@ fn write_ssh_files(context: &StepContext) -> Result<()> {
     Ok(())
 }
 
-pub fn write_kubeconfig(context: &StepContext) -> Result<bool> {
+pub async fn write_kubeconfig(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
     let identity = engine.need_identity()?;
     let proxy = Dial::of(&engine.fusion)?.proxy_url();
     let text = kubeconfig_text(&engine.lab, &identity, proxy.as_deref());
     files::write_atomic(&engine.dir.kubeconfig(), text.as_bytes(), 0o600)?;
+    refresh_merged(context).await;
     Ok(true)
+}
+
+/// Brings the user's kubeconfigs that have the lab's entries up to date. That one of them cannot be is no reason for the
+/// lab not to be up.
+async fn refresh_merged(context: &StepContext) {
+    let merger = Merger::of(&context.engine);
+    for file in merger.merged().unwrap_or_default() {
+        match merger.merge(&file, false).await {
+            Ok(touched) if touched.edited.deeds.is_empty() => {}
+            Ok(_) => context.note(format!("{} has the lab's new entries", file.display())),
+            Err(error) => context.note(format!("the lab's entries were not renewed: {error}")),
+        }
+    }
+}
+
+/// Takes the lab out of the user's kubeconfigs.
+pub async fn unmerge_kubeconfig(context: &StepContext) -> Result<bool> {
+    let touched = Merger::of(&context.engine).remove(None).await?;
+    Ok(touched.iter().any(|touched| !touched.edited.deeds.is_empty()))
+}
+
+/// Has this machine ask whom it asked before for the lab's domain.
+pub async fn remove_resolver(context: &StepContext) -> Result<bool> {
+    let engine = &context.engine;
+    let names = Names::of(engine);
+    // `sudo` may ask for a password again: it forgets, on some Macs at once.
+    let held = if names.removal_needs_root()? { Some(context.terminal().await) } else { None };
+    let removed = names.remove().await?;
+    drop(held);
+    Ok(removed)
 }
 
 /// Removes the lab's folder. The lock file goes with it; its holder keeps it open until the end.

@@ -3,15 +3,17 @@
 mod clone;
 mod cluster;
 mod gateway;
-mod guest;
+pub(in crate::engine) mod guest;
 mod kube;
 mod lab;
+mod lan;
 mod network;
 mod template;
-mod vm;
+pub(in crate::engine) mod vm;
 
 use crate::plan::step::Action;
 
+use super::drill;
 use super::error::Result;
 use super::run::StepContext;
 
@@ -28,6 +30,7 @@ pub async fn perform(context: &StepContext) -> Result<bool> {
         Action::ConfigureVm { node } => vm::configure(context, node).await,
         Action::StartVm { node } => vm::start(context, node).await,
         Action::AwaitGuest { node } => guest::ready(context, node).await,
+        Action::ProbeLan { node } => lan::probe(context, node).await,
         Action::ConfigureGateway { node } => gateway::configure(context, node).await,
         Action::AwaitVips => gateway::vips(context).await,
         Action::PrepareNode { node } => guest::prepare(context, node).await,
@@ -38,13 +41,17 @@ pub async fn perform(context: &StepContext) -> Result<bool> {
         Action::InstallCilium => cluster::cilium(context).await,
         Action::AwaitNodes => cluster::nodes(context).await,
         Action::ConfigureIngress => cluster::ingress(context).await,
-        Action::WriteKubeconfig => lab::write_kubeconfig(context),
+        Action::WriteKubeconfig => lab::write_kubeconfig(context).await,
+        Action::Drill { scenario, on } => drill::lose(context, *scenario, on.as_deref()).await,
+        Action::EndDrill { scenario, node } => drill::put_back_what_is_left(context, *scenario, node).await,
         Action::StopVm { node } => vm::stop(context, node).await,
         Action::DeleteVm { node } => vm::delete(context, node).await,
         Action::DiscardTemplate => template::discard(context).await,
         Action::RemoveTemplate => template::remove(context).await,
         Action::RestoreNetwork { .. } => network::restore(context).await,
         Action::PutBackNetwork { backup, .. } => network::put_back(context, backup).await,
+        Action::UnmergeKubeconfig { .. } => lab::unmerge_kubeconfig(context).await,
+        Action::RemoveResolver { .. } => lab::remove_resolver(context).await,
         Action::ForgetLab => lab::forget(context),
     }
 }

@@ -94,7 +94,7 @@ fn forget_folder(engine: &Engine) -> Result<()> {
 }
 
 /// Looks at the marks once more, right before something that cannot be undone.
-fn must_be_ours(engine: &Engine, node: &str, vmx: &Path) -> Result<()> {
+pub fn must_be_ours(engine: &Engine, node: &str, vmx: &Path) -> Result<()> {
     let marks = vmx_file::read(vmx)?;
     let marked = marks.as_ref().is_some_and(|vmx| {
         vmx.get(names::VMX_LAB).as_deref() == Some(engine.lab.name.as_str())

@@ -51,5 +51,6 @@ struct Catalogue {
     hardware: hardware::HardwareTable,
     versions: versions::VersionSet,
     pause: Vec<versions::PauseRow>,
+    init_through_endpoint: Vec<Requirement>,
     rules: Vec<VersionRule>,
 }

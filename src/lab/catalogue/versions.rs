@@ -23,6 +23,11 @@ pub struct Versions {
 }
 
 impl Versions {
+    /// Says whether `kubeadm init` needs the endpoint that it makes itself (facts/kubernetes-cilium.md §1.5).
+    pub fn init_needs_the_endpoint(&self) -> bool {
+        CATALOGUE.init_through_endpoint.iter().any(|versions| versions.allows(&self.kubernetes))
+    }
+
     /// Returns the version of one component.
     pub fn of(&self, component: Component) -> &str {
         match component {
@@ -238,6 +243,15 @@ mod tests {
         assert_eq!(broken(|set| set.kubernetes = "1.37.1".into()), [Severity::Warning]);
         assert_eq!(broken(|set| set.cilium = "1.20.0".into()), [Severity::Warning]);
         assert_eq!(broken(|set| set.cilium = "1.20.2".into()), []);
+    }
+
+    #[test]
+    fn only_versions_with_the_regression_need_the_gateways_for_init() {
+        let needs = |kubernetes: &str| {
+            Versions { kubernetes: kubernetes.into(), ..versions() }.init_needs_the_endpoint()
+        };
+        assert_eq!(["1.35.4", "1.36.0"].map(needs), [true; 2]);
+        assert_eq!(["1.33.2", "1.35.5", "1.36.1", &versions().kubernetes].map(needs), [false; 4]);
     }
 
     #[test]

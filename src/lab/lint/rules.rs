@@ -122,6 +122,13 @@ rules! {
     VERSIONS_UNSUPPORTED "versions-unsupported" Error: "versions that do not go together",
         "The pairs that are known to break are refused, the untested ones are a warning. The table is \
          `rules` in `vm-templates/catalogue.yaml`, each with its reason.";
+    WIFI_BRIDGE "wifi-bridge" Warning: "the gateways are bridged to Wi-Fi",
+        "A bridged machine sends frames with its own MAC. Access points pass on only frames of the Mac's own \
+         MAC, which they know, so Fusion translates; what cannot be translated is lost. The VIP moves from one \
+         gateway to the other by gratuitous ARP, an announcement of whose MAC has the address now: over Wi-Fi \
+         it may not arrive, and machines at home keep sending to the gateway that is gone until their \
+         own tables forget it. The Mac itself reaches the VIP all the same. Use a cable, and name its card as \
+         `lan: {interface: en4}`; `networksetup -listallhardwareports` lists them.";
     PUBLIC_NETWORK "public-network" Warning: "a private network with public addresses",
         "Addresses outside 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 and 100.64.0.0/10 belong to somebody \
          on the internet, whom the nodes could then not reach.";

@@ -95,7 +95,7 @@ impl Resolver<'_> {
             internal,
             cluster: self.cluster(),
             gateway: GatewaySettings {
-                advert_centiseconds: gateways.advert.map_or(50, |advert| advert.0),
+                advert_centiseconds: gateways.advert.map_or(20, |advert| advert.0),
                 virtual_router_id: gateways.router_id.map_or(51, |id| narrow(id.0)),
             },
             nodes,
@@ -142,6 +142,7 @@ impl Resolver<'_> {
             pods: kubernetes.pods.unwrap_or(Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16)),
             services: kubernetes.services.unwrap_or(Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 12)),
             api_name: kubernetes.api_name.map_or_else(|| "k8s-api.lab.internal".to_owned(), |name| name.0),
+            api_names: kubernetes.api_names.unwrap_or_default().into_iter().map(|name| name.0).collect(),
             domain: self.spec.domain.as_ref().map_or_else(|| "lab.test".to_owned(), |name| name.0.clone()),
             ports: Ports {
                 api: ports.api.map_or(6443, |port| port.0),

@@ -146,7 +146,7 @@ section! {
         /// Disk of each. With linked clones all machines share the template's size; otherwise 10GiB.
         disk: Disk = Derived("40GiB"),
         /// Seconds between VRRP adverts. A lost gateway is noticed after about three.
-        advert: Advert = Live("0.5"),
+        advert: Advert = Live("0.2"),
         /// The VRRP router id, 1 to 255; any other VRRP on the internal network needs another.
         router_id: Whole<1, 255> = Live("51"),
     }
@@ -209,6 +209,8 @@ section! {
         services: Ipv4Net = Live("10.96.0.0/12"),
         /// The name of the API server inside; every node's hosts file maps it to the internal VIP.
         api_name: DnsName = Live("k8s-api.lab.internal"),
+        /// More DNS names of the API server, for its certificate; a cluster that stands keeps the certificate that it has.
+        api_names: Vec<DnsName> = Live("[]"),
         /// The version of Cilium.
         cilium: Version = Live("1.20.3"),
         /// The version of the Gateway API's definitions, standard channel.

@@ -34,8 +34,10 @@ impl List<'_> {
     /// Whether a node has joined, by its own word and the API's. `None` if one of them cannot be asked.
     pub(super) fn joined(&self, node: &Node) -> Option<bool> {
         let state = kubeadm::state(node.role, self.guest(node)?);
-        let known = self.cluster()?.nodes.contains_key(&node.name);
-        Some(known && state.is_complete())
+        let known = self.cluster()?.nodes.get(&node.name);
+        // The mark is the last that a control plane's join leaves.
+        let whole = known.is_some_and(|known| known.control_plane || node.role != Role::ControlPlane);
+        Some(whole && state.is_complete())
     }
 
     /// Returns why a node must still join (or join again), or none.
@@ -49,7 +51,11 @@ impl List<'_> {
 
     pub(super) fn init(&mut self) {
         let node = self.lab.first_control_plane();
-        let Some(why) = self.why_join(node) else {
+        let unfinished = self
+            .cluster()
+            .is_some_and(|cluster| !kubeadm::init_complete(cluster, &node.name))
+            .then_some("its init was cut before its last phase");
+        let Some(why) = self.why_join(node).or(unfinished) else {
             return self.keep(format!("{}: control plane, joined", node.name));
         };
         let draft = Draft::of(
@@ -63,8 +69,10 @@ impl List<'_> {
         .why(why);
         // Every control plane is asked first: where one of them has the cluster, none is begun anew.
         let ready = self.lab.control_planes().map(|node| format!("guest.ready/{}", node.name));
+        // Without the gateways: init talks to its own API server. Some versions did not (facts/kubernetes-cilium.md §1.5).
+        let gateways = self.lab.versions.init_needs_the_endpoint().then(|| "gateway.vips".to_owned());
         let needs: Vec<String> =
-            ready.chain([format!("node.prepare/{}", node.name), "gateway.vips".to_owned()]).collect();
+            ready.chain([format!("node.prepare/{}", node.name)]).chain(gateways).collect();
         self.add(draft, needs);
     }
 
@@ -182,7 +190,8 @@ impl List<'_> {
             .collect();
         let settled = self.cluster().is_some_and(|cluster| {
             self.lab.members().all(|node| cluster.nodes.get(&node.name).is_some_and(|node| node.ready))
-                && cluster.rollouts.values().all(|ready| *ready)
+                && cluster.not_rolled_out().is_empty()
+                && !cluster.kube_proxy_present
         });
         if settled && !joins.iter().any(|id| self.planned(id)) {
             return self.keep("cluster: every node Ready, Cilium rolled out");
@@ -203,8 +212,10 @@ impl List<'_> {
             Some(cluster) if cluster.ingress.is_none() => "it is not there",
             Some(cluster) if cluster.ingress != self.desired.ingress => "its manifests differ",
             Some(cluster)
-                if cluster.node_ports.get(&80) != Some(&ports.http_node_port)
-                    || cluster.node_ports.get(&443) != Some(&ports.https_node_port) =>
+                if ports
+                    .pinned()
+                    .iter()
+                    .any(|(port, wished)| cluster.node_ports.get(port) != Some(wished)) =>
             {
                 "its NodePorts moved"
             }

@@ -4,23 +4,55 @@ use super::{Draft, List};
 use crate::lab::{Lab, Node};
 use crate::plan::facts::Facts;
 use crate::plan::step::{Action, Gate, Phase};
+use crate::stack::dns;
+
+/// The verb of the step that looks who else is on the LAN.
+const PROBE: &str = "lan.probe";
+/// What runs on a gateway.
+const UNITS: [&str; 3] = ["nginx", "keepalived", dns::UNIT];
 
 impl List<'_> {
+    /// Plans the look at who else is on the LAN, unless a gateway of ours has the VIP already.
+    pub(super) fn lan(&mut self) {
+        let vip = self.lab.lan.vip;
+        let is_held = self.lab.gateways().any(|node| self.guest(node).is_some_and(|guest| guest.holds(vip)));
+        let Some(node) = self.lab.gateways().find(|node| node.lan().is_some()).filter(|_| !is_held) else {
+            return;
+        };
+        let action = Action::ProbeLan { node: node.name.clone() };
+        let id = self.lab.gateway.virtual_router_id;
+        let seconds = u32::try_from(self.lab.limits.lan_probe.as_secs()).unwrap_or(u32::MAX);
+        let draft = Draft::of(PROBE, node, Phase::Configure, seconds, action)
+            .text(format!("listen whether anybody on the LAN has {vip} or VRRP router id {id}"))
+            .why("no gateway of the lab holds the VIP yet")
+            .gate(Gate::Guest);
+        self.add(draft, [format!("guest.ready/{}", node.name), "network.apply".to_owned()]);
+    }
+
+    /// Returns the steps that probe the LAN, of those that may be planned.
+    fn probes(&self) -> impl Iterator<Item = String> {
+        self.lab.gateways().map(|node| format!("{PROBE}/{}", node.name))
+    }
+
     pub(super) fn gateway(&mut self, node: &Node) {
-        let units_run = self
-            .guest(node)
-            .is_some_and(|guest| guest.unit_active("nginx") && guest.unit_active("keepalived"));
+        let units_run =
+            self.guest(node).is_some_and(|guest| UNITS.iter().all(|unit| guest.unit_active(unit)));
         let why = match self.stale_files(node) {
             Some(stale) => stale,
-            None if !units_run => "nginx or keepalived is not running".to_owned(),
-            None => return self.keep(format!("{}: nginx and keepalived run as configured", node.name)),
+            None if !units_run => "nginx, keepalived or the name server is not running".to_owned(),
+            None => {
+                let text = "nginx, keepalived and the name server run as configured";
+                return self.keep(format!("{}: {text}", node.name));
+            }
         };
         let action = Action::ConfigureGateway { node: node.name.clone() };
         let draft = Draft::of("gateway.configure", node, Phase::Configure, 3, action)
-            .text(format!("configure nginx and keepalived on {}", node.name))
+            .text(format!("configure nginx, keepalived and the name server on {}", node.name))
             .why(why)
             .gate(Gate::Guest);
-        self.add(draft, [format!("guest.ready/{}", node.name), "network.apply".to_owned()]);
+        let needs = [format!("guest.ready/{}", node.name), "network.apply".to_owned()];
+        // Nothing takes the VIP before somebody has listened who else has it.
+        self.add(draft, needs.into_iter().chain(self.probes()).collect::<Vec<_>>());
     }
 
     pub(super) fn vips(&mut self) {
@@ -38,7 +70,7 @@ impl List<'_> {
             } else {
                 "not exactly one gateway holds both"
             });
-        self.add(draft, configures);
+        self.add(draft, configures.into_iter().chain(self.probes()).collect::<Vec<_>>());
     }
 }
 

@@ -15,7 +15,7 @@ use super::desired::Desired;
 use super::facts::{Facts, GuestFacts, VmFacts, VmState};
 use super::obstacle::Obstacle;
 use super::step::{Action, Gate, Phase, Plan, Step, StepId};
-use super::{networks, template};
+use super::{drill, networks, template};
 pub use gateways::vip_holder;
 
 /// Plans what is missing between the facts and the lab.
@@ -31,10 +31,12 @@ pub fn plan(lab: &Lab, desired: &Desired, facts: &Facts) -> Result<Plan, Vec<Obs
     list.identity();
     list.stops();
     list.network();
+    list.end_drill();
     list.template();
     for node in &lab.nodes {
         list.machine(node);
     }
+    list.lan();
     for gateway in lab.gateways() {
         list.gateway(gateway);
     }
@@ -114,7 +116,9 @@ impl List<'_> {
     /// Adds a step; of the named needs, those count that are in this plan.
     fn add(&mut self, draft: Draft, needs: impl IntoIterator<Item = String>) {
         let id = StepId(draft.id);
-        let needs = needs.into_iter().map(StepId).filter(|need| self.ids.contains(need)).collect();
+        let mended = draft.node.as_ref().map(|node| format!("drill.restore/{node}"));
+        let needs = needs.into_iter().chain(mended).map(StepId);
+        let needs = needs.filter(|need| self.ids.contains(need)).collect();
         self.ids.insert(id.clone());
         self.plan.steps.push(Step {
             id,
@@ -145,6 +149,18 @@ impl List<'_> {
             .text("make the lab's keys, certificates and tokens")
             .why("the lab has none, or not all");
         self.add(draft, []);
+    }
+
+    /// A drill that was killed left something broken: whatever else its machine needs comes after that.
+    fn end_drill(&mut self) {
+        if let Some(record) = &self.facts.drill {
+            let step = drill::restore(record);
+            // Its machine may have to be started, and that on a network that is there.
+            let before = [StepId("network.apply".to_owned()), StepId(format!("vm.stop/{}", record.node))];
+            let needs = before.into_iter().filter(|need| self.ids.contains(need)).collect();
+            self.ids.insert(step.id.clone());
+            self.plan.steps.push(Step { needs, ..step });
+        }
     }
 
     /// Stops our own machines where Fusion's networks restart: what becomes of a running card is not known

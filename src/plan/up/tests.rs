@@ -5,6 +5,7 @@ use super::super::facts::{TemplateFacts, VmState};
 use super::super::fixture::World;
 use super::super::lint::lint;
 use super::*;
+use crate::stack::drill::{Record, Scenario};
 
 /// The document's lab from nothing.
 const FROM_NOTHING: &[&str] = &[
@@ -42,6 +43,7 @@ const FROM_NOTHING: &[&str] = &[
     "vm.configure/k8s-worker2",
     "vm.start/k8s-worker2",
     "guest.ready/k8s-worker2",
+    "lan.probe/gateway1",
     "gateway.configure/gateway1",
     "gateway.configure/gateway2",
     "gateway.vips",
@@ -71,7 +73,9 @@ const CHAINS: &[&[&str]] = &[
     &["template.freeze", "vm.clone/*", "vm.configure/*", "vm.start/*", "guest.ready/*"],
     // A reservation is there before its machine first asks for an address.
     &["network.apply", "vm.start/*"],
-    &["guest.ready/*", "gateway.configure/*", "gateway.vips", "kube.init/k8s-master1"],
+    &["guest.ready/*", "gateway.configure/*", "gateway.vips", "kube.endpoint"],
+    // Nothing takes the VIP before somebody has listened who else has it.
+    &["guest.ready/gateway1", "lan.probe/gateway1", "gateway.configure/*"],
     &["guest.ready/*", "node.prepare/*", "kube.endpoint"],
     &["kube.init/k8s-master1", "kube.endpoint", "kube.join/*", "kube.nodes"],
     &["kube.join/k8s-master2", "kube.join/k8s-master3"],
@@ -95,6 +99,32 @@ fn from_nothing_the_documents_lab_takes_these_steps_in_this_order() {
     let plan = World::empty().up().unwrap();
     assert_eq!(lint(&plan), Vec::<String>::new());
     assert_eq!(ids(&plan), FROM_NOTHING);
+}
+
+#[test]
+fn init_waits_for_the_gateways_only_where_kubeadm_asks_the_endpoint() {
+    let mut world = World::empty();
+    assert!(!waits(&world.up().unwrap(), "kube.init/k8s-master1", "gateway.vips"));
+    world.lab.versions.kubernetes = "1.36.0".to_owned();
+    assert!(waits(&world.up().unwrap(), "kube.init/k8s-master1", "gateway.vips"));
+}
+
+#[test]
+fn an_init_that_was_cut_and_a_join_that_was_not_marked_are_planned_again() {
+    let mut world = World::complete();
+    let cluster = world.facts.cluster.as_mut().unwrap();
+    cluster.rollouts.remove("coredns");
+    cluster.nodes.get_mut("k8s-master2").unwrap().control_plane = false;
+    let ids = ids(&world.up().unwrap());
+    assert!(ids.contains(&"kube.init/k8s-master1".to_owned()), "{ids:?}");
+    assert!(ids.contains(&"kube.join/k8s-master2".to_owned()), "{ids:?}");
+    assert!(!ids.contains(&"kube.join/k8s-master3".to_owned()), "{ids:?}");
+}
+
+#[test]
+fn the_labs_own_ports_are_the_ones_that_are_looked_for() {
+    let world = World::complete_as(|lab| lab.cluster.ports.http = 8080);
+    assert_eq!(ids(&world.up().unwrap()), Vec::<String>::new());
 }
 
 #[test]
@@ -231,7 +261,7 @@ const LOSSES: &[Loss] = &[
                 .into_iter()
                 .for_each(|guest| guest.addresses.retain(|(_, held)| *held != vip));
         },
-        steps: &["gateway.vips", "kube.endpoint", "kube.nodes"],
+        steps: &["lan.probe/gateway1", "gateway.vips", "kube.endpoint", "kube.nodes"],
     },
     Loss {
         what: "containerd is down on a worker",
@@ -306,6 +336,18 @@ const LOSSES: &[Loss] = &[
         what: "the template was pruned, and every VM stands",
         happen: |world| world.facts.template = TemplateFacts::default(),
         steps: &[],
+    },
+    Loss {
+        what: "a drill was killed",
+        happen: |world| {
+            world.facts.drill = Some(Record {
+                version: Record::VERSION,
+                scenario: Scenario::GatewayNetwork,
+                node: "gateway1".to_owned(),
+                since: "2026-11-27T10:00:00Z".to_owned(),
+            });
+        },
+        steps: &["drill.restore/gateway1"],
     },
     Loss {
         what: "no API server answers",

@@ -113,7 +113,7 @@ mod tests {
         let mut stream = &b"564d\nrest"[..];
         assert_eq!(name(&mut stream).await.unwrap(), "564d");
         assert_eq!(stream, b"rest");
-        let endless = vec![b'x'; 100];
+        let endless = [b'x'; 100];
         assert!(name(&mut &endless[..]).await.is_err());
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use ipnet::Ipv4Net;
 use tokio::sync::{Notify, futures::Notified};
 
 use super::Dialler;
@@ -168,8 +169,8 @@ impl Body {
         Ok(())
     }
 
-    /// Runs systemctl in the guest; an error is what it said.
-    async fn systemctl<const N: usize>(&self, argv: [&str; N]) -> Result<(), String> {
+    /// Runs a program in the guest; an error is what it said.
+    async fn program<const N: usize>(&self, argv: [&str; N]) -> Result<(), String> {
         for hand in self.hands() {
             match hand.run(argv).await {
                 Ok((0, _)) => return Ok(()),
@@ -201,18 +202,37 @@ impl Body {
 impl Host for Body {
     async fn start(&self, model: &Arc<Model>, unit: &str) -> Result<(), String> {
         self.flush(model).await;
-        self.systemctl(["systemctl", "daemon-reload"]).await?;
-        self.systemctl(["systemctl", "start", unit]).await
+        self.program(["systemctl", "daemon-reload"]).await?;
+        self.program(["systemctl", "start", unit]).await
     }
 
     async fn stop(&self, model: &Arc<Model>, unit: &str) {
         self.flush(model).await;
-        if let Err(why) = self.systemctl(["systemctl", "stop", unit]).await {
+        if let Err(why) = self.program(["systemctl", "stop", unit]).await {
             model.log(unit, why);
         }
         if unit == Daemon::Kubelet.unit() {
             self.until_gone(Daemon::Kubelet).await;
             model.live(|live| live.set_unit(unit, UnitState::Inactive));
+        }
+    }
+
+    async fn route(&self, model: &Arc<Model>, part: Ipv4Net, via: Option<Ipv4Addr>) {
+        let (part_text, ip) = (part.to_string(), ["ip", "-4", "route"]);
+        let done = match via.map(|via| via.to_string()) {
+            Some(via) => self.program([ip[0], ip[1], ip[2], "replace", &part_text, "via", &via]).await,
+            None => self.program([ip[0], ip[1], ip[2], "del", &part_text]).await,
+        };
+        match done {
+            Ok(()) => model.live(|live| match via {
+                Some(via) => drop(live.pod_routes.insert(part, via)),
+                None => drop(live.pod_routes.remove(&part)),
+            }),
+            Err(why) => {
+                model.log("cilium", why);
+                // The agent tries it again at its next look.
+                model.live(|live| live.routes_set.remove(&part));
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use super::Life;
 use super::body::Daemon;
 use super::link::Link;
 use super::protocol::ToGuest;
-use crate::sim::guest::kube::{gateway, kubelet};
+use crate::sim::guest::kube::{envoy, kubelet};
 use crate::sim::guest::live::UnitState;
 use crate::sim::guest::services::{API, ETCD_CLIENT, ETCD_PEER, KUBELET, KUBELET_HEALTH};
 use crate::sim::guest::{Model, lock, pace, units};
@@ -218,7 +218,7 @@ fn wanted_ports(model: &Arc<Model>) -> BTreeSet<SocketAddrV4> {
             _ => {}
         }
     }
-    for port in gateway::node_ports(model) {
+    for port in envoy::node_ports(model) {
         put(Ipv4Addr::UNSPECIFIED, port);
     }
     ports

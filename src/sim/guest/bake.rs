@@ -22,6 +22,7 @@ const DISTRIBUTION: &[(&str, &str)] = &[
     ("nginx", "1.24.0"),
     ("libnginx-mod-stream", "1.24.0"),
     ("keepalived", "2.2.8"),
+    ("dnsmasq-base", "2.90"),
     ("chrony", "4.5"),
     ("open-vm-tools", "13.0.10"),
     ("conntrack", "1.4.8"),
@@ -30,6 +31,7 @@ const DISTRIBUTION: &[(&str, &str)] = &[
     ("ethtool", "6.7"),
     ("ipset", "7.19"),
     ("jq", "1.7.1"),
+    ("iptables", "1.8.10"),
 ];
 const KUBERNETES: [&str; 3] = ["kubeadm", "kubelet", "kubectl"];
 /// Packages whose service starts when they are installed.

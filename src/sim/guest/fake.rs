@@ -162,6 +162,9 @@ impl Surroundings for Around {
         if lock(&self.world.cut).contains(&self.name) {
             return Err(io::ErrorKind::TimedOut.into());
         }
+        if from.is_empty() {
+            return Err(io::ErrorKind::NetworkUnreachable.into());
+        }
         let segments: Vec<Segment> = from.iter().map(|card| card.segment.clone()).collect();
         self.world.dial(&segments, to)
     }

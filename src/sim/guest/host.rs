@@ -1,10 +1,11 @@
 //! What a model does to the machine that it is: a seam, so that it can also stand for a machine that is real.
 
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use ipnet::Ipv4Net;
 
 use super::state::Disk;
 use super::{Model, services, units};
@@ -18,6 +19,9 @@ pub trait Host: Send + Sync {
 
     /// Stops a unit; returns once it is stopped.
     async fn stop(&self, model: &Arc<Model>, unit: &str);
+
+    /// Sets the kernel's route to a part of the pod network, or takes it away.
+    async fn route(&self, model: &Arc<Model>, part: Ipv4Net, via: Option<Ipv4Addr>);
 
     /// Opens a TCP connection from the machine, to itself or to another.
     async fn connect(&self, model: &Arc<Model>, to: SocketAddrV4) -> io::Result<Wire>;
@@ -46,6 +50,13 @@ impl Host for Modelled {
 
     async fn stop(&self, model: &Arc<Model>, unit: &str) {
         units::stop_modelled(model, unit).await;
+    }
+
+    async fn route(&self, model: &Arc<Model>, part: Ipv4Net, via: Option<Ipv4Addr>) {
+        model.live(|live| match via {
+            Some(via) => drop(live.pod_routes.insert(part, via)),
+            None => drop(live.pod_routes.remove(&part)),
+        });
     }
 
     async fn connect(&self, model: &Arc<Model>, to: SocketAddrV4) -> io::Result<Wire> {

@@ -4,8 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use ipnet::Ipv4Net;
+
+use super::dnsmasq::Dnsmasq;
+use super::keepalived::Vip;
 use super::kube::cluster::Cluster;
 use super::nginx::Nginx;
+use super::tools::kubeadm_unit::Run;
 use super::vrrp::Vrrp;
 use crate::sim::seam::Segment;
 
@@ -32,19 +37,34 @@ pub struct Live {
     pub sshd: bool,
     pub cloud_init: CloudInit,
     pub interfaces: Vec<Interface>,
+    /// Interfaces whose link is set down: they are there and configured, and nothing passes.
+    pub down: BTreeSet<String>,
+    /// What a killed Keepalived left on its interfaces, until it starts again.
+    pub left: Vec<Vip>,
     units: BTreeMap<String, UnitState>,
     journal: BTreeMap<String, VecDeque<String>>,
     /// Applied kernel parameters (`sysctl`), and loaded modules.
     pub sysctl: BTreeMap<String, String>,
     pub modules: BTreeSet<String>,
     pub nginx: Option<Arc<Nginx>>,
+    pub dnsmasq: Option<Arc<Dnsmasq>>,
     pub vrrp: Option<Arc<Vrrp>>,
     pub clock_synced: bool,
+    /// How far the clock was set ahead of the world's, in milliseconds.
+    pub clock_ahead_ms: i64,
+    /// Routes to parts of the pod network, by the nodes that have them: Cilium's agent sets them.
+    pub pod_routes: BTreeMap<Ipv4Net, Ipv4Addr>,
+    /// Those that the running agent has set already; it sets none twice.
+    pub routes_set: BTreeMap<Ipv4Net, Ipv4Addr>,
+    /// Whether a kube-proxy ran: its rules stay when it goes.
+    pub proxy_rules: bool,
     /// Static pods that answer: `etcd`, `kube-apiserver`, …
     pub static_pods: BTreeSet<String>,
     pub cluster: Option<Arc<Cluster>>,
     /// The node's name in the cluster, once the kubelet runs as one.
     pub node: Option<String>,
+    /// The kubeadm that runs as a unit, or did last.
+    pub kubeadm: Option<Arc<Run>>,
     /// Locked files (`flock`).
     pub locks: BTreeMap<String, Arc<tokio::sync::Mutex<()>>>,
     /// Background processes outlive the command that started them only while this number stands.
@@ -75,7 +95,7 @@ impl Default for CloudInit {
     }
 }
 
-/// One network interface that is up.
+/// One network interface that is configured.
 #[derive(Clone, Debug)]
 pub struct Interface {
     pub name: String,
@@ -108,6 +128,11 @@ impl UnitState {
 }
 
 impl Live {
+    /// Returns the interfaces whose link is up.
+    pub fn up(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.iter().filter(|interface| !self.down.contains(&interface.name))
+    }
+
     pub fn unit(&self, name: &str) -> UnitState {
         self.units.get(name).copied().unwrap_or(UnitState::Inactive)
     }

@@ -15,6 +15,7 @@
 pub mod bake;
 pub mod boot;
 pub mod cloud_init;
+pub mod dnsmasq;
 pub mod host;
 pub mod http;
 pub mod keepalived;
@@ -24,6 +25,7 @@ pub mod network;
 pub mod nginx;
 pub mod nginx_syntax;
 pub mod pace;
+pub mod routing;
 pub mod services;
 pub mod shell;
 pub mod state;
@@ -38,6 +40,8 @@ pub mod yaml;
 mod fake;
 #[cfg(test)]
 pub(crate) mod lab;
+#[cfg(test)]
+mod strict_tests;
 #[cfg(test)]
 mod tests;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 use serde::Deserialize;
@@ -9,9 +10,12 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::live::Interface;
-use super::{Model, pace};
+use super::{Model, pace, routing};
 use crate::formats::mac::Mac;
 use crate::sim::seam::{Card, Client, Segment};
+
+/// The kernel parameter of a machine that answers no echo request.
+const IGNORES_PINGS: &str = "net.ipv4.icmp_echo_ignore_all";
 
 /// network-config version 2; the keys that the model knows, and no others (facts/vm-images-cloudinit.md §4.4).
 #[derive(Clone, Debug, Deserialize)]
@@ -245,11 +249,34 @@ pub struct Held {
     pub prefix: u8,
 }
 
+/// Sets a link up or down; says whether there is such a card. networkd takes what it configured off an interface that
+/// loses its carrier, and puts it back when the carrier returns.
+pub fn set_link(model: &Model, name: &str, up: bool) -> bool {
+    if !super::units::interfaces(model).iter().any(|known| known == name) {
+        return false;
+    }
+    let changed =
+        model.live(|live| if up { live.down.remove(name) } else { live.down.insert(name.to_owned()) });
+    if changed {
+        let word = if up { "Gained" } else { "Lost" };
+        model.log("systemd-networkd", format!("{name}: {word} carrier"));
+        model.commons.announce();
+    }
+    true
+}
+
+/// Returns the cards whose link is up.
+pub fn cards(model: &Model) -> Vec<Card> {
+    let down = model.live(|live| live.down.clone());
+    model.hardware.cards.iter().filter(|card| !down.contains(&card.name)).cloned().collect()
+}
+
 /// Returns the addresses held now: the interfaces' own, then Keepalived's.
 pub fn addresses(model: &Model) -> Vec<Held> {
-    let (interfaces, vrrp) = model.live(|live| (live.interfaces.clone(), live.vrrp.clone()));
+    let (interfaces, vrrp, left) =
+        model.live(|live| (live.up().cloned().collect::<Vec<_>>(), live.vrrp.clone(), live.left.clone()));
     let mut held: Vec<Held> = interfaces.iter().flat_map(Interface::held).collect();
-    for vip in vrrp.map(|vrrp| vrrp.holds()).unwrap_or_default() {
+    for vip in vrrp.map(|vrrp| vrrp.holds()).unwrap_or_default().into_iter().chain(left) {
         let Some(interface) = interfaces.iter().find(|interface| interface.name == vip.device) else {
             continue;
         };
@@ -302,8 +329,14 @@ pub async fn ping(model: &Model, address: Ipv4Addr, interface: Option<&str>) -> 
     if is_own(model, address) {
         return true;
     }
-    let chosen = |card: &&Card| interface.is_none_or(|name| card.name == name);
-    let cards: Vec<Card> = model.hardware.cards.iter().filter(chosen).cloned().collect();
+    let cards = routing::ways(model, interface, address);
+    let deaf = |other: &Arc<Model>| {
+        let holds = addresses(other).iter().any(|held| held.address == address);
+        holds && other.live(|live| live.sysctl.get(IGNORES_PINGS).is_some_and(|value| value == "1"))
+    };
+    if cards.iter().flat_map(|card| model.hears(&card.segment)).any(|other| deaf(&other)) {
+        return false;
+    }
     let answer = model.around.connect(&cards, std::net::SocketAddrV4::new(address, ECHO)).await;
     match answer {
         Ok(_) => true,

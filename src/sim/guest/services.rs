@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 
-use super::kube::{api, gateway, kubelet};
+use super::kube::{api, envoy, kubelet};
 use super::live::UnitState;
 use super::nginx::{Action, Nginx, Proxy, Server};
-use super::{Model, network};
+use super::{Model, network, routing};
 use crate::sim::seam::{WIRE_BUFFER, Wire};
 
 /// Kubernetes' ports (facts/kubernetes-cilium.md §1.7).
@@ -19,6 +19,8 @@ pub const KUBELET: u16 = 10250;
 pub const KUBELET_HEALTH: u16 = 10248;
 pub const ETCD_CLIENT: u16 = 2379;
 pub const ETCD_PEER: u16 = 2380;
+/// Where a name server listens.
+const DNS: u16 = 53;
 
 /// Anything that a server can talk over.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -55,6 +57,12 @@ pub fn accept(model: &Arc<Model>, to: SocketAddrV4, wire: Wire) -> io::Result<()
         });
         return Ok(());
     }
+    if to.port() == DNS
+        && let Some(dnsmasq) = model.live(|live| live.dnsmasq.clone()).filter(|it| it.listens(*to.ip()))
+    {
+        model.spawn(async move { drop(dnsmasq.serve(wire).await) });
+        return Ok(());
+    }
     let runs = |pod: &str| model.live(|live| live.static_pods.contains(pod));
     match to.port() {
         API if runs("kube-apiserver") => model.spawn(async move { api::serve(&held, wire).await }),
@@ -67,8 +75,8 @@ pub fn accept(model: &Arc<Model>, to: SocketAddrV4, wire: Wire) -> io::Result<()
         KUBELET_HEALTH if to.ip().is_loopback() && model.live(|live| live.unit_active("kubelet")) => {
             model.spawn(async move { kubelet::serve_health(wire).await });
         }
-        port => match gateway::listener(model, port) {
-            Some(listener) => model.spawn(async move { gateway::serve(&held, listener, wire).await }),
+        port => match envoy::listener(model, port) {
+            Some(listener) => model.spawn(async move { envoy::serve(&held, listener, wire).await }),
             None => return Err(io::ErrorKind::ConnectionRefused.into()),
         },
     }
@@ -103,8 +111,13 @@ pub async fn connect(model: &Arc<Model>, to: SocketAddrV4) -> io::Result<Wire> {
 
 /// Opens a connection from a machine that is its model: to itself over loopback, to others through the world.
 pub async fn connect_modelled(model: &Arc<Model>, to: SocketAddrV4) -> io::Result<Wire> {
+    connect_by(model, None, to).await
+}
+
+/// The same, out of one interface if it is named.
+pub async fn connect_by(model: &Arc<Model>, interface: Option<&str>, to: SocketAddrV4) -> io::Result<Wire> {
     if !network::is_own(model, *to.ip()) {
-        return model.around.connect(&model.hardware.cards, to).await;
+        return model.around.connect(&routing::ways(model, interface, *to.ip()), to).await;
     }
     let (near, far) = tokio::io::duplex(WIRE_BUFFER);
     accept(model, to, far)?;

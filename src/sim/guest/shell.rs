@@ -206,6 +206,7 @@ pub async fn find_and_run(call: &mut Call<'_>, mut program: String, sudo: bool) 
 async fn run_script(call: &mut Call<'_>, path: &str) -> i32 {
     match path {
         tools::facts::PATH => tools::facts::run(call).await,
+        tools::kubeadm_unit::PATH => tools::kubeadm_unit::run(call).await,
         bake::RUN => bake::run(call).await,
         other => {
             call.fail(NOT_EXECUTABLE, format!("{other}: the model guest cannot interpret this script")).await

@@ -291,6 +291,68 @@ async fn a_bad_gateway_file_is_refused_and_what_runs_stays() {
     world.until("the other takes over", || world.holders(VIP).len() == 1).await;
 }
 
+/// Units with what their drop-ins say of a restart.
+const RESTARTS: [(&str, &str); 2] = [("nginx", "100ms"), ("keepalived", "1.5")];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_killed_comes_back_as_its_drop_in_says_and_leaves_its_addresses_until_then() {
+    let world = World::new();
+    bake(&world).await;
+    gateways(&world).await;
+    let holder = world.holders(VIP).remove(0);
+    let other = if holder == "gateway1" { "gateway2" } else { "gateway1" };
+    let kill = |unit: &str| format!("sudo -n systemctl kill --signal=SIGKILL {unit}");
+    assert!(world.bad(&holder, "systemctl kill --signal=SIGKILL nginx").await.contains("authentication"));
+    assert!(world.bad(&holder, &kill("fridge")).await.contains("not loaded"));
+    assert!(world.bad(&holder, "sudo -n systemctl kill nginx").await.contains("SIGKILL only"));
+    // Without a drop-in nobody starts it again, and a killed Keepalived keeps what it held.
+    world.good(&holder, &kill("keepalived")).await;
+    assert!(world.bad(&holder, "systemctl is-active keepalived").await.contains("failed"));
+    world.until("both hold the VIP", || world.holders(VIP).len() == 2).await;
+    assert!(world.good(&holder, "ip -4 addr").await.contains("10.10.0.10/24"));
+    world.good(&holder, "sudo -n systemctl start keepalived").await;
+    world.until("the other alone holds it", || world.holders(VIP) == [other]).await;
+    for (unit, pause) in RESTARTS {
+        let text = format!("[Service]\nRestart=always\nRestartSec={pause}\n");
+        let path = format!("/etc/systemd/system/{unit}.service.d/fusionlab.conf");
+        put(&world, other, &path, "0644", &text).await;
+        world.good(other, &kill(unit)).await;
+        let active = || world.machine(other).live(|live| live.unit_active(unit));
+        world.until("it is back", active).await;
+    }
+    world
+        .until("one holds the VIPs", || world.holders(VIP).len() == 1 && world.holders(LAN_VIP).len() == 1)
+        .await;
+    // What was stopped stays down, though it was to start again.
+    world.good(other, &kill("nginx")).await;
+    world.good(other, "sudo -n systemctl stop nginx").await;
+    assert!(world.bad(other, "systemctl is-active nginx").await.contains("inactive"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_is_set_down_carries_nothing_and_the_other_gateway_takes_over() {
+    let world = World::new();
+    bake(&world).await;
+    gateways(&world).await;
+    let holder = world.holders(LAN_VIP).remove(0);
+    let other = if holder == "gateway1" { "gateway2" } else { "gateway1" };
+    assert!(world.bad(&holder, "ip link set dev ens160 down").await.contains("not permitted"));
+    assert!(world.bad(&holder, "sudo -n ip link set dev ens999 down").await.contains("Cannot find device"));
+    world.good(&holder, "ping -n -q -c 1 -W 1 -I ens160 192.168.68.1").await;
+    world.good(&holder, "sudo -n ip link set dev ens160 down").await;
+    world
+        .until("the other takes both", || world.holders(LAN_VIP) == [other] && world.holders(VIP) == [other])
+        .await;
+    let addresses = world.good(&holder, "ip -4 addr").await;
+    assert!(!addresses.contains("192.168.68."), "{addresses}");
+    assert!(!world.good(&holder, "ip -4 route").await.contains("ens160"));
+    world.bad(&holder, "ping -n -q -c 1 -W 1 -I ens160 192.168.68.1").await;
+    world.good(&holder, "sudo -n ip link set dev ens160 up").await;
+    assert!(world.good(&holder, "ip -4 addr").await.contains("192.168.68."));
+    world.good(&holder, "ping -n -q -c 1 -W 1 -I ens160 192.168.68.1").await;
+    assert_eq!(world.holders(VIP), [other], "equal priority takes nothing back");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_seed_that_is_wrong_shows_in_cloud_inits_status() {
     let world = World::new();

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::dnsmasq::Dnsmasq;
 use super::keepalived::Keepalived;
 use super::kube::kubelet;
 use super::live::UnitState;
@@ -29,6 +31,8 @@ const UNITS: &[(&str, &str)] = &[
     ("apt-daily-upgrade.timer", ""),
     ("unattended-upgrades", ""),
 ];
+/// Our own name server on gateways, by the unit file that the host writes.
+const NAME_SERVER: &str = "fusionlab-dns";
 const NGINX_CONF: &str = "/etc/nginx/nginx.conf";
 const KEEPALIVED_CONF: &str = "/etc/keepalived/keepalived.conf";
 const CONTAINERD_CONF: &str = "/etc/containerd/config.toml";
@@ -55,7 +59,8 @@ pub fn exists(model: &Model, unit: &str) -> bool {
 /// Starts every enabled unit, those first that others need.
 pub async fn start_enabled(model: &Arc<Model>) {
     let enabled = model.disk(|disk| disk.enabled.clone());
-    let order = UNITS.iter().map(|(name, _)| (*name).to_owned()).filter(|name| enabled.contains(name));
+    let known = UNITS.iter().map(|(name, _)| *name).chain([NAME_SERVER]);
+    let order = known.map(str::to_owned).filter(|name| enabled.contains(name));
     for unit in order.collect::<Vec<_>>() {
         if !model.live(|live| live.unit_active(&unit)) && exists(model, &unit) {
             match start(model, &unit).await {
@@ -85,12 +90,17 @@ pub async fn start_modelled(model: &Arc<Model>, unit: &str) -> Result<(), String
         "nginx" => start_nginx(model, None),
         "keepalived" => start_keepalived(model),
         "containerd" => check_containerd(model),
+        NAME_SERVER => start_name_server(model),
         "kubelet" => {
             kubelet::start(model);
             return Ok(());
         }
         "chrony" => {
             start_chrony(model);
+            Ok(())
+        }
+        "systemd-networkd" => {
+            forget_foreign_routes(model);
             Ok(())
         }
         _ => Ok(()),
@@ -116,6 +126,7 @@ pub async fn stop_modelled(model: &Arc<Model>, unit: &str) {
     model.live(|live| live.set_unit(unit, UnitState::Inactive));
     match unit {
         "nginx" => model.live(|live| live.nginx = None),
+        NAME_SERVER => model.live(|live| live.dnsmasq = None),
         "keepalived" => {
             if let Some(vrrp) = model.live(|live| live.vrrp.take()) {
                 vrrp.resign();
@@ -128,6 +139,59 @@ pub async fn stop_modelled(model: &Arc<Model>, unit: &str) {
     model.log(unit, format!("Stopped {unit}.service."));
     model.commons.announce();
     model.pass(pace::UNIT_STOP).await;
+}
+
+/// Ends a unit's processes at once, as `systemctl kill --signal=SIGKILL` does; its `Restart=` decides what follows. An
+/// error is why the model cannot.
+pub fn kill(model: &Arc<Model>, unit: &str) -> Result<(), String> {
+    match unit {
+        _ if !model.live(|live| live.unit_active(unit)) => return Ok(()),
+        "nginx" => model.live(|live| live.nginx = None),
+        "keepalived" => {
+            model.live(|live| live.left = live.vrrp.take().map(|vrrp| vrrp.die()).unwrap_or_default())
+        }
+        other => return Err(format!("the model guest kills nginx and keepalived only, not {other}")),
+    }
+    model.log(unit, format!("{unit}.service: Main process exited, code=killed, status=9/KILL"));
+    let again = model.disk(|disk| restart(disk, unit));
+    let state = if again.is_some() { UnitState::Activating } else { UnitState::Failed };
+    model.live(|live| live.set_unit(unit, state));
+    model.commons.announce();
+    if let Some(pause) = again {
+        let (held, unit) = (Arc::clone(model), unit.to_owned());
+        model.spawn(async move {
+            held.pass(pause).await;
+            // Whoever stopped it meanwhile does not want it back.
+            if held.live(|live| live.unit(&unit)) == UnitState::Activating {
+                held.log(&unit, format!("{unit}.service: Scheduled restart job, restart counter is at 1."));
+                let _ = start(&held, &unit).await;
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Returns after how long systemd starts a killed unit again, by its drop-ins; none if it does not.
+fn restart(disk: &Disk, unit: &str) -> Option<Duration> {
+    /// systemd's `DefaultRestartSec`.
+    const PAUSE: Duration = Duration::from_millis(100);
+    let folder = format!("/etc/systemd/system/{unit}.service.d");
+    let texts =
+        disk.glob(&folder, ".conf").into_iter().filter_map(|path| disk.text(&path)).collect::<Vec<_>>();
+    let value = |key: &str| {
+        let mut lines =
+            texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.trim().split_once('='));
+        lines.rfind(|(known, _)| *known == key).map(|(_, value)| value.to_owned())
+    };
+    let again = value("Restart")
+        .is_some_and(|when| matches!(when.as_str(), "always" | "on-failure" | "on-abnormal" | "on-abort"));
+    let seconds = |text: String| match text.strip_suffix("ms") {
+        Some(millis) => millis.parse::<f64>().ok().map(|millis| millis / 1000.0),
+        None => text.trim_end_matches('s').parse().ok(),
+    };
+    let pause = value("RestartSec").and_then(seconds);
+    let pause = pause.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    again.then(|| pause.unwrap_or(PAUSE))
 }
 
 /// Makes a running unit read its configuration again; a bad one leaves it as it was.
@@ -176,6 +240,23 @@ fn start_nginx(model: &Model, former: Option<Arc<Nginx>>) -> Result<(), String> 
     Ok(())
 }
 
+/// Starts dnsmasq as the unit file says: by that file's configuration, if the package is there.
+fn start_name_server(model: &Model) -> Result<(), String> {
+    if !model.disk(|disk| disk.packages.contains_key("dnsmasq-base")) {
+        return Err(format!(
+            "{NAME_SERVER}: Failed to locate executable /usr/sbin/dnsmasq: No such file or directory"
+        ));
+    }
+    let unit = model.disk(|disk| disk.text(&format!("/etc/systemd/system/{NAME_SERVER}.service")));
+    let unit = unit.unwrap_or_default();
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap_or_default();
+    let path = start.split_whitespace().find_map(|word| word.strip_prefix("--conf-file="));
+    let path = path.ok_or_else(|| format!("{NAME_SERVER}: the unit names no configuration"))?;
+    let dnsmasq = model.disk(|disk| Dnsmasq::read(disk, path)).map_err(|why| format!("dnsmasq: {why}"))?;
+    model.live(|live| live.dnsmasq = Some(Arc::new(dnsmasq)));
+    Ok(())
+}
+
 fn start_keepalived(model: &Arc<Model>) -> Result<(), String> {
     let interfaces = interfaces(model);
     let config = model
@@ -183,7 +264,10 @@ fn start_keepalived(model: &Arc<Model>) -> Result<(), String> {
         .map_err(|problems| problems.join("\n"))?;
     let former = model.live(|live| live.vrrp.take());
     let vrrp = Vrrp::start(model, config, former.as_deref());
-    model.live(|live| live.vrrp = Some(vrrp));
+    model.live(|live| {
+        live.left.clear();
+        live.vrrp = Some(vrrp);
+    });
     if let Some(former) = former {
         former.stop.cancel();
     }
@@ -211,6 +295,17 @@ pub fn check_containerd(model: &Model) -> Result<(), String> {
         Some(found) => Err(format!(
             "containerd: failed to load TOML {CONTAINERD_CONF}: unsupported config version {found:?}"
         )),
+    }
+}
+
+/// networkd takes away what it does not own, unless it is told not to (facts/kubernetes-cilium.md §2).
+fn forget_foreign_routes(model: &Model) {
+    let told = |disk: &Disk| {
+        let files = disk.glob("/etc/systemd/networkd.conf.d", ".conf");
+        files.iter().filter_map(|path| disk.text(path)).any(|text| text.contains("ManageForeignRoutes=no"))
+    };
+    if !model.disk(told) {
+        model.live(|live| live.pod_routes.clear());
     }
 }
 

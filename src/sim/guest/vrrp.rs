@@ -87,6 +87,13 @@ impl Vrrp {
         }
     }
 
+    /// Ends as a process that is killed does: nobody is told, and what it held stays on the interfaces
+    /// (facts/test-bench.md §6 point 6). Returns that.
+    pub fn die(&self) -> Vec<Vip> {
+        self.stop.cancel();
+        self.holds()
+    }
+
     /// Returns the addresses that this gateway holds now.
     pub fn holds(&self) -> Vec<Vip> {
         let masters = self
@@ -144,7 +151,8 @@ impl Vrrp {
 
     fn priority(&self, model: &Model, instance: &Instance, outcomes: &[Option<bool>]) -> u8 {
         let up = |name: &String| {
-            model.live(|live| live.interfaces.iter().any(|interface| interface.name == *name))
+            model.live(|live| live.up().any(|interface| interface.name == *name))
+                && model.around.carrier(name)
         };
         if !up(&instance.interface) || !instance.interfaces.iter().all(up) {
             return FAULT;
@@ -241,10 +249,7 @@ impl Vrrp {
     fn heard(&self, model: &Model, instance: &Instance) -> Vec<Peer> {
         let Some(source) = instance.source else { return Vec::new() };
         let Some(segment) = model.live(|live| {
-            live.interfaces
-                .iter()
-                .find(|interface| interface.name == instance.interface)
-                .map(|one| one.segment.clone())
+            live.up().find(|interface| interface.name == instance.interface).map(|one| one.segment.clone())
         }) else {
             return Vec::new();
         };

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::image::GuestImage;
 use super::keeper::Keeper;
-use super::net::Net;
+use super::net::{Net, Present};
 use super::prefix::Prefix;
 use super::{internet, needs};
 use crate::sim::places::Places;
@@ -21,6 +21,8 @@ pub struct Base {
     pub image: GuestImage,
     pub net: Arc<Net>,
     internet: Option<JoinHandle<()>>,
+    /// Machines of the home's own.
+    _strangers: Vec<Present>,
     /// Taken when the world leaves.
     keeper: Mutex<Option<Keeper>>,
 }
@@ -50,7 +52,11 @@ impl Base {
                 }
             })
         });
-        Ok(Self { prefix, image, net, internet, keeper: Mutex::new(Some(keeper)) })
+        let mut strangers = Vec::new();
+        for stranger in &settings.strangers {
+            strangers.push(net.stranger(stranger).await?);
+        }
+        Ok(Self { prefix, image, net, internet, _strangers: strangers, keeper: Mutex::new(Some(keeper)) })
     }
 
     /// Opens a connection as the Mac.

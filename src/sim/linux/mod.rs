@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::links::Links;
 use super::network::Networks;
 use super::places::Places;
 use super::seam::{Body, Kind, Made, Surroundings, Wire};
@@ -86,6 +87,10 @@ impl Kind for Linux {
 
     async fn apply(&self, networks: &Networks) -> io::Result<()> {
         self.base.net.apply(networks).await
+    }
+
+    async fn link(&self, links: &Links) -> io::Result<()> {
+        self.base.net.link(links).await
     }
 
     async fn dial(&self, to: SocketAddrV4) -> Option<io::Result<Wire>> {

@@ -3,6 +3,7 @@
 
 mod caller;
 pub mod netstat;
+pub mod networksetup;
 pub mod pgrep;
 mod rest_calls;
 pub mod vdiskmanager;
@@ -29,6 +30,7 @@ pub const NAMES: &[&str] = &[
     "vmware-vdiskmanager",
     "vmware-vmx",
     "netstat",
+    "networksetup",
     "pgrep",
 ];
 
@@ -106,6 +108,7 @@ pub async fn run(name: &str, places: &Places, args: &[String], screen: &mut Scre
         "vmware-vdiskmanager" => vdiskmanager::run(places, args, screen).await,
         "vmware-vmx" => vmx::run(places, args, screen).await,
         "netstat" => netstat::run(places, args, screen).await,
+        "networksetup" => networksetup::run(places, args, screen).await,
         "pgrep" => pgrep::run(places, args, screen).await,
         _ => FAILED,
     };

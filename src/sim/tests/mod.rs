@@ -3,6 +3,7 @@
 mod cfgcli;
 mod hazards;
 mod host;
+mod links;
 mod machine;
 mod networks;
 mod power;

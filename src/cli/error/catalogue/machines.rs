@@ -61,6 +61,13 @@ pub const MACHINES: &[Explained] = &[
          retried until the limit; a guest that refuses later was changed, or was made with keys that are gone.",
     ),
     explained(
+        "machines-share-identity",
+        "two machines of the lab have the same machine-id or hardware UUID",
+        "Kubernetes, Cilium and DHCP tell machines apart by /etc/machine-id and by the UUID of the hardware. Two that share \
+         one overwrite each other's lease and each other's node. fusionlab's template has no machine-id, so that each clone \
+         makes its own at its first boot, and Fusion gives each clone a UUID.",
+    ),
+    explained(
         "requirement-unmet",
         "something that must become true did not in time",
         "Every wait names what it waits for, how it looks and by when it must be. The last thing seen is shown. The limits \

@@ -30,11 +30,19 @@ pub const NETWORKS: &[Explained] = &[
          holds for that copy alone, so it is the one to run.",
     ),
     explained(
+        "resolver-taken",
+        "the file for the lab's domain in /etc/resolver is somebody else's",
+        "macOS asks the name server of `/etc/resolver/<domain>` for every name below that domain. fusionlab writes such a \
+         file on wish (`fusionlab names --resolver`), and replaces or removes only one that it wrote for this lab and that \
+         nobody has changed since.",
+    ),
+    explained(
         "root-denied",
-        "sudo did not let us change Fusion's networks",
-        "Fusion's networking file belongs to root. The one step that changes it runs as root, by sudo, and sudo is asked \
-         for your password before anything else begins. Nothing else of fusionlab needs root, and it must not be started \
-         with sudo itself.",
+        "sudo did not let us change Fusion's networks, or the file of the lab's domain",
+        "Fusion's networking file belongs to root, and so does /etc/resolver, which `fusionlab names --resolver` writes one file \
+         into. Each such change is one step that runs as root, by sudo, shown before; for the networks sudo is asked for your \
+         password before anything else begins. Nothing else of fusionlab needs root, and it must not be started with sudo \
+         itself.",
     ),
     explained(
         "root-distrusts",
@@ -45,10 +53,26 @@ pub const NETWORKS: &[Explained] = &[
          write to, are no obstacle.",
     ),
     explained(
+        "router-id-taken",
+        "somebody else's VRRP router has the id of the lab's gateways",
+        "Keepalived's gateways know each other by a VRRP router id. Before they take the VIP for the first time, one of them \
+         listens on the LAN and on the lab's own network: adverts with that id from a machine that is not of the lab mean \
+         that two routers would take each other for a peer. Another `gateways: {router_id: …}` in the lab file, from 1 \
+         to 255, avoids that.",
+    ),
+    explained(
         "sudoers-differ",
         "the sudoers line that is installed is not the one that is wanted",
         "The line names our program, its user and the folder of its requests; when one of them changes, so must the line. \
          Without it nothing is lost: sudo asks for the password. `sudo cat FILE | fusionlab network sudoers --check -` \
          compares a file that only root may read.",
+    ),
+    explained(
+        "vip-taken",
+        "another machine on the LAN has the lab's VIP",
+        "Before the gateways take the VIP for the first time, one of them asks the LAN for it, as RFC 5227 has it: three times, \
+         without an address of its own. A machine that is not a gateway of the lab has answered, so taking the VIP would cut \
+         that machine off, or send the lab's users to it. The MAC says which machine it is: the home router lists it. Another \
+         `lan: {vip: …}`, outside the router's DHCP range, avoids that.",
     ),
 ];

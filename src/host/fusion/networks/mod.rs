@@ -33,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Fusion;
 use crate::formats::dhcp::{self, Lease};
+use crate::formats::hardware_ports;
 use crate::formats::networking::Scope;
 use crate::formats::routes::{self, Route};
 use crate::host::files::{self, Ownership};
@@ -64,6 +65,7 @@ use unfinished::{Before, Pending};
 pub const PUTTING_BACK: &str = "putting the old file back";
 const BACKUPS: &str = "backups";
 const NETSTAT: &str = "usr/sbin/netstat";
+const NETWORKSETUP: &str = "usr/sbin/networksetup";
 const PGREP: &str = "usr/bin/pgrep";
 /// The process of Fusion's window.
 const WINDOW: &str = "VMware Fusion";
@@ -312,6 +314,17 @@ impl Networks {
         }
         let told = self.programs.run_at(&netstat, &["-rn", "-f", "inet"], limit).await?;
         if told.success() { Ok(Some(routes::parse(&told.text()))) } else { Ok(None) }
+    }
+
+    /// Returns the Mac's interfaces that are Wi-Fi. It is a matter of a warning only, so whatever keeps us from knowing
+    /// is as good as none.
+    pub async fn wifi(&self, limit: Duration) -> Vec<String> {
+        let networksetup = self.fusion.root.join(NETWORKSETUP);
+        if !files::exists(&networksetup) {
+            return Vec::new();
+        }
+        let told = self.programs.run_at(&networksetup, &["-listallhardwareports"], limit).await;
+        told.map(|told| hardware_ports::wifi(&told.text())).unwrap_or_default()
     }
 
     /// Says whether Fusion's window is open; it is not where there is no program that could tell.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::cluster::Cluster;
 use super::data::{Data, condition, set_condition, timestamp};
-use super::{gateway, kubelet, objects, pods};
+use super::{gateway, kubelet, objects, pods, routes};
 use crate::sim::guest::pace;
 
 /// What is known of a node's machine now.
@@ -30,6 +30,7 @@ pub fn settle(cluster: &Arc<Cluster>) {
         Ok((waiting, programming))
     });
     let Ok((waiting, programming)) = changed else { return };
+    routes::follow(cluster, &cluster.data());
     for pod in waiting {
         pods::start(cluster, &leader, pod);
     }

@@ -1,24 +1,16 @@
-//! Cilium's Gateway API: what its operator makes of Gateways, and what every node's Envoy answers on their NodePorts.
+//! Cilium's Gateway API: what its operator makes of classes, Gateways and routes.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rustls::server::{ClientHello, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
-use tokio_rustls::TlsAcceptor;
 
 use super::data::{Data, condition, set_condition, timestamp};
 use super::images::{BUNDLE_VERSION, GATEWAY_DEFINITIONS, GATEWAY_GROUP};
 use super::resources::DEFINITIONS;
-use super::{controllers, objects, pods};
-use crate::sim::guest::http::{self, Request, Response};
-use crate::sim::guest::tls::{self, Pair};
-use crate::sim::guest::{Model, kube};
-use crate::sim::seam::Wire;
+use super::{objects, pods};
+use crate::sim::guest::tls::Pair;
 
 /// What the operator installs at its start, not Helm (facts/kubernetes-cilium.md §4.4).
 pub const CILIUM_DEFINITIONS: [(&str, &str, bool, &str); 5] = [
@@ -35,11 +27,13 @@ const FOUND: &str = "model-gateway-api";
 const OLDEST_BUNDLE: [u32; 3] = [1, 6, 1];
 
 const CLASSES: &str = "gatewayclasses.gateway.networking.k8s.io";
-const GATEWAYS: &str = "gateways.gateway.networking.k8s.io";
-const ROUTES: &str = "httproutes.gateway.networking.k8s.io";
+pub const GATEWAYS: &str = "gateways.gateway.networking.k8s.io";
+pub const ROUTES: &str = "httproutes.gateway.networking.k8s.io";
 const CLASS_CONFIGS: &str = "ciliumgatewayclassconfigs.cilium.io";
+/// What the operator makes of a Gateway, for the agents and their Envoys.
+pub const CONFIGS: &str = "ciliumenvoyconfigs.cilium.io";
 
-fn text(value: &Value) -> &str {
+pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
@@ -63,6 +57,17 @@ fn bundle(definition: &Value) -> Vec<u32> {
     let version =
         text(&definition["metadata"]["annotations"][BUNDLE_VERSION]).trim_start_matches('v').to_owned();
     version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+}
+
+/// Returns what the operator logs about the definitions that it looked for.
+pub fn operator_log(data: &Data) -> Vec<String> {
+    let Some(found) = data.get("configmaps", "kube-system", FOUND) else { return Vec::new() };
+    match text(&found["data"]["state"]) {
+        "found" => vec!["level=info msg=\"Starting Gateway API\" subsys=gateway-controller".to_owned()],
+        why => vec![format!(
+            "level=error msg=\"{why}, please refer to docs for installation instructions\" subsys=gateway-api"
+        )],
+    }
 }
 
 /// Says whether a running operator has a Gateway controller.
@@ -134,6 +139,8 @@ fn reconcile_gateway(data: &mut Data, mut gateway: Value, now_ms: u64, now: &str
         .to_owned();
     let service = service(&gateway, &kind);
     let stored = objects::apply(data, service, now_ms);
+    // Where its definition is not installed yet, the next round makes it.
+    let _ = objects::apply(data, config_for_envoy(&gateway), now_ms);
     let listeners: Vec<Value> =
         listeners(&gateway).map(|listener| listener_status(data, &gateway, listener, now)).collect();
     set_condition(&mut gateway, "Accepted", true, "Accepted", "Gateway successfully scheduled", now);
@@ -171,7 +178,7 @@ fn reconcile_gateway(data: &mut Data, mut gateway: Value, now_ms: u64, now: &str
     data.store(GATEWAYS, gateway);
 }
 
-fn listeners(gateway: &Value) -> impl Iterator<Item = &Value> {
+pub fn listeners(gateway: &Value) -> impl Iterator<Item = &Value> {
     gateway["spec"]["listeners"].as_array().into_iter().flatten()
 }
 
@@ -193,6 +200,23 @@ fn service(gateway: &Value, kind: &str) -> Value {
             }],
         },
         "spec": { "type": kind, "ports": ports.iter().map(port).collect::<Vec<_>>() },
+    })
+}
+
+fn config_for_envoy(gateway: &Value) -> Value {
+    let name = text(&gateway["metadata"]["name"]);
+    let service =
+        json!({ "name": format!("cilium-gateway-{name}"), "namespace": gateway["metadata"]["namespace"] });
+    json!({
+        "apiVersion": "cilium.io/v2", "kind": "CiliumEnvoyConfig",
+        "metadata": {
+            "name": format!("cilium-gateway-{name}"), "namespace": gateway["metadata"]["namespace"],
+            "ownerReferences": [{
+                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "name": name,
+                "uid": gateway["metadata"]["uid"], "controller": true,
+            }],
+        },
+        "spec": { "services": [service], "resources": [] },
     })
 }
 
@@ -218,7 +242,7 @@ fn listener_status(data: &Data, gateway: &Value, listener: &Value, now: &str) ->
 }
 
 /// Returns the certificate that a listener terminates TLS with.
-fn certificate(data: &Data, gateway: &Value, listener: &Value) -> Result<Pair, String> {
+pub fn certificate(data: &Data, gateway: &Value, listener: &Value) -> Result<Pair, String> {
     let references = listener["tls"]["certificateRefs"].as_array().filter(|all| all.len() == 1);
     let reference = &references.ok_or("exactly one certificateRef is allowed")?[0];
     let namespace = reference["namespace"].as_str().unwrap_or(text(&gateway["metadata"]["namespace"]));
@@ -283,196 +307,23 @@ fn reconcile_route(data: &mut Data, mut route: Value, now: &str) {
 }
 
 /// Says whether a route's parent reference reaches a listener that allows it.
-fn attaches(parent: &Value, listener: &Value, gateway: &Value, namespace: &str) -> bool {
+pub fn attaches(parent: &Value, listener: &Value, gateway: &Value, namespace: &str) -> bool {
     let section = parent.get("sectionName").is_none_or(|name| *name == listener["name"]);
     let port = parent.get("port").is_none_or(|port| *port == listener["port"]);
     let from = listener["allowedRoutes"]["namespaces"]["from"].as_str().unwrap_or("Same");
     section && port && (from == "All" || gateway["metadata"]["namespace"] == namespace)
 }
 
-fn backends(route: &Value) -> impl Iterator<Item = &Value> {
+pub fn backends(route: &Value) -> impl Iterator<Item = &Value> {
     let rules = route["spec"]["rules"].as_array().into_iter().flatten();
     rules.flat_map(|rule| rule["backendRefs"].as_array().into_iter().flatten())
 }
 
-fn service_of<'a>(data: &'a Data, backend: &Value, namespace: &str) -> Option<&'a Value> {
+pub fn service_of<'a>(data: &'a Data, backend: &Value, namespace: &str) -> Option<&'a Value> {
     let service =
         data.get("services", backend["namespace"].as_str().unwrap_or(namespace), text(&backend["name"]))?;
     let has = |port: &Value| port["port"] == backend["port"];
     service["spec"]["ports"].as_array()?.iter().any(has).then_some(service)
-}
-
-/// A NodePort that Envoy answers on this node.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    gateway: Value,
-    /// The port of the Gateway's listeners.
-    port: u64,
-}
-
-/// Returns what a node port leads to on this machine: the data path lives on while the API is away.
-pub fn listener(model: &Model, node_port: u16) -> Option<Entry> {
-    let (cluster, node) = model.live(|live| (live.cluster.clone(), live.node.clone()));
-    let (data, node) = (cluster?.data(), node?);
-    let here = |label: &str| {
-        data.list("pods", Some("kube-system")).into_iter().any(|pod| {
-            pod["metadata"]["labels"]["k8s-app"] == label
-                && pod["spec"]["nodeName"] == node.as_str()
-                && condition(pod, "Ready")
-        })
-    };
-    if !here("cilium") || !here("cilium-envoy") {
-        return None;
-    }
-    let service = data.list("services", None).into_iter().find_map(|service| {
-        let port = service["spec"]["ports"].as_array()?.iter().find(|port| port["nodePort"] == node_port)?;
-        Some((service, port["port"].as_u64()?))
-    });
-    let (service, port) = service?;
-    let owner = &service["metadata"]["ownerReferences"][0];
-    let gateway = data.get(GATEWAYS, text(&service["metadata"]["namespace"]), text(&owner["name"]))?;
-    (owner["kind"] == "Gateway" && condition(gateway, "Programmed"))
-        .then(|| Entry { gateway: gateway.clone(), port })
-}
-
-/// Returns the node ports that something answers on this machine.
-pub fn node_ports(model: &Model) -> Vec<u16> {
-    let Some(cluster) = model.live(|live| live.cluster.clone()) else { return Vec::new() };
-    let data = cluster.data();
-    let ports = data.list("services", None).into_iter().flat_map(|service| {
-        let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-        ports.filter_map(|port| u16::try_from(port["nodePort"].as_u64()?).ok())
-    });
-    ports.filter(|port| listener(model, *port).is_some()).collect()
-}
-
-/// Serves one connection as the node's Envoy.
-pub async fn serve(model: &Arc<Model>, entry: Entry, mut wire: Wire) {
-    let Some(cluster) = model.live(|live| live.cluster.clone()) else { return };
-    let data = cluster.data();
-    if pods::setting(&data, "enable-gateway-api-proxy-protocol") == "true" && !proxy_line(&mut wire).await {
-        return;
-    }
-    let here = |listener: &&Value| listener["port"].as_u64() == Some(entry.port);
-    let listener: Vec<Value> = listeners(&entry.gateway).filter(here).cloned().collect();
-    let answer = |request: Request| {
-        let (cluster, gateway, listeners) = (Arc::clone(&cluster), &entry.gateway, &listener);
-        async move { route(&cluster, gateway, listeners, &request) }
-    };
-    let secure = listener.iter().any(|listener| listener["protocol"] == "HTTPS");
-    if !secure {
-        let _ = http::serve(wire, answer).await;
-        return;
-    }
-    let certificates = listener.iter().filter_map(|listener| {
-        let certified = certificate(&data, &entry.gateway, listener).ok()?.certified().ok()?;
-        Some((listener["hostname"].as_str().map(str::to_owned), Arc::new(certified)))
-    });
-    let resolver = ByName(certificates.collect());
-    let Ok(config) = tls::server_by_name(Arc::new(resolver)) else { return };
-    let Ok(stream) = TlsAcceptor::from(config).accept(wire).await else { return };
-    let _ = http::serve(stream, answer).await;
-}
-
-/// Reads a PROXY protocol line (version 1); Envoy takes nothing else once it expects one.
-async fn proxy_line(wire: &mut Wire) -> bool {
-    const LONGEST: usize = 107;
-    let mut line = Vec::new();
-    while line.len() < LONGEST && !line.ends_with(b"\r\n") {
-        match wire.read_u8().await {
-            Ok(byte) => line.push(byte),
-            Err(_) => return false,
-        }
-    }
-    line.starts_with(b"PROXY ") && line.ends_with(b"\r\n")
-}
-
-/// Certificates by the listener's host name; one without a name serves any.
-#[derive(Debug)]
-struct ByName(Vec<(Option<String>, Arc<CertifiedKey>)>);
-
-impl ResolvesServerCert for ByName {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let wanted = hello.server_name().unwrap_or_default();
-        let named =
-            self.0.iter().find(|(name, _)| name.as_deref().is_some_and(|name| matches_host(name, wanted)));
-        named.or_else(|| self.0.iter().find(|(name, _)| name.is_none())).map(|(_, key)| Arc::clone(key))
-    }
-}
-
-fn matches_host(pattern: &str, host: &str) -> bool {
-    match pattern.strip_prefix("*.") {
-        Some(rest) => host.split_once('.').is_some_and(|(_, parent)| parent.eq_ignore_ascii_case(rest)),
-        None => pattern.eq_ignore_ascii_case(host),
-    }
-}
-
-/// Finds the route of a request and lets one of its pods answer.
-fn route(
-    cluster: &kube::cluster::Cluster,
-    gateway: &Value,
-    listeners: &[Value],
-    request: &Request,
-) -> Response {
-    let data = cluster.data();
-    let envoy = |response: Response| response.with("server", "envoy");
-    let found =
-        data.list(ROUTES, None).into_iter().find(|route| takes(route, gateway, listeners, request.host()));
-    let Some(found) = found else { return envoy(Response::new(404, "", "")) };
-    if let Some(redirect) = redirect(found, request) {
-        return envoy(redirect);
-    }
-    let namespace = text(&found["metadata"]["namespace"]);
-    let ready: Vec<&Value> = backends(found)
-        .filter_map(|backend| service_of(&data, backend, namespace))
-        .flat_map(|service| controllers::selected(&data, service))
-        .collect();
-    let turn = usize::try_from(cluster.turn()).unwrap_or_default();
-    match ready.get(turn % ready.len().max(1)) {
-        None => envoy(Response::new(503, "text/plain", "no healthy upstream")),
-        Some(pod) => {
-            let body = json!({
-                "pod": pod["metadata"]["name"], "node": pod["spec"]["nodeName"],
-                "host": request.host(), "path": request.path,
-            });
-            envoy(Response::json(200, &body))
-        }
-    }
-}
-
-fn takes(route: &Value, gateway: &Value, here: &[Value], host: &str) -> bool {
-    let namespace = text(&route["metadata"]["namespace"]);
-    let parents = route["spec"]["parentRefs"].as_array().into_iter().flatten();
-    let ours = |parent: &&Value| {
-        parent["name"] == gateway["metadata"]["name"]
-            && parent["namespace"].as_str().unwrap_or(namespace) == text(&gateway["metadata"]["namespace"])
-    };
-    let attached = parents
-        .filter(ours)
-        .any(|parent| here.iter().any(|listener| attaches(parent, listener, gateway, namespace)));
-    let accepted = route["status"]["parents"].as_array().into_iter().flatten().any(|parent| {
-        parent["conditions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|one| one["type"] == "Accepted" && one["status"] == "True")
-    });
-    let names = route["spec"]["hostnames"].as_array().filter(|names| !names.is_empty());
-    attached && accepted && names.is_none_or(|names| names.iter().any(|name| matches_host(text(name), host)))
-}
-
-fn redirect(route: &Value, request: &Request) -> Option<Response> {
-    let filters = route["spec"]["rules"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .flat_map(|rule| rule["filters"].as_array().into_iter().flatten());
-    let redirect =
-        &filters.into_iter().find(|filter| filter["type"] == "RequestRedirect")?["requestRedirect"];
-    let scheme = redirect["scheme"].as_str().unwrap_or("http");
-    let status = redirect["statusCode"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or(302);
-    let place = format!("{scheme}://{}{}", request.host(), request.path);
-    Some(Response::new(status, "", "").with("Location", &place))
 }
 
 /// Returns the first address of a node, as other machines know it.

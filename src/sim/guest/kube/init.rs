@@ -184,18 +184,26 @@ impl<'a> Init<'a> {
         Ok(Self { documents, init, node })
     }
 
-    /// Files up to the static pods' manifests, and etcd's first data.
+    /// Files up to the static pods' manifests.
     pub fn prepare(&self, model: &Model) -> Result<(), String> {
-        let version = self.version(model);
-        let id = model.around.random() | 1;
         model.change_disk(|disk| {
             let ca = self.node.certificates(disk)?;
             self.node.kubeconfigs(disk, &ca)?;
             self.node.manifest(disk, "etcd");
             self.node.manifests(disk);
+            Ok(())
+        })
+    }
+
+    /// Puts etcd's first data, which etcd makes when the kubelet starts it.
+    fn first_data(&self, model: &Model) -> Result<(), String> {
+        let version = self.version(model);
+        let id = model.around.random() | 1;
+        model.change_disk(|disk| {
+            let ca = disk.text(&format!("{PKI}/ca.crt")).ok_or("couldn't load the CA certificate")?;
             let member = Member { id, peer: self.node.address, learner: false, started: true };
             let mut data = Data::default();
-            data.ca_hash = tls::public_key_hash(&ca.certificate).map_err(|error| error.to_string())?;
+            data.ca_hash = tls::public_key_hash(&ca).map_err(|error| error.to_string())?;
             data.version = version;
             data.members.insert(self.node.name.clone(), member);
             first_objects(&mut data, model.around.clock_ms())?;
@@ -213,16 +221,16 @@ impl<'a> Init<'a> {
             .unwrap_or_else(installed)
     }
 
-    /// Starts the kubelet and waits for the API server on this machine.
-    pub async fn start(&self, model: &Arc<Model>) -> Result<Arc<Cluster>, String> {
+    /// Starts the kubelet, and by it etcd and the rest of the control plane.
+    pub async fn start(&self, model: &Arc<Model>) -> Result<(), String> {
+        self.first_data(model)?;
         kubelet::configure(model, &self.init.node_registration, self.documents.kubelet.as_ref(), true);
         if let Some(etcd) = model.disk(|disk| disk.etcd.clone()) {
             let cluster = Cluster::begin(&model.commons, Data::clone(&etcd.data));
             model.live(|live| live.cluster = Some(cluster));
         }
         units::stop(model, "kubelet").await;
-        units::start(model, "kubelet").await?;
-        wait_for_node(model).await
+        units::start(model, "kubelet").await
     }
 
     pub fn upload_config(&self, cluster: &Cluster, model: &Model) -> Result<(), String> {

@@ -12,6 +12,7 @@ use super::controllers;
 use super::data::{EtcdOnDisk, Member};
 use super::init::{ADMIN, Node, mark_control_plane, wait_for_node};
 use super::kubelet::{self, KUBECONFIG};
+use super::phases::{Ended, done};
 use super::pki::{self, PKI, Subject};
 use crate::sim::guest::tls::{self, Pair, Trust};
 use crate::sim::guest::{Model, pace, units, yaml};
@@ -92,6 +93,26 @@ impl Discovered {
         documents.cluster.ok_or_else(|| "the cluster's configuration is damaged".to_owned())
     }
 
+    /// kubeadm takes no name that a living node has.
+    fn name_is_free(&self, name: &str) -> Result<(), String> {
+        let data = self.cluster.read()?;
+        match data.get("nodes", "", name) {
+            Some(node) if super::data::condition(node, "Ready") => Err(format!(
+                "error execution phase kubelet-start: a Node with name \"{name}\" and status \"Ready\" already exists in the \
+                 cluster. You must delete the existing Node or change the name of this new joining Node"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Marks a control plane that joined: kubeadm's phase `control-plane-join mark-control-plane`.
+    pub fn mark(&self, join: &JoinConfiguration, model: &Model) -> Result<(), String> {
+        mark_control_plane(
+            &self.cluster,
+            &join.node_registration.name.clone().unwrap_or_else(|| model.hostname()),
+        )
+    }
+
     /// Writes what the kubelet bootstraps with, starts it, and waits for its own certificate.
     async fn bootstrap_kubelet(
         &self,
@@ -133,11 +154,13 @@ impl Discovered {
 }
 
 /// Joins a worker.
-pub async fn worker(model: &Arc<Model>, join: &JoinConfiguration, found: &Discovered) -> Result<(), String> {
+pub async fn worker(model: &Arc<Model>, join: &JoinConfiguration, found: &Discovered) -> Result<(), Ended> {
     let name = join.node_registration.name.clone().unwrap_or_else(|| model.hostname());
     let server = format!("https://{}", found.endpoint);
+    found.name_is_free(&name)?;
     found.bootstrap_kubelet(model, join, &name, &server).await?;
     restart_kubelet(model).await?;
+    done(model, "kubelet-start").await?;
     for _ in 0..super::init::HEALTH_SECONDS {
         if model.live(|live| live.node.is_some()) {
             return Ok(());
@@ -152,7 +175,7 @@ pub async fn control_plane(
     model: &Arc<Model>,
     join: &JoinConfiguration,
     found: &Discovered,
-) -> Result<(), String> {
+) -> Result<(), Ended> {
     let configuration = found.configuration()?;
     let local = &join.control_plane.as_ref().ok_or("not a control plane")?.local_api_endpoint;
     let node = Node::new(model, join.node_registration.name.as_ref(), local, &configuration)?;
@@ -160,13 +183,15 @@ pub async fn control_plane(
         if model.disk(|disk| pki::authority(disk, name).is_none()) {
             return Err(format!(
                 "error execution phase control-plane-prepare/certs: failure loading certificate for {name}: couldn't load the certificate file {PKI}/{name}.crt and its key"
-            ));
+            )
+            .into());
         }
     }
     if model.disk(|disk| disk.file(&format!("{PKI}/sa.key")).is_none()) {
         return Err(format!(
             "failure loading key for service account: couldn't load the private key file {PKI}/sa.key"
-        ));
+        )
+        .into());
     }
     let own = model.disk(|disk| pki::authority(disk, "ca")).map(|pair| pair.certificate).unwrap_or_default();
     if tls::public_key_hash(&own).ok() != tls::public_key_hash(&found.ca).ok() {
@@ -181,12 +206,19 @@ pub async fn control_plane(
         node.manifests(disk);
         Ok(())
     })?;
+    done(model, "control-plane-prepare").await?;
+    found.name_is_free(&node.name)?;
     let server = format!("https://{}:6443", node.address);
     found.bootstrap_kubelet(model, join, &node.name, &server).await?;
+    done(model, "kubelet-start").await?;
     join_etcd(model, &node, &found.cluster).await?;
+    done(model, "etcd-join").await?;
     restart_kubelet(model).await?;
     wait_for_node(model).await?;
+    done(model, "kubelet-wait-bootstrap").await?;
     promote(model, &node.name, &found.cluster).await?;
+    found.cluster.sync();
+    done(model, "etcd-promote").await?;
     mark_control_plane(&found.cluster, &node.name)?;
     controllers::settle(&found.cluster);
     Ok(())

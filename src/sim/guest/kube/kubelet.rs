@@ -21,6 +21,8 @@ pub const CONFIG: &str = "/var/lib/kubelet/config.yaml";
 pub const FLAGS: &str = "/var/lib/kubelet/kubeadm-flags.env";
 pub const KUBECONFIG: &str = "/etc/kubernetes/kubelet.conf";
 pub const MANIFESTS: &str = "/etc/kubernetes/manifests";
+/// The static pod that others reach the cluster by.
+pub const API_SERVER: &str = "kube-apiserver";
 /// The kubelet's own certificate and key, without their endings.
 const SERVING: &str = "/var/lib/kubelet/pki/kubelet";
 /// Where a CNI plugin says that it is there; Cilium's agent writes it.
@@ -142,7 +144,13 @@ pub async fn start_static_pods(model: &Arc<Model>) {
         let stays = |name: &String| {
             name != "etcd" && model.disk(|disk| disk.file(&format!("{MANIFESTS}/{name}.yaml")).is_some())
         };
-        let started: Vec<_> = missing.into_iter().filter(stays).collect();
+        let crashes =
+            missing.iter().any(|name| name == API_SERVER) && model.around.fault("api-server-crashes");
+        if crashes {
+            model.log("kubelet", "E CrashLoopBackOff: back-off restarting failed container=kube-apiserver");
+        }
+        let started: Vec<_> =
+            missing.into_iter().filter(stays).filter(|name| !(crashes && name == API_SERVER)).collect();
         model.live(|live| live.static_pods.extend(started));
         model.commons.announce();
         if let Some(cluster) = model.live(|live| live.cluster.clone()) {

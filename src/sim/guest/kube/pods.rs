@@ -10,8 +10,12 @@ use super::cluster::Cluster;
 use super::controllers::{self, Health};
 use super::data::{Data, condition, timestamp};
 use super::{gateway, images, kubelet, objects};
+use crate::sim::faults;
 use crate::sim::guest::services::connect;
 use crate::sim::guest::{Model, network, pace};
+
+/// The model's own field of an agent's status: that Envoy refused what it was given.
+pub const REFUSED: &str = "modelEnvoyRefused";
 
 /// A pod that may be started now.
 #[derive(Clone, Debug)]
@@ -76,10 +80,14 @@ async fn run(cluster: &Arc<Cluster>, pod: &Waiting) -> Result<(), String> {
     let machine = cluster.machine(&pod.node).ok_or("NodeLost: its node is silent")?;
     volumes(&data, &object, &pod.namespace)?;
     pull(&machine, &object).await?;
+    let mut refused = false;
     match object["metadata"]["labels"]["k8s-app"].as_str().or(object["metadata"]["labels"]["name"].as_str()) {
-        Some("cilium") => start_agent(cluster, &machine).await?,
+        Some("cilium") => refused = start_agent(cluster, &machine).await?,
         Some("cilium-operator") => start_operator(cluster, &machine).await?,
-        Some("cilium-envoy") => machine.pass(pace::POD_START).await,
+        Some("kube-proxy") => {
+            machine.pass(pace::POD_START).await;
+            machine.live(|live| live.proxy_rules = true);
+        }
         _ => machine.pass(pace::POD_START).await,
     }
     let address = address(&data, &object, &pod.node, &pod.name);
@@ -89,6 +97,7 @@ async fn run(cluster: &Arc<Cluster>, pod: &Waiting) -> Result<(), String> {
         object["status"]["phase"] = "Running".into();
         object["status"]["podIP"] = address.into();
         object["status"]["startTime"] = now.into();
+        object["status"][REFUSED] = refused.into();
         object["status"]["containerStatuses"] =
             json!([{ "name": "model", "ready": true, "restartCount": 0 }]);
         set_ready(object, true);
@@ -179,7 +188,8 @@ pub fn setting<'a>(data: &'a Data, name: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-async fn start_agent(cluster: &Arc<Cluster>, machine: &Arc<Model>) -> Result<(), String> {
+/// Starts an agent; says whether Envoy refused its configuration.
+async fn start_agent(cluster: &Arc<Cluster>, machine: &Arc<Model>) -> Result<bool, String> {
     machine.pass(pace::CILIUM_AGENT_START).await;
     let data = cluster.read()?;
     reach_api(&data, machine).await?;
@@ -194,7 +204,9 @@ async fn start_agent(cluster: &Arc<Cluster>, machine: &Arc<Model>) -> Result<(),
     let conflist = json!({ "cniVersion": "0.3.1", "name": "cilium", "plugins": [{ "type": "cilium-cni" }] });
     machine.change_disk(|disk| disk.put(kubelet::CNI, 0o600, conflist.to_string()));
     machine.sync();
-    Ok(())
+    // It sets all its routes anew.
+    machine.live(|live| live.routes_set.clear());
+    Ok(machine.around.fault(faults::ENVOY_REFUSES))
 }
 
 /// Says what an agent would refuse to start with (facts/kubernetes-cilium.md §4.1).

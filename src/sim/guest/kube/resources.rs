@@ -37,6 +37,7 @@ const BUILT_IN: &[(&str, &str, &str, &str, &str, bool)] = &[
     ("clusterrolebindings", "ClusterRoleBinding", "", RBAC, "v1", false),
     ("roles", "Role", "", RBAC, "v1", true),
     ("rolebindings", "RoleBinding", "", RBAC, "v1", true),
+    ("networkpolicies", "NetworkPolicy", "netpol", "networking.k8s.io", "v1", true),
     (
         "validatingadmissionpolicies",
         "ValidatingAdmissionPolicy",

@@ -26,14 +26,15 @@ pub async fn run(call: &Call<'_>) -> i32 {
             0
         }
         ["waitsync", tries, ..] => {
-            let Ok(tries) = tries.parse::<u32>() else {
+            let interval = words.get(4).map_or(Some(INTERVAL_SECONDS), |seconds| seconds.parse().ok());
+            let (Ok(tries), Some(interval)) = (tries.parse::<u32>(), interval) else {
                 return call.fail(1, "Invalid syntax for waitsync command").await;
             };
-            for attempt in 1..=tries.saturating_mul(INTERVAL_SECONDS) {
+            for attempt in 1..=tries.saturating_mul(interval) {
                 if synced() {
                     call.say(format!(
                         "try: {}, refid: 0A0A0002, correction: 0.000012000, skew: 0.010",
-                        attempt.div_ceil(INTERVAL_SECONDS)
+                        attempt.div_ceil(interval.max(1))
                     ))
                     .await;
                     return 0;
@@ -41,6 +42,14 @@ pub async fn run(call: &Call<'_>) -> i32 {
                 call.model.look_again(pace::POLL).await;
             }
             1
+        }
+        ["makestep"] => {
+            if !call.root {
+                return call.fail(1, "501 Not authorised").await;
+            }
+            call.model.live(|live| live.clock_ahead_ms = 0);
+            call.say("200 OK").await;
+            0
         }
         _ => call.fail(1, "Unrecognized command").await,
     }

@@ -34,6 +34,7 @@ pub fn read(model: &Model, path: &str) -> Option<(u32, Vec<u8>)> {
         "/proc/sys/net/ipv4/ip_forward" => Some(
             model.live(|live| live.sysctl.get("net.ipv4.ip_forward").cloned()).unwrap_or_else(|| "0".into()),
         ),
+        "/run/systemd/resolve/resolv.conf" => Some(resolvers(model)),
         _ => None,
     };
     match generated {
@@ -43,6 +44,14 @@ pub fn read(model: &Model, path: &str) -> Option<(u32, Vec<u8>)> {
         )),
         None => model.disk(|disk| disk.file(path).map(|file| (file.mode, file.content.to_vec()))),
     }
+}
+
+/// What systemd-resolved was told to ask, by all links.
+fn resolvers(model: &Model) -> String {
+    let servers =
+        model.live(|live| live.interfaces.iter().flat_map(|one| one.dns.clone()).collect::<Vec<_>>());
+    let lines: Vec<String> = servers.iter().map(|server| format!("nameserver {server}")).collect();
+    if lines.is_empty() { "# No DNS servers known.".into() } else { lines.join("\n") }
 }
 
 async fn cat(call: &Call<'_>) -> i32 {

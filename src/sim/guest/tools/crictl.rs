@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::sim::guest::pace;
+use crate::sim::guest::kube::kubelet;
 use crate::sim::guest::shell::Call;
+use crate::sim::guest::{Model, pace};
 
 /// Where crictl keeps what `config --set` tells it.
 const CONFIG: &str = "/etc/crictl.yaml";
@@ -30,6 +31,31 @@ pub async fn run(call: &Call<'_>) -> i32 {
             call.say(format!("{:#}", json!({ "status": { "conditions": conditions } }))).await;
             0
         }
+        ["pods", "-o", "json"] => {
+            call.say(format!("{:#}", json!({ "items": pods(call.model) }))).await;
+            0
+        }
+        ["ps", "-a", "--name", name, "-o", "json"] => {
+            call.say(format!("{:#}", json!({ "containers": containers(call.model, name) }))).await;
+            0
+        }
+        ["logs", "--tail", _, id] => {
+            match id.strip_suffix(CONTAINER_ID).and_then(|name| last_words(call.model, name)) {
+                Some(line) => {
+                    call.complain(line).await;
+                    0
+                }
+                None => {
+                    call.fail(
+                        1,
+                        format!(
+                            "E0101 ContainerStatus from runtime service failed: container \"{id}\": not found"
+                        ),
+                    )
+                    .await
+                }
+            }
+        }
         ["images", ..] => {
             for image in call.model.disk(|disk| disk.images.clone()) {
                 call.say(image).await;
@@ -45,6 +71,62 @@ pub async fn run(call: &Call<'_>) -> i32 {
         },
         _ => call.fail(1, "crictl: not part of the model guest").await,
     }
+}
+
+/// What the ids of the model's containers end with.
+const CONTAINER_ID: &str = "-0a1b2c3d";
+
+/// Returns the static pods that the kubelet has found, whether they run or not: it reads them once it is configured.
+fn static_pods(model: &Model) -> Vec<String> {
+    let configured = model.disk(|disk| disk.file(kubelet::CONFIG).is_some());
+    let manifests =
+        if configured { model.disk(|disk| disk.glob(kubelet::MANIFESTS, ".yaml")) } else { Vec::new() };
+    let name =
+        |path: String| path.rsplit('/').next().unwrap_or_default().trim_end_matches(".yaml").to_owned();
+    manifests.into_iter().map(name).collect()
+}
+
+/// Returns the pods of this machine: the static ones, and those that the cluster gave it.
+fn pods(model: &Model) -> Vec<Value> {
+    let node = kubelet::node_name(model);
+    let pod = |namespace: &str, name: &str| json!({ "metadata": { "name": name, "namespace": namespace } });
+    let own = static_pods(model).into_iter().map(|name| pod("kube-system", &format!("{name}-{node}")));
+    let data = model.live(|live| live.cluster.clone()).map(|cluster| cluster.data());
+    let given =
+        data.iter().flat_map(|data| data.list("pods", None)).filter(|pod| pod["spec"]["nodeName"] == *node);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let given: Vec<Value> = given
+        .map(|one| pod(&text(&one["metadata"]["namespace"]), &text(&one["metadata"]["name"])))
+        .filter(|one| !one["metadata"]["name"].as_str().unwrap_or_default().ends_with(&format!("-{node}")))
+        .collect();
+    own.chain(given).collect()
+}
+
+fn containers(model: &Model, name: &str) -> Vec<Value> {
+    let found = static_pods(model).into_iter().filter(|pod| pod.contains(name));
+    let of = |pod: String| {
+        let runs = model.live(|live| live.static_pods.contains(&pod));
+        let state = if runs { "CONTAINER_RUNNING" } else { "CONTAINER_EXITED" };
+        json!({
+            "id": format!("{pod}{CONTAINER_ID}"),
+            "metadata": { "name": pod, "attempt": 0 },
+            "state": state,
+            "createdAt": format!("{}000000", model.around.clock_ms()),
+        })
+    };
+    found.map(of).collect()
+}
+
+/// Returns the end of a static pod's log.
+fn last_words(model: &Model, name: &str) -> Option<String> {
+    let runs = model.live(|live| live.static_pods.contains(name));
+    static_pods(model).iter().any(|pod| pod == name).then(|| match (name, runs) {
+        (_, true) => format!("I0101 {name} is running (model)"),
+        (kubelet::API_SERVER, false) => {
+            "F0101 command failed err=\"the model was told to end it: api-server-crashes\"".to_owned()
+        }
+        (_, false) => format!("F0101 {name} is not running (model)"),
+    })
 }
 
 /// Fetches an image, unless it is there.

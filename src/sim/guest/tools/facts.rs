@@ -9,7 +9,7 @@ use crate::sim::guest::shell::Call;
 /// Where the seed installs the script; without it there is no such command.
 pub const PATH: &str = "/usr/local/sbin/fusionlab-facts";
 
-const UNITS: [&str; 6] = ["containerd", "kubelet", "nginx", "keepalived", "chrony", "ssh"];
+const UNITS: [&str; 7] = ["containerd", "kubelet", "nginx", "keepalived", "fusionlab-dns", "chrony", "ssh"];
 const CONFIGS: [&str; 3] = ["kubelet.conf", "bootstrap-kubelet.conf", "admin.conf"];
 
 pub async fn run(call: &Call<'_>) -> i32 {
@@ -28,7 +28,8 @@ pub async fn run(call: &Call<'_>) -> i32 {
     put("machine_id", model.disk(|disk| disk.text("/etc/machine-id")).unwrap_or_default().trim());
     put("product_uuid", &product_uuid(model));
     put("cloud_init", model.live(|live| live.cloud_init.status));
-    put("clock_ms", &model.around.clock_ms().to_string());
+    let ahead = model.live(|live| live.clock_ahead_ms);
+    put("clock_ms", &model.around.clock_ms().saturating_add_signed(ahead).to_string());
     for held in addresses(model) {
         put("address", &format!("{} {}", held.interface, held.address));
     }

@@ -263,8 +263,11 @@ pub fn render(chart: &Chart, values: &Value, namespace: &str, data: &Data) -> Ve
     let labels = json!({ "name": "cilium-operator", "io.cilium/app": "operator" });
     let containers =
         json!([{ "name": "cilium-operator", "image": cilium_image("operator-generic", version) }]);
-    let operator =
-        pod(labels.clone(), rolled(&values["operator"]["rollOutPods"]), true, containers, &everywhere);
+    let mut annotations = rolled(&values["operator"]["rollOutPods"]);
+    for (key, value) in values["operator"]["podAnnotations"].as_object().into_iter().flatten() {
+        annotations[key] = value.clone();
+    }
+    let operator = pod(labels.clone(), annotations, true, containers, &everywhere);
     objects.push(workload(
         "Deployment",
         "cilium-operator",

@@ -2,7 +2,8 @@
 
 use super::crictl;
 use crate::sim::guest::kube::config::Documents;
-use crate::sim::guest::kube::init::{ADMIN, Init, create_token};
+use crate::sim::guest::kube::init::{ADMIN, Init, create_token, wait_for_node};
+use crate::sim::guest::kube::phases::{Ended, KILLED, done};
 use crate::sim::guest::kube::preflight::{self, Role};
 use crate::sim::guest::kube::{client, controllers, images, join};
 use crate::sim::guest::pace;
@@ -33,7 +34,7 @@ pub async fn run(call: &Call<'_>) -> i32 {
             }
         }
         (["config", "images", verb @ ("list" | "pull"), rest @ ..], _) => {
-            ended(call, images(call, verb, rest).await).await
+            ended(call, images(call, verb, rest).await.map_err(Ended::Failed)).await
         }
         (["certs", "check-expiration"], _) => {
             let all = call.model.disk(|disk| disk.under("/etc/kubernetes/pki"));
@@ -48,11 +49,16 @@ pub async fn run(call: &Call<'_>) -> i32 {
         }
         (["init"], Some(file)) => ended(call, init(call, &file).await).await,
         (["join"], Some(file)) => ended(call, join(call, &file).await).await,
+        (["join", "phase", "control-plane-join", "mark-control-plane"], Some(file)) => {
+            ended(call, mark(call, &file).await).await
+        }
         (["init", "phase", phase @ ..], Some(file)) => {
-            ended(call, init_phase(call, phase, &file).await).await
+            ended(call, init_phase(call, phase, &file).await.map_err(Ended::Failed)).await
         }
         (["reset", "--force" | "-f"], None) => reset(call).await,
-        (["token", "create", rest @ ..], None) => ended(call, token(call, rest).await).await,
+        (["token", "create", rest @ ..], None) => {
+            ended(call, token(call, rest).await.map_err(Ended::Failed)).await
+        }
         ([], _) => call.fail(1, "kubeadm: a command is required").await,
         ([first, ..], _) => {
             call.fail(
@@ -119,10 +125,11 @@ async fn failed(call: &Call<'_>, why: &str) -> i32 {
     call.fail(status, "To see the stack trace of this error execute with --v=5 or higher").await
 }
 
-async fn ended(call: &Call<'_>, outcome: Result<(), String>) -> i32 {
+async fn ended(call: &Call<'_>, outcome: Result<(), Ended>) -> i32 {
     match outcome {
         Ok(()) => 0,
-        Err(why) => failed(call, &why).await,
+        Err(Ended::Failed(why)) => failed(call, &why).await,
+        Err(Ended::Killed) => KILLED,
     }
 }
 
@@ -145,7 +152,7 @@ async fn check(call: &Call<'_>, role: Role, version: Option<&str>, ignored: &[St
     Err("error execution phase preflight: preflight checks failed".into())
 }
 
-async fn init(call: &Call<'_>, path: &str) -> Result<(), String> {
+async fn init(call: &Call<'_>, path: &str) -> Result<(), Ended> {
     let model = call.model;
     let documents = read(call, path)?;
     let init = Init::new(model, &documents)?;
@@ -160,30 +167,40 @@ async fn init(call: &Call<'_>, path: &str) -> Result<(), String> {
         .and_then(crate::sim::guest::kube::config::split_endpoint)
         && crate::sim::guest::network::resolve(model, host).is_none()
     {
-        return Err(format!("error execution phase preflight: lookup {host}: no such host"));
+        return Err(format!("error execution phase preflight: lookup {host}: no such host").into());
     }
     call.say("[certs] Using certificateDir folder \"/etc/kubernetes/pki\"").await;
     model.pass(pace::KUBEADM_CERTS).await;
     init.prepare(model)?;
-    model.sync();
     call.say("[control-plane] Creating static Pod manifests in \"/etc/kubernetes/manifests\"").await;
+    done(model, "control-plane").await?;
     call.say("[kubelet-start] Starting the kubelet").await;
+    init.start(model).await.map_err(|why| format!("error execution phase kubelet-start: {why}"))?;
+    done(model, "kubelet-start").await?;
     if model.around.fault("kubeadm-init-fails") {
         return Err(
             "error execution phase wait-control-plane: could not initialize a Kubernetes cluster".into()
         );
     }
-    let cluster =
-        init.start(model).await.map_err(|why| format!("error execution phase wait-control-plane: {why}"))?;
+    let cluster = wait_for_node(model)
+        .await
+        .map_err(|why| format!("error execution phase wait-control-plane: {why}"))?;
     call.say("[control-plane-check] kube-apiserver is healthy").await;
+    done(model, "wait-control-plane").await?;
     model.pass(pace::KUBEADM_UPLOAD).await;
     call.say("[upload-config] Storing the configuration used in ConfigMap \"kubeadm-config\" in the \"kube-system\" Namespace").await;
     init.upload_config(&cluster, model)?;
     give_pod_range(&cluster, &init.node.name)?;
+    cluster.sync();
+    done(model, "upload-config").await?;
     call.say(format!("[mark-control-plane] Marking the node {} as control-plane", init.node.name)).await;
     init.mark_control_plane(&cluster)?;
+    cluster.sync();
+    done(model, "mark-control-plane").await?;
     call.say("[bootstrap-token] Configuring bootstrap tokens, cluster-info ConfigMap, RBAC Roles").await;
     init.bootstrap_token(&cluster, model)?;
+    cluster.sync();
+    done(model, "bootstrap-token").await?;
     init.coredns(&cluster, model)?;
     call.say("[addons] Applied essential addon: CoreDNS").await;
     if init.kube_proxy(&cluster, model)? {
@@ -231,7 +248,7 @@ async fn init_phase(call: &Call<'_>, phase: &[&str], path: &str) -> Result<(), S
     Ok(())
 }
 
-async fn join(call: &Call<'_>, path: &str) -> Result<(), String> {
+async fn join(call: &Call<'_>, path: &str) -> Result<(), Ended> {
     let model = call.model;
     let documents = read(call, path)?;
     let join = documents.join.as_ref().ok_or("no JoinConfiguration found in the file")?;
@@ -246,6 +263,17 @@ async fn join(call: &Call<'_>, path: &str) -> Result<(), String> {
     }
     found.cluster.sync();
     call.say("\nThis node has joined the cluster.").await;
+    Ok(())
+}
+
+/// Marks a control plane that joined already, by its own file.
+async fn mark(call: &Call<'_>, path: &str) -> Result<(), Ended> {
+    let documents = read(call, path)?;
+    let join = documents.join.as_ref().ok_or("no JoinConfiguration found in the file")?;
+    let found = join::discover(call.model, join).await?;
+    found.mark(join, call.model)?;
+    found.cluster.sync();
+    call.say("[mark-control-plane] Marking the node as control-plane").await;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{coreutils, kubectl_exec};
 use crate::sim::guest::kube::client;
 use crate::sim::guest::kube::cluster::Cluster;
+use crate::sim::guest::kube::config::split_endpoint;
 use crate::sim::guest::kube::data::{Data, condition, timestamp};
 use crate::sim::guest::kube::objects::{self, Applied};
 use crate::sim::guest::kube::resources::{self, Resource};
@@ -20,6 +21,8 @@ use crate::sim::guest::{pace, yaml};
 #[derive(Default)]
 struct Words {
     kubeconfig: Option<String>,
+    /// Asked in place of the kubeconfig's.
+    server: Option<String>,
     namespace: Option<String>,
     all_namespaces: bool,
     output: Option<String>,
@@ -31,6 +34,10 @@ struct Words {
     patch: Option<String>,
     patch_type: Option<String>,
     server_side: bool,
+    /// Labels that a pod must bear: `app=echo`.
+    selector: Vec<(String, String)>,
+    container: Option<String>,
+    tail: Option<usize>,
     rest: Vec<String>,
     /// What follows `--`.
     command: Vec<String>,
@@ -57,6 +64,7 @@ impl Words {
             };
             match flag {
                 "--kubeconfig" => words.kubeconfig = Some(value()?),
+                "-s" | "--server" => words.server = Some(value()?),
                 "-n" | "--namespace" => words.namespace = Some(value()?),
                 "-A" | "--all-namespaces" => words.all_namespaces = true,
                 "-o" | "--output" => words.output = Some(value()?),
@@ -68,8 +76,14 @@ impl Words {
                 "-p" | "--patch" => words.patch = Some(value()?),
                 "--type" => words.patch_type = Some(value()?),
                 "--server-side" => words.server_side = true,
-                "--field-manager" | "-c" | "--container" => drop(value()?),
-                "--force-conflicts" | "--overwrite" | "--wait" => {}
+                "--field-manager" => drop(value()?),
+                "-c" | "--container" => words.container = Some(value()?),
+                "-l" | "--selector" => words.selector = labels(&value()?)?,
+                "--tail" => {
+                    let lines = value()?;
+                    words.tail = Some(lines.parse().map_err(|_| format!("error: invalid --tail {lines}"))?);
+                }
+                "--force-conflicts" | "--overwrite" | "--wait" | "--ignore-errors" => {}
                 other if other.starts_with('-') => return Err(format!("error: unknown flag: {other}")),
                 plain => words.rest.push(plain.to_owned()),
             }
@@ -85,6 +99,14 @@ impl Words {
         const DEFAULT: u64 = 30;
         self.timeout.map_or(DEFAULT, |timeout| timeout.as_secs())
     }
+}
+
+fn labels(text: &str) -> Result<Vec<(String, String)>, String> {
+    let pair = |one: &str| one.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    text.split(',')
+        .map(pair)
+        .collect::<Option<_>>()
+        .ok_or_else(|| format!("error: unable to parse selector {text:?}"))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -115,15 +137,22 @@ pub async fn run(call: &Call<'_>) -> i32 {
             .await;
     }
     match work(call, &words, &path).await {
-        Ok(()) => 0,
+        Ok(status) => status,
         Err(why) => call.fail(1, why).await,
     }
 }
 
-async fn work(call: &Call<'_>, words: &Words, path: &str) -> Result<(), String> {
-    let config = client::kubeconfig(call.model, path).map_err(|why| format!("error: {why}"))?;
+/// Does what was asked; the status of a program in a container is that of the whole command.
+async fn work(call: &Call<'_>, words: &Words, path: &str) -> Result<i32, String> {
+    let mut config = client::kubeconfig(call.model, path).map_err(|why| format!("error: {why}"))?;
+    if let Some(server) = &words.server {
+        let place = server.strip_prefix("https://").and_then(split_endpoint);
+        let (host, port) =
+            place.ok_or_else(|| format!("error: the server \"{server}\" is not understood"))?;
+        (config.host, config.port) = (host.to_owned(), port);
+    }
     if let Some(raw) = &words.raw {
-        return get_raw(call, &config, raw).await;
+        return get_raw(call, &config, raw).await.map(|()| 0);
     }
     let unreachable = |why: String| {
         if why.starts_with("Error") { why } else { format!("Unable to connect to the server: {why}") }
@@ -142,15 +171,22 @@ async fn work(call: &Call<'_>, words: &Words, path: &str) -> Result<(), String> 
         ["annotate", kind, name, annotation] => session.annotate(kind, name, annotation).await,
         ["patch", kind, name] => session.patch(kind, name).await,
         ["exec", target] => {
-            let text = kubectl_exec::run(&session.cluster, words.namespace(), target, &words.command)?;
-            call.print(text).await;
-            Ok(())
+            let ended =
+                kubectl_exec::run(&session.cluster, words.namespace(), target, &words.command).await?;
+            call.print(ended.stdout).await;
+            if ended.status == 0 {
+                return Ok(0);
+            }
+            call.complain(format!("{}command terminated with exit code {}", ended.stderr, ended.status))
+                .await;
+            return Ok(ended.status);
         }
+        ["logs"] => session.logs().await,
         _ => Err(format!("error: unknown command \"{}\" for \"kubectl\"", rest.join(" "))),
     };
     controllers::settle(&session.cluster);
     session.cluster.sync();
-    outcome
+    outcome.map(|()| 0)
 }
 
 async fn get_raw(
@@ -204,7 +240,8 @@ impl Session<'_, '_> {
             None => {
                 let namespace =
                     (resource.namespaced && !self.words.all_namespaces).then(|| self.words.namespace());
-                let items = data.list(&resource.id(), namespace);
+                let mut items = data.list(&resource.id(), namespace);
+                items.retain(|item| self.is_selected(item));
                 match self.words.output.as_deref() {
                     Some("json") => api_list(items),
                     _ => return self.table(items).await,
@@ -219,6 +256,32 @@ impl Session<'_, '_> {
                     "error: unable to match a printer suitable for the output format \"{other}\""
                 ));
             }
+        }
+        Ok(())
+    }
+
+    fn is_selected(&self, item: &Value) -> bool {
+        self.words.selector.iter().all(|(key, value)| item["metadata"]["labels"][key] == value.as_str())
+    }
+
+    async fn logs(&self) -> Result<(), String> {
+        const DEFAULT_TAIL: usize = 10;
+        if self.words.selector.is_empty() || self.words.container.is_none() {
+            return Err("error: the model's kubectl logs needs -l and -c".into());
+        }
+        let data = self.data()?;
+        let pods = data.list("pods", Some(self.words.namespace()));
+        let mut lines = Vec::new();
+        for pod in pods.into_iter().filter(|pod| self.is_selected(pod)) {
+            let all = kubectl_exec::log(&data, pod);
+            let tail = self.words.tail.unwrap_or(DEFAULT_TAIL);
+            lines.extend(all.into_iter().rev().take(tail).rev());
+        }
+        if lines.is_empty() {
+            self.call.complain(format!("No resources found in {} namespace.", self.words.namespace())).await;
+        }
+        for line in lines {
+            self.call.say(line).await;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ pub mod cloud_init;
 pub mod coreutils;
 pub mod crictl;
 pub mod curl;
+pub mod dnsmasq;
 pub mod facts;
 pub mod flock;
 pub mod helm;
@@ -13,10 +14,13 @@ pub mod ip;
 pub mod journalctl;
 pub mod keepalived;
 pub mod kubeadm;
+pub mod kubeadm_unit;
 pub mod kubectl;
 pub mod kubectl_exec;
 pub mod nginx;
 pub mod ping;
+pub mod pod_curl;
+pub mod python3;
 pub mod rpctool;
 pub mod system;
 pub mod systemctl;
@@ -34,13 +38,16 @@ pub fn package_of(program: &str) -> Option<&'static str> {
         "helm" => "helm",
         "nginx" => "nginx",
         "keepalived" => "keepalived",
+        "dnsmasq" => "dnsmasq-base",
         "chronyc" => "chrony",
         "cloud-init" => "cloud-init",
         "vmware-rpctool" => "open-vm-tools",
         "install" | "mv" | "cat" | "rm" | "mkdir" | "test" | "true" | "false" | "echo" | "chmod"
         | "touch" | "sync" => "",
-        "hostname" | "sysctl" | "modprobe" | "swapoff" | "netplan" | "poweroff" | "id" => "",
-        "curl" | "flock" | "ip" | "journalctl" | "ping" | "systemctl" => "",
+        "iptables-save" | "iptables-restore" => "iptables",
+        "hostname" | "sysctl" | "modprobe" | "swapoff" | "netplan" | "poweroff" | "id" | "date"
+        | "resolvectl" => "",
+        "curl" | "flock" | "ip" | "journalctl" | "ping" | "python3" | "systemctl" => "",
         _ => return None,
     })
 }
@@ -57,16 +64,17 @@ pub async fn run(call: &mut Call<'_>, program: &str) -> i32 {
         "chronyc" => chronyc::run(call).await,
         "cloud-init" => cloud_init::run(call).await,
         "curl" => curl::run(call).await,
+        "dnsmasq" => dnsmasq::run(call).await,
         "flock" => flock::run(call).await,
         "ping" => ping::run(call).await,
+        "python3" => python3::run(call).await,
         "ip" => ip::run(call).await,
         "journalctl" => journalctl::run(call).await,
         "vmware-rpctool" => rpctool::run(call).await,
         "systemctl" => systemctl::run(call).await,
         "kubelet" | "containerd" => system::version(call, program).await,
-        "hostname" | "sysctl" | "modprobe" | "swapoff" | "netplan" | "poweroff" | "id" => {
-            system::run(call, program).await
-        }
+        "hostname" | "sysctl" | "modprobe" | "swapoff" | "netplan" | "poweroff" | "id" | "date"
+        | "resolvectl" | "iptables-save" | "iptables-restore" => system::run(call, program).await,
         _ => coreutils::run(call, program).await,
     }
 }

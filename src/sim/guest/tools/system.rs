@@ -3,6 +3,10 @@
 use crate::sim::guest::shell::{Call, USAGE};
 use crate::sim::guest::units;
 
+/// What a kube-proxy leaves in the NAT table, the part of it that anyone looks for.
+const PROXY_RULES: &str = "*nat\n:KUBE-SERVICES - [0:0]\n:KUBE-SVC-NPX46M4PTMTKRN6Y - [0:0]\n\
+    -A KUBE-SERVICES -d 10.96.0.1/32 -p tcp -m tcp --dport 443 -j KUBE-SVC-NPX46M4PTMTKRN6Y\nCOMMIT\n";
+
 pub async fn run(call: &mut Call<'_>, program: &str) -> i32 {
     match program {
         "hostname" => {
@@ -28,6 +32,24 @@ pub async fn run(call: &mut Call<'_>, program: &str) -> i32 {
             units::apply_sysctl(call.model);
             0
         }
+        ("sysctl", ["-w", assignment]) => match assignment.split_once('=') {
+            Some((name, value)) => {
+                call.model.live(|live| live.sysctl.insert(name.to_owned(), value.to_owned()));
+                0
+            }
+            None => call.fail(1, format!("sysctl: \"{assignment}\" must be of the form name=value")).await,
+        },
+        ("date", ["-s", moment]) => set_clock(call, moment).await,
+        ("resolvectl", ["dns", device, servers @ ..]) => set_resolvers(call, device, servers).await,
+        ("iptables-save", []) => {
+            call.print(if call.model.live(|live| live.proxy_rules) { PROXY_RULES } else { "" }).await;
+            0
+        }
+        ("iptables-restore", []) => {
+            let rules = String::from_utf8_lossy(&call.input).contains("KUBE-");
+            call.model.live(|live| live.proxy_rules = rules);
+            0
+        }
         ("modprobe", modules) => {
             let modules: Vec<_> = modules.iter().map(|module| (*module).to_owned()).collect();
             call.model.live(|live| live.modules.extend(modules));
@@ -43,6 +65,31 @@ pub async fn run(call: &mut Call<'_>, program: &str) -> i32 {
             0
         }
         _ => call.fail(USAGE, format!("{program}: not part of the model guest")).await,
+    }
+}
+
+/// Sets the clock to a moment in seconds since 1970, as `@1700000000`.
+async fn set_clock(call: &Call<'_>, moment: &str) -> i32 {
+    let Some(seconds) = moment.strip_prefix('@').and_then(|text| text.parse::<i64>().ok()) else {
+        return call.fail(1, format!("date: invalid date '{moment}'")).await;
+    };
+    let now = call.model.around.clock_ms().cast_signed();
+    call.model.live(|live| live.clock_ahead_ms = seconds * 1000 - now);
+    0
+}
+
+async fn set_resolvers(call: &Call<'_>, device: &str, servers: &[&str]) -> i32 {
+    let Ok(servers) = servers.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>() else {
+        return call.fail(1, "Failed to parse DNS server address").await;
+    };
+    let known = call.model.live(|live| {
+        let interface = live.interfaces.iter_mut().find(|one| one.name == device);
+        interface.map(|interface| interface.dns = servers).is_some()
+    });
+    if known {
+        0
+    } else {
+        call.fail(1, format!("Failed to resolve interface \"{device}\": No such device")).await
     }
 }
 

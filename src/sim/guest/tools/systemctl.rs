@@ -8,11 +8,14 @@ use crate::sim::guest::units;
 const NOT_ACTIVE: i32 = 3;
 /// A unit that does not exist.
 const NO_UNIT: i32 = 5;
+/// The option of `kill`, with its value.
+const SIGNAL: &str = "--signal=";
 
 pub async fn run(call: &Call<'_>) -> i32 {
     let (flags, words): (Vec<_>, Vec<_>) = call.words().into_iter().partition(|word| word.starts_with('-'));
-    if let Some(unknown) = flags.iter().find(|flag| !["--now", "--quiet", "-q", "--no-block"].contains(flag))
-    {
+    let known =
+        |flag: &&&str| ["--now", "--quiet", "-q", "--no-block"].contains(*flag) || flag.starts_with(SIGNAL);
+    if let Some(unknown) = flags.iter().find(|flag| !known(flag)) {
         return call.fail(USAGE, format!("systemctl: unrecognized option '{unknown}'")).await;
     }
     let (now, quiet) = (flags.contains(&"--now"), flags.contains(&"--quiet") || flags.contains(&"-q"));
@@ -29,6 +32,8 @@ pub async fn run(call: &Call<'_>) -> i32 {
     match *verb {
         "is-active" => is_active(call, &names, quiet).await,
         "is-enabled" => is_enabled(call, &names).await,
+        "kill" if !call.root => denied(call).await,
+        "kill" => kill(call, &flags, &names).await,
         "start" | "stop" | "restart" | "reload" | "reload-or-restart" | "enable" | "disable" | "mask"
         | "unmask" => {
             if !call.root {
@@ -38,6 +43,23 @@ pub async fn run(call: &Call<'_>) -> i32 {
         }
         other => call.fail(1, format!("Unknown command verb '{other}'.")).await,
     }
+}
+
+async fn kill(call: &Call<'_>, flags: &[&str], names: &[&str]) -> i32 {
+    let signal = flags.iter().find_map(|flag| flag.strip_prefix(SIGNAL)).unwrap_or("SIGTERM");
+    if !matches!(signal, "SIGKILL" | "KILL" | "9") {
+        return call.fail(1, format!("systemctl: the model guest kills by SIGKILL only, not {signal}")).await;
+    }
+    for name in names {
+        if !units::exists(call.model, name) {
+            let why = format!("Failed to kill unit {name}.service: Unit {name}.service not loaded.");
+            return call.fail(1, why).await;
+        }
+        if let Err(why) = units::kill(call.model, name) {
+            return call.fail(1, format!("Failed to kill unit {name}.service: {why}")).await;
+        }
+    }
+    0
 }
 
 async fn denied(call: &Call<'_>) -> i32 {

@@ -37,6 +37,7 @@ use crate::host::linux::terminal;
 use crate::sim::agent::{Dialler, Kube};
 use crate::sim::guest::lock;
 use crate::sim::pace;
+use crate::sim::places::vm_name;
 use crate::sim::seam::{Body, Chunk, Machine, Segment, SshFace, Surroundings, Wire};
 pub use ground::Ground;
 use ground::Wiring;
@@ -160,7 +161,7 @@ impl Guest {
     /// Runs from one boot to its end, and takes everything down.
     async fn session(&self, stack: &Stack) -> io::Result<Ended> {
         let name = self.ground.name(&self.body.vmx);
-        let plug = Arc::new(self.ground.net.plug(&self.body.hardware.cards).await?);
+        let plug = Arc::new(self.ground.net.plug(&vm_name(&self.body.vmx), &self.body.hardware.cards).await?);
         self.wiring.set(Some(plug.clone()));
         let ran = match Room::make(&self.ground, &name.name, &self.body.hardware) {
             Ok(room) => {

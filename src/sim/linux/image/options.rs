@@ -43,6 +43,7 @@ const PACKAGES: &[&str] = &[
     "nginx",
     "libnginx-mod-stream",
     "keepalived",
+    "dnsmasq-base",
 ];
 /// What a machine of QEMU needs besides.
 const DISK_PACKAGES: &[&str] = &[

@@ -20,6 +20,7 @@ mod dhcpd;
 mod home;
 mod limits;
 mod plug;
+mod strangers;
 mod switchboard;
 #[cfg(test)]
 mod tests;
@@ -37,10 +38,12 @@ use tokio::net::TcpStream;
 pub use addresses::INTERNET;
 pub use collect::collect;
 pub use plug::{Plug, Taps};
+pub use strangers::Present;
 
 use self::addresses::Lan;
 use self::switchboard::{Cable, Switchboard};
 use super::prefix::{Prefix, namespace_path};
+use crate::sim::links::Links;
 use crate::sim::network::Networks;
 use crate::sim::places::Places;
 use crate::sim::seam::Card;
@@ -88,15 +91,20 @@ impl Net {
         self.board.apply(networks).await
     }
 
+    /// Cuts the links that are not whole, and mends the others. It holds for machines that are plugged in later, too.
+    pub async fn link(&self, links: &Links) -> io::Result<()> {
+        self.board.link(links).await
+    }
+
     /// Opens a connection as the Mac: refused, host unreachable, timed out, or connected.
     pub async fn dial(&self, to: SocketAddrV4) -> io::Result<TcpStream> {
         tools::connect(&namespace_path(&self.board.prefix.mac()), to).await
     }
 
-    /// Makes a guest's namespace: loopback is up, and each card is an interface of its name and MAC, down yet, on its
+    /// Makes the namespace of a VM's guest: loopback is up, and each card is an interface of its name and MAC, down yet, on its
     /// network's bridge.
-    pub async fn plug(&self, cards: &[Card]) -> io::Result<Plug> {
-        let number = self.board.plug(cards, Cable::Pair).await?;
+    pub async fn plug(&self, vm: &str, cards: &[Card]) -> io::Result<Plug> {
+        let number = self.board.plug(vm, cards, Cable::Pair).await?;
         Ok(Plug {
             board: Arc::clone(&self.board),
             number,
@@ -106,9 +114,10 @@ impl Net {
         })
     }
 
-    /// Makes tap devices in the Mac's namespace for a machine that is a process there, one a card.
-    pub async fn taps(&self, cards: &[Card]) -> io::Result<Taps> {
-        let number = self.board.plug(cards, Cable::Tap).await?;
+    /// Makes tap devices in the Mac's namespace for a VM that is a process there, one a card. Whether its link is up, such a
+    /// VM cannot tell: one that is down is silent to it.
+    pub async fn taps(&self, vm: &str, cards: &[Card]) -> io::Result<Taps> {
+        let number = self.board.plug(vm, cards, Cable::Tap).await?;
         Ok(Taps {
             board: Arc::clone(&self.board),
             number,

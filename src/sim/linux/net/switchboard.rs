@@ -10,6 +10,7 @@ use super::addresses::Lan;
 use super::dhcpd::{Dhcpd, Program};
 use super::vmnet::{self, Ground, Vmnet};
 use super::{home, tools};
+use crate::sim::links::{Link, Links};
 use crate::sim::linux::prefix::Prefix;
 use crate::sim::network::Networks;
 use crate::sim::places::Places;
@@ -29,14 +30,24 @@ struct State {
     vmnets: BTreeMap<u8, Vmnet>,
     guests: BTreeMap<u32, Guest>,
     router: Option<Dhcpd>,
+    links: Links,
 }
 
 /// One that is plugged in, by a number of its own.
 struct Guest {
-    /// The Mac's end of each card's cable, or the device itself.
-    ports: Vec<(Segment, String)>,
+    vm: String,
+    ports: Vec<Port>,
     /// The name of its namespace, if it has one.
     namespace: Option<String>,
+    /// Its time stands still.
+    silent: bool,
+}
+
+/// The Mac's end of a card's cable, or the device itself.
+struct Port {
+    name: String,
+    card: String,
+    segment: Segment,
 }
 
 /// How the Mac's end of a card comes to be.
@@ -58,6 +69,10 @@ impl Switchboard {
         Ok(Self { prefix, places: places.clone(), lan, dhcpd, state: Mutex::new(state) })
     }
 
+    pub fn lan(&self) -> Lan {
+        self.lan
+    }
+
     fn ground(&self) -> Ground<'_> {
         Ground { prefix: &self.prefix, places: &self.places, lan: self.lan, dhcpd: &self.dhcpd }
     }
@@ -68,23 +83,46 @@ impl Switchboard {
         for number in wished.keys() {
             state.vmnet(&self.ground(), *number).await?;
         }
-        let mut complaints = Vec::new();
+        let mut complaints: Vec<String> = Vec::new();
         for (number, vmnet) in &mut state.vmnets {
             if let Err(error) = vmnet.become_like(&self.ground(), wished.get(number)).await {
                 complaints.push(error.to_string());
             }
         }
+        if let Err(error) = self.settle(&state).await {
+            complaints.push(error.to_string());
+        }
         if complaints.is_empty() { Ok(()) } else { Err(io::Error::other(complaints.join("; "))) }
     }
 
-    /// Plugs a guest's cards in; returns its number.
-    pub async fn plug(&self, cards: &[Card], cable: Cable) -> io::Result<u32> {
+    pub async fn link(&self, links: &Links) -> io::Result<()> {
+        let mut state = self.state.lock().await;
+        if state.links == *links {
+            return Ok(());
+        }
+        state.links = links.clone();
+        self.settle(&state).await
+    }
+
+    /// Makes every port what its network, its link and its guest's time make of it.
+    async fn settle(&self, state: &State) -> io::Result<()> {
+        let lines: Vec<String> = state.guests.values().flat_map(|guest| state.lines(guest)).collect();
+        tools::ip(Some(&self.prefix.mac()), &lines).await
+    }
+
+    /// Plugs the cards of a VM's guest in; returns its number.
+    pub async fn plug(&self, vm: &str, cards: &[Card], cable: Cable) -> io::Result<u32> {
         let mut state = self.state.lock().await;
         let number = (1..).find(|number| !state.guests.contains_key(number)).expect("numbers are many");
         let namespace = (cable == Cable::Pair).then(|| self.prefix.guest(number));
-        let port = |card: &Card| (card.segment.clone(), port(number, card));
-        let ports: Vec<_> = cards.iter().map(port).collect();
-        state.guests.insert(number, Guest { ports, namespace: namespace.clone() });
+        let port = |card: &Card| Port {
+            name: port(number, card),
+            card: card.name.clone(),
+            segment: card.segment.clone(),
+        };
+        let ports = cards.iter().map(port).collect();
+        let guest = Guest { vm: vm.to_owned(), ports, namespace: namespace.clone(), silent: false };
+        state.guests.insert(number, guest);
         let plugged = self.connect(&mut state, number, cards, namespace.as_deref()).await;
         if plugged.is_err() {
             self.remove(&mut state, number).await;
@@ -106,14 +144,9 @@ impl Switchboard {
         let mut lines = Vec::new();
         for card in cards {
             let port = port(number, card);
-            let (bridge, runs) = match card.segment {
-                Segment::Lan => (home::LAN_BRIDGE.to_owned(), true),
-                Segment::Vmnet(vmnet) => {
-                    let vmnet_state = state.vmnet(&self.ground(), vmnet).await?;
-                    vmnet_state.plugged(port.clone());
-                    (vmnet::bridge(vmnet), vmnet_state.runs())
-                }
-            };
+            if let Segment::Vmnet(vmnet) = card.segment {
+                state.vmnet(&self.ground(), vmnet).await?;
+            }
             let Card { mac, name, .. } = card;
             lines.push(match namespace {
                 Some(namespace) => {
@@ -121,7 +154,9 @@ impl Switchboard {
                 }
                 None => format!("tuntap add dev {port} mode tap"),
             });
-            lines.push(format!("link set {port} master {bridge} {}", if runs { "up" } else { "down" }));
+        }
+        if let Some(guest) = state.guests.get(&number) {
+            lines.extend(state.lines(guest));
         }
         tools::ip(Some(&self.prefix.mac()), &lines).await?;
         match namespace {
@@ -130,17 +165,14 @@ impl Switchboard {
         }
     }
 
-    /// Stops or opens a guest's ports on their bridges.
+    /// Takes a guest's ports off their bridges, or puts them back.
     pub async fn silence(&self, number: u32, silent: bool) {
-        /// A bridge port's states: disabled and forwarding (linux/if_bridge.h).
-        const STATES: [u8; 2] = [3, 0];
-        let state = self.state.lock().await;
-        let Some(guest) = state.guests.get(&number) else { return };
-        let word = STATES[usize::from(silent)];
-        let line = |(_, port): &(_, String)| format!("link set dev {port} state {word}");
-        let lines: Vec<_> = guest.ports.iter().map(line).collect();
-        // A port whose network does not run is silent anyway.
-        tools::bridge(&self.prefix.mac(), &lines).await;
+        let mut state = self.state.lock().await;
+        let Some(guest) = state.guests.get_mut(&number) else { return };
+        guest.silent = silent;
+        // Of a guest that is on its way out the ports may be gone.
+        let lines = state.guests.get(&number).map(|guest| state.lines(guest)).unwrap_or_default();
+        tools::ip_remove(Some(&self.prefix.mac()), &lines).await;
     }
 
     pub async fn unplug(&self, number: u32) {
@@ -150,15 +182,8 @@ impl Switchboard {
 
     async fn remove(&self, state: &mut State, number: u32) {
         let Some(guest) = state.guests.remove(&number) else { return };
-        for (segment, port) in &guest.ports {
-            if let Segment::Vmnet(vmnet) = segment
-                && let Some(vmnet) = state.vmnets.get_mut(vmnet)
-            {
-                vmnet.unplugged(port);
-            }
-        }
         // A cable that is removed is gone with both ends at once; a namespace goes in its own time.
-        let links: Vec<_> = guest.ports.iter().map(|(_, port)| format!("link del {port}")).collect();
+        let links: Vec<_> = guest.ports.iter().map(|port| format!("link del {}", port.name)).collect();
         tools::ip_remove(Some(&self.prefix.mac()), &links).await;
         if let Some(namespace) = guest.namespace {
             tools::ip_remove(None, &[format!("netns del {namespace}")]).await;
@@ -184,6 +209,29 @@ impl State {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(free) => free.insert(Vmnet::new(ground, number).await?),
         })
+    }
+
+    /// Returns the lines that make a guest's ports what they have to be; run again they change nothing.
+    ///
+    /// A silent port leaves its bridge, whose own state for ports would be lost with the next change of the carrier. Off it,
+    /// the Mac itself would answer who asks for its MAC, so ARP goes off, too.
+    fn lines(&self, guest: &Guest) -> Vec<String> {
+        let line = |port: &Port| {
+            let (bridge, runs) = match port.segment {
+                Segment::Lan => (home::LAN_BRIDGE.to_owned(), true),
+                Segment::Vmnet(number) => {
+                    (vmnet::bridge(number), self.vmnets.get(&number).is_some_and(Vmnet::runs))
+                }
+            };
+            let link = self.links.of(&guest.vm, &port.card);
+            let place = match guest.silent || link == Link::Silent {
+                true => "nomaster arp off".to_owned(),
+                false => format!("master {bridge} arp on"),
+            };
+            let power = if runs && link != Link::Down { "up" } else { "down" };
+            format!("link set {} {place} {power}", port.name)
+        };
+        guest.ports.iter().map(line).collect()
     }
 }
 

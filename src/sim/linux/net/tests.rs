@@ -16,6 +16,7 @@ use super::*;
 use crate::formats::dhcp::{self, DhcpdConf};
 use crate::formats::mac::Mac;
 use crate::host::linux::netns;
+use crate::sim::faults::{self, Fault};
 use crate::sim::network::Network;
 use crate::sim::seam::Segment;
 
@@ -174,9 +175,9 @@ async fn guests_get_their_addresses_by_mac_and_reach_what_they_may() {
     let fixed = Ipv4Addr::new(10, 10, 0, 131);
     let network = bench.vmnet2(&[(mac(1), fixed)]);
     bench.net.apply(&running(&[(2, &network)])).await.unwrap();
-    let inner = bench.net.plug(&[card(1, Segment::Vmnet(2))]).await.unwrap();
-    let stranger = bench.net.plug(&[card(2, Segment::Vmnet(2))]).await.unwrap();
-    let home = bench.net.plug(&[card(3, Segment::Lan), card(4, Segment::Vmnet(2))]).await.unwrap();
+    let inner = bench.net.plug("guest", &[card(1, Segment::Vmnet(2))]).await.unwrap();
+    let stranger = bench.net.plug("guest", &[card(2, Segment::Vmnet(2))]).await.unwrap();
+    let home = bench.net.plug("guest", &[card(3, Segment::Lan), card(4, Segment::Vmnet(2))]).await.unwrap();
 
     // Addresses: the reserved one, one of the pool (which the product reads from the leases), one of the router's.
     let nat = Ipv4Addr::new(10, 10, 0, 2);
@@ -223,6 +224,49 @@ async fn guests_get_their_addresses_by_mac_and_reach_what_they_may() {
 }
 
 #[tokio::test]
+async fn a_link_that_is_cut_carries_nothing_and_one_that_is_down_has_no_carrier() {
+    if !can_run() {
+        return;
+    }
+    let bench = Bench::new().await;
+    let network = bench.vmnet2(&[]);
+    bench.net.apply(&running(&[(2, &network)])).await.unwrap();
+    let link = |name: &str| {
+        let target = Some("guest/ens192".to_owned());
+        Links::of_faults(&[Fault { name: name.to_owned(), target, times: None, after: 0 }])
+    };
+    // It was cut before the machine had power.
+    bench.net.link(&link(faults::LINK_SILENT)).await.unwrap();
+    let guest = bench.net.plug("guest", &[card(1, Segment::Vmnet(2))]).await.unwrap();
+    let other = bench.net.plug("other", &[card(2, Segment::Vmnet(2))]).await.unwrap();
+    for (plug, address) in [(&guest, "10.10.0.41"), (&other, "10.10.0.42")] {
+        in_namespace(plug, "link set ens192 up");
+        in_namespace(plug, &format!("address add {address}/24 dev ens192"));
+        greet(plug.namespace(), 80);
+    }
+    let to = at(Ipv4Addr::new(10, 10, 0, 41), 80);
+    let carries = async || {
+        let dialled = [bench.net.dial(to).await.is_ok(), other.connect(to).await.is_ok()];
+        assert_eq!(dialled[0], dialled[1]);
+        dialled[0]
+    };
+    assert!(!carries().await && carrier(&guest, "ens192"));
+    // A card that goes down and up is not mended by that, nor by another network's start.
+    in_namespace(&guest, "link set ens192 down");
+    in_namespace(&guest, "link set ens192 up");
+    bench.net.apply(&running(&[(2, &network)])).await.unwrap();
+    assert!(!carries().await);
+    bench.net.link(&link(faults::LINK_DOWN)).await.unwrap();
+    assert!(!carries().await && !carrier(&guest, "ens192") && carrier(&other, "ens192"));
+    bench.net.link(&Links::default()).await.unwrap();
+    assert!(carries().await && carrier(&guest, "ens192"));
+    for plug in [&guest, &other] {
+        plug.unplug().await;
+    }
+    bench.end().await;
+}
+
+#[tokio::test]
 async fn the_internet_answers_whoever_asks_by_whatever_way() {
     if !can_run() {
         return;
@@ -230,7 +274,7 @@ async fn the_internet_answers_whoever_asks_by_whatever_way() {
     let bench = Bench::new().await;
     let network = bench.vmnet2(&[(mac(1), Ipv4Addr::new(10, 10, 0, 131))]);
     bench.net.apply(&running(&[(2, &network)])).await.unwrap();
-    let guest = bench.net.plug(&[card(1, Segment::Vmnet(2))]).await.unwrap();
+    let guest = bench.net.plug("guest", &[card(1, Segment::Vmnet(2))]).await.unwrap();
     bench.ask(&guest, "ens192").unwrap();
     let internet = Ipv4Addr::new(198, 18, 0, 1);
     assert_eq!(guest.connect(at(internet, 80)).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
@@ -278,7 +322,7 @@ async fn a_network_that_stops_takes_the_carrier_and_one_that_changed_starts_its_
     let prefix = Prefix::of(&bench.places).unwrap();
     let network = bench.vmnet2(&[]);
     bench.net.apply(&running(&[(2, &network)])).await.unwrap();
-    let guest = bench.net.plug(&[card(1, Segment::Vmnet(2))]).await.unwrap();
+    let guest = bench.net.plug("guest", &[card(1, Segment::Vmnet(2))]).await.unwrap();
     in_namespace(&guest, "link set ens192 up");
     let first = dhcpds(&prefix);
     assert_eq!(first.len(), 1);
@@ -331,7 +375,7 @@ async fn a_server_that_refuses_its_file_says_why_and_one_serves_where_the_mac_is
     assert!(error.contains("vmnet2/dhcpd.conf: ") && error.contains("not in subnet 10.10.0.0"), "{error}");
 
     // The network is there all the same, and its server comes with the next right file.
-    let guest = bench.net.plug(&[card(1, Segment::Vmnet(2))]).await.unwrap();
+    let guest = bench.net.plug("guest", &[card(1, Segment::Vmnet(2))]).await.unwrap();
     in_namespace(&guest, "link set ens192 up");
     assert!(carrier(&guest, "ens192"));
     let network = bench.vmnet2(&[(mac(1), fixed)]);
@@ -366,7 +410,7 @@ async fn clones_with_one_machine_id_are_lent_one_address_and_reset_ones_their_ow
     let (template, own) = (of_machine("0102030405060708"), of_machine("1112131415161718"));
     let mut lent = Vec::new();
     for (last, identifier) in [(1, &template), (2, &template), (3, &template), (4, &own)] {
-        let plug = bench.net.plug(&[card(last, Segment::Vmnet(2))]).await.unwrap();
+        let plug = bench.net.plug("guest", &[card(last, Segment::Vmnet(2))]).await.unwrap();
         lent.push(bench.ask_as(&plug, "ens192", &["-x", identifier]).unwrap()[0]);
         plug.unplug().await;
     }
@@ -386,7 +430,7 @@ async fn two_labs_with_the_same_subnets_do_not_meet_and_what_a_killed_one_left_i
     for bench in [&one, &other] {
         let network = bench.vmnet2(&[(mac(1), Ipv4Addr::new(10, 10, 0, 131))]);
         bench.net.apply(&running(&[(2, &network)])).await.unwrap();
-        let plug = bench.net.plug(&[card(1, Segment::Vmnet(2))]).await.unwrap();
+        let plug = bench.net.plug("guest", &[card(1, Segment::Vmnet(2))]).await.unwrap();
         assert!(bench.ask(&plug, "ens192").is_some());
         plugs.push(plug);
     }
@@ -433,7 +477,7 @@ async fn a_machines_tap_devices_are_on_their_bridges_until_they_are_unplugged() 
     let bench = Bench::new().await;
     let network = bench.vmnet2(&[]);
     bench.net.apply(&running(&[(2, &network)])).await.unwrap();
-    let taps = bench.net.taps(&[card(3, Segment::Lan), card(4, Segment::Vmnet(2))]).await.unwrap();
+    let taps = bench.net.taps("machine", &[card(3, Segment::Lan), card(4, Segment::Vmnet(2))]).await.unwrap();
     assert_eq!(taps.names(), ["g1-ens160", "g1-ens192"]);
     let shown = || {
         let name = taps.namespace().file_name().unwrap();

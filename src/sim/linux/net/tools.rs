@@ -33,13 +33,6 @@ pub async fn ip_remove(namespace: Option<&str>, lines: &[String]) {
     let _ = batch(namespace, lines, &["-force"]).await;
 }
 
-/// Runs lines of `bridge`'s language in a namespace; what fails does not keep the others from being run. `ip` takes a
-/// port's state too, and does nothing with it.
-pub async fn bridge(namespace: &str, lines: &[String]) {
-    // Of a port that is down the state cannot be set, and need not be.
-    let _ = run("bridge", &["-n", namespace, "-force", "-batch", "-"], lines.join("\n") + "\n").await;
-}
-
 async fn batch(namespace: Option<&str>, lines: &[String], options: &[&str]) -> io::Result<()> {
     if lines.is_empty() {
         return Ok(());

@@ -1,6 +1,5 @@
-//! One of Fusion's networks: its bridge in the Mac's namespace, its NAT, its DHCP server, and who is plugged in.
+//! One of Fusion's networks: its bridge in the Mac's namespace, its NAT and its DHCP server.
 
-use std::collections::BTreeSet;
 use std::io;
 
 use super::addresses::{Lan, VmnetPlaces, mac_of_adapter, mac_of_services, nat_link};
@@ -25,8 +24,6 @@ pub struct Vmnet {
     running: Option<Network>,
     services: Option<Services>,
     dhcpd: Option<Dhcpd>,
-    /// The Mac's ends of the guests' cables.
-    ports: BTreeSet<String>,
 }
 
 /// What the namespace of a network's services is made for.
@@ -50,19 +47,11 @@ impl Vmnet {
     pub async fn new(ground: &Ground<'_>, number: u8) -> io::Result<Self> {
         let line = home::bridge(&bridge(number), &mac_of_adapter(number));
         tools::ip(Some(&ground.prefix.mac()), &[line]).await?;
-        Ok(Self { number, running: None, services: None, dhcpd: None, ports: BTreeSet::new() })
+        Ok(Self { number, running: None, services: None, dhcpd: None })
     }
 
     pub fn runs(&self) -> bool {
         self.running.is_some()
-    }
-
-    pub fn plugged(&mut self, port: String) {
-        self.ports.insert(port);
-    }
-
-    pub fn unplugged(&mut self, port: &str) {
-        self.ports.remove(port);
     }
 
     /// Makes the network what it is to be; none stops it.
@@ -128,8 +117,7 @@ impl Vmnet {
         }
         if self.running.is_some() != wished.is_some() {
             let state = if wished.is_some() { "up" } else { "down" };
-            let links = std::iter::once(&bridge).chain(&self.ports);
-            lines.extend(links.map(|link| format!("link set {link} {state}")));
+            lines.push(format!("link set {bridge} {state}"));
         }
         tools::ip(Some(&ground.prefix.mac()), &lines).await?;
         self.running = wished.cloned();

@@ -24,7 +24,7 @@ use crate::sim::agent::{Dialler, Kube};
 use crate::sim::guest::services::Stream;
 use crate::sim::linux::cgroup;
 use crate::sim::linux::net::Taps;
-use crate::sim::places::Places;
+use crate::sim::places::{Places, vm_name};
 use crate::sim::seam::{self, Body, Card, Chunk, Contents, Segment, SshFace, Surroundings, Wire};
 use crate::sim::world::lock;
 use crate::sim::{files, power, vmlog};
@@ -96,8 +96,13 @@ impl Machine {
         let accelerator = self.ground.accelerator().await;
         let variables = variables(&self.body.vmx, &config).map_err(|error| error.to_string())?;
         let cards = &self.body.hardware.cards;
-        let taps =
-            self.ground.base.net.taps(cards).await.map_err(|error| format!("no network cards: {error}"))?;
+        let taps = self
+            .ground
+            .base
+            .net
+            .taps(&vm_name(&self.body.vmx), cards)
+            .await
+            .map_err(|error| format!("no network cards: {error}"))?;
         let ground = arguments::Ground {
             accelerator,
             taps: taps.names(),

@@ -35,6 +35,7 @@ use self::machine::Machine;
 use super::base::Base;
 use crate::sim::agent::{self, Machines};
 use crate::sim::guest::Commons;
+use crate::sim::links::Links;
 use crate::sim::network::Networks;
 use crate::sim::places::Places;
 use crate::sim::seam::{Body, Kind, Made, Surroundings, Wire};
@@ -112,6 +113,10 @@ impl Kind for Qemu {
 
     async fn apply(&self, networks: &Networks) -> io::Result<()> {
         self.ground.base.net.apply(networks).await
+    }
+
+    async fn link(&self, links: &Links) -> io::Result<()> {
+        self.ground.base.net.link(links).await
     }
 
     async fn dial(&self, to: SocketAddrV4) -> Option<io::Result<Wire>> {

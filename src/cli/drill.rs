@@ -1,0 +1,179 @@
+//! `fusionlab drill`: loses one thing after the other, measures who feels it, and puts everything back.
+
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use serde_json::{Value, json};
+
+use super::calls::Session;
+use super::context::{Context, Warnings};
+use super::error::{Failure, Kind, Report, Success};
+use super::screen::{closing, drill, opening};
+use super::words;
+use crate::lab::Lab;
+use crate::plan::drill::{Drill, Wish};
+use crate::stack::drill::{Outcome, Scenario};
+
+/// The JSON forms' schemas; the number rises when a field changes its meaning or goes away.
+const SCHEMA: &str = "fusionlab.drill/1";
+const LIST_SCHEMA: &str = "fusionlab.drills/1";
+
+/// Lose a gateway, a worker, a control plane, and measure who feels it
+///
+/// Breaks one thing at a time while every way into the lab is asked ten times a second, each time by a connection of its
+/// own, and puts it back: also after Ctrl-C, and by the next drill or up if it was killed. Begins only if the lab is
+/// whole. Exits with 10 if an outage was over its limit, or if something could not be put back.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab drill                                       everything that the lab can do without
+  fusionlab drill gateway-vm worker-vm                  only these
+  fusionlab drill control-plane-vm --on k8s-master2     this machine in place of the first
+  fusionlab drill --list                                what there is, and what this lab can do without")]
+pub struct DrillArgs {
+    /// What is lost [default: all that the lab can do without]
+    #[arg(value_name = "SCENARIO", value_parser = scenario(), hide_possible_values = true)]
+    scenarios: Vec<Scenario>,
+
+    /// The machine that loses it [default: the gateway that holds the VIPs; the first worker or control plane]
+    #[arg(long, value_name = "NODE")]
+    on: Option<String>,
+
+    /// List the scenarios; nothing is lost
+    #[arg(long)]
+    list: bool,
+
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+fn scenario() -> impl TypedValueParser<Value = Scenario> {
+    let values = Scenario::ALL.map(|scenario| PossibleValue::new(scenario.name()).help(scenario.loses()));
+    PossibleValuesParser::new(values)
+        .map(|name| Scenario::of_name(&name).expect("clap lets only the names pass that it was given"))
+}
+
+pub async fn run(args: DrillArgs, context: &Context) -> Result<Success, Failure> {
+    let pen = &context.terminal.err;
+    let lab = context.lab(None, Warnings::Untold)?;
+    if args.list {
+        return list(&lab, context);
+    }
+    must_be_a_machine(&lab, args.on.as_deref())?;
+    let session = Session::open(context, lab, "drill").await?;
+    let (lab, simulated) = (session.lab.clone(), session.fusion.simulated);
+    context.say(opening::lines(&lab, &session.fusion, pen));
+    context.say([""]);
+    let wish = Wish { scenarios: args.scenarios, on: args.on };
+    let drill = session.drill_outlook(&wish).await?;
+    if !wish.scenarios.is_empty() || wish.on.is_some() {
+        must_be_possible(&drill)?;
+    }
+    // With --on, what concerns other machines was not asked for.
+    let spared = if wish.on.is_some() && wish.scenarios.is_empty() { &[][..] } else { &drill.spared };
+    context.say(drill::plan(&drill.plan, drill.holder.as_deref(), spared, pen));
+    if !drill.plan.is_empty() && !args.yes {
+        context.go_on("Do this?").await?;
+    }
+    let (summary, failure) = session.carry_out(context, &drill.plan).await;
+    let outcomes = &summary.drilled;
+    if context.json() {
+        let spared: Vec<Value> =
+            spared.iter().map(|(scenario, why)| json!({ "scenario": scenario, "why": why })).collect();
+        context.print_json(&json!({
+            "schema": SCHEMA,
+            "lab": lab.name,
+            "simulated": simulated,
+            "passed": failure.is_none() && outcomes.iter().all(Outcome::passed),
+            "took": closing::seconds(summary.took),
+            "scenarios": outcomes.iter().map(of_outcome).collect::<Vec<_>>(),
+            "skipped": spared,
+        }))?;
+    } else if !outcomes.is_empty() {
+        context.print(drill::report(outcomes, &context.terminal.out))?;
+    }
+    match failure {
+        Some(failure) => Err(failure),
+        None => judge(outcomes, &lab),
+    }
+}
+
+fn of_outcome(outcome: &Outcome) -> Value {
+    let mut value = json!(outcome);
+    value["passed"] = outcome.passed().into();
+    value
+}
+
+/// An outage over its limit is a promise that the lab does not keep.
+fn judge(outcomes: &[Outcome], lab: &Lab) -> Result<Success, Failure> {
+    let over: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.passed()).collect();
+    let Some(first) = over.first() else { return Ok(Success::Done) };
+    let (limit, _) = first.scenario.limit(&lab.limits);
+    let worst = first.ways.iter().max_by_key(|way| way.outage).expect("a drill asks every way");
+    let what = format!(
+        "{} of {} had an outage over its limit",
+        over.len(),
+        words::count(outcomes.len(), "scenario")
+    );
+    let why = format!(
+        "{} was not answered for {} while {} was lost, and {} are allowed",
+        worst.way,
+        words::duration(worst.outage),
+        first.scenario,
+        words::duration(first.limit),
+    );
+    Err(Report::new("drill-outage", Kind::Verification, what)
+        .at(first.node.clone())
+        .because(why)
+        .advise("everything is put back; prove each part of the way:")
+        .run("fusionlab verify")
+        .advise(format!(
+            "a machine that is only slow may have another `limits: {{{limit}: …}}` in the lab file"
+        ))
+        .into())
+}
+
+fn must_be_a_machine(lab: &Lab, name: Option<&str>) -> Result<(), Failure> {
+    match name {
+        Some(name) if lab.node(name).is_none() => {
+            let names: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).collect();
+            Err(Report::usage(format!("the lab has no machine {name}"))
+                .advise(format!("name one of {}", names.join(", ")))
+                .into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What was asked for by name and cannot be is an error, not an omission.
+fn must_be_possible(drill: &Drill) -> Result<(), Failure> {
+    if drill.plan.steps.iter().any(|step| step.node.is_none()) {
+        return Ok(());
+    }
+    let reasons: Vec<String> =
+        drill.spared.iter().map(|(scenario, why)| format!("{scenario}: {why}")).collect();
+    Err(Report::new("drill-impossible", Kind::Verification, "this lab cannot do without what was to be lost")
+        .because(reasons.join("; "))
+        .advise("nothing was broken; see what it can do without:")
+        .run("fusionlab drill --list")
+        .into())
+}
+
+fn list(lab: &Lab, context: &Context) -> Result<Success, Failure> {
+    if context.json() {
+        let one = |scenario: Scenario| {
+            let (name, limit) = scenario.limit(&lab.limits);
+            json!({
+                "scenario": scenario,
+                "loses": scenario.loses(),
+                "limit": limit.as_secs(),
+                "limit_name": name,
+                "spared": scenario.spared(lab),
+            })
+        };
+        let scenarios = Scenario::ALL.map(one);
+        context.print_json(&json!({ "schema": LIST_SCHEMA, "lab": lab.name, "scenarios": scenarios }))?;
+    } else {
+        context.print(drill::list(lab, &context.terminal.out))?;
+    }
+    Ok(Success::Done)
+}

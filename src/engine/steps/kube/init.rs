@@ -1,0 +1,101 @@
+//! `kubeadm init` on the first control plane, from whatever an earlier one left.
+
+use crate::engine::error::{EngineError, Result};
+use crate::engine::observe;
+use crate::engine::run::StepContext;
+use crate::lab::Node;
+use crate::stack::kubeadm::{self, NodeState};
+
+use super::join::enter;
+use super::{api_answers, api_must_answer, endpoint_from, nothing, reset, run_kubeadm, settled_state};
+
+pub async fn init(context: &StepContext, name: &str) -> Result<bool> {
+    let engine = &context.engine;
+    let node = engine.node(name)?;
+    let state = settled_state(context, node, engine.lab.limits.kubeadm_init, "kubeadm_init").await?;
+    if state == NodeState::Initialised {
+        match api_must_answer(context, node).await {
+            Ok(()) => return finish(context, node).await,
+            Err(silent @ EngineError::Requirement { .. }) => {
+                if holds_a_cluster_elsewhere(context, node).await? {
+                    return Err(silent);
+                }
+                nothing::must_be_held(context, node).await?;
+                context.note(format!("{name}: its API server never answered, and it holds nothing yet"));
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    // A second cluster under the same authority would be worse than none: where another control plane has one, this
+    // node goes back into it.
+    if let Some(other) = other_control_plane(context, node).await? {
+        context.note(format!("{} holds the cluster; {name} joins it again", other.name));
+        return enter(context, node).await;
+    }
+    if state == (NodeState::HalfJoined { etcd_member: true }) {
+        // No crash of an init leaves this; a damaged node or a reset that was cut short does.
+        nothing::must_be_held(context, node).await?;
+    }
+    if state != NodeState::Fresh {
+        reset(context, node, state).await?;
+    }
+    engine.must(node, &kubeadm::validate(kubeadm::CONFIG)).await?;
+    let done = run_kubeadm(context, node, &kubeadm::init(), engine.lab.limits.kubeadm_init).await;
+    if let Err(EngineError::Cluster { reason, mut tail }) = done {
+        tail.extend(nothing::last_words(context, node).await?);
+        return Err(EngineError::Cluster { reason, tail });
+    }
+    done?;
+    api_must_answer(context, node).await?;
+    Ok(true)
+}
+
+/// Waits for a control plane that is whole, as after a reboot, and does again what a cut init left undone. Nothing is
+/// reset here: its etcd may be the only one (facts/kubernetes-cilium.md §1.8).
+async fn finish(context: &StepContext, node: &Node) -> Result<bool> {
+    let engine = &context.engine;
+    // kubeadm's later phases and kubectl go through the shared endpoint.
+    endpoint_from(context, node).await?;
+    if kubeadm::init_complete(&observe::cluster_on(engine, node).await?, &node.name) {
+        return Ok(false);
+    }
+    context.note(format!(
+        "{}: an earlier init stopped after its API answered; its later phases run again",
+        node.name
+    ));
+    for phase in kubeadm::finish_init() {
+        engine.must_within(node, &phase, engine.lab.limits.kubeadm_init, None).await?;
+    }
+    Ok(true)
+}
+
+/// Whether another control plane has etcd's data, whatever its API says.
+async fn holds_a_cluster_elsewhere(context: &StepContext, node: &Node) -> Result<bool> {
+    let engine = &context.engine;
+    for other in engine.lab.control_planes().filter(|other| other.name != node.name) {
+        let state = kubeadm::state(other.role, &observe::guest(engine, other).await?);
+        if matches!(state, NodeState::Initialised | NodeState::HalfJoined { etcd_member: true }) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Returns another control plane that has a cluster, with its API ready; none if no other has one.
+async fn other_control_plane(context: &StepContext, node: &Node) -> Result<Option<Node>> {
+    let engine = &context.engine;
+    let mut holders = Vec::new();
+    for other in engine.lab.control_planes().filter(|other| other.name != node.name) {
+        if kubeadm::state(other.role, &observe::guest(engine, other).await?) == NodeState::Initialised {
+            holders.push(other);
+        }
+    }
+    for holder in &holders {
+        if api_answers(context, holder).await? {
+            return Ok(Some((*holder).clone()));
+        }
+    }
+    let Some(first) = holders.first() else { return Ok(None) };
+    api_must_answer(context, first).await?;
+    Ok(Some((*first).clone()))
+}

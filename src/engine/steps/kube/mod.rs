@@ -1,0 +1,211 @@
+//! Steps of kubeadm: init, the endpoint's proof, joins. Each first looks where an earlier run stopped.
+//!
+//! ```text
+//! left on the node (facts/kubernetes-cilium.md §1.8)        what is done
+//! init, before kubelet-start                                reset, init                        init
+//! init, its API never answered                              if it holds nothing: reset, init   init + nothing
+//! init, a later phase failed                                the later phases again             init
+//! join of a control plane, before etcd-join                 reset, join                        join
+//! join of a control plane, after etcd-join                  member and Node out, reset, join   join
+//! join of a worker                                          Node out, reset, join              join
+//! ```
+
+mod init;
+mod join;
+mod nothing;
+
+use std::time::Duration;
+
+use crate::engine::context::{command_failed, tail};
+use crate::engine::error::{EngineError, Requirement, Result};
+use crate::engine::observe;
+use crate::engine::run::StepContext;
+use crate::engine::wait::{Probe, until};
+use crate::formats::command::Command;
+use crate::host::HostError;
+use crate::lab::Node;
+use crate::stack::facts::{self, KubeNode};
+use crate::stack::kubeadm::{self, NodeState};
+use crate::stack::{checks, kubectl, node as nodes};
+
+use super::guest::{activate, install};
+pub use init::init;
+pub use join::join;
+
+/// Returns how far kubeadm came on a node, once no kubeadm works there any more: a run that was killed may have left
+/// one in the guest, which is waited for, not fought.
+async fn settled_state(
+    context: &StepContext,
+    node: &Node,
+    limit: Duration,
+    name: &'static str,
+) -> Result<NodeState> {
+    let engine = &context.engine;
+    let mut settled = engine.run(node, &kubeadm::is_idle(), engine.lab.limits.guest_command, None).await?;
+    if settled.status == Some(kubeadm::BUSY) {
+        context.note(format!(
+            "a kubeadm that an earlier run began still works on {}; it is waited for",
+            node.name
+        ));
+        let waits = limit + engine.lab.limits.guest_command;
+        settled = engine.run(node, &kubeadm::await_turn(limit), waits, None).await?;
+    }
+    if settled.status == Some(kubeadm::BUSY) {
+        let requirement = Requirement {
+            what: format!("the kubeadm that an earlier run began on {} ends", node.name),
+            limit_name: name,
+            limit,
+            hint: "`systemctl status fusionlab-kubeadm` on the node shows it; `systemctl stop fusionlab-kubeadm` ends it",
+        };
+        return Err(EngineError::Requirement {
+            node: Some(node.name.clone()),
+            requirement: Box::new(requirement),
+            last: "it is still at work".to_owned(),
+            tail: context.console_tail(),
+        });
+    }
+    Ok(kubeadm::state(node.role, &observe::guest(engine, node).await?))
+}
+
+/// Whether the API server of a control plane answers, asked on its own machine; a machine that cannot be asked does not.
+async fn api_answers(context: &StepContext, node: &Node) -> Result<bool> {
+    let engine = &context.engine;
+    let command = kubectl::ready_at(node.address(), engine.lab.cluster.ports.api);
+    match engine.run(node, &command, engine.lab.limits.guest_connect, None).await {
+        Ok(output) => Ok(output.success()),
+        Err(error @ EngineError::Host(HostError::Interrupted | HostError::HostKey { .. })) => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
+async fn api_must_answer(context: &StepContext, node: &Node) -> Result<()> {
+    let requirement = Requirement {
+        what: format!("the API server on {} is ready", node.name),
+        limit_name: "api_endpoint",
+        limit: context.engine.lab.limits.api_endpoint,
+        hint: "`journalctl -u kubelet` and `crictl ps -a` on the node say why",
+    };
+    until(context, requirement, async || {
+        Ok(if api_answers(context, node).await? {
+            Probe::Met(())
+        } else {
+            Probe::NotYet("/readyz does not say ok".to_owned())
+        })
+    })
+    .await
+}
+
+/// Returns a control plane whose API server answers, other than a node that is to join; waits for one.
+async fn healthy_control_plane(context: &StepContext, node: &Node) -> Result<Node> {
+    let engine = &context.engine;
+    let requirement = Requirement {
+        what: format!("a control plane answers, for {} to join", node.name),
+        limit_name: "api_endpoint",
+        limit: engine.lab.limits.api_endpoint,
+        hint: "`journalctl -u kubelet` and `crictl ps -a` on the control planes say why none does",
+    };
+    until(context, requirement, async || {
+        for other in engine.lab.control_planes().filter(|other| other.name != node.name) {
+            if api_answers(context, other).await? {
+                return Ok(Probe::Met(other.clone()));
+            }
+        }
+        Ok(Probe::NotYet("/readyz says ok on none of them".to_owned()))
+    })
+    .await
+}
+
+/// Clears what an earlier run left half done, and puts the files back that the clearing removes.
+async fn reset(context: &StepContext, node: &Node, state: NodeState) -> Result<()> {
+    let engine = &context.engine;
+    let left = match state {
+        NodeState::Fresh => "nothing is left of an earlier run",
+        NodeState::HalfJoined { .. } => "an earlier run stopped half way",
+        NodeState::Initialised | NodeState::Joined => "the cluster does not count what an earlier run made",
+    };
+    context.note(format!("{}: {left}; the node is reset", node.name));
+    run_kubeadm(context, node, &kubeadm::reset(), engine.lab.limits.kubeadm_join).await?;
+    let identity = engine.need_identity()?;
+    let written = install(context, node, &nodes::files_of(&engine.lab, &identity, node)).await?;
+    activate(context, node, &written).await
+}
+
+/// Runs kubeadm, its lines going to the step's log.
+async fn run_kubeadm(context: &StepContext, node: &Node, command: &Command, limit: Duration) -> Result<()> {
+    let lines = context.clone();
+    let sink = Box::new(move |line: &str| lines.line(line));
+    let output = context.engine.run(node, command, limit, Some(sink)).await?;
+    if output.success() {
+        return Ok(());
+    }
+    Err(EngineError::Cluster {
+        reason: command_failed(&node.name, command, &output).to_string(),
+        tail: tail(&output),
+    })
+}
+
+/// Proves that every member reaches the API server through the internal VIP, before anything relies on it.
+pub async fn endpoint(context: &StepContext) -> Result<bool> {
+    let engine = &context.engine;
+    for node in engine.lab.members() {
+        endpoint_from(context, node).await?;
+    }
+    let first = engine.lab.first_control_plane();
+    let contact = if api_answers(context, first).await? {
+        first.clone()
+    } else {
+        healthy_control_plane(context, first).await?
+    };
+    // The token lives a day; a lab that grows later needs it again (facts §1.3). The phase reads it from its
+    // file, so that it never stands in an argument list.
+    engine.must(&contact, &kubeadm::create_token()).await?;
+    cluster_info(context, &contact).await?;
+    Ok(true)
+}
+
+/// Waits until a node reaches the API server through the internal VIP.
+async fn endpoint_from(context: &StepContext, node: &Node) -> Result<()> {
+    let engine = &context.engine;
+    let requirement = Requirement {
+        what: format!("{} reaches https://{}", node.name, engine.lab.control_plane_endpoint()),
+        limit_name: "api_endpoint",
+        limit: engine.lab.limits.api_endpoint,
+        hint: "the way is node → internal VIP → nginx on its holder → control plane: look at `fusionlab status`",
+    };
+    let probe = checks::endpoint(&engine.lab, node).command;
+    until(context, requirement, async || {
+        let output = engine.run(node, &probe, engine.lab.limits.guest_command, None).await?;
+        if output.success() && output.text().trim() == "ok" {
+            return Ok(Probe::Met(()));
+        }
+        Ok(Probe::NotYet(tail(&output).pop().unwrap_or_else(|| "no answer".to_owned())))
+    })
+    .await
+}
+
+/// What joins are told first must be the shared endpoint: a version of Kubernetes named its first node there, and later
+/// joins died with that node (facts/kubernetes-cilium.md §1.3).
+async fn cluster_info(context: &StepContext, contact: &Node) -> Result<()> {
+    let engine = &context.engine;
+    let output =
+        engine.must(contact, &kubectl::get("configmaps", "cluster-info", Some("kube-public"))).await?;
+    let server = kubeadm::told_server(&output.text());
+    let wished = format!("https://{}", engine.lab.control_plane_endpoint());
+    if server.as_deref() == Some(wished.as_str()) {
+        return Ok(());
+    }
+    let told = server.unwrap_or_else(|| "nothing".to_owned());
+    Err(EngineError::Cluster {
+        reason: format!("kube-public/cluster-info tells joining nodes to go to {told}, not to {wished}"),
+        tail: tail(&output),
+    })
+}
+
+/// Returns what the API server knows of a node, asked on a control plane; none if it does not know it.
+async fn known(context: &StepContext, node: &Node, contact: &Node) -> Result<Option<KubeNode>> {
+    let output = context.engine.must(contact, &kubectl::get("nodes", &node.name, None)).await?;
+    facts::one_node(&output.text()).map_err(|error| EngineError::Cluster {
+        reason: format!("what the API server says of {} cannot be read: {error}", node.name),
+        tail: tail(&output),
+    })
+}

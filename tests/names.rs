@@ -1,0 +1,101 @@
+//! The lab's names: the name server on the gateways, the Mac's way to it, and what is said of trust.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::support::session::Session;
+
+const SOLO: &str = "version: 1\npreset: solo\n";
+
+struct User {
+    session: Session,
+}
+
+impl User {
+    fn names(&self, flags: &[&str]) -> Value {
+        self.session.clone().args(["names", "--output", "json"]).args(flags).run().exits(0).json()
+    }
+
+    fn resolver(&self) -> PathBuf {
+        self.session.simulated_mac().join("etc/resolver/lab.test")
+    }
+}
+
+#[test]
+fn the_labs_names_are_answered_and_the_mac_asks_for_them_until_destroy() {
+    let user = User { session: Session::new().file("fusionlab.yaml", SOLO) };
+    user.session.clone().arg("trust").run().exits(4);
+    let before = user.names(&[]);
+    assert_eq!(before["server"]["said"], "was not asked: the lab is not up", "{before:#}");
+    assert_eq!(
+        (&before["server"]["answers"], &before["resolver"]["state"]),
+        (&false.into(), &"absent".into())
+    );
+    user.session.clone().args(["up", "--yes"]).run().exits(0);
+    gateways_answer(&user);
+    a_file_of_somebody_elses_stays(&user);
+    the_mac_asks(&user);
+    trust_is_explained(&user);
+
+    let plan = user.session.clone().args(["plan", "--destroy"]).run().exits(0).stdout;
+    assert!(plan.contains("etc/resolver/lab.test"), "what destroy removes is shown:\n{plan}");
+    user.session.clone().args(["destroy", "--yes"]).run().exits(0);
+    assert!(!user.session.simulated_mac().join("etc/resolver").exists(), "the Mac is as it was");
+}
+
+fn gateways_answer(user: &User) {
+    let names = user.names(&[]);
+    assert_eq!(names["server"]["said"], "answers: echo.lab.test is 192.168.68.200", "{names:#}");
+    let listed: Vec<&str> =
+        names["names"].as_array().expect("a list").iter().filter_map(|name| name["name"].as_str()).collect();
+    assert_eq!(listed, ["*.lab.test", "k8s-api.lab.internal"]);
+    let shown = user.session.clone().arg("names").run().exits(0).stdout;
+    assert!(shown.contains("fusionlab names --resolver") && shown.contains("curl --resolve"), "{shown}");
+}
+
+fn a_file_of_somebody_elses_stays(user: &User) {
+    fs::create_dir_all(user.resolver().parent().expect("a folder")).expect("the simulated Mac takes it");
+    fs::write(user.resolver(), "nameserver 127.0.0.1\nport 5353\n").expect("the folder is there");
+    let refused =
+        user.session.clone().args(["names", "--resolver", "--yes", "--output", "json"]).run().exits(4);
+    assert_eq!(refused.json()["error"]["id"], "resolver-taken");
+    assert_eq!(user.names(&["--no-resolver", "--yes"])["resolver"]["state"], "foreign");
+    assert_eq!(fs::read_to_string(user.resolver()).expect("it stays"), "nameserver 127.0.0.1\nport 5353\n");
+    fs::remove_file(user.resolver()).expect("it is there");
+}
+
+fn the_mac_asks(user: &User) {
+    user.session.clone().args(["names", "--resolver"]).run().exits(2);
+    assert!(!user.resolver().exists(), "nobody could be asked, so nothing was done");
+    let written = user.session.clone().args(["names", "--resolver", "--yes"]).run().exits(0);
+    assert!(written.stderr.contains("+nameserver 10.10.0.10"), "it is shown first:\n{}", written.stderr);
+    assert!(written.stdout.contains("is the lab's"), "{}", written.stdout);
+    let text = fs::read_to_string(user.resolver()).expect("it was written");
+    assert!(
+        text.starts_with("# Written by fusionlab") && text.ends_with("\nnameserver 10.10.0.10\n"),
+        "{text}"
+    );
+    let again = user.session.clone().args(["names", "--resolver"]).run().exits(0);
+    assert!(!again.stderr.contains('+'), "there is nothing to be asked: {}", again.stderr);
+    assert_eq!(user.names(&["--no-resolver", "--yes"])["resolver"]["state"], "absent");
+    assert_eq!(user.names(&["--resolver", "--yes"])["resolver"]["used"], true);
+}
+
+fn trust_is_explained(user: &User) {
+    let told = user.session.clone().args(["trust", "--output", "json"]).run().exits(0).json();
+    let certificate = told["certificate"].as_str().expect("a path");
+    assert!(fs::read_to_string(certificate).expect("it is there").contains("BEGIN CERTIFICATE"));
+    assert_eq!(told["sha256"].as_str().map(|text| text.split(':').count()), Some(32), "{told:#}");
+    let shown = user.session.clone().arg("trust").run().exits(0).stdout;
+    for part in [
+        "security add-trusted-cert",
+        "remove-trusted-cert",
+        "update-ca-certificates",
+        "Firefox",
+        "curl --cacert",
+    ] {
+        assert!(shown.contains(part), "{part} is not in:\n{shown}");
+    }
+}
