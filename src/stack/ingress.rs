@@ -33,6 +33,8 @@ pub const CLOSED_PORT: u16 = 8081;
 const SECRET: &str = "lab-tls";
 /// The listeners of the Gateway, each with a route of its own.
 const LISTENERS: [&str; 2] = ["http", "https"];
+/// The annotation of the test application's pods that says over how many nodes they were spread.
+const NODES: &str = "fusionlab.dev/ingress-nodes";
 /// So many pods at least, so that there is another one to be reached.
 const LEAST_PODS: usize = 2;
 /// The test application's image; the template carries it (`cloud-init/bake/70-images.sh`).
@@ -192,7 +194,7 @@ fn policy() -> Value {
 /// One pod on each ingress node, so that both "here" and "over there" are proven; of the same revision, or a rollout
 /// could leave two on one node.
 fn deployment(lab: &Lab) -> Value {
-    let labels = json!({ "app": APPLICATION });
+    let (labels, nodes) = (json!({ "app": APPLICATION }), lab.ingress_nodes().count());
     let field =
         |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     let container = json!({
@@ -212,10 +214,11 @@ fn deployment(lab: &Lab) -> Value {
         "matchLabelKeys": ["pod-template-hash"],
     });
     let spec = json!({
-        "replicas": lab.ingress_nodes().count().max(LEAST_PODS),
+        "replicas": nodes.max(LEAST_PODS),
         "selector": { "matchLabels": labels },
         "template": {
-            "metadata": { "labels": labels },
+            // Another number of nodes is another revision: its pods are spread anew, over those that came as well.
+            "metadata": { "labels": labels, "annotations": { NODES: nodes.to_string() } },
             "spec": {
                 "topologySpreadConstraints": [spread],
                 "containers": [container],
