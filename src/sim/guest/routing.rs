@@ -18,7 +18,8 @@ const EXISTS: &str = "RTNETLINK answers: File exists";
 /// Returns the cards that a connection may leave by, of one interface or of any: those whose network holds the address,
 /// else those with a router.
 pub fn ways(model: &Model, interface: Option<&str>, to: Ipv4Addr) -> Vec<Card> {
-    let (held, interfaces) = (addresses(model), model.live(|live| live.interfaces.clone()));
+    let held = addresses(model);
+    let interfaces: Vec<Interface> = model.live(|live| live.up().cloned().collect());
     let near = |card: &&Card| {
         let net = |one: &Held| Ipv4Net::new(one.address, one.prefix).is_ok_and(|net| net.contains(&to));
         held.iter().any(|one| one.interface == card.name && net(one))
