@@ -3,6 +3,7 @@
 //! Checks that ask the same at the same time share the answer: see [`Shared`].
 
 use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::formats::dhcp;
+use crate::formats::dns::Code;
 use crate::formats::networking::Document;
 use crate::host::dial::Dial;
 use crate::host::fusion::networks::Service;
@@ -20,12 +22,12 @@ use crate::lab::Node;
 use crate::stack::checks::pods::{self, PodQuery, PodQuestion};
 use crate::stack::checks::{Authority, Check, Labelled, Probe, Request};
 use crate::stack::judge::{Answer, Heard, Observed, Reply, Said, Verdict, VmnetSeen, judge};
-use crate::stack::kubectl;
+use crate::stack::{dns, kubectl};
 
 use super::context::Engine;
 use super::error::{EngineError, Result};
 use super::event::{Event, Proven};
-use super::observe;
+use super::{names, observe};
 
 /// Checks at once: each may hold SSH sessions or connections through the gateways.
 const CHECKS_AT_ONCE: usize = 12;
@@ -133,6 +135,7 @@ impl Shared {
             Probe::Facts => Ok(facts(engine).await),
             Probe::Vmnet => vmnet(engine).await,
             Probe::Host { requests } => Ok(Answer::Replies(replies(engine, requests).await)),
+            Probe::Name { name, servers } => resolved(engine, name, servers).await.map(Answer::Each),
         };
         asked.unwrap_or_else(|error| Answer::Unheard(error.to_string()))
     }
@@ -277,6 +280,25 @@ async fn vmnet(engine: &Engine) -> Result<Answer> {
         services: vec![runs("NAT", Service::Nat), runs("DHCP", Service::Dhcp)],
         now: clock::now(),
     })))
+}
+
+/// Asks name servers for a name, one after the other: each answers in milliseconds or not at all.
+async fn resolved(engine: &Engine, name: &str, servers: &[Ipv4Addr]) -> Result<Vec<Heard>> {
+    let dial = Dial::of(&engine.fusion)?;
+    let mut heard = Vec::new();
+    for server in servers {
+        let at = SocketAddrV4::new(*server, dns::PORT);
+        let said = match names::ask(&dial, at, name, engine.lab.limits.dns_answer).await {
+            Ok(answer) if answer.code == Code::Good => {
+                let addresses: Vec<String> = answer.addresses.iter().map(Ipv4Addr::to_string).collect();
+                Said { status: Some(0), stdout: addresses.join(" "), stderr: String::new() }
+            }
+            Ok(answer) => Said { stderr: format!("{:?}", answer.code), ..Said::default() },
+            Err(error) => Said { stderr: error.to_string(), ..Said::default() },
+        };
+        heard.push(Heard { label: server.to_string(), about: server.to_string(), said });
+    }
+    Ok(heard)
 }
 
 /// Sends requests from the host, all at once.

@@ -144,12 +144,20 @@ pub const CAUSES: &[Cause] = &[
         },
     },
     Cause {
+        what: "a gateway's name server does not run",
+        must: &["lan.dns"],
+        may: &[],
+        bring: |bench| drop(bench.guest("gateway2", "systemctl stop fusionlab-dns")),
+        mend: |bench| drop(bench.guest("gateway2", "systemctl start fusionlab-dns")),
+    },
+    Cause {
         what: "Keepalived runs nowhere, so nobody holds the VIPs",
         must: &[
             "gateway.services",
             "gateway.vips",
             "gateway.api",
             "api.endpoint",
+            "lan.dns",
             "lan.http",
             "lan.https",
             "lan.spread",

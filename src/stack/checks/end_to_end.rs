@@ -30,7 +30,21 @@ fn of_users(lab: &Lab) -> Vec<Check> {
         look: "the first hop that fails above is where the packet stops",
         command: "fusionlab verify",
     };
+    let gateways = lab.gateways().map(Node::address);
     vec![
+        check(
+            "lan.dns",
+            format!("{host} is {} to whoever asks a gateway or a VIP", lab.lan.vip),
+            Probe::Name {
+                name: host.clone(),
+                servers: [lab.lan.vip, lab.internal.vip].into_iter().chain(gateways).collect(),
+            },
+            Expect::Text(lab.lan.vip.to_string()),
+            Hint {
+                look: "on the gateway, what its name server says",
+                command: "journalctl -u fusionlab-dns",
+            },
+        ),
         check(
             "lan.http",
             format!("http://{host} reaches a pod through {}", http.address),

@@ -21,7 +21,7 @@ mod pod_network;
 pub mod pods;
 
 use std::fmt;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 pub use ask::endpoint;
 pub use expect::{Expect, VmnetWish, arrows};
@@ -128,6 +128,8 @@ pub enum Probe {
     Vmnet,
     /// Requests by the host, all at once.
     Host { requests: Vec<Request> },
+    /// A name that the host asks each of the lab's name servers for.
+    Name { name: String, servers: Vec<Ipv4Addr> },
 }
 
 /// A request by the host.
