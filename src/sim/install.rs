@@ -59,6 +59,8 @@ pub fn install(root: &Path, exe: &Path, settings: &Settings) -> io::Result<()> {
     files::make_folder(root)?;
     // The world and the programs must name a VM alike.
     let places = Places::new(root.canonicalize()?);
+    // Of several runs that begin at once, one lays it out.
+    let _turn = files::lock(&places.run().join("install.lock"))?;
     for folder in [places.library(), places.run(), places.preferences(), places.root().join("var/db/vmware")]
     {
         files::make_folder(&folder)?;

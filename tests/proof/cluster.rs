@@ -53,6 +53,7 @@ pub const CAUSES: &[Cause] = &[
             "lan.neighbour",
             "gateway.forwards-web",
             "pods.dns",
+            "pods.internet",
         ],
         bring: |bench| {
             let routes = bench.guest("k8s-worker1", "ip -4 route");

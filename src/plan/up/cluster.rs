@@ -71,8 +71,9 @@ impl List<'_> {
         let ready = self.lab.control_planes().map(|node| format!("guest.ready/{}", node.name));
         // Without the gateways: init talks to its own API server. Some versions did not (facts/kubernetes-cilium.md §1.5).
         let gateways = self.lab.versions.init_needs_the_endpoint().then(|| "gateway.vips".to_owned());
-        let needs: Vec<String> =
-            ready.chain([format!("node.prepare/{}", node.name)]).chain(gateways).collect();
+        // Who must choose another VIP does so before it stands in a certificate.
+        let before = ready.chain(self.probes()).chain(gateways);
+        let needs: Vec<String> = before.chain([format!("node.prepare/{}", node.name)]).collect();
         self.add(draft, needs);
     }
 

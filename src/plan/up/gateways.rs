@@ -30,7 +30,7 @@ impl List<'_> {
     }
 
     /// Returns the steps that probe the LAN, of those that may be planned.
-    fn probes(&self) -> impl Iterator<Item = String> {
+    pub(super) fn probes(&self) -> impl Iterator<Item = String> {
         self.lab.gateways().map(|node| format!("{PROBE}/{}", node.name))
     }
 

@@ -76,6 +76,8 @@ const CHAINS: &[&[&str]] = &[
     &["guest.ready/*", "gateway.configure/*", "gateway.vips", "kube.endpoint"],
     // Nothing takes the VIP before somebody has listened who else has it.
     &["guest.ready/gateway1", "lan.probe/gateway1", "gateway.configure/*"],
+    // Nor is it certified before.
+    &["lan.probe/gateway1", "kube.init/k8s-master1"],
     &["guest.ready/*", "node.prepare/*", "kube.endpoint"],
     &["kube.init/k8s-master1", "kube.endpoint", "kube.join/*", "kube.nodes"],
     &["kube.join/k8s-master2", "kube.join/k8s-master3"],
