@@ -1,6 +1,6 @@
 //! The proof: asks the lab every check's question and judges the answer, one event each.
 //!
-//! Checks that ask the same at the same time share the answer: see [`Shared`].
+//! Checks that ask the same at the same time share the answer: see `Shared`.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};

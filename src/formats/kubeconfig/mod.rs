@@ -1,7 +1,7 @@
 //! A user's kubeconfig: one lab's entries put in and taken out, and every other byte left as it is.
 //!
 //! What is ours bears our mark, an extension as client-go has them for tools, so that a user may rename it and other
-//! programs may rewrite the file. The text is edited ([`text`]) and read again: if it does not say exactly what was to
+//! programs may rewrite the file. The text is edited (`text.rs`) and read again: if it does not say exactly what was to
 //! be, it is not used.
 
 mod block;
