@@ -86,6 +86,11 @@ pub async fn start_modelled(model: &Arc<Model>, unit: &str) -> Result<(), String
         return Ok(());
     }
     model.pass(pace::UNIT_START).await;
+    bring_up(model, unit)
+}
+
+/// Does what a unit's start does, at once.
+fn bring_up(model: &Arc<Model>, unit: &str) -> Result<(), String> {
     let started = match unit {
         "nginx" => start_nginx(model, None),
         "keepalived" => start_keepalived(model),
@@ -161,10 +166,11 @@ pub fn kill(model: &Arc<Model>, unit: &str) -> Result<(), String> {
         let (held, unit) = (Arc::clone(model), unit.to_owned());
         model.spawn(async move {
             held.pass(pause).await;
+            held.pass(pace::UNIT_START).await;
             // Whoever stopped it meanwhile does not want it back.
             if held.live(|live| live.unit(&unit)) == UnitState::Activating {
                 held.log(&unit, format!("{unit}.service: Scheduled restart job, restart counter is at 1."));
-                let _ = start(&held, &unit).await;
+                let _ = bring_up(&held, &unit);
             }
         });
     }
