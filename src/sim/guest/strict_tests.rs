@@ -77,8 +77,8 @@ async fn a_token_whose_day_is_over_is_refused_until_the_phase_puts_it_back() {
     world.good("k8s-worker1", JOIN).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_joins_under_the_name_of_a_node_that_is_ready() {
+/// A control plane and a worker, with Cilium rolled out.
+async fn small_cluster() -> (Arc<World>, Identity) {
     let (world, identity) = lab().await;
     first_master(&world, &identity).await;
     prepare_join(&world, &identity, "k8s-worker1", 141, false).await;
@@ -86,6 +86,12 @@ async fn nobody_joins_under_the_name_of_a_node_that_is_ready() {
     world.good("k8s-master1", &format!("{KUBECTL} {DEFINITIONS}")).await;
     cilium(&world, &values()).await;
     rollouts(&world).await;
+    (world, identity)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_joins_under_the_name_of_a_node_that_is_ready() {
+    let (world, _) = small_cluster().await;
     let ready = format!("{KUBECTL} wait --for=condition=Ready nodes/k8s-worker1 --timeout=300s");
     world.good("k8s-master1", &ready).await;
     world.good("k8s-worker1", "sudo -n kubeadm reset --force").await;
@@ -121,13 +127,7 @@ async fn definitions_of_an_old_bundle_leave_the_operator_dead_until_it_starts_ag
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_made_anew_has_other_ports_until_ours_is_applied_again() {
-    let (world, identity) = lab().await;
-    first_master(&world, &identity).await;
-    prepare_join(&world, &identity, "k8s-worker1", 141, false).await;
-    world.good("k8s-worker1", JOIN).await;
-    world.good("k8s-master1", &format!("{KUBECTL} {DEFINITIONS}")).await;
-    cilium(&world, &values()).await;
-    rollouts(&world).await;
+    let (world, identity) = small_cluster().await;
     put(&world, "k8s-master1", "/etc/fusionlab/ingress.yaml", "0600", &ingress(&identity)).await;
     let apply = format!(
         "{KUBECTL} apply --server-side --force-conflicts --field-manager fusionlab -f /etc/fusionlab/ingress.yaml"
