@@ -86,12 +86,15 @@ pub fn endpoint(lab: &Lab, node: &Node) -> Labelled {
     labelled(&node.name, &name, &node.name, command)
 }
 
-/// A command of each gateway for each ingress node. From the gateways: a machine's own NodePorts take another path
+/// A command of each gateway about each ingress node. From the gateways: a machine's own NodePorts take another path
 /// (facts/kubernetes-cilium.md §6).
 pub fn from_gateways(lab: &Lab, command: impl Fn(&Node) -> Command) -> Probe {
     let pairs = lab.gateways().flat_map(|from| lab.ingress_nodes().map(move |to| (from, to)));
-    let commands = pairs.map(|(from, to)| labelled(&from.name, &to.name, &from.name, command(to))).collect();
-    Probe::GuestEach { commands }
+    let about = |(from, to): (&Node, &Node)| Labelled {
+        about: to.name.clone(),
+        ..labelled(&from.name, &to.name, &from.name, command(to))
+    };
+    Probe::GuestEach { commands: pairs.map(about).collect() }
 }
 
 /// With the PROXY protocol on, Envoy takes nothing else (facts/kubernetes-cilium.md §4.5).

@@ -134,6 +134,11 @@ fn of_each(expect: &Expect, all: &[Heard]) -> Finding {
             return Err(format!("nobody answered for {silent}"));
         }
     }
+    if let Expect::Spread { host, nodes } = expect {
+        let asked: BTreeSet<&str> = all.iter().map(|one| one.about.as_str()).collect();
+        let of = |about| spread_over(host, nodes, all.iter().filter(|one| one.about == about));
+        return together(asked.into_iter().map(|about| (about.to_owned(), of(about))));
+    }
     let of = |one: &Heard| match expect {
         Expect::ContainsEach(wanted) => match wanted.get(&one.about) {
             Some(words) => of_said(&Expect::Contains(words.clone()), &one.said),
@@ -145,6 +150,14 @@ fn of_each(expect: &Expect, all: &[Heard]) -> Finding {
         _ => of_said(expect, &one.said),
     };
     together(all.iter().map(|one| (one.label.clone(), of(one))))
+}
+
+/// Judges what several were told by one place together: who takes turns with others sees a part of its pods only.
+fn spread_over<'a>(host: &str, nodes: &BTreeSet<String>, all: impl Iterator<Item = &'a Heard>) -> Finding {
+    let said: Result<Vec<&str>, String> = all
+        .map(|one| successful(&one.said).map_err(|wrong| format!("{}: {wrong}", one.label)))
+        .collect();
+    text::spread(host, nodes, said?.into_iter().flat_map(str::lines))
 }
 
 /// Puts findings together: all that is wrong, or how many are right; what was seen itself if it is one.

@@ -217,6 +217,27 @@ fn answers_are_wanted_from_every_node() {
 }
 
 #[test]
+fn several_who_take_turns_at_one_place_are_heard_together() {
+    let expect = Expect::Spread { host: "e.test".into(), nodes: ["w1", "w2"].map(String::from).into() };
+    let asked = |gateway: &str, about: &str, node: &str| Heard {
+        label: format!("{gateway} -> {about}"),
+        about: about.to_owned(),
+        said: Said {
+            status: Some(0),
+            stdout: format!(r#"{{"pod":"echo-{node}","node":"{node}","host":"e.test","path":"/"}}"#),
+            stderr: String::new(),
+        },
+    };
+    let (first, second) = (asked("g1", "w1", "w1"), asked("g2", "w1", "w2"));
+    assert!(passes(&expect, &Answer::Each(vec![first.clone(), second.clone()])));
+    let apart = judge(&expect, &Answer::Each(vec![first.clone(), asked("g2", "w2", "w2")]));
+    let wrong = "w1: 1 answer from w1, none from w2; w2: 1 answer from w2, none from w1";
+    assert_eq!(apart.detail, wrong, "what two places say is not taken together");
+    let silent = Heard { said: Said { status: Some(7), ..Said::default() }, ..second };
+    assert!(!passes(&expect, &Answer::Each(vec![first, silent])), "everybody must be answered");
+}
+
+#[test]
 fn what_is_said_of_each_machine_is_its_own_and_none_may_be_silent() {
     let wanted = ["a", "b"].map(|node| (node.to_owned(), vec![format!("own {node}")])).into();
     let expect = Expect::ContainsEach(wanted);

@@ -1,7 +1,6 @@
 //! One living cluster: whose disks hold its data, whether they are enough, and how a change reaches them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use super::data::{Data, EtcdOnDisk, Member};
@@ -17,8 +16,8 @@ pub const TOO_MANY_LEARNERS: &str = "etcdserver: too many learner members in clu
 pub struct Cluster {
     pub ca_hash: String,
     state: Mutex<State>,
-    /// Spreads requests over pods.
-    turn: AtomicU64,
+    /// Spreads requests over pods, by the node that spreads them.
+    turns: Mutex<BTreeMap<String, usize>>,
 }
 
 #[derive(Default)]
@@ -81,7 +80,7 @@ impl Cluster {
         let cluster = Arc::new(Self {
             ca_hash: data.ca_hash.clone(),
             state: Mutex::new(state),
-            turn: AtomicU64::new(0),
+            turns: Mutex::default(),
         });
         clusters.insert(data.ca_hash.clone(), Arc::downgrade(&cluster));
         cluster
@@ -173,9 +172,12 @@ impl Cluster {
         self.members_up().into_iter().map(|(_, model)| model).find(runs)
     }
 
-    /// Counts requests, so that each goes to the next pod.
-    pub fn turn(&self) -> u64 {
-        self.turn.fetch_add(1, Ordering::Relaxed)
+    /// Counts a node's requests, so that each goes to the next pod.
+    pub fn turn(&self, node: &str) -> usize {
+        let mut turns = lock(&self.turns);
+        let turn = turns.entry(node.to_owned()).or_default();
+        *turn = turn.wrapping_add(1);
+        *turn
     }
 
     /// Marks work as begun; false if it was already.

@@ -153,7 +153,7 @@ fn route(cluster: &Cluster, node: &str, gateway: &Value, listeners: &[Value], re
             controllers::selected(&data, service).into_iter().map(move |pod| (pod, target))
         })
         .collect();
-    let turn = usize::try_from(cluster.turn()).unwrap_or_default();
+    let turn = cluster.turn(node);
     let lost = || {
         envoy(Response::new(503, "text/plain", "upstream connect error or disconnect/reset before headers"))
     };

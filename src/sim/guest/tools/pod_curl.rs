@@ -103,7 +103,7 @@ impl Asker<'_> {
         }
         let port = Value::from(url.port);
         let pods = controllers::selected(self.data, service);
-        let turn = usize::try_from(self.cluster.turn()).unwrap_or_default();
+        let turn = self.cluster.turn(self.node);
         let refused = || (NOT_CONNECTED, format!("Failed to connect to {}: Connection refused", url.host));
         let pod = pods.get(turn % pods.len().max(1)).ok_or_else(refused)?;
         self.reach(pod, podnet::target(service, &port), url)
