@@ -78,7 +78,7 @@ pub async fn bring(context: &Context, options: &Options) -> Result<(GuestImage, 
 /// Tells a build's progress as that of a run's steps.
 struct Teller {
     events: mpsc::UnboundedSender<Event>,
-    running: Option<(StepId, std::time::Instant)>,
+    running: Option<(StepId, crate::host::clock::Instant)>,
 }
 
 impl Teller {

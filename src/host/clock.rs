@@ -1,6 +1,10 @@
 //! Time: what it is, how it is written, and the one place that lets it pass.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A point in time that only moves forward. Its clock is the one that waits are measured by, so that a test which
+/// lets hours pass in a moment measures hours.
+pub use tokio::time::Instant;
 
 const SECONDS_PER_DAY: i64 = 86_400;
 

@@ -1,7 +1,5 @@
 //! Live rows on a terminal: the board, redrawn in place; notes scroll above it.
 
-use std::time::Instant;
-
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::board::Board;
@@ -9,6 +7,7 @@ use super::{Reporter, layout};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
 use crate::engine::event::Event;
+use crate::host::clock;
 
 /// Redraws in one second at most; more only flickers.
 const REDRAWS: u8 = 15;
@@ -17,7 +16,7 @@ const REDRAWS: u8 = 15;
 pub struct Bars {
     board: Board,
     pen: Pen,
-    started: Instant,
+    started: clock::Instant,
     multi: MultiProgress,
     rows: Vec<ProgressBar>,
     /// What is to be said once the terminal is ours again; none while it is.
@@ -38,7 +37,14 @@ impl Bars {
 
     fn on(target: ProgressDrawTarget, pen: Pen) -> Self {
         let multi = MultiProgress::with_draw_target(target);
-        Self { board: Board::default(), pen, started: Instant::now(), multi, rows: Vec::new(), held: None }
+        Self {
+            board: Board::default(),
+            pen,
+            started: clock::monotonic(),
+            multi,
+            rows: Vec::new(),
+            held: None,
+        }
     }
 
     fn draw(&mut self) {

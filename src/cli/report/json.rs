@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::time::Instant;
 
 use serde::Serialize;
 
@@ -21,7 +20,7 @@ pub struct Json<W> {
     ended: BTreeSet<StepId>,
     total: usize,
     speeds: BTreeMap<StepId, Speed>,
-    started: Instant,
+    started: clock::Instant,
 }
 
 /// What a transfer's progress says besides the bytes.

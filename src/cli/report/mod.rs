@@ -17,7 +17,7 @@ pub mod speed;
 pub mod summary;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::terminal::Terminal as Screen;
 use crate::engine::event::Event;
 use crate::engine::terminal::{Drawing, Terminal};
+use crate::host::clock;
 use summary::Summary;
 
 /// How often running stopwatches are redrawn.
@@ -106,7 +107,7 @@ async fn pump(
     drawing: Drawing,
     ended: CancellationToken,
 ) -> Summary {
-    let started = Instant::now();
+    let started = clock::monotonic();
     let mut summary = Summary::default();
     let mut redraw = tokio::time::interval(REDRAW);
     let mut stopping = false;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::time::Instant;
 
 use super::board::{Transfer, Unmet};
 use super::speed::Speed;
@@ -22,7 +21,7 @@ pub struct Plain<W> {
     pen: Pen,
     steps: BTreeMap<StepId, PlannedStep>,
     transfers: BTreeMap<StepId, (u64, Speed)>,
-    started: Instant,
+    started: clock::Instant,
     node_width: usize,
     step_width: usize,
     has_spoken: bool,

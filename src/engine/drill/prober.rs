@@ -1,7 +1,7 @@
 //! Asks every way into the lab at a steady rate, each time by a connection of its own, and keeps the count.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -31,7 +31,7 @@ pub struct Prober {
 }
 
 struct Counts {
-    started: Instant,
+    started: clock::Instant,
     tallies: Mutex<Vec<Tally>>,
 }
 

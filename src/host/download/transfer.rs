@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderName};
 use reqwest::{Client, Response, StatusCode};
@@ -295,7 +295,7 @@ impl Transfer<'_> {
 /// Tells how far it is, but not of every packet.
 #[derive(Default)]
 struct Pace {
-    last: Option<Instant>,
+    last: Option<clock::Instant>,
 }
 
 impl Pace {

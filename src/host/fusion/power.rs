@@ -1,7 +1,7 @@
 //! Power on and off as both drivers do it: give the order, then look whether it came about.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -97,7 +97,7 @@ async fn appears(driver: &dyn Switch, vmx: &Path) -> Result<bool> {
 }
 
 /// Looks until the VM is gone. One that a stop was refused for does not go later: it is looked at once.
-async fn vanishes(driver: &dyn Switch, vmx: &Path, said: &Said, until: Instant) -> Result<bool> {
+async fn vanishes(driver: &dyn Switch, vmx: &Path, said: &Said, until: clock::Instant) -> Result<bool> {
     let mut pauses = Pauses::default();
     while is_running(driver, vmx).await? {
         if *said != Said::Nothing || clock::monotonic() >= until {

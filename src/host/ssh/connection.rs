@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -107,7 +107,7 @@ impl Connection {
     }
 
     /// Waits until the socket is ready for what libssh2 wants to do with it.
-    fn wait(&self, deadline: Instant, job: &Job) -> Result<()> {
+    fn wait(&self, deadline: clock::Instant, job: &Job) -> Result<()> {
         let left = deadline.saturating_duration_since(clock::monotonic());
         if left.is_zero() {
             return Err(self.late(job));

@@ -154,9 +154,8 @@ fn of_each(expect: &Expect, all: &[Heard]) -> Finding {
 
 /// Judges what several were told by one place together: who takes turns with others sees a part of its pods only.
 fn spread_over<'a>(host: &str, nodes: &BTreeSet<String>, all: impl Iterator<Item = &'a Heard>) -> Finding {
-    let said: Result<Vec<&str>, String> = all
-        .map(|one| successful(&one.said).map_err(|wrong| format!("{}: {wrong}", one.label)))
-        .collect();
+    let said: Result<Vec<&str>, String> =
+        all.map(|one| successful(&one.said).map_err(|wrong| format!("{}: {wrong}", one.label))).collect();
     text::spread(host, nodes, said?.into_iter().flat_map(str::lines))
 }
 
