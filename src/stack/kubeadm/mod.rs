@@ -7,16 +7,19 @@
 //! `init`, `join` and `reset` run as a unit of the guest's (`cloud-init/guest/fusionlab-kubeadm.sh`): they go on when the
 //! host, or the way to it, is lost, and the next run follows the one that is under way.
 
+mod config;
+
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::formats::command::Command;
 use crate::lab::{Lab, Node, Role};
 use crate::stack::facts::{ClusterFacts, GuestFacts};
 use crate::stack::file::GuestFile;
 use crate::stack::identity::Identity;
+
+pub use config::certificate_names;
 
 /// The cluster as its first control plane makes it; on every control plane.
 pub const CONFIG: &str = "/etc/kubernetes/fusionlab/kubeadm.yaml";
@@ -32,131 +35,17 @@ pub const LOG: &str = "/var/log/fusionlab-kubeadm.log";
 
 /// The file whose lock a running kubeadm holds.
 const TURN: &str = "/run/fusionlab-kubeadm.lock";
-const API_VERSION: &str = "kubeadm.k8s.io/v1beta4";
-const CRI_SOCKET: &str = "unix:///run/containerd/containerd.sock";
-const CONTROL_PLANE_TAINT: &str = "node-role.kubernetes.io/control-plane";
-const TOKEN_LIFE: &str = "24h0m0s";
-/// Five years, so that a lab that was put away for one still starts. kubeadm's own certificates last a year; the price
-/// is that a key that leaks from a lab is good for longer (facts/kubernetes-cilium.md §1.2).
-const CERTIFICATE_LIFE: &str = "43800h0m0s";
-/// kubeadm waits twice at most on its way, for the kubelet and for the components: each may take two fifths of the limit,
-/// and the rest is for its work.
-const HEALTH_CHECK_SHARE: (u32, u32) = (2, 5);
 
 /// Returns the configuration files of a cluster member. They hold the bootstrap token.
 pub fn files(lab: &Lab, identity: &Identity, node: &Node) -> Vec<GuestFile> {
     let mut files = vec![
-        GuestFile::new(PROGRAM, 0o755, include_str!("../../cloud-init/guest/fusionlab-kubeadm.sh")),
-        GuestFile::secret(JOIN_CONFIG, render(&[join_configuration(lab, identity, node)])),
+        GuestFile::new(PROGRAM, 0o755, include_str!("../../../cloud-init/guest/fusionlab-kubeadm.sh")),
+        GuestFile::secret(JOIN_CONFIG, config::join_file(lab, identity, node)),
     ];
     if node.role == Role::ControlPlane {
-        files.push(GuestFile::secret(CONFIG, render(&init_documents(lab, identity, node))));
+        files.push(GuestFile::secret(CONFIG, config::init_file(lab, identity, node)));
     }
     files
-}
-
-/// Returns the names and addresses that the API server's certificate must hold besides kubeadm's own:
-/// both VIPs, every gateway and control plane, and what the lab file adds (facts/kubernetes-cilium.md §1.2).
-pub fn certificate_names(lab: &Lab) -> Vec<String> {
-    let mut names = vec![
-        lab.cluster.api_name.clone(),
-        lab.lan.vip.to_string(),
-        lab.internal.vip.to_string(),
-        "127.0.0.1".to_owned(),
-    ];
-    names.extend(lab.control_planes().chain(lab.gateways()).map(|node| node.address().to_string()));
-    names.extend(lab.cluster.api_names.iter().filter(|name| **name != lab.cluster.api_name).cloned());
-    names
-}
-
-fn init_documents(lab: &Lab, identity: &Identity, node: &Node) -> Vec<Value> {
-    let init = json!({
-        "apiVersion": API_VERSION,
-        "kind": "InitConfiguration",
-        "bootstrapTokens": [{
-            "token": identity.token.expose_secret(),
-            "ttl": TOKEN_LIFE,
-            "description": format!("fusionlab {}", lab.name),
-            "usages": ["signing", "authentication"],
-            "groups": ["system:bootstrappers:kubeadm:default-node-token"],
-        }],
-        "localAPIEndpoint": local_endpoint(lab, node),
-        "nodeRegistration": registration(node),
-        "timeouts": timeouts(lab.limits.kubeadm_init),
-    });
-    let kubelet = json!({
-        "apiVersion": "kubelet.config.k8s.io/v1beta1",
-        "kind": "KubeletConfiguration",
-        "cgroupDriver": "systemd",
-        "rotateCertificates": true,
-    });
-    vec![init, cluster_configuration(lab), kubelet]
-}
-
-fn cluster_configuration(lab: &Lab) -> Value {
-    json!({
-        "apiVersion": API_VERSION,
-        "kind": "ClusterConfiguration",
-        "clusterName": lab.name,
-        "kubernetesVersion": format!("v{}", lab.versions.kubernetes),
-        "controlPlaneEndpoint": lab.control_plane_endpoint(),
-        "encryptionAlgorithm": "ECDSA-P256",
-        "certificateValidityPeriod": CERTIFICATE_LIFE,
-        "networking": {
-            "podSubnet": lab.cluster.pods,
-            "serviceSubnet": lab.cluster.services,
-            "dnsDomain": "cluster.local",
-        },
-        "apiServer": { "certSANs": certificate_names(lab) },
-        "proxy": { "disabled": true },
-    })
-}
-
-fn join_configuration(lab: &Lab, identity: &Identity, node: &Node) -> Value {
-    let mut join = json!({
-        "apiVersion": API_VERSION,
-        "kind": "JoinConfiguration",
-        "discovery": { "bootstrapToken": {
-            "token": identity.token.expose_secret(),
-            "apiServerEndpoint": lab.control_plane_endpoint(),
-            "caCertHashes": [identity.ca_hash()],
-        }},
-        "nodeRegistration": registration(node),
-        "timeouts": timeouts(lab.limits.kubeadm_join),
-    });
-    if node.role == Role::ControlPlane {
-        join["controlPlane"] = json!({ "localAPIEndpoint": local_endpoint(lab, node) });
-    }
-    join
-}
-
-fn local_endpoint(lab: &Lab, node: &Node) -> Value {
-    json!({ "advertiseAddress": node.address(), "bindPort": lab.cluster.ports.api })
-}
-
-/// The node's name and address are said, not guessed: the kubelet would take the default route's card.
-fn registration(node: &Node) -> Value {
-    let mut registration = json!({
-        "name": node.name,
-        "criSocket": CRI_SOCKET,
-        "kubeletExtraArgs": [{ "name": "node-ip", "value": node.address() }],
-    });
-    if node.role == Role::ControlPlane {
-        let taint = json!({ "key": CONTROL_PLANE_TAINT, "effect": "NoSchedule" });
-        registration["taints"] = if node.schedulable { json!([]) } else { json!([taint]) };
-    }
-    registration
-}
-
-/// kubeadm's own health checks end before ours, so that its message is the one the user sees.
-fn timeouts(limit: Duration) -> Value {
-    let (part, whole) = HEALTH_CHECK_SHARE;
-    let check = format!("{}s", (limit * part / whole).as_secs());
-    json!({ "controlPlaneComponentHealthCheck": check, "kubeletHealthCheck": check })
-}
-
-fn render(documents: &[Value]) -> String {
-    documents.iter().map(|document| format!("---\n{document:#}\n")).collect()
 }
 
 fn kubeadm<const N: usize>(arguments: [&str; N]) -> Command {
@@ -294,6 +183,9 @@ pub fn state(role: Role, facts: &GuestFacts) -> NodeState {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+    use serde_json::json;
+
     use super::*;
     use crate::stack::facts::KubeNode;
     use crate::stack::fixture;
@@ -399,9 +291,8 @@ mod tests {
     fn kubeadms_own_checks_end_before_ours_and_later_than_its_defaults() {
         let (lab, _) = fixture::document();
         for limit in [lab.limits.kubeadm_init, lab.limits.kubeadm_join] {
-            let check =
-                timeouts(limit)["kubeletHealthCheck"].as_str().unwrap().trim_end_matches('s').to_owned();
-            let check = Duration::from_secs(check.parse().unwrap());
+            let check = config::timeouts(limit).kubelet_health_check;
+            let check = Duration::from_secs(check.trim_end_matches('s').parse().unwrap());
             assert!(check >= Duration::from_secs(480) && check * 2 < limit, "{check:?} of {limit:?}");
         }
     }
