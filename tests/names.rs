@@ -88,8 +88,10 @@ fn trust_is_explained(user: &User) {
     let certificate = told["certificate"].as_str().expect("a path");
     assert!(fs::read_to_string(certificate).expect("it is there").contains("BEGIN CERTIFICATE"));
     assert_eq!(told["sha256"].as_str().map(|text| text.split(':').count()), Some(32), "{told:#}");
+    assert_eq!(told["confined"], true, "{told:#}");
     let shown = user.session.clone().arg("trust").run().exits(0).stdout;
     for part in [
+        "for no other site",
         "security add-trusted-cert",
         "remove-trusted-cert",
         "update-ca-certificates",

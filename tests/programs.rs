@@ -246,6 +246,35 @@ fn openssl_finds_the_same_hash_of_the_authority_and_believes_its_certificates() 
     assert_eq!(of_certificate, identity.ca_hash());
 }
 
+#[test]
+fn openssl_believes_the_labs_authority_for_the_labs_names_alone() {
+    if !present("openssl", false) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = labs().remove(0);
+    let (authority, domain) = (&made.identity.lab_ca, &made.lab.cluster.domain);
+    let ca = write(folder.path(), "authority.crt", authority.certificate.as_bytes());
+    let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
+    let verified = |name: &str| {
+        let names = [name.to_owned()];
+        let subject = pki::Subject { common_name: "a server", organisation: None, names: &names };
+        let leaf = pki::issue(authority, &subject, now).expect("it signs whatever it is asked to");
+        let leaf = write(folder.path(), "leaf.crt", leaf.certificate.as_bytes());
+        let verify = Command::new("openssl").args(["verify", "-CAfile", &ca, &leaf]).output();
+        said(&verify.expect("it runs"))
+    };
+    for name in [domain.clone(), format!("*.{domain}"), format!("deep.echo.{domain}")] {
+        let words = verified(&name);
+        assert!(words.contains("leaf.crt: OK"), "{name}: {words}");
+    }
+    for name in ["bank.example", "*.example", "10.10.0.10", "fd00::1"] {
+        let words = verified(name);
+        let why = ["permitted subtree violation", "excluded subtree violation"];
+        assert!(why.iter().any(|why| words.contains(why)), "{name}: {words}");
+    }
+}
+
 fn text(file: &GuestFile) -> String {
     String::from_utf8(file.content.clone()).expect("it is text")
 }

@@ -1,6 +1,7 @@
 //! The lab's identity on disk: a folder only its owner can read.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use crate::host::{clock, files};
 use crate::lab::Lab;
@@ -49,27 +50,70 @@ pub fn create(lab: &Lab, dir: &LabDir) -> Result<Identity> {
     Ok(identity)
 }
 
-/// A first identity appears as a whole, by one rename: half of one would lock the lab out of its own guests.
+/// An identity appears as a whole and is replaced as a whole: half of one would lock the lab out of its own guests, and
+/// a certificate without its key would be none.
 fn write(identity: &Identity, dir: &LabDir) -> Result<()> {
-    let folder = dir.identity();
-    let is_new = !files::exists(&folder);
-    let target = if is_new { folder.with_extension("new") } else { folder.clone() };
-    if is_new && files::exists(&target) {
-        files::remove_tree(&target, dir.root())?;
+    settle(dir)?;
+    let Places { folder, new, .. } = Places::of(dir);
+    if files::exists(&new) {
+        files::remove_tree(&new, dir.root())?;
     }
-    files::create_private_dir(&target)?;
+    files::create_private_dir(&new)?;
     for file in identity.files() {
         let mode = if file.secret { 0o600 } else { 0o644 };
-        files::write_atomic(&target.join(&file.name), &file.content, mode)?;
+        files::write_atomic(&new.join(&file.name), &file.content, mode)?;
     }
-    if is_new {
-        files::rename(&target, &folder)?;
+    put_in_place(dir, &folder)
+}
+
+/// Where an identity lies, and where while it is replaced.
+struct Places {
+    folder: PathBuf,
+    /// The next one, which may be half written while [`Self::folder`] is there.
+    new: PathBuf,
+    /// The one before. While it is there, [`Self::new`] was whole.
+    old: PathBuf,
+}
+
+impl Places {
+    fn of(dir: &LabDir) -> Self {
+        let folder = dir.identity();
+        Self { new: folder.with_extension("new"), old: folder.with_extension("old"), folder }
+    }
+
+    /// Says whether a run ended between taking the old one away and putting the new one in its place.
+    fn is_between(&self) -> bool {
+        !files::exists(&self.folder) && files::exists(&self.old) && files::exists(&self.new)
+    }
+}
+
+fn put_in_place(dir: &LabDir, folder: &Path) -> Result<()> {
+    let Places { new, old, .. } = Places::of(dir);
+    if files::exists(folder) {
+        files::rename(folder, &old)?;
+    }
+    files::rename(&new, folder)?;
+    if files::exists(&old) {
+        files::remove_tree(&old, dir.root())?;
+    }
+    Ok(())
+}
+
+/// Sees a replacement through that a killed run began. Under the lab's lock.
+pub fn settle(dir: &LabDir) -> Result<()> {
+    let places = Places::of(dir);
+    if places.is_between() {
+        return put_in_place(dir, &places.folder);
+    }
+    if files::exists(&places.folder) && files::exists(&places.old) {
+        files::remove_tree(&places.old, dir.root())?;
     }
     Ok(())
 }
 
 fn stored_files(dir: &LabDir) -> Result<BTreeMap<String, Vec<u8>>> {
-    let folder = dir.identity();
+    let places = Places::of(dir);
+    let folder = if places.is_between() { places.new } else { places.folder };
     if !files::exists(&folder) {
         return Ok(BTreeMap::new());
     }
@@ -92,6 +136,40 @@ mod tests {
         let dir = Home(folder.path().to_owned()).lab("lab");
         files::create_dir(dir.root()).unwrap();
         (folder, dir)
+    }
+
+    #[test]
+    fn a_replacement_that_was_cut_off_leaves_one_whole_identity_at_every_point() {
+        let (_folder, dir) = lab_dir();
+        let lab = fixture::lab();
+        let first = create(&lab, &dir).unwrap();
+        let moved = Lab { cluster: lab.cluster.clone(), ..lab.clone() };
+        let renamed = {
+            let mut lab = moved;
+            lab.cluster.domain = "apps.test".into();
+            lab
+        };
+        let second = {
+            let mut second = load(&lab, &dir).unwrap().unwrap();
+            assert!(second.renew(&renamed, clock::now()).unwrap());
+            second
+        };
+        let authority = |identity: &Identity| identity.lab_ca.certificate.clone();
+        assert_ne!(authority(&first), authority(&second), "it may not sign for another domain");
+        let Places { folder, new, old } = Places::of(&dir);
+        let found = || authority(&load(&renamed, &dir).unwrap().unwrap());
+
+        files::create_private_dir(&new).unwrap();
+        files::write_atomic(&new.join("lab-ca.crt"), b"half", 0o644).unwrap();
+        assert_eq!(found(), authority(&first), "the new one is half written");
+
+        write(&second, &dir).unwrap();
+        files::rename(&folder, &new).unwrap();
+        files::create_private_dir(&old).unwrap();
+        assert_eq!(found(), authority(&second), "the old one is away, the new one not yet in its place");
+        settle(&dir).unwrap();
+        assert!(files::exists(&folder) && !files::exists(&new) && !files::exists(&old));
+        assert_eq!(found(), authority(&second));
     }
 
     fn without(lab: &Lab, node: &str) -> Lab {

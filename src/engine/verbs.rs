@@ -14,8 +14,8 @@ use crate::plan::{destroy, drill, lint, obstacle, template, up};
 
 use super::context::Engine;
 use super::error::{EngineError, Result};
-use super::observe;
 use super::run::{self, Summary};
+use super::{observe, store};
 
 /// What was seen, and what is missing.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub struct Outlook {
 pub fn lock(engine: &Engine, verb: &str) -> Result<Lock> {
     let name = &engine.lab.name;
     let lock = lock::acquire(&engine.home.lab_lock(name), &format!("lab {name}"), verb)?;
+    store::settle(&engine.dir)?;
     let machines = files::list(&engine.fusion.library.join(name))?;
     let ours = [engine.dir.root().to_owned(), engine.dir.identity()].into_iter().chain(machines);
     for folder in ours.filter(|path| files::is_folder(path)) {

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::formats::openssh::KeyPair;
 use crate::lab::{Lab, names};
-use crate::stack::pki::{self, Keys, Pair, PkiError, Subject};
+use crate::stack::pki::{self, Keys, Pair, PkiError, Reach, Subject};
 
 /// The group that kubeadm binds to cluster-admin, and its user.
 const ADMIN_GROUP: &str = "kubeadm:cluster-admins";
@@ -84,13 +84,14 @@ pub fn authority_name(lab: &str) -> String {
 impl Identity {
     /// Makes all of it. `random` fills SSH keys and the token; certificates' keys come from `ring`.
     pub fn generate(lab: &Lab, now_unix: u64, random: &mut dyn FnMut(&mut [u8])) -> Result<Self, PkiError> {
-        let cluster_ca = pki::authority("kubernetes", now_unix)?;
-        let lab_ca = pki::authority(&authority_name(&lab.name), now_unix)?;
+        let authority = |name| pki::authority(name, Reach::Anything, now_unix);
+        let cluster_ca = authority("kubernetes")?;
+        let lab_ca = lab_authority(lab, now_unix)?;
         let mut identity = Self {
             user: SshKey::generate(&format!("{}@{}", names::GUEST_USER, lab.name), random),
             hosts: BTreeMap::new(),
-            etcd_ca: pki::authority("etcd-ca", now_unix)?,
-            front_proxy_ca: pki::authority("front-proxy-ca", now_unix)?,
+            etcd_ca: authority("etcd-ca")?,
+            front_proxy_ca: authority("front-proxy-ca")?,
             service_account: pki::keys("service accounts")?,
             admin: issue_admin(&cluster_ca, now_unix)?,
             lab_server: issue_lab_server(lab, &lab_ca, now_unix)?,
@@ -113,13 +114,17 @@ impl Identity {
         self.hosts.len() > before
     }
 
-    /// Issues anew what expires soon or names another domain; says whether there was any.
+    /// Issues anew what expires soon or names another domain; says whether there was any. An authority that may not sign
+    /// for the domain is another then, and has to be trusted anew.
     pub fn renew(&mut self, lab: &Lab, now_unix: u64) -> Result<bool, PkiError> {
         let soon = now_unix + RENEW_BEFORE_SECONDS;
         let mut renewed = false;
         if pki::expires_unix(&self.admin.certificate)? < soon {
             self.admin = issue_admin(&self.cluster_ca, now_unix)?;
             renewed = true;
+        }
+        if !pki::may_sign_for(&self.lab_ca.certificate, &lab.cluster.domain)? {
+            self.lab_ca = lab_authority(lab, now_unix)?;
         }
         let server = &self.lab_server.certificate;
         if pki::expires_unix(server)? < soon || pki::names_of(server)? != server_names(lab) {
@@ -307,6 +312,11 @@ fn issue_admin(cluster_ca: &Pair, now_unix: u64) -> Result<Pair, PkiError> {
     pki::issue(cluster_ca, &subject, now_unix)
 }
 
+/// It is trusted by people's browsers, so it can do no harm beyond the lab's own domain.
+fn lab_authority(lab: &Lab, now_unix: u64) -> Result<Pair, PkiError> {
+    pki::authority(&authority_name(&lab.name), Reach::Domain(&lab.cluster.domain), now_unix)
+}
+
 fn issue_lab_server(lab: &Lab, lab_ca: &Pair, now_unix: u64) -> Result<Pair, PkiError> {
     let names = server_names(lab);
     pki::issue(
@@ -387,11 +397,16 @@ mod tests {
     }
 
     #[test]
-    fn another_domain_gets_another_certificate_from_the_same_authority() {
+    fn another_domain_gets_another_certificate_and_an_authority_that_may_sign_for_it() {
         let (mut lab, mut identity) = fixture::document();
         assert!(!identity.renew(&lab, NOW).unwrap());
+        lab.cluster.domain = "deep.lab.test".into();
+        let authority = identity.lab_ca.certificate.clone();
+        assert!(identity.renew(&lab, NOW).unwrap());
+        assert_eq!(identity.lab_ca.certificate, authority, "it may sign for what lies below");
         lab.cluster.domain = "apps.test".into();
         assert!(identity.renew(&lab, NOW).unwrap());
+        assert_ne!(identity.lab_ca.certificate, authority);
         assert_eq!(pki::names_of(&identity.lab_server.certificate).unwrap(), ["*.apps.test", "apps.test"]);
         let almost_a_year = NOW + 350 * 24 * 3600;
         assert!(identity.renew(&lab, almost_a_year).unwrap());

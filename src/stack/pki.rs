@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData, SanType,
+    SerialNumber,
 };
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -54,12 +55,23 @@ pub struct Subject<'a> {
     pub names: &'a [String],
 }
 
+/// What an authority's certificates may be for.
+#[derive(Clone, Copy, Debug)]
+pub enum Reach<'a> {
+    Anything,
+    /// Servers by this name and all below it: whoever believes the authority believes it for no other site.
+    Domain(&'a str),
+}
+
 /// Makes a self-signed authority, valid for ten years.
-pub fn authority(common_name: &str, now_unix: u64) -> Result<Pair, PkiError> {
+pub fn authority(common_name: &str, reach: Reach<'_>, now_unix: u64) -> Result<Pair, PkiError> {
     let failed = |source| PkiError::Issue { subject: common_name.to_owned(), source };
     let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
     params.distinguished_name.push(DnType::CommonName, common_name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    if let Reach::Domain(domain) = reach {
+        params.name_constraints = Some(only_below(domain));
+    }
     params.key_usages = vec![
         KeyUsagePurpose::DigitalSignature,
         KeyUsagePurpose::KeyEncipherment,
@@ -70,6 +82,15 @@ pub fn authority(common_name: &str, now_unix: u64) -> Result<Pair, PkiError> {
     params.serial_number = Some(serial_of(&key));
     let certificate = params.self_signed(&key).map_err(failed)?;
     Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem().into() })
+}
+
+/// Constraints on names of one kind say nothing of the others, so addresses are shut out as such (RFC 5280 §4.2.1.10).
+fn only_below(domain: &str) -> NameConstraints {
+    let every = [CidrSubnet::V4([0; 4], [0; 4]), CidrSubnet::V6([0; 16], [0; 16])];
+    NameConstraints {
+        permitted_subtrees: vec![GeneralSubtree::DnsName(domain.to_owned())],
+        excluded_subtrees: every.into_iter().map(GeneralSubtree::IpAddress).collect(),
+    }
 }
 
 /// Issues a certificate, valid for one year: for a server if it has names, otherwise for a client.
@@ -138,6 +159,22 @@ pub fn names_of(certificate: &str) -> Result<Vec<String>, PkiError> {
     })
 }
 
+/// Says whether an authority may sign for a domain and all names below it: it has no constraints, or they allow it.
+pub fn may_sign_for(authority: &str, domain: &str) -> Result<bool, PkiError> {
+    with_certificate(authority, |parsed| {
+        let constraints = parsed.name_constraints().ok().flatten();
+        let permitted = constraints.and_then(|found| found.value.permitted_subtrees.as_ref());
+        permitted.is_none_or(|subtrees| {
+            subtrees.iter().any(|subtree| match &subtree.base {
+                GeneralName::DNSName(name) => {
+                    domain == *name || domain.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'))
+                }
+                _ => false,
+            })
+        })
+    })
+}
+
 /// Returns the end of the certificate's validity, in seconds since 1970.
 pub fn expires_unix(certificate: &str) -> Result<u64, PkiError> {
     with_certificate(certificate, |parsed| {
@@ -192,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_server_certificate_names_what_it_serves() {
-        let lab = authority("lab", NOW).unwrap();
+        let lab = authority("lab", Reach::Anything, NOW).unwrap();
         let names = ["*.lab.test".to_owned(), "lab.test".to_owned(), "10.10.0.10".to_owned()];
         let subject = Subject { common_name: "lab.test", organisation: None, names: &names };
         let server = issue(&lab, &subject, NOW).unwrap();
@@ -204,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_certificate_verifies_against_its_authority() {
-        let root = authority("kubernetes", NOW).unwrap();
+        let root = authority("kubernetes", Reach::Anything, NOW).unwrap();
         let subject = Subject { common_name: "kubernetes-admin", organisation: Some("admins"), names: &[] };
         let admin = issue(&root, &subject, NOW).unwrap();
         let pem = |text: &str| Pem::read(std::io::Cursor::new(text.to_owned())).unwrap().0;
@@ -214,5 +251,15 @@ mod tests {
         assert_eq!(admin.subject().to_string(), "O=admins, CN=kubernetes-admin");
         assert!(admin.extended_key_usage().unwrap().unwrap().value.client_auth);
         assert!(root.is_ca() && !admin.is_ca());
+    }
+
+    #[test]
+    fn an_authority_of_one_domain_signs_for_no_other() {
+        let lab = authority("lab", Reach::Domain("lab.test"), NOW).unwrap();
+        let may = |domain: &str| may_sign_for(&lab.certificate, domain).unwrap();
+        assert!(may("lab.test") && may("deep.lab.test"));
+        assert!(!may("test") && !may("collab.test") && !may("lab.internal"));
+        let anything = authority("lab", Reach::Anything, NOW).unwrap();
+        assert!(may_sign_for(&anything.certificate, "lab.internal").unwrap());
     }
 }

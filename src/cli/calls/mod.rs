@@ -72,6 +72,15 @@ pub fn authority_name(lab: &str) -> String {
     identity::authority_name(lab)
 }
 
+/// A name that no lab has: such names are in nobody's zone (RFC 2606).
+const ANOTHER_SITE: &str = "another.invalid";
+
+/// Says whether an authority signs for a domain alone, so that whoever trusts it believes it for no other site.
+pub fn is_confined_to(pem: &str, domain: &str) -> bool {
+    let signs_for = |name: &str| pki::may_sign_for(pem, name).unwrap_or(true);
+    signs_for(domain) && !signs_for(ANOTHER_SITE)
+}
+
 /// Returns a certificate's SHA-256 fingerprint as browsers show it; none if the text holds no certificate.
 pub fn fingerprint(pem: &str) -> Option<String> {
     pki::fingerprint(pem)

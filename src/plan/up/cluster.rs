@@ -198,10 +198,7 @@ impl List<'_> {
             return self.keep("cluster: every node Ready, Cilium rolled out");
         }
         let draft = Draft::new("kube.nodes", Phase::Cluster, 45, Action::AwaitNodes)
-            .text(format!(
-                "wait until Cilium is rolled out and {} nodes are Ready",
-                self.lab.members().count()
-            ))
+            .text("wait until Cilium is rolled out and every node is Ready")
             .why(if settled { "the cluster is being changed" } else { "not all of them are" });
         self.add(draft, joins);
     }
