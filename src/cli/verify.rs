@@ -33,7 +33,7 @@ Examples:
   fusionlab verify --list
   fusionlab verify --output junit > proof.xml")]
 pub struct VerifyArgs {
-    /// Only this check or the checks of this hop, such as lan.https or gateways; may be repeated
+    /// Only this check, those of this hop, or those whose ids begin so: lan.https, gateways, lan; may be repeated
     #[arg(long, value_name = "ID|HOP", value_parser = Selectable, hide_possible_values = true)]
     only: Vec<String>,
 
@@ -125,11 +125,18 @@ fn list(lab: &Lab, chosen: &[Check], context: &Context) -> Result<Success, Failu
 fn selectable(checks: &[Check]) -> Vec<&'static str> {
     let mut words: Vec<&'static str> = Hop::ALL.iter().map(|hop| hop.id()).collect();
     for check in checks {
-        if !words.contains(&check.id) {
-            words.push(check.id);
+        for word in [area(check.id), check.id] {
+            if !words.contains(&word) {
+                words.push(word);
+            }
         }
     }
     words
+}
+
+/// Returns an id's first word, which is the same for checks of one subject.
+fn area(id: &'static str) -> &'static str {
+    id.split('.').next().unwrap_or(id)
 }
 
 /// Keeps what was asked for; all, if nothing was.
@@ -146,7 +153,9 @@ fn chosen(mut checks: Vec<Check>, only: &[String]) -> Result<Vec<Check>, Failure
         }
     }
     if !only.is_empty() {
-        checks.retain(|check| only.iter().any(|word| word == check.id || word == check.hop.id()));
+        checks.retain(|check| {
+            only.iter().any(|word| [check.id, area(check.id), check.hop.id()].contains(&word.as_str()))
+        });
     }
     Ok(checks)
 }
@@ -164,6 +173,8 @@ mod tests {
     #[test]
     fn checks_and_hops_are_chosen_by_name_in_the_journeys_order() {
         assert_eq!(ids(&["lan.https", "etcd.members"]), ["etcd.members", "lan.https"]);
+        let of_lan: Vec<_> = ids(&[]).into_iter().filter(|id| id.starts_with("lan.")).collect();
+        assert_eq!(ids(&["lan"]), of_lan);
         assert!(ids(&["gateways"]).iter().all(|id| id.starts_with("gateway.")));
         assert_eq!(ids(&[]).len(), checks::all(&lab()).len());
     }
