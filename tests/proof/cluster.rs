@@ -187,7 +187,7 @@ pub const CAUSES: &[Cause] = &[
         must: &["gateway-api.node-ports"],
         may: THROUGH,
         bring: |bench| drop(bench.kubectl(&["-n", SERVICES.0, "delete", SERVICES.1, "cilium-gateway-lab"])),
-        mend: |bench| drop(bench.run(&["up", "--yes"]).exits(0)),
+        mend: Bench::put_right,
     },
     Cause {
         what: "Envoy's configuration is gone while no operator runs",
