@@ -40,6 +40,10 @@ fuzz seconds="600":
 bench:
     cargo bench --bench networking
 
+# How long a first `up` takes by the plan's own figures, and what planning and scheduling cost
+bench-schedule:
+    cargo bench --bench schedule
+
 # How long the VIPs are away when something happens to a gateway, on real guests (root and Linux; docs/failover.md)
 bench-gateway runs="5" soak="600" control_planes="3" only="":
     FUSIONLAB_BENCH_RUNS={{ runs }} FUSIONLAB_BENCH_SOAK={{ soak }} FUSIONLAB_BENCH_CONTROL_PLANES={{ control_planes }} \
@@ -48,3 +52,12 @@ bench-gateway runs="5" soak="600" control_planes="3" only="":
 # How long a cloud image takes to become a disk, beside qemu-img (needs qemu-img and /usr/bin/time)
 bench-convert rounds="5":
     benches/convert.sh {{ rounds }}
+
+# So many whole runs in virtual time, each with faults that its seed decides; `just simulate 1 from=SEED` is one of them again
+simulate seeds="1000" from="from=1":
+    FUSIONLAB_SEEDS={{ seeds }} FUSIONLAB_SEEDS_FROM={{ trim_start_match(from, "from=") }} \
+        CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --test simulate -- no_seed --nocapture
+
+# Breaks rules of ours one at a time, and looks whether the simulation notices
+simulate-broken seeds="1000":
+    FUSIONLAB_SEEDS={{ seeds }} CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --test simulate -- --ignored broken --nocapture

@@ -4,7 +4,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests prepare and read the files that the program works on")]
 
+mod adversity;
 mod bake;
+mod bounds;
 mod clone;
 mod contract;
 mod crash;
@@ -12,6 +14,7 @@ mod crash_cluster;
 mod dhcpd;
 mod documented;
 mod download;
+mod drift;
 mod drill;
 mod failover;
 mod fake_fusion;
@@ -22,6 +25,7 @@ mod hazards;
 mod heal;
 mod image;
 mod journey;
+mod kill;
 mod kubeconfig;
 mod lan;
 mod layers;
@@ -35,9 +39,12 @@ mod refusals;
 mod scale;
 mod seed;
 mod simulated;
+mod sleep;
+mod stop;
 mod sudo;
 mod support;
 mod template;
+mod together;
 mod up;
 mod vmx;
 

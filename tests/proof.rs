@@ -8,7 +8,7 @@
 //! ```
 
 #[path = "proof/bench.rs"]
-mod bench;
+pub mod bench;
 #[path = "proof/causes.rs"]
 mod causes;
 #[path = "proof/cluster.rs"]

@@ -23,6 +23,18 @@ present() {
     [ ! -e "$2" ] || printf 'kubernetes=%s\n' "$1"
 }
 
+# Prints when a file's certificate ends, or the one that comes in; nothing if there is none.
+certificate() {
+    ends=$(openssl x509 -noout -enddate -in "${2:-/dev/stdin}" 2>/dev/null) || return 0
+    printf 'certificate=%s %s\n' "$(date -d "${ends#*=}" +%s)" "$1"
+}
+
+# Prints the names in a certificate, one a line.
+names() {
+    openssl x509 -noout -ext subjectAltName -in "$1" 2>/dev/null | tr ',' '\n' |
+        sed -n 's/^ *DNS:/api_name=/p; s/^ *IP Address:/api_name=/p'
+}
+
 printf 'hostname=%s\n' "$(hostname)"
 printf 'boot_id=%s\n' "$(first_line /proc/sys/kernel/random/boot_id)"
 printf 'machine_id=%s\n' "$(first_line /etc/machine-id)"
@@ -34,6 +46,7 @@ ip -4 -o address show scope global | awk '{ sub("/.*", "", $4); print "address="
 
 for unit in containerd kubelet nginx keepalived fusionlab-dns chrony ssh; do
     printf 'unit=%s %s\n' "$unit" "$(systemctl is-active "$unit" 2>/dev/null || true)"
+    printf 'enabled=%s %s\n' "$unit" "$(systemctl is-enabled "$unit" 2>/dev/null || true)"
 done
 
 for path in "$@"; do
@@ -61,3 +74,13 @@ for manifest in /etc/kubernetes/manifests/*.yaml; do
     name=${manifest##*/}
     present "manifest-${name%.yaml}" "$manifest"
 done
+present renewing /etc/kubernetes/fusionlab/renewing
+
+for path in /etc/kubernetes/pki/*.crt /etc/kubernetes/pki/etcd/*.crt /var/lib/kubelet/pki/kubelet-client-current.pem; do
+    [ ! -r "$path" ] || certificate "$path" "$path"
+done
+for path in /etc/kubernetes/*.conf; do
+    [ -r "$path" ] || continue
+    sed -n 's/^ *"\{0,1\}client-certificate-data"\{0,1\}: *"\{0,1\}\([A-Za-z0-9+/=]*\).*/\1/p' "$path" | base64 -d 2>/dev/null | certificate "$path"
+done
+if [ -r /etc/kubernetes/pki/apiserver.crt ]; then names /etc/kubernetes/pki/apiserver.crt; fi

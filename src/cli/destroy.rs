@@ -7,6 +7,7 @@ use super::calls::{self, Outlook, Session};
 use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::screen::{closing, confirm, opening};
+use super::wait::WaitArgs;
 use super::{names, words};
 use crate::engine::names::Names;
 use crate::plan::facts::{Facts, VmState};
@@ -28,6 +29,9 @@ pub struct DestroyArgs {
     #[arg(long, short)]
     yes: bool,
 
+    #[command(flatten)]
+    wait: WaitArgs,
+
     /// Remove the templates that no lab uses, too
     #[arg(long)]
     all: bool,
@@ -36,7 +40,7 @@ pub struct DestroyArgs {
 pub async fn run(args: DestroyArgs, context: &Context) -> Result<Success, Failure> {
     let pen = &context.terminal.err;
     let lab = context.lab(None, Warnings::Untold)?;
-    let session = Session::open(context, lab, "destroy").await?;
+    let session = Session::open_to_change(context, lab, "destroy", args.wait).await?;
     let (lab, simulated) = (session.lab.clone(), session.fusion.simulated);
     context.say(opening::lines(&lab, &session.fusion, pen));
     context.say([""]);
@@ -52,7 +56,11 @@ pub async fn run(args: DestroyArgs, context: &Context) -> Result<Success, Failur
     if let Some(failure) = failure {
         return Err(failure);
     }
-    let pruned = if args.all { calls::prune(context).await?.templates } else { Vec::new() };
+    let pruned = if args.all {
+        calls::prune(context, args.wait.patience(&lab.limits)).await?.templates
+    } else {
+        Vec::new()
+    };
     if context.json() {
         let took = closing::seconds(summary.took);
         let changed = summary.done().1;

@@ -8,6 +8,7 @@ use super::calls::Session;
 use super::context::{Context, Warnings};
 use super::error::{Failure, Kind, Report, Success};
 use super::screen::{closing, drill, opening};
+use super::wait::WaitArgs;
 use super::words;
 use crate::lab::Lab;
 use crate::plan::drill::{Drill, Wish};
@@ -44,6 +45,9 @@ pub struct DrillArgs {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 fn scenario() -> impl TypedValueParser<Value = Scenario> {
@@ -59,7 +63,7 @@ pub async fn run(args: DrillArgs, context: &Context) -> Result<Success, Failure>
         return list(&lab, context);
     }
     must_be_a_machine(&lab, args.on.as_deref())?;
-    let session = Session::open(context, lab, "drill").await?;
+    let session = Session::open_to_change(context, lab, "drill", args.wait).await?;
     let (lab, simulated) = (session.lab.clone(), session.fusion.simulated);
     context.say(opening::lines(&lab, &session.fusion, pen));
     context.say([""]);

@@ -9,6 +9,7 @@ use super::calls;
 use super::context::{Context, Warnings};
 use super::error::{Failure, Kind, Report, Success};
 use super::screen::kubeconfig as screen;
+use super::wait::WaitArgs;
 use crate::engine::kubeconfig::{Merger, Touched};
 use crate::lab::Lab;
 
@@ -42,10 +43,17 @@ pub struct KubeconfigArgs {
     /// Take them out of every kubeconfig that they were put into
     #[arg(long)]
     remove: bool,
+
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 pub async fn run(args: KubeconfigArgs, context: &Context) -> Result<Success, Failure> {
     let lab = context.lab(None, Warnings::Untold)?;
+    // `destroy` goes by the record of the files that were merged into.
+    let changes = args.merge || args.remove;
+    let _lock =
+        if changes { Some(calls::hold_lab(context, &lab, "kubeconfig", args.wait).await?) } else { None };
     if args.remove {
         return remove(&lab, context).await;
     }

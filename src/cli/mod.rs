@@ -29,6 +29,7 @@ mod render;
 pub mod report;
 mod schema;
 pub mod screen;
+mod signals;
 mod sim;
 #[cfg(feature = "sim")]
 mod sim_guests;
@@ -42,6 +43,7 @@ pub mod terminal;
 mod trust;
 mod up;
 mod verify;
+mod wait;
 mod words;
 
 use std::ffi::OsString;
@@ -51,7 +53,6 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ColorChoice as ClapColor, CommandFactory, FromArgMatches, Parser, Subcommand};
-use tokio_util::sync::CancellationToken;
 
 use context::Context;
 use error::{Failure, Kind, Report, Success};
@@ -132,9 +133,7 @@ pub fn main() -> ExitCode {
             if json {
                 print_json(&failure);
             } else {
-                for line in screen::error::lines(&failure, &pen) {
-                    eprintln!("{line}");
-                }
+                print_lines(&screen::error::lines(&failure, &pen));
             }
             ExitCode::from(failure.kind().exit_code())
         }
@@ -164,8 +163,13 @@ fn run(cli: Cli) -> Result<Success, Failure> {
         Report::new("unexpected", Kind::Unexpected, format!("start the runtime: {error}"))
     })?;
     let result = runtime.block_on(async {
-        tokio::spawn(stop_on_signal(context.cancel.clone()));
-        dispatch(cli.verb, &context).await
+        let leave = signals::obeyed(context.cancel.clone());
+        tokio::select! {
+            biased;
+            // What the verb began is dropped here, so that no program of its is left behind.
+            () = leave.cancelled() => Err(Failure::Told(Kind::Interrupted)),
+            result = dispatch(cli.verb, &context) => result,
+        }
     });
     // A question that nobody answered still waits for a key; nothing else is left that would need waiting for.
     runtime.shutdown_background();
@@ -203,27 +207,14 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Success, Failure> {
     }
 }
 
-/// Asks for a stop at the first Ctrl-C or SIGTERM, leaves at once at the second.
-async fn stop_on_signal(cancel: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        // Without handlers a signal ends the program at once, which is safe at any point.
-        return;
-    };
-    let mut next = async || {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
-    next().await;
-    cancel.cancel();
-    next().await;
-    // Bars and questions hide the cursor.
-    let _ = console::Term::stderr().show_cursor();
-    std::process::exit(Kind::Interrupted.exit_code().into());
+/// Writes words to standard error.
+fn print_lines(lines: &[String]) {
+    use std::io::Write;
+    let mut err = std::io::stderr().lock();
+    for line in lines {
+        // A terminal that was closed takes no words any more; the exit code remains.
+        let _ = writeln!(err, "{line}");
+    }
 }
 
 fn print_json(failure: &Failure) {

@@ -8,6 +8,7 @@ use super::calls;
 use super::context::{Context, Warnings};
 use super::error::{Failure, Report, Success};
 use super::screen::names as screen;
+use super::wait::WaitArgs;
 use crate::engine::names::Names;
 use crate::host::resolver::{self, Change, ResolverFile};
 use crate::lab::Lab;
@@ -40,6 +41,9 @@ pub struct NamesArgs {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 #[derive(Subcommand, Debug)]
@@ -71,6 +75,9 @@ pub async fn run(args: NamesArgs, context: &Context) -> Result<Success, Failure>
     let lab = context.lab(None, Warnings::Untold)?;
     let fusion = calls::fusion(context).await?;
     let names = Names::new(lab.clone(), context.home.lab(&lab.name), fusion.clone());
+    // `destroy` goes by the record of the file that was written.
+    let changes = args.resolver || args.no_resolver;
+    let _lock = if changes { Some(calls::hold_lab(context, &lab, "names", args.wait).await?) } else { None };
     match (args.resolver, args.no_resolver) {
         (true, _) => write(&names, args.yes, context).await?,
         (_, true) => remove(&names, args.yes, context).await?,

@@ -7,7 +7,7 @@ use super::calls::{self, Outlook, Session};
 use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::init::PresetName;
-use super::screen::{opening, plan, problems};
+use super::screen::{opening, plan, problems, runs};
 use crate::plan::text::Detail;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
@@ -53,6 +53,7 @@ pub async fn run(args: PlanArgs, context: &Context) -> Result<Success, Failure> 
         context.say(of_host.iter().flat_map(|problem| problems::brief(problem, pen)));
         warnings.extend(of_host);
     }
+    let before = session.before()?;
     if context.json() {
         context.print_json(&json!({
             "schema": SCHEMA,
@@ -62,10 +63,13 @@ pub async fn run(args: PlanArgs, context: &Context) -> Result<Success, Failure> 
             "steps": steps.steps,
             "kept": steps.kept,
             "warnings": warnings,
+            "cut_off": before.cut_off,
+            "at_work": before.at_work,
         }))?;
     } else {
         let detail = if args.verbose { Detail::Full } else { Detail::Brief };
         context.print(plan::lines(&steps, lab, detail, &context.terminal.out))?;
+        context.say(runs::lines(before.cut_off.as_ref(), before.at_work.as_ref(), &context.terminal.err));
     }
     let changes = args.detailed_exitcode && !steps.is_empty();
     Ok(if changes { Success::Changes } else { Success::Done })

@@ -1,5 +1,7 @@
 //! `fusionlab sim`: the simulated Fusion itself.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 
 use super::context::Context;
@@ -28,6 +30,16 @@ pub enum SimCommand {
     Stop,
     /// Stop it and remove all that it holds
     Wipe,
+    /// Let the Mac sleep: its machines' clocks stand still meanwhile, and what they hold grows old
+    ///
+    /// The Mac's own clock is this computer's, and stays: what its machines hold is that much older instead.
+    Sleep {
+        /// How long, such as 8h, 30d or 400d
+        #[arg(value_name = "TIME", value_parser = sleep)]
+        time: Duration,
+    },
+    /// Start the Mac anew: its machines lose their power, and Fusion's networks are down
+    Reboot,
     /// Let something go wrong; without a name, list what can
     ///
     /// A link that is cut stays so until it is cleared:
@@ -90,6 +102,16 @@ pub enum ImageCommand {
     },
     /// List those that are there
     List,
+}
+
+/// Reads a number and its unit: `90s`, `30min`, `8h`, `30d`.
+fn sleep(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, u64); 4] = [("s", 1), ("min", 60), ("h", 3600), ("d", 24 * 3600)];
+    let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    let unit = UNITS.iter().find(|(name, _)| *name == &text[digits.len()..]);
+    let seconds =
+        digits.parse::<u64>().ok().zip(unit).and_then(|(number, (_, unit))| number.checked_mul(*unit));
+    seconds.map(Duration::from_secs).ok_or_else(|| "a number and s, min, h or d, such as 8h".to_owned())
 }
 
 pub async fn run(args: SimArgs, context: &Context) -> Result<Success, Failure> {

@@ -136,6 +136,14 @@ pub async fn command(context: &Context, command: &SimCommand) -> Result<SimAnswe
             install::stop(&root).await.map_err(failed("stop"))?;
             SimAnswer::said("stopped".to_owned())
         }
+        SimCommand::Sleep { time } => {
+            install::sleep(&root, *time).await.map_err(failed("put to sleep"))?;
+            SimAnswer::said("the Mac slept; its machines stand where they stood".to_owned())
+        }
+        SimCommand::Reboot => {
+            install::reboot(&root).await.map_err(failed("start anew"))?;
+            SimAnswer::said("the Mac was started anew; no machine runs, and no network".to_owned())
+        }
         SimCommand::Wipe => {
             install::wipe(&root).await.map_err(failed("remove"))?;
             SimAnswer::said("removed".to_owned())

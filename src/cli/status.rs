@@ -18,7 +18,7 @@ pub async fn run(_args: StatusArgs, context: &Context) -> Result<Success, Failur
     let session = Session::open(context, lab, "status").await?;
     let (lab, fusion) = (&session.lab, &session.fusion);
     let facts = session.facts().await?;
-    let status = Status::new(lab, &facts, fusion);
+    let status = Status::new(lab, &facts, fusion).with(session.before()?);
     if context.json() {
         let value = serde_json::to_value(&status).expect("a status has string keys");
         context.print_json(&value)?;

@@ -7,6 +7,7 @@ use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::init::PresetName;
 use super::screen::{closing, opening, plan, problems, timings};
+use super::wait::WaitArgs;
 use crate::plan::text::Detail;
 
 /// Bring the lab up
@@ -23,6 +24,9 @@ pub struct UpArgs {
     #[arg(long, short)]
     yes: bool,
 
+    #[command(flatten)]
+    wait: WaitArgs,
+
     /// The lab's size, where the lab file does not say
     #[arg(long, value_enum, value_name = "PRESET")]
     preset: Option<PresetName>,
@@ -35,7 +39,7 @@ pub struct UpArgs {
 pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
     let pen = &context.terminal.err;
     let lab = context.lab(args.preset, Warnings::Brief)?;
-    let session = Session::open(context, lab, "up").await?;
+    let session = Session::open_to_change(context, lab, "up", args.wait).await?;
     let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
     context.say(opening::lines(&lab, &fusion, pen));
     context.say([""]);

@@ -1,25 +1,29 @@
 //! One run's tools: the lab, the ports to the world, where things are kept, and who listens.
 
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::formats::command::{Command, brief};
+use crate::formats::printable;
 use crate::host::fusion::Fusion;
 use crate::host::fusion::networks::Networks;
 use crate::host::lock::Lock;
-use crate::host::{GuestShell, GuestTarget, Hypervisor, LineSink, Output};
+use crate::host::{GuestShell, GuestTarget, HostError, Hypervisor, LineSink, Output, stand_in};
 use crate::lab::paths::{self, Home, LabDir};
 use crate::lab::{Lab, Node, names};
+use crate::plan::step::StepId;
 use crate::stack::identity::Identity;
+use crate::stack::secrets::Secrets;
 
 use super::error::{EngineError, Result};
 use super::event::Event;
 use super::identities::Identities;
 use super::journal::Journal;
+use super::output::{RunFolder, StepOutput};
 use super::terminal::Terminal;
 
 /// Lines of a console or a command's output that an error shows.
@@ -40,11 +44,17 @@ pub struct Engine {
     pub cancel: CancellationToken,
     pub terminal: Arc<Terminal>,
     /// This run's hold on the template, from the first step on it until it is frozen.
-    pub template_turn: tokio::sync::Mutex<Option<Lock>>,
+    pub template_turn: Arc<tokio::sync::Mutex<Option<Lock>>>,
     /// Which machine said that it is which.
-    pub identities: Identities,
+    pub identities: Arc<Identities>,
     /// The lab's keys; filled by the step that makes them or when they are read.
-    identity: RwLock<Option<Arc<Identity>>>,
+    identity: Arc<RwLock<Option<Arc<Identity>>>>,
+    /// What of the lab's keys must not be shown or logged.
+    secrets: Arc<RwLock<Secrets>>,
+    /// Where the output of steps is kept, for runs that keep it.
+    run_folder: Arc<OnceLock<RunFolder>>,
+    /// The output of the step that this engine works for.
+    output: Option<Arc<StepOutput>>,
 }
 
 /// What [`Engine::new`] is given.
@@ -71,7 +81,8 @@ impl Engine {
         let identity = super::store::load(&parts.lab, &dir)?;
         Ok(Self {
             journal: Journal::new(parts.journal, parts.verb),
-            identity: RwLock::new(identity.map(Arc::new)),
+            secrets: Arc::new(RwLock::new(identity.as_ref().map(Secrets::of).unwrap_or_default())),
+            identity: Arc::new(RwLock::new(identity.map(Arc::new))),
             lab: parts.lab,
             home: parts.home,
             dir,
@@ -83,13 +94,30 @@ impl Engine {
             events: parts.events,
             cancel: parts.cancel,
             terminal: Arc::default(),
-            identities: Identities::default(),
-            template_turn: tokio::sync::Mutex::default(),
+            identities: Arc::default(),
+            template_turn: Arc::default(),
+            run_folder: Arc::default(),
+            output: None,
         })
     }
 
     /// Returns the same engine for work that must come to its end though the user said stop.
     pub fn sheltered(&self) -> Self {
+        Self {
+            cancel: CancellationToken::new(),
+            template_turn: Arc::default(),
+            identities: Arc::default(),
+            ..self.twin()
+        }
+    }
+
+    /// Returns the same engine, which keeps what the commands of a step print.
+    pub fn recording(&self, step: &StepId) -> Self {
+        let path = self.run_folder.get().map(|folder| folder.file_of(step));
+        Self { output: Some(Arc::new(StepOutput::new(path, self.secrets.clone()))), ..self.twin() }
+    }
+
+    fn twin(&self) -> Self {
         Self {
             lab: self.lab.clone(),
             home: self.home.clone(),
@@ -101,17 +129,31 @@ impl Engine {
             host_cpus: self.host_cpus,
             journal: self.journal.clone(),
             events: self.events.clone(),
-            cancel: CancellationToken::new(),
+            cancel: self.cancel.clone(),
             terminal: self.terminal.clone(),
-            template_turn: tokio::sync::Mutex::default(),
-            identity: RwLock::new(self.identity()),
-            identities: Identities::default(),
+            template_turn: self.template_turn.clone(),
+            identities: self.identities.clone(),
+            identity: self.identity.clone(),
+            secrets: self.secrets.clone(),
+            run_folder: self.run_folder.clone(),
+            output: self.output.clone(),
         }
     }
 
+    /// Keeps what the steps of this run print in a folder. The first one stays.
+    pub fn keep_output(&self, folder: RunFolder) {
+        let _ = self.run_folder.set(folder);
+    }
+
+    /// The output of the step that this engine works for.
+    pub fn output(&self) -> Option<&Arc<StepOutput>> {
+        self.output.as_ref()
+    }
+
+    /// Tells what happened. Of what guests and programs printed, only what can be shown.
     pub fn send(&self, event: Event) {
         // Nobody listens any more only when the program ends.
-        let _ = self.events.send(event);
+        let _ = self.events.send(event.cleaned(|text| self.redact(text)));
     }
 
     pub fn identity(&self) -> Option<Arc<Identity>> {
@@ -119,6 +161,7 @@ impl Engine {
     }
 
     pub fn set_identity(&self, identity: Identity) {
+        *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = Secrets::of(&identity);
         *self.identity.write().expect("no holder of this lock panics") = Some(Arc::new(identity));
     }
 
@@ -130,9 +173,14 @@ impl Engine {
         })
     }
 
-    /// Returns a text without the lab's secrets, for logs and screens.
+    /// Returns a text as one line that can be shown and logged: without the lab's secrets, without what a terminal
+    /// would obey, of a bearable length.
     pub fn redact(&self, text: &str) -> String {
-        self.identity().map_or_else(|| text.to_owned(), |identity| identity.redact(text))
+        if stand_in::broken("unredacted") {
+            return text.to_owned();
+        }
+        let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+        printable::line(&secrets.conceal(&printable::printable(text)))
     }
 
     /// Returns the folder of a node's VM.
@@ -181,11 +229,22 @@ impl Engine {
         lines: Option<LineSink>,
     ) -> Result<Output> {
         let target = self.target(node)?;
-        let output = tokio::select! {
-            output = self.shell.run(&target, command, limit, lines) => output?,
-            () = self.cancel.cancelled() => return Err(crate::host::HostError::Interrupted.into()),
+        let entry = self.output.as_ref().map(|output| output.command(&node.name, command));
+        let lines = match (lines, &entry) {
+            // Whoever wants the lines hands them to the step, which keeps them.
+            (Some(lines), entry) => {
+                entry.iter().for_each(|entry| entry.stream());
+                Some(lines)
+            }
+            (None, Some(entry)) => Some(entry.sink()),
+            (None, None) => None,
         };
-        Ok(output)
+        let output = tokio::select! {
+            output = self.shell.run(&target, command, limit, lines) => output,
+            () = self.cancel.cancelled() => Err(HostError::Interrupted),
+        };
+        entry.iter().for_each(|entry| entry.end(&output));
+        Ok(output?)
     }
 
     /// Runs a short command that must succeed, and returns its output.
@@ -201,8 +260,13 @@ impl Engine {
         limit: Duration,
         lines: Option<LineSink>,
     ) -> Result<Output> {
+        // Whoever takes no lines reads the output.
+        let is_read = lines.is_none();
         let output = self.run(node, command, limit, lines).await?;
-        if output.success() { Ok(output) } else { Err(command_failed(&node.name, command, &output)) }
+        if !output.success() || (is_read && output.left_out > 0) {
+            return Err(command_failed(&node.name, command, &output));
+        }
+        Ok(output)
     }
 }
 
@@ -210,6 +274,9 @@ impl Engine {
 pub fn command_failed(node: &str, command: &Command, output: &Output) -> EngineError {
     let reason = match (&output.signal, output.status) {
         (Some(signal), _) => format!("ended by signal {signal}"),
+        (None, _) if output.left_out > 0 => {
+            format!("printed so much that the first {} bytes were not kept", output.left_out)
+        }
         (None, Some(status)) => format!("exit status {status}"),
         (None, None) => "ended without a status".to_owned(),
     };

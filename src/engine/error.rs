@@ -25,6 +25,10 @@ pub enum EngineError {
     #[error("the lab file has {} problems", .0.len())]
     Invalid(Vec<Problem>),
 
+    /// The lab's journal was written by a newer fusionlab; nothing was done.
+    #[error("{} is of version {found}; this fusionlab knows version {known}", path.display())]
+    NewerJournal { path: PathBuf, found: u32, known: u32 },
+
     /// Others' things stand in the way; nothing was done.
     #[error("{} things stand in the way", .0.len())]
     Obstacles(Vec<Obstacle>),
@@ -121,6 +125,15 @@ impl EngineError {
             for line in tail {
                 *line = clean(line);
             }
+        }
+        if let Self::Requirement { last: text, .. }
+        | Self::Command { reason: text, .. }
+        | Self::Guest { reason: text, .. }
+        | Self::Cluster { reason: text, .. }
+        | Self::DataKept { evidence: text, .. }
+        | Self::Template { reason: text, .. } = &mut self
+        {
+            *text = clean(text);
         }
         self
     }

@@ -16,8 +16,22 @@ pub enum Event {
     Planned {
         steps: Vec<PlannedStep>,
     },
+    /// A step could begin but for others: said when the reason changes.
+    StepHeld {
+        step: StepId,
+        /// Such as "waits for k8s-master1: etcd takes one learner at a time".
+        because: String,
+    },
     StepStarted {
         step: StepId,
+    },
+    /// A step failed for a reason that may pass, and is begun again.
+    StepRetried {
+        step: StepId,
+        /// The try that comes now, of how many.
+        attempt: u32,
+        of: u32,
+        because: String,
     },
     /// A requirement is not met yet; said when it changes, not on each probe.
     Waiting {
@@ -91,6 +105,22 @@ pub struct PlannedStep {
     pub phase: Phase,
     pub text: String,
     pub cost_seconds: u32,
+}
+
+impl Event {
+    /// Passes every text that may come from elsewhere through `clean`.
+    pub fn cleaned(mut self, clean: impl Fn(&str) -> String) -> Self {
+        match &mut self {
+            Self::Waiting { requirement: text, .. }
+            | Self::Line { line: text, .. }
+            | Self::Note { text, .. }
+            | Self::StepFailed { message: text, .. }
+            | Self::StepSkipped { because: text, .. } => *text = clean(text),
+            Self::Checked(proven) => proven.detail = clean(&proven.detail),
+            _ => {}
+        }
+        self
+    }
 }
 
 fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,7 +1,7 @@
 //! Doing: carries out a plan once, resumably. What is to be done is decided in `plan`; here it only happens.
 //!
 //! ```text
-//! verbs.rs ── observe.rs ──▶ facts ──▶ plan::up ──▶ run.rs ──▶ steps/ ──▶ host
+//! verbs.rs ── observe.rs ──▶ facts ──▶ plan::up ──▶ schedule/ ──▶ steps/ ──▶ host
 //!                                                  │
 //!                                                  └──▶ event.rs ──▶ cli::report
 //! ```
@@ -19,7 +19,10 @@ pub mod kubeconfig;
 pub mod names;
 pub mod networks;
 pub mod observe;
+pub mod output;
+pub mod recovery;
 pub mod run;
+pub mod schedule;
 pub mod steps;
 pub mod store;
 pub mod survey;

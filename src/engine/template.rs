@@ -14,6 +14,7 @@ use crate::stack::vm;
 
 use super::context::Engine;
 use super::error::Result;
+use super::output::CONSOLE_READ;
 
 /// Version of [`Manifest`]'s form.
 const VERSION: u32 = 1;
@@ -140,10 +141,25 @@ impl TemplateDir {
             || matches!(bake::outcome(&self.said()), Outcome::Done(_))
     }
 
-    /// Returns what the serial console holds so far.
+    /// Returns the end of what the serial console holds so far.
     pub fn said(&self) -> String {
-        let bytes = files::read(&self.console()).unwrap_or_default();
+        let bytes = files::read_end(&self.console(), CONSOLE_READ).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Returns the whole lines of the serial console from an offset on, or some of them, and where the next one begins.
+    /// A console that was begun anew is read from its beginning.
+    pub fn said_since(&self, offset: u64) -> (String, u64) {
+        let console = self.console();
+        let size = files::size(&console).unwrap_or_default();
+        let offset = if size < offset { 0 } else { offset };
+        let mut bytes = files::read_from(&console, offset, CONSOLE_READ).unwrap_or_default();
+        // What has no end yet comes with the next look, unless it is too long to be a line.
+        if u64::try_from(bytes.len()).is_ok_and(|length| length < CONSOLE_READ) {
+            let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            bytes.truncate(whole);
+        }
+        (String::from_utf8_lossy(&bytes).into_owned(), offset + bytes.len() as u64)
     }
 
     /// Looks at a disk that was just written and begins the manifest.
@@ -182,5 +198,29 @@ impl TemplateDir {
     pub fn look_at_disk(&self) -> Result<DiskRecord> {
         let info = disk_file::inspect(&self.disk())?;
         Ok(DiskRecord { capacity: info.capacity, cid: format!("{:08x}", info.cid) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Bench, Machines};
+    use super::*;
+
+    #[test]
+    fn a_console_is_read_on_in_bounded_pieces_and_anew_once_it_was_begun_anew() {
+        let bench = Bench::new(Machines::default());
+        let dir = TemplateDir::of(&bench.engine);
+        assert_eq!(dir.said_since(7), (String::new(), 0), "there is none yet");
+        bench.file(&dir.console(), "one\ntwo\nthr");
+        assert_eq!(dir.said_since(0), ("one\ntwo\n".to_owned(), 8));
+        bench.file(&dir.console(), "one\ntwo\nthree\n");
+        assert_eq!(dir.said_since(8), ("three\n".to_owned(), 14));
+        bench.file(&dir.console(), "anew\n");
+        assert_eq!(dir.said_since(14), ("anew\n".to_owned(), 5));
+        let piece = usize::try_from(CONSOLE_READ).unwrap();
+        bench.file(&dir.console(), &"x".repeat(3 * piece));
+        let (said, next) = dir.said_since(0);
+        assert_eq!((said.len(), next), (piece, CONSOLE_READ), "a line without an end comes in pieces");
+        assert_eq!(dir.said().len(), piece);
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::formats::vmdk;
 use crate::formats::vmx::Vmx;
 use crate::host::fusion::Fusion;
-use crate::host::lock::{self, Lock};
+use crate::host::lock::{self, Lock, Occupant};
 use crate::host::{Hypervisor, Result, Stop, files};
 use crate::lab::names;
 use crate::lab::paths::Home;
@@ -75,9 +76,7 @@ pub fn hanging_on(library: &Path, template: &Path) -> Vec<PathBuf> {
 fn hanging(vms: &[(PathBuf, Vmx)], template: &Path) -> Vec<PathBuf> {
     let template = files::resolved(template);
     let hangs = |vmx: &Path, config: &Vmx| {
-        let disks = config.keys().filter(|key| key.to_ascii_lowercase().ends_with(".filename"));
-        let disks = disks.filter_map(|key| config.get(key)).filter(|file| file.ends_with(".vmdk"));
-        disks.into_iter().any(|disk| layers(&beside(vmx, &disk)).any(|layer| layer.starts_with(&template)))
+        disks(config).any(|disk| layers(&beside(vmx, &disk)).any(|layer| layer.starts_with(&template)))
     };
     vms.iter().filter(|(vmx, config)| hangs(vmx, config)).map(|(vmx, _)| vmx.clone()).collect()
 }
@@ -90,6 +89,20 @@ fn layers(disk: &Path) -> impl Iterator<Item = PathBuf> {
         Some(files::resolved(&beside(disk, &info.parent_hint?)))
     };
     std::iter::successors(parent(&disk.to_owned()), parent).take(MOST_LAYERS)
+}
+
+/// Returns the files that a VM's disks are made of and that are not there: its own, or those that these hang on.
+pub fn lost_disks(vmx: &Path, config: &Vmx) -> Vec<PathBuf> {
+    let own: Vec<PathBuf> = disks(config).map(|disk| beside(vmx, &disk)).collect();
+    let layers: Vec<PathBuf> = own.iter().flat_map(|disk| layers(disk)).collect();
+    let mut lost: Vec<PathBuf> = own.into_iter().chain(layers).filter(|file| !files::exists(file)).collect();
+    lost.dedup();
+    lost
+}
+
+fn disks(config: &Vmx) -> impl Iterator<Item = String> {
+    let named = config.keys().filter(|key| key.to_ascii_lowercase().ends_with(".filename"));
+    named.filter_map(|key| config.get(key)).filter(|file| file.ends_with(".vmdk"))
 }
 
 /// Returns a file by the name that another one calls it: absolute, or relative to that one's folder.
@@ -108,16 +121,24 @@ pub async fn remove(vms: &dyn Hypervisor, dir: &TemplateDir) -> Result<()> {
     files::remove_tree(&dir.root, dir.root.parent().unwrap_or(&dir.root))
 }
 
-/// Takes the locks of all labs, so that no run works on a template or is about to.
+/// Takes the locks of all labs, so that no run works on a template or is about to. Waits for each that has one as long as
+/// `patience`; `tell` hears of it, with the lab.
 ///
 /// # Errors
 /// `HostError::Locked`, naming the lab, if one does.
-pub fn keep_labs_out(home: &Home, verb: &str) -> Result<Vec<Lock>> {
+pub async fn keep_labs_out(
+    home: &Home,
+    verb: &str,
+    patience: Duration,
+    tell: &mut dyn FnMut(&str, &Occupant),
+) -> Result<Vec<Lock>> {
     let mut locks = Vec::new();
     for path in files::list(&home.locks())? {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if let Some(lab) = name.strip_prefix("lab-") {
-            locks.push(lock::acquire(&path, &format!("lab {lab}"), verb)?);
+            let what = format!("lab {lab}");
+            let mut tell = |by: &Occupant| tell(&what, by);
+            locks.push(lock::acquire_within(&path, &what, verb, patience, &mut tell).await?);
         }
     }
     Ok(locks)
@@ -186,14 +207,18 @@ mod tests {
         assert_eq!(layers(&one).count(), MOST_LAYERS);
     }
 
-    #[test]
-    fn a_lab_at_work_keeps_its_templates() {
+    #[tokio::test]
+    async fn a_lab_at_work_keeps_its_templates() {
         let bench = Bench::new(Machines::default());
         let home = &bench.engine.home;
         let lock = lock::acquire(&home.lab_lock("lab"), "lab lab", "up").unwrap();
-        let refused = keep_labs_out(home, "template prune").unwrap_err();
+        let mut told = Vec::new();
+        let mut tell = |what: &str, by: &Occupant| told.push(format!("{what}: {by}"));
+        let at_once = Duration::ZERO;
+        let refused = keep_labs_out(home, "template prune", at_once, &mut tell).await.unwrap_err();
         assert!(matches!(&refused, HostError::Locked { what, .. } if what == "lab lab"), "{refused}");
         drop(lock);
-        assert_eq!(keep_labs_out(home, "template prune").unwrap().len(), 1);
+        assert_eq!(keep_labs_out(home, "template prune", at_once, &mut tell).await.unwrap().len(), 1);
+        assert!(told.is_empty(), "nobody was waited for: {told:?}");
     }
 }

@@ -1,10 +1,13 @@
 //! What the verbs are made of: look, plan, carry out, prove. The words around it are `cli`'s.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::host::dial::Dial;
-use crate::host::lock::Lock;
+use crate::host::fusion::Fusion;
+use crate::host::lock::{Lock, Occupant};
 use crate::host::{files, lock};
+use crate::lab::paths::Home;
 use crate::plan::desired::Desired;
 use crate::plan::drill::{Drill, Wish};
 use crate::plan::facts::Facts;
@@ -14,7 +17,9 @@ use crate::plan::{destroy, drill, lint, obstacle, template, up};
 
 use super::context::Engine;
 use super::error::{EngineError, Result};
-use super::run::{self, Summary};
+use super::journal::record::RunState;
+use super::recovery::{self, Before};
+use super::schedule::{self, Summary};
 use super::{observe, store};
 
 /// What was seen, and what is missing.
@@ -24,17 +29,26 @@ pub struct Outlook {
     pub plan: Plan,
 }
 
-/// Takes the lab's lock, held until the value is dropped, and sweeps up what a killed run was writing.
-pub fn lock(engine: &Engine, verb: &str) -> Result<Lock> {
-    let name = &engine.lab.name;
-    let lock = lock::acquire(&engine.home.lab_lock(name), &format!("lab {name}"), verb)?;
-    store::settle(&engine.dir)?;
-    let machines = files::list(&engine.fusion.library.join(name))?;
-    let ours = [engine.dir.root().to_owned(), engine.dir.identity()].into_iter().chain(machines);
-    for folder in ours.filter(|path| files::is_folder(path)) {
-        files::sweep(&folder)?;
-    }
+/// Takes the lab's lock, held until the value is dropped, and sweeps up what a killed run was writing. Waits for another
+/// run as long as `patience`; `tell` hears of it.
+pub async fn lock(
+    home: &Home,
+    fusion: &Fusion,
+    lab: &str,
+    verb: &str,
+    patience: Duration,
+    tell: &mut dyn FnMut(&Occupant),
+) -> Result<Lock> {
+    let what = format!("lab {lab}");
+    let lock = lock::acquire_within(&home.lab_lock(lab), &what, verb, patience, tell).await?;
+    store::settle(&home.lab(lab))?;
+    recovery::sweep(home, lab, files::list(&fusion.library.join(lab))?)?;
     Ok(lock)
+}
+
+/// Looks at what an earlier run of the lab left, and at who works on it now; with the lab's lock if it was taken.
+pub fn before(engine: &Engine, lock: Option<&Lock>) -> Result<Before> {
+    recovery::look(&engine.home, &engine.lab.name, &engine.journal, lock)
 }
 
 /// Plans `up`.
@@ -121,12 +135,25 @@ fn sound(plan: &Plan) -> Result<()> {
     })
 }
 
-/// Carries out a plan, with the folders that its records need.
+/// Carries out a plan as a run that the journal knows. Where nothing is left to do, an earlier run that was cut off is
+/// done with.
 pub async fn carry_out(engine: &Arc<Engine>, plan: &Plan) -> Result<Summary> {
+    let journal = &engine.journal;
     if plan.is_empty() {
+        if let Some(cut_off) = journal.cut_off()? {
+            journal.settle(&cut_off)?;
+        }
         return Ok(Summary::default());
     }
-    files::create_dir(engine.journal.folder())?;
-    engine.journal.mend()?;
-    run::run(engine, plan).await
+    journal.begin()?;
+    let result = schedule::run(engine, plan).await;
+    let ended = journal.end(match &result {
+        Ok(_) => RunState::Done,
+        Err(EngineError::Interrupted { .. }) => RunState::Interrupted,
+        Err(_) => RunState::Failed,
+    });
+    // Why the run failed says more than that its end could not be written down.
+    let summary = result?;
+    ended?;
+    Ok(summary)
 }

@@ -15,6 +15,7 @@ pub mod mac;
 pub mod networking;
 pub mod openpgp;
 pub mod openssh;
+pub mod printable;
 pub mod qcow2;
 pub mod resolver;
 pub mod routes;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::stand_in;
+
 /// A point in time that only moves forward. Its clock is the one that waits are measured by, so that a test which
 /// lets hours pass in a moment measures hours.
 pub use tokio::time::Instant;
@@ -11,6 +13,9 @@ const SECONDS_PER_DAY: i64 = 86_400;
 /// Returns milliseconds since 1970.
 #[expect(clippy::disallowed_methods, reason = "this is where the program looks at the clock")]
 pub fn now_ms() -> u64 {
+    if let Some(computer) = stand_in::current() {
+        return computer.now_ms();
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
@@ -18,6 +23,17 @@ pub fn now_ms() -> u64 {
 /// Returns seconds since 1970.
 pub fn now() -> u64 {
     now_ms() / 1000
+}
+
+/// Returns milliseconds since 1970 as the system's calls take a time.
+pub fn system_time(milliseconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(milliseconds)
+}
+
+/// Returns a time that the system's calls gave in milliseconds since 1970; 0 for one before.
+pub fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Returns a point in time that only moves forward, for measuring.
@@ -54,6 +70,12 @@ pub fn time_of_day(seconds: u64) -> String {
         (rest / 3600, rest / 60 % 60, rest % 60)
     });
     format!("{hour:02}:{minute:02}:{second:02}")
+}
+
+/// Writes seconds since 1970 as the local time of day, or as RFC 3339 if that is a day or more away.
+pub fn moment(seconds: u64) -> String {
+    let is_near = now().abs_diff(seconds) < SECONDS_PER_DAY.unsigned_abs();
+    if is_near { time_of_day(seconds) } else { rfc3339(seconds) }
 }
 
 fn local(seconds: u64) -> Option<(u64, u64, u64)> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::fusion::locks::Lock;
+use super::lock::Occupant;
 use crate::formats::block::BadDisk;
 use crate::formats::kubeconfig::Refusal;
 use crate::formats::vmx::Problem;
@@ -120,8 +121,8 @@ pub enum HostError {
     NoRoom { folder: PathBuf, needed_mib: u64, free_mib: u64 },
 
     /// Another run holds a lock.
-    #[error("{what} is locked by process {pid} ({verb}, since {since})")]
-    Locked { what: String, pid: u32, verb: String, since: String },
+    #[error("{what} is locked by {by}")]
+    Locked { what: String, by: Box<Occupant> },
 
     /// Somebody else has had kubectl's lock on a kubeconfig for longer than we wait.
     #[error("{} is there for {} s: another program is changing the kubeconfig, or was ended at it", lock.display(), age.as_secs())]
@@ -178,6 +179,32 @@ impl HostError {
     /// Returns a function that adds the action and the path to an I/O error.
     pub fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::File { action, path, source }
+        move |source| Self::File { action, path, source: without_path(source) }
+    }
+}
+
+/// Returns an error without the temporary file's path that `tempfile` adds: it is gone by the time that anybody reads it.
+fn without_path(error: std::io::Error) -> std::io::Error {
+    if error.raw_os_error().is_some() {
+        return error;
+    }
+    let text = error.to_string();
+    match text.split_once(" at path \"") {
+        Some((reason, _)) => std::io::Error::new(error.kind(), reason.to_owned()),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::host::files;
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_named_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gone/file");
+        let error = files::write_atomic(&path, b"text", files::PRIVATE_FILE).unwrap_err();
+        let expected = format!("write {}: No such file or directory (os error 2)", path.display());
+        assert_eq!(error.to_string(), expected);
     }
 }

@@ -3,13 +3,15 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
+use super::stand_in::{self, Effect};
 use super::{HostError, Result};
 
 /// Mode of a file or folder that only its owner may see.
@@ -83,7 +85,8 @@ pub fn open(path: &Path) -> Result<File> {
 pub fn create_new(path: &Path, mode: u32) -> Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true).mode(mode);
-    options.open(path).map_err(HostError::file("create", path))
+    let create = || stand_in::before(Effect::Create(path)).and_then(|()| options.open(path));
+    create().map_err(HostError::file("create", path))
 }
 
 /// Opens a file to read and write, creating it if it is not there; a link is an error.
@@ -97,7 +100,8 @@ pub fn open_or_create(path: &Path, mode: u32) -> Result<File> {
 pub fn truncate(path: &Path) -> Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).truncate(true).custom_flags(libc::O_NOFOLLOW);
-    options.open(path).map(drop).map_err(HostError::file("empty", path))
+    let empty = || stand_in::before(Effect::Write(path, 0)).and_then(|()| options.open(path));
+    empty().map(drop).map_err(HostError::file("empty", path))
 }
 
 /// Says whether a path leads to this open file, and not to another one that has its name by now.
@@ -156,14 +160,16 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Creates a folder and those above it; one that exists is left alone.
 pub fn create_dir(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).map_err(HostError::file("create folder", folder))
+    let create = || stand_in::before(Effect::Create(folder)).and_then(|()| fs::create_dir_all(folder));
+    create().map_err(HostError::file("create folder", folder))
 }
 
 /// Creates a folder that only its owner may enter, and makes one that exists so.
 pub fn create_private_dir(folder: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(PRIVATE_FOLDER);
-    builder.create(folder).map_err(HostError::file("create folder", folder))?;
+    let create = || stand_in::before(Effect::Create(folder)).and_then(|()| builder.create(folder));
+    create().map_err(HostError::file("create folder", folder))?;
     set_mode(folder, PRIVATE_FOLDER)
 }
 
@@ -175,10 +181,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 /// Writes a file that must not exist yet ([`HostError::Exists`]): it is there whole or not at all.
 pub fn write_new_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let write = || {
-        let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(parent(path))?;
-        file.write_all(bytes)?;
-        file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
-        file.as_file().sync_all()?;
+        let file = prepare(parent(path), bytes, mode, None, path)?;
         file.persist_noclobber(path).map_err(|error| error.error)?;
         sync_folder(parent(path))
     };
@@ -197,9 +200,42 @@ pub fn write_keeping_owner(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 
 fn replace(path: &Path, bytes: &[u8], mode: u32, owner: Option<Ownership>) -> io::Result<()> {
     let folder = parent(path);
+    if stand_in::broken("no-rename") && exists(path) {
+        let mut file = OpenOptions::new().write(true).truncate(true).open(path)?;
+        return stand_in::write(&mut file, path, bytes);
+    }
+    prepare(folder, bytes, mode, owner, path)?.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder)
+}
+
+/// Writes a temporary file whole, ready to take the place of `path`.
+fn prepare(
+    folder: &Path,
+    bytes: &[u8],
+    mode: u32,
+    owner: Option<Ownership>,
+    path: &Path,
+) -> io::Result<NamedTempFile> {
+    stand_in::before(Effect::Create(path))?;
     let mut name = tempfile::Builder::new();
     let mut file = name.prefix(TEMPORARY).rand_bytes(TEMPORARY_LETTERS).tempfile_in(folder)?;
-    file.write_all(bytes)?;
+    let filled = fill(&mut file, bytes, mode, owner)
+        .and_then(|()| stand_in::before(Effect::Rename { from: file.path(), to: path }));
+    match filled {
+        Ok(()) => Ok(file),
+        Err(error) => {
+            // A process that was killed cleans nothing up.
+            if stand_in::is_dead() {
+                file.into_temp_path().keep().map_err(|error| error.error)?;
+            }
+            Err(error)
+        }
+    }
+}
+
+fn fill(file: &mut NamedTempFile, bytes: &[u8], mode: u32, owner: Option<Ownership>) -> io::Result<()> {
+    let path = file.path().to_owned();
+    stand_in::write(file, &path, bytes)?;
     if let Some(owner) = owner {
         let now = file.as_file().metadata()?;
         if (now.uid(), now.gid()) != (owner.user, owner.group) {
@@ -208,9 +244,11 @@ fn replace(path: &Path, bytes: &[u8], mode: u32, owner: Option<Ownership>) -> io
     }
     // After the owner: changing that clears bits.
     file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    sync_folder(folder)
+    if stand_in::broken("no-fsync") {
+        return Ok(());
+    }
+    stand_in::before(Effect::Sync(&path))?;
+    file.as_file().sync_all()
 }
 
 /// Appends to a file, creating it with this mode, and returns when the bytes are on the disk.
@@ -218,9 +256,47 @@ pub fn append(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(mode);
     let write = || {
+        stand_in::before(Effect::Create(path))?;
         let mut file = options.open(path)?;
-        file.write_all(bytes)?;
+        stand_in::write(&mut file, path, bytes)?;
+        stand_in::before(Effect::Sync(path))?;
         file.sync_data()
+    };
+    write().map_err(HostError::file("append to", path))
+}
+
+/// Reads the last bytes of a file, at most so many.
+pub fn read_end(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let offset = size(path)?.saturating_sub(most);
+    read_from(path, offset, most)
+}
+
+/// Reads a file from an offset on, at most so many bytes; it may grow meanwhile.
+pub fn read_from(path: &Path, offset: u64, most: u64) -> Result<Vec<u8>> {
+    let read = || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = Vec::new();
+        file.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(HostError::file("read", path))
+}
+
+/// Opens a file to write at its end, creating it if it is not there; a link is an error.
+pub fn open_to_append(path: &Path, mode: u32) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(mode).custom_flags(libc::O_NOFOLLOW);
+    options.open(path).map_err(HostError::file("open", path))
+}
+
+/// Like [`append`], but returns before the bytes are on the disk: a power cut may take them, a kill does not.
+pub fn append_unsynced(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(mode);
+    let write = || {
+        stand_in::before(Effect::Create(path))?;
+        stand_in::write(&mut options.open(path)?, path, bytes)
     };
     write().map_err(HostError::file("append to", path))
 }
@@ -238,7 +314,7 @@ pub fn sweep(folder: &Path) -> Result<()> {
 
 /// Removes a file or a link; none there is as good.
 pub fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
+    match stand_in::before(Effect::Remove(path)).and_then(|()| fs::remove_file(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(HostError::file("remove", path)(error)),
         _ => Ok(()),
     }
@@ -255,7 +331,8 @@ pub fn remove_tree(path: &Path, base: &Path) -> Result<()> {
         return remove_file(path);
     }
     refuse_outside(path, base)?;
-    fs::remove_dir_all(path).map_err(HostError::file("remove folder", path))
+    let remove = || stand_in::before(Effect::Remove(path)).and_then(|()| fs::remove_dir_all(path));
+    remove().map_err(HostError::file("remove folder", path))
 }
 
 fn refuse_outside(path: &Path, base: &Path) -> Result<()> {
@@ -277,7 +354,8 @@ fn refuse_outside(path: &Path, base: &Path) -> Result<()> {
 
 /// Gives a file or folder another name on the same volume, durably.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(HostError::file("rename", from))?;
+    let rename = || stand_in::before(Effect::Rename { from, to }).and_then(|()| fs::rename(from, to));
+    rename().map_err(HostError::file("rename", from))?;
     sync_folder(parent(to)).map_err(HostError::file("sync", to))
 }
 
@@ -289,7 +367,9 @@ pub fn set_read_only(path: &Path, read_only: bool) -> Result<()> {
 
 pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
     let permissions = fs::Permissions::from_mode(mode);
-    fs::set_permissions(path, permissions).map_err(HostError::file("set the mode of", path))
+    let set =
+        || stand_in::before(Effect::SetMode(path)).and_then(|()| fs::set_permissions(path, permissions));
+    set().map_err(HostError::file("set the mode of", path))
 }
 
 /// Returns owner and mode; of a link, those of what it points to.
@@ -336,7 +416,13 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
+/// Returns when the names in a folder are on the disk.
+pub fn sync_names(folder: &Path) -> Result<()> {
+    sync_folder(folder).map_err(HostError::file("sync", folder))
+}
+
 fn sync_folder(folder: &Path) -> io::Result<()> {
+    stand_in::before(Effect::SyncFolder(folder))?;
     File::open(folder)?.sync_all()
 }
 

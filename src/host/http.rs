@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use x509_parser::extensions::GeneralName;
 
 use super::dial::Dial;
-use super::{HostError, Result};
+use super::{HostError, Result, clock};
 
 /// How much of a body is read; a longer one is cut.
 const LARGEST_BODY: usize = 1024 * 1024;
@@ -89,13 +90,23 @@ fn client(tls: &Tls) -> Result<(Arc<ClientConfig>, ServerName<'static>), String>
         roots.add(certificate).map_err(|error| error.to_string())?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_details(provider, Arc::new(OurClock))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots)
         .with_no_client_auth();
     let name = ServerName::try_from(tls.server_name.clone()).map_err(|error| error.to_string())?;
     Ok((Arc::new(config), name))
+}
+
+/// The clock that certificates are judged by: the one that they were made by.
+#[derive(Debug)]
+struct OurClock;
+
+impl TimeProvider for OurClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(clock::now())))
+    }
 }
 
 fn certificate_names(certificate: &CertificateDer<'_>) -> Vec<String> {

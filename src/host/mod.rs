@@ -14,12 +14,15 @@ pub mod error;
 pub mod files;
 pub mod fusion;
 pub mod http;
+#[cfg(feature = "sim")]
+pub mod knife;
 pub mod kubeconfig;
 pub mod linux;
 pub mod lock;
 pub mod process;
 pub mod resolver;
 pub mod ssh;
+pub mod stand_in;
 pub mod system;
 pub mod trust;
 
@@ -106,6 +109,8 @@ pub struct Output {
     pub signal: Option<String>,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
+    /// Bytes that came before those of the two streams and were not kept: then neither is a whole answer.
+    pub left_out: u64,
 }
 
 impl Output {

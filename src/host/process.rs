@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
+use super::stand_in::{self, Computer};
 use super::{HostError, Result, files};
 
 /// How much of each output stream is kept; of a longer one, its end.
@@ -100,6 +101,9 @@ pub async fn run<A: AsRef<OsStr>>(
     args: impl IntoIterator<Item = A>,
     options: Options,
 ) -> Result<Finished> {
+    if let Some(computer) = stand_in::current() {
+        return stood_in(computer, program, owned(args), &options).await;
+    }
     let mut command = command(program, args, &options);
     command.stdin(if options.stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -128,6 +132,9 @@ pub async fn run_attached<A: AsRef<OsStr>>(
     args: impl IntoIterator<Item = A>,
     limit: Duration,
 ) -> Result<Finished> {
+    if let Some(computer) = stand_in::current() {
+        return stood_in(computer, program, owned(args), &Options::limit(limit)).await;
+    }
     let mut command = command(program, args, &Options::limit(limit));
     command.stdin(Stdio::inherit()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let mut child = spawn(program, &mut command)?;
@@ -137,6 +144,24 @@ pub async fn run_attached<A: AsRef<OsStr>>(
     };
     let status = status.map_err(HostError::file("wait for", program))?;
     Ok(Finished { status, stdout: stdout.finish().await, stderr: Vec::new() })
+}
+
+/// Lets whoever stands in for this computer run a program.
+async fn stood_in(
+    computer: Arc<dyn Computer>,
+    program: &Path,
+    args: Vec<OsString>,
+    options: &Options,
+) -> Result<Finished> {
+    let (running, limit) = (computer.run(program.to_owned(), args, options), options.limit);
+    let Ok(finished) = tokio::time::timeout(limit, running).await else {
+        return Err(HostError::Deadline { what: format!("the end of {}", program.display()), limit });
+    };
+    finished.map_err(|source| HostError::Spawn { program: program.to_owned(), source })
+}
+
+fn owned<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Vec<OsString> {
+    args.into_iter().map(|arg| arg.as_ref().to_owned()).collect()
 }
 
 /// Starts a program that outlives us: in a session of its own, with its output appended to a file.
@@ -291,7 +316,7 @@ impl Drop for Capture {
 }
 
 /// Cuts a growing buffer to its last `kept` bytes, now and then rather than each time.
-pub(super) fn trim_to_end(buffer: &mut Vec<u8>, kept: usize) {
+fn trim_to_end(buffer: &mut Vec<u8>, kept: usize) {
     if buffer.len() > 2 * kept {
         buffer.drain(..buffer.len() - kept);
     }

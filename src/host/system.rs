@@ -32,6 +32,24 @@ pub fn memory_mib() -> u64 {
     kib.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or(0) * 1024 / MIB
 }
 
+/// Returns MiB of memory that programs can have now without pushing others out; none if the machine does not say.
+///
+/// A Mac keeps little memory free and gives up caches when asked: its own figure is the level in percent that
+/// `memory_pressure` shows.
+#[cfg(target_os = "macos")]
+pub fn free_memory_mib() -> Option<u64> {
+    let percent = sysctl_u64("kern.memorystatus_level")?;
+    Some(memory_mib() * percent.min(100) / 100)
+}
+
+/// Returns MiB of memory that programs can have now without pushing others out; none if the machine does not say.
+#[cfg(not(target_os = "macos"))]
+pub fn free_memory_mib() -> Option<u64> {
+    let text = files::read_text(Path::new("/proc/meminfo")).ok()?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB"))?;
+    Some(kib.trim().parse::<u64>().ok()? * 1024 / MIB)
+}
+
 /// Returns how many processors this process may use.
 pub fn cpus() -> u32 {
     std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX))
@@ -106,6 +124,32 @@ pub fn is_process(pid: u32) -> bool {
     there || std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
 }
 
+/// Returns when a process began, in the system's own count, which tells it from a later one of its number; none if there
+/// is no such process, or it is not ours to look at.
+#[cfg(target_os = "macos")]
+pub fn start_of(pid: u32) -> Option<String> {
+    let pid = libc::pid_t::try_from(pid).ok()?;
+    let size = libc::c_int::try_from(size_of::<libc::proc_bsdinfo>()).ok()?;
+    // SAFETY: a record of zeros is valid; proc_pidinfo writes no more than the size that is given.
+    let (written, facts) = unsafe {
+        let mut facts: libc::proc_bsdinfo = std::mem::zeroed();
+        let place = (&raw mut facts).cast();
+        (libc::proc_pidinfo(pid, libc::PROC_PIDTBSDINFO, 0, place, size), facts)
+    };
+    (written == size).then(|| format!("{}.{:06}", facts.pbi_start_tvsec, facts.pbi_start_tvusec))
+}
+
+/// Returns when a process began, in the system's own count, which tells it from a later one of its number; none if there
+/// is no such process, or it is not ours to look at.
+#[cfg(not(target_os = "macos"))]
+pub fn start_of(pid: u32) -> Option<String> {
+    /// Fields after the program's name, which is in parentheses and may hold any character: proc_pid_stat(5).
+    const START_AFTER_NAME: usize = 19;
+    let text = files::read_text(Path::new(&format!("/proc/{pid}/stat"))).ok()?;
+    let (_, after_name) = text.rsplit_once(')')?;
+    after_name.split_whitespace().nth(START_AFTER_NAME).map(str::to_owned)
+}
+
 /// Returns the path of the program that a process runs; none if there is no such process, or it is not ours to look at.
 #[cfg(target_os = "macos")]
 pub fn program_of(pid: u32) -> Option<PathBuf> {
@@ -123,6 +167,16 @@ pub fn program_of(pid: u32) -> Option<PathBuf> {
 #[cfg(not(target_os = "macos"))]
 pub fn program_of(pid: u32) -> Option<PathBuf> {
     files::canonicalize(Path::new(&format!("/proc/{pid}/exe"))).ok()
+}
+
+/// Says whether whoever started this process keeps a closing terminal from ending it, as `nohup` does.
+pub fn ignores_hangup() -> bool {
+    // SAFETY: a sigaction of zeros is valid; without a new action the call only writes the one that holds now.
+    unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut now) == 0
+            && now.sa_sigaction == libc::SIG_IGN
+    }
 }
 
 /// Ends a process at once; one that is gone is as good.
@@ -194,10 +248,12 @@ mod tests {
     #[test]
     fn the_machine_describes_itself() {
         assert!(memory_mib() > 0 && cpus() > 0);
+        assert!(free_memory_mib().is_some_and(|free| (1..=memory_mib()).contains(&free)));
         assert!(["arm64", "amd64"].contains(&arch()));
         assert!(!boot_id().is_empty());
         assert_eq!(program_of(std::process::id()), Some(own_program().unwrap()));
         assert!(is_process(std::process::id()) && is_process(1) && !is_process(0));
+        assert!(start_of(std::process::id()).is_some_and(|start| start.parse::<f64>().is_ok()));
         assert!(user_name().is_some());
         assert!(free_mib(Path::new("/nonexistent/deep")).unwrap() > 0);
     }

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+/// What a certificate must be good for still; with less left it is renewed. Thirty days: longer than most laptops sleep, and
+/// a kubelet that runs renews its own long before.
+pub const CERTIFICATE_RENEWAL: Duration = Duration::from_secs(30 * 24 * 3600);
+
 macro_rules! limits {
     ($($(#[doc = $doc:literal])+ $name:ident = $seconds:literal,)+) => {
         /// How long each requirement may take. A lab file overrides one by its name, in seconds.
@@ -40,7 +44,13 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Another run's work on Fusion's networks or on the template.
+    /// Running steps coming to an end after Ctrl-C, before they are cut off.
+    stop = 5,
+    /// What a whole step may take beyond the limits of all that it waits for.
+    step_slack = 900,
+    /// Memory of this machine becoming free before a VM is powered on all the same.
+    host_memory = 60,
+    /// Another run's work on Fusion's networks or on the template; with `--wait`, on the lab.
     turn = 3600,
     /// `vmrun list` and other questions to Fusion.
     fusion_query = 30,
@@ -73,6 +83,8 @@ limits! {
     template_bake = 3600,
     /// Clocks of all nodes within a second.
     clock_sync = 120,
+    /// A guest's clock set, once its time servers were asked.
+    clock_step = 30,
     /// A silence on the LAN before the VIP is taken: nobody answers for it or uses our VRRP router id.
     lan_probe = 4,
     /// A gateway holding both VIPs after Keepalived started.
@@ -82,6 +94,8 @@ limits! {
     kubeadm_init = 1200,
     /// `kubeadm join` (its own two health checks may take two fifths of it each).
     kubeadm_join = 1200,
+    /// A node that somebody took out of the cluster coming back by itself.
+    nodes_register = 60,
     /// The API answering through the internal VIP, seen from a node.
     api_endpoint = 180,
     /// Gateway API definitions established.

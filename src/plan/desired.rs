@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, Node, paths};
 use crate::stack::identity::Identity;
 use crate::stack::{cilium, ingress, kubeconfig, node, vm};
 
@@ -18,12 +18,16 @@ pub struct Desired {
     pub network: NetworkWish,
     /// Node → digest of its VMX and seed.
     pub specs: BTreeMap<String, String>,
+    /// Node → what its VMX must say: see `stack::vm::parts`.
+    pub parts: BTreeMap<String, BTreeMap<String, String>>,
     /// Node → path → SHA-256 of its managed files.
     pub files: BTreeMap<String, BTreeMap<String, String>>,
     /// Chart with its version, as Helm lists it.
     pub cilium_chart: String,
     /// SHA-256 of the values file.
     pub cilium_values: String,
+    /// What Cilium's agents must be told.
+    pub cilium_settings: BTreeMap<String, String>,
     /// SHA-256 of the ingress manifests.
     pub ingress: Option<String>,
     /// SHA-256 of the user's kubeconfig.
@@ -38,9 +42,11 @@ impl Desired {
         let mut desired = Self {
             network: networks::wish(lab, facts),
             specs: BTreeMap::new(),
+            parts: lab.nodes.iter().map(|node| (node.name.clone(), parts(lab, node))).collect(),
             files: BTreeMap::new(),
             cilium_chart: cilium::chart(lab),
             cilium_values: cilium::digest(lab),
+            cilium_settings: cilium::settings(lab),
             ingress: None,
             kubeconfig: None,
             template_key,
@@ -63,6 +69,10 @@ impl Desired {
         self.ingress = Some(ingress::digest(lab, identity));
         self.kubeconfig = Some(sha256(kubeconfig_text(lab, identity, proxy_url).as_bytes()));
     }
+}
+
+fn parts(lab: &Lab, node: &Node) -> BTreeMap<String, String> {
+    vm::parts(&vm::node_vmx(lab, node, None, paths::DISK_VMDK))
 }
 
 /// Returns the user's kubeconfig: its server is the LAN VIP.

@@ -11,6 +11,7 @@ use crate::formats::mac::Mac;
 use crate::formats::routes::Route;
 use crate::stack::drill::Record;
 pub use crate::stack::facts::{ClusterFacts, GuestFacts, HelmRelease, KubeNode};
+use crate::stack::identity::{Leaf, Stale};
 
 /// Everything that planning looks at.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -35,6 +36,10 @@ pub struct Facts {
     pub cluster: Option<ClusterFacts>,
     /// Whether the lab's identity is complete.
     pub identity: bool,
+    /// The identity's certificates that are to be issued anew, and why.
+    pub stale_identity: Vec<(Leaf, Stale)>,
+    /// When this was observed by this machine's clock, in seconds since 1970.
+    pub now: u64,
     /// Whether the lab has a folder on the host.
     pub lab_folder: bool,
     /// The user's kubeconfigs that have the lab's entries.
@@ -123,7 +128,18 @@ pub struct VmFacts {
     pub state: VmState,
     /// The value of `fusionlab.spec`; none before the VM is configured.
     pub spec: Option<String>,
+    /// What the VMX says now: see `stack::vm::parts`.
+    pub parts: BTreeMap<String, String>,
+    /// Files that its disk is made of and that are not there: its own, or its template's.
+    pub lost: Vec<PathBuf>,
     pub running: bool,
+}
+
+impl VmFacts {
+    /// A VM of which no more is known than where its VMX lies.
+    pub fn new(vmx: PathBuf, state: VmState) -> Self {
+        Self { vmx, state, spec: None, parts: BTreeMap::new(), lost: Vec::new(), running: false }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use crate::lab::{Lab, Role};
 use crate::stack::facts::{ClusterFacts, GuestFacts, HelmRelease, KubeNode};
 use crate::stack::identity::Identity;
-use crate::stack::{cilium, fixture, network};
+use crate::stack::{cilium, fixture, kubeadm, network};
 
 use super::desired::Desired;
 use super::facts::{Facts, MadeNetwork, NetworkRecord, TemplateFacts, VmFacts, VmState};
@@ -128,7 +128,8 @@ impl World {
         let desired = self.desired();
         let node = self.lab.node(name).expect("it is in the lab");
         let spec = desired.specs.get(name).cloned();
-        let vm = VmFacts { vmx: Self::vmx(name), state: VmState::Ours, spec, running: true };
+        let parts = desired.parts[name].clone();
+        let vm = VmFacts { spec, parts, running: true, ..VmFacts::new(Self::vmx(name), VmState::Ours) };
         let mut guest = GuestFacts {
             hostname: name.to_owned(),
             cloud_init: "done".to_owned(),
@@ -137,18 +138,19 @@ impl World {
             ..GuestFacts::default()
         };
         let units: &[&str] = match node.role {
-            Role::Gateway => &["nginx", "keepalived", "fusionlab-dns"],
-            Role::ControlPlane | Role::Worker => &["containerd"],
+            Role::Gateway => &["nginx", "keepalived", "fusionlab-dns", "chrony"],
+            Role::ControlPlane | Role::Worker => &["containerd", "chrony", "kubelet"],
         };
         guest.units = units.iter().map(|unit| ((*unit).to_owned(), "active".to_owned())).collect();
         let marks: &[&str] = match node.role {
             Role::Gateway => &[],
-            Role::ControlPlane => {
-                &["kubelet.conf", "admin.conf", "manifest-kube-apiserver", "manifest-etcd", "etcd-member"]
-            }
+            Role::ControlPlane => &["kubelet.conf", "admin.conf", "etcd-member"],
             Role::Worker => &["kubelet.conf"],
         };
         guest.kubernetes = marks.iter().map(|mark| (*mark).to_owned()).collect();
+        if node.role == Role::ControlPlane {
+            guest.kubernetes.extend(kubeadm::CONTROL_PLANE.map(|name| format!("manifest-{name}")));
+        }
         if name == "gateway1" {
             let vips = [self.lab.lan.vip, self.lab.internal.vip];
             guest.addresses.extend(vips.map(|vip| ("card".to_owned(), vip)));

@@ -2,17 +2,19 @@
 //!
 //! Nothing here does anything. [`up`], [`template`] and [`destroy`] are the lists to read; [`facts`] is what
 //! they look at, [`step`] what they yield, [`lint`] what must hold of every plan, [`text`] how a
-//! plan looks on screen. [`survey`] and [`health`] are beside them: Fusion's networks, and whether they are in order;
-//! so is [`wifi`], whose only word is a warning.
+//! plan looks on screen, [`drift`] the words for what was found otherwise. [`survey`] and [`health`] are beside them: Fusion's networks, and whether they are in order;
+//! so are [`wifi`] and [`loss`], whose only words are warnings.
 
 pub mod desired;
 pub mod destroy;
+pub mod drift;
 pub mod drill;
 pub mod facts;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod health;
 pub mod lint;
+pub mod loss;
 pub mod networks;
 pub mod obstacle;
 pub mod rendering;

@@ -28,6 +28,9 @@ pub enum Obstacle {
     /// something that `up` does by itself.
     #[error("{node} bears this lab's mark, but the lab file has no such machine")]
     NotInLab { node: String, vmx: PathBuf },
+    /// A machine of this lab cannot start any more: what its disk is made of is gone.
+    #[error("{} is gone, and the disk of {node} with it", file.display())]
+    DiskLost { node: String, file: PathBuf },
     /// Somebody else's VM has a MAC that this lab would use.
     #[error("{} uses {mac}, which {node} would have", vmx.display())]
     ForeignMac { node: String, mac: String, vmx: PathBuf },
@@ -160,6 +163,11 @@ fn machines(lab: &Lab, desired: &Desired, facts: &Facts, obstacles: &mut Vec<Obs
         if let Some(vm) = facts.vms.get(&node.name).filter(|vm| vm.state == VmState::Foreign) {
             obstacles.push(Obstacle::ForeignVm { node: node.name.clone(), vmx: vm.vmx.clone() });
         }
+        let ours = facts.vms.get(&node.name).filter(|vm| vm.state == VmState::Ours && !vm.running);
+        obstacles.extend(
+            ours.and_then(|vm| vm.lost.first())
+                .map(|file| Obstacle::DiskLost { node: node.name.clone(), file: file.clone() }),
+        );
         for nic in &node.nics {
             let mac = nic.mac.to_string();
             let clash = facts.host.foreign_macs.iter().find(|(used, _)| *used == mac);

@@ -105,6 +105,10 @@ pub enum Action {
     AwaitGuest {
         node: String,
     },
+    /// Set the guest's clock right at once.
+    SetClock {
+        node: String,
+    },
     /// Listen from a gateway whether anybody else on the LAN has the VIP or our VRRP router id.
     ProbeLan {
         node: String,
@@ -117,6 +121,10 @@ pub enum Action {
     AwaitVips,
     /// Put the node's files in place, check its identity, wait for its clock.
     PrepareNode {
+        node: String,
+    },
+    /// Renew a node's certificates that end soon, and those that lack a name.
+    RenewCertificates {
         node: String,
     },
     InitControlPlane {

@@ -36,9 +36,11 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("vm.configure", "set up", "writing VMX and seed"),
     ("vm.start", "start", "powering on"),
     ("guest.ready", "await", "waiting for its login"),
+    ("guest.clock", "set clock", "setting the clock"),
     ("lan.probe", "listen on the LAN", "listening on the LAN"),
     ("gateway.configure", "nginx, keepalived", "nginx and keepalived"),
     ("node.prepare", "prepare", "files, containerd, clock"),
+    ("kube.certificates", "certificates", "looking at certificates"),
     ("kube.init", "kubeadm init", "kubeadm init"),
     ("kube.join", "kubeadm join", "kubeadm join"),
     ("drill.restore", "put back after a drill", "putting back what a drill broke"),
@@ -199,7 +201,7 @@ mod tests {
             let vmx = format!("/{}.vmx", node.name).into();
             facts
                 .vms
-                .insert(node.name.clone(), VmFacts { vmx, state: VmState::Ours, spec: None, running: true });
+                .insert(node.name.clone(), VmFacts { running: true, ..VmFacts::new(vmx, VmState::Ours) });
         }
         let plan = destroy::plan(&lab.name, &facts, &NetworkWish::Satisfied).expect("nothing is in the way");
         (lab, plan)

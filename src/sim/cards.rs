@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::inside;
 use super::network::Networks;
 use super::power::{Cause, is_true, number};
 use super::seam::{Card, Segment};
@@ -34,6 +35,7 @@ pub fn connect(config: &mut Vmx, networks: &Networks, taken: &BTreeSet<Mac>) -> 
             .ok_or_else(|| format!("No PCIe slot available for Ethernet{number}."))?;
         let mac = settle_mac(config, card)?;
         if !macs.insert(mac) {
+            inside::witness("a second machine with one MAC");
             return Err(format!("The MAC address {mac} of Ethernet{number} is in use by another adapter."));
         }
         // The guest sees nothing of a legacy e1000 (facts/vm-images-cloudinit.md §1.3).

@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use super::files;
+use super::inside;
 use super::pace;
 use super::places::Places;
 use super::refusal::Refusal;
@@ -64,6 +65,10 @@ pub enum Request {
     Networks,
     /// A card's link was cut or made whole.
     Links,
+    /// The Mac slept for so many seconds.
+    Sleep {
+        seconds: u64,
+    },
     /// Pulls every plug and leaves.
     Quit,
 }
@@ -117,6 +122,9 @@ impl VmView {
 
 /// Asks a world that runs; none if there is none.
 pub async fn ask(places: &Places, request: &Request) -> io::Result<Option<Reply>> {
+    if let Some(inside) = inside::current() {
+        return Ok(inside.ask(request).await);
+    }
     match UnixStream::connect(places.socket()).await {
         Ok(stream) => exchange(stream, request, None).await,
         Err(error) if is_absent(&error) => Ok(None),
@@ -126,6 +134,9 @@ pub async fn ask(places: &Places, request: &Request) -> io::Result<Option<Reply>
 
 /// Asks the world, and starts it before if need be.
 pub async fn ask_awake(places: &Places, request: &Request) -> io::Result<Reply> {
+    if let Some(inside) = inside::current() {
+        return inside.ask_awake(request).await;
+    }
     let lock = turn(places).await?;
     let stream = match UnixStream::connect(places.socket()).await {
         Ok(stream) => stream,

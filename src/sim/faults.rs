@@ -79,6 +79,9 @@ faults! {
     /// Whoever calls a program of Fusion's is killed; `--on` takes the program, its argument and `before` or `after`,
     /// such as "vmnet-cli --stop before".
     CALLER_DIES = "caller-dies",
+    /// A program of Fusion's never returns; `--on` takes the program, its argument and `before` or `after` its work, such
+    /// as "vmrun clone before".
+    PROGRAM_HANGS = "program-hangs",
     /// Fusion's window writes its own view over the networking file when the networks start.
     UI_OVERWRITES = "ui-overwrites-networking",
     /// Fusion's DHCP server does not answer a VM.
@@ -92,6 +95,12 @@ faults! {
     LINK_SILENT = "link-silent",
     /// The SSH connection breaks in the middle of a command.
     SSH_DROPS = "ssh-drops",
+    /// A guest command prints a hundred megabytes without a line's end before it does anything.
+    GUEST_FLOODS = "guest-floods",
+    /// A guest command prints bytes that are no text, and what a terminal would obey, before it does anything.
+    GUEST_BABBLES = "guest-babbles",
+    /// A guest command does nothing, prints nothing and never ends.
+    GUEST_STALLS = "guest-stalls",
     /// The VM loses power in the middle of a command.
     POWER_LOST = "power-lost",
     /// The guest's disk takes no more data.

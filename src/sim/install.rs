@@ -202,6 +202,20 @@ pub async fn stop(root: &Path) -> io::Result<()> {
     }
 }
 
+/// Lets the Mac sleep: its machines' time stands still meanwhile. Nothing sleeps where nothing runs.
+pub async fn sleep(root: &Path, slept: Duration) -> io::Result<()> {
+    match control::ask(&of(root), &Request::Sleep { seconds: slept.as_secs() }).await? {
+        Some(Reply::Refused(refusal)) => Err(io::Error::other(refusal.to_string())),
+        _ => Ok(()),
+    }
+}
+
+/// Starts the Mac anew: its machines lose their power, and Fusion's networks are down until somebody starts them.
+pub async fn reboot(root: &Path) -> io::Result<()> {
+    stop(root).await?;
+    network::stop(&of(root)).map(drop)
+}
+
 /// Takes down what real guests stood on if their world was killed. A world that just begins does so itself.
 async fn collect(places: &Places) -> io::Result<()> {
     match files::try_lock(&places.world_lock()) {

@@ -19,6 +19,7 @@ pub mod control;
 pub mod faults;
 pub mod guest;
 pub mod hazards;
+pub mod inside;
 pub mod install;
 pub mod links;
 pub mod linux;
@@ -42,6 +43,7 @@ mod locks;
 mod network;
 mod orders;
 mod power;
+mod reach;
 mod refusal;
 mod serve;
 mod services;
@@ -58,6 +60,8 @@ mod tests;
 use std::process::ExitCode;
 use std::time::UNIX_EPOCH;
 
+use crate::host::stand_in;
+
 /// Runs the simulated Fusion's program that this process was started as, if its name is one's.
 pub fn run_as_named_program() -> Option<ExitCode> {
     programs::run_as_called()
@@ -66,6 +70,9 @@ pub fn run_as_named_program() -> Option<ExitCode> {
 /// Returns milliseconds since 1970.
 #[expect(clippy::disallowed_methods, reason = "the simulated Mac's own clock")]
 fn now_ms() -> u64 {
+    if let Some(computer) = stand_in::current() {
+        return computer.now_ms();
+    }
     let now = std::time::SystemTime::now();
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -1,5 +1,6 @@
 //! Fusion's networks as its services run them: what was derived from the database, and what was started of that.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 
@@ -33,10 +34,24 @@ pub struct Networks {
     seen: String,
 }
 
+thread_local! {
+    /// The last text that was read, and what it says.
+    static LAST: RefCell<Option<(String, Networks)>> = const { RefCell::new(None) };
+}
+
 impl Networks {
     pub fn load(places: &Places) -> io::Result<Self> {
         match files::read(&places.networks())? {
-            Some(text) => Ok(serde_json::from_str(&text)?),
+            // Every connection asks, and hardly one finds another text than the last.
+            Some(text) => {
+                let known = LAST.with_borrow(|last| last.as_ref().filter(|(from, _)| *from == text).cloned());
+                if let Some((_, networks)) = known {
+                    return Ok(networks);
+                }
+                let networks: Self = serde_json::from_str(&text)?;
+                LAST.with_borrow_mut(|last| *last = Some((text, networks.clone())));
+                Ok(networks)
+            }
             None => Ok(Self::default()),
         }
     }

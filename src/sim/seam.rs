@@ -180,6 +180,11 @@ pub trait Machine: Send + Sync {
         let _ = frozen;
     }
 
+    /// The Mac slept for so long, and the machine's time stood still meanwhile: what it holds is that much older now.
+    fn sleep(&self, slept: Duration) {
+        let _ = slept;
+    }
+
     /// Power is gone: what was not saved is lost, nothing runs afterwards.
     fn pull_plug(&self);
 }

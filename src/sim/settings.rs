@@ -1,5 +1,6 @@
 //! What the simulated Mac is like: its speed, seed, memory, home network and planted faults, in one JSON file.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,11 @@ pub const NEWEST: &str = "26H1";
 
 /// Releases whose networks use Apple's DHCP server, by how their versions begin (facts/fusion-networking.md §2.5).
 const WITH_APPLES_DHCP: &[&str] = &["12.0", "12.1"];
+
+thread_local! {
+    /// The last text that was read, and what it says.
+    static LAST: RefCell<Option<(String, Settings)>> = const { RefCell::new(None) };
+}
 
 /// What a VM is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,7 +135,15 @@ impl Settings {
     /// Reads the settings; the defaults if there is no file.
     pub fn load(places: &Places) -> io::Result<Self> {
         let Some(text) = files::read(&places.settings())? else { return Ok(Self::default()) };
-        serde_json::from_str(&text).map_err(|error| broken(&places.settings(), &error))
+        // Every question whether a fault strikes comes here, and hardly one finds another text than the last.
+        if let Some(known) = LAST.with_borrow(|last| last.as_ref().filter(|(from, _)| *from == text).cloned())
+        {
+            return Ok(known.1);
+        }
+        let settings: Self =
+            serde_json::from_str(&text).map_err(|error| broken(&places.settings(), &error))?;
+        LAST.with_borrow_mut(|last| *last = Some((text, settings.clone())));
+        Ok(settings)
     }
 
     pub fn save(&self, places: &Places) -> io::Result<()> {

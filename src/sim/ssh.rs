@@ -23,6 +23,11 @@ const OUTPUT_BUFFER: usize = 64;
 const INPUT_SILENCE: Duration = Duration::from_secs(2);
 /// How far a command gets before a fault cuts it short, in a real Mac's time.
 const MIDDLE_OF_A_COMMAND: Duration = Duration::from_millis(500);
+/// A flood: a hundred megabytes in pieces.
+const FLOOD_PIECE: usize = 64 * 1024;
+const FLOOD_PIECES: usize = 1_600;
+/// A line that is no text, clears the screen, names the window, rings, and ends with a character that nobody sees.
+const BABBLE: &[u8] = b"\xff\xfe\x1b[2J\x1b]0;pwned\x07\x07\x00babble\xe2\x80\xae\n";
 /// Key extension bytes: RFC 4254 §5.2's code for standard error.
 const STDERR: u32 = 1;
 
@@ -218,6 +223,7 @@ impl Running {
     }
 
     async fn exec(&self, incoming: Input, at_terminal: bool) {
+        self.misbehave().await;
         let input = if at_terminal { Vec::new() } else { collect(incoming).await };
         let (output, mut chunks) = mpsc::channel(OUTPUT_BUFFER);
         let machine = self.vm.machine();
@@ -239,6 +245,23 @@ impl Running {
         };
         let (status, ()) = tokio::join!(exec, pump);
         self.end(status).await;
+    }
+
+    /// Does what a guest must not, if a fault was planted for it.
+    async fn misbehave(&self) {
+        if self.vm.fault(faults::GUEST_STALLS) {
+            std::future::pending::<()>().await;
+        }
+        if self.vm.fault(faults::GUEST_BABBLES) {
+            let _ = self.handle.extended_data(self.channel, STDERR, BABBLE.to_vec()).await;
+        }
+        if self.vm.fault(faults::GUEST_FLOODS) {
+            for _ in 0..FLOOD_PIECES {
+                if self.handle.data(self.channel, vec![b'x'; FLOOD_PIECE]).await.is_err() {
+                    break;
+                }
+            }
+        }
     }
 
     async fn end(&self, status: i32) {

@@ -3,13 +3,12 @@
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
 use tokio_util::sync::CancellationToken;
 
 use super::around::Around;
@@ -24,19 +23,15 @@ use super::pace::{Operation, Pace};
 use super::places::{Places, vm_name};
 use super::power::{self, Occupied, Prepared};
 use super::refusal::Refusal;
-use super::seam::{Hardware, Kind, Machine, Made, Segment, WIRE_BUFFER, Wire};
+use super::seam::{Hardware, Kind, Machine, Made, Segment};
 use super::settings::{Guests, Settings};
-use super::ssh;
-
-/// The SSH server's port, which the world serves for its machines.
-const SSH_PORT: u16 = 22;
 
 /// Everything that runs.
 pub struct World {
     pub(super) places: Places,
     pub(super) settings: Settings,
     pub(super) pace: Pace,
-    kind: Arc<dyn Kind>,
+    pub(super) kind: Arc<dyn Kind>,
     dial: OnceLock<SocketAddr>,
     vms: Mutex<BTreeMap<PathBuf, Arc<Vm>>>,
     /// Held while a VM's power-on is checked against those that run.
@@ -131,6 +126,12 @@ impl World {
                 self.apply_networks().await.map_err(|error| Refusal::Unknown(error.to_string()))
             }
             Request::Links => self.apply_links().await.map_err(|error| Refusal::Unknown(error.to_string())),
+            Request::Sleep { seconds } => {
+                for vm in self.vms() {
+                    vm.machine().sleep(Duration::from_secs(seconds));
+                }
+                Ok(())
+            }
             Request::Quit => {
                 self.quit();
                 Ok(())
@@ -148,7 +149,7 @@ impl World {
         self.leaving.cancel();
     }
 
-    fn vms(&self) -> Vec<Arc<Vm>> {
+    pub(super) fn vms(&self) -> Vec<Arc<Vm>> {
         lock(&self.vms).values().cloned().collect()
     }
 
@@ -323,71 +324,6 @@ impl World {
     /// Takes down what the machines stood on; nothing has power any more.
     pub(super) async fn leave(&self) {
         self.kind.leave().await;
-    }
-
-    /// Opens a connection as the Mac itself: to its own networks that have a host adapter, and to its LAN.
-    pub async fn connect_from_host(
-        self: &Arc<Self>,
-        to: SocketAddrV4,
-    ) -> io::Result<(Wire, CancellationToken)> {
-        let networks = Networks::load(&self.places).unwrap_or_default();
-        let reaches = |segment: &Segment| match segment {
-            Segment::Lan => true,
-            Segment::Vmnet(number) => networks.running(*number).is_some_and(|network| network.adapter),
-        };
-        if let Some(dialled) = self.kind.dial(to).await {
-            return Ok((dialled?, CancellationToken::new()));
-        }
-        self.connect(to, reaches).await
-    }
-
-    /// Opens a connection to whichever machine holds the address on a segment that is reached.
-    pub(super) async fn connect(
-        self: &Arc<Self>,
-        to: SocketAddrV4,
-        reaches: impl Fn(&Segment) -> bool,
-    ) -> io::Result<(Wire, CancellationToken)> {
-        if self.is_infrastructure(*to.ip(), &reaches) {
-            return Err(io::ErrorKind::ConnectionRefused.into());
-        }
-        let Some(vm) = self.holder(*to.ip(), reaches) else {
-            self.pace.take(Operation::Unreachable).await;
-            return Err(io::ErrorKind::HostUnreachable.into());
-        };
-        let (near, far) = tokio::io::duplex(WIRE_BUFFER);
-        if to.port() == SSH_PORT {
-            let face = vm.machine().ssh().ok_or(io::ErrorKind::ConnectionRefused)?;
-            tokio::spawn(ssh::serve(vm.clone(), face, far));
-        } else {
-            vm.machine().accept(to, far)?;
-        }
-        Ok((near, vm.power_lost.clone()))
-    }
-
-    /// Says whether an address is the host's or the NAT's on one of Fusion's networks, or the home router's: these
-    /// live, but serve nothing here.
-    fn is_infrastructure(&self, address: Ipv4Addr, reaches: &impl Fn(&Segment) -> bool) -> bool {
-        let nth = |net: &Ipv4Net, number: u32| Ipv4Addr::from(u32::from(net.network()) + number);
-        if reaches(&Segment::Lan) && address == nth(&self.settings.lan, 1) {
-            return true;
-        }
-        let networks = Networks::load(&self.places).unwrap_or_default();
-        networks.all_running().iter().any(|(number, network)| {
-            let host = network.adapter && address == nth(&network.subnet, 1);
-            let nat = network.nat && address == nth(&network.subnet, 2);
-            reaches(&Segment::Vmnet(*number)) && (host || nat)
-        })
-    }
-
-    fn holder(&self, address: Ipv4Addr, reaches: impl Fn(&Segment) -> bool) -> Option<Arc<Vm>> {
-        let links = Links::load(&self.places);
-        let holds = |vm: &Arc<Vm>| {
-            let here = |(segment, held): &(Segment, Ipv4Addr)| {
-                *held == address && reaches(segment) && vm.is_linked(&links, segment)
-            };
-            vm.power() == Power::On && vm.machine().addresses().iter().any(here)
-        };
-        self.vms().into_iter().find(holds)
     }
 
     /// Returns the other machines that run with a card whose link to a segment is whole.

@@ -1,5 +1,6 @@
 //! Cilium: the chart's values and the Helm commands, run on the first control plane.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -15,10 +16,12 @@ pub const RELEASE: &str = "cilium";
 pub const NAMESPACE: &str = "kube-system";
 /// What precedes the values' digest in the release's description.
 pub const DESCRIPTION: &str = "fusionlab:";
+/// The DaemonSet of the agents.
+pub const AGENTS: &str = "cilium";
 /// The Deployment that looks at the Gateway API's definitions, once.
 pub const OPERATOR: &str = "cilium-operator";
 /// What must be rolled out before the network is ready, with the DNS server that waits for it.
-pub const ROLLOUTS: [&str; 6] = ["cilium", "cilium-envoy", OPERATOR, "coredns", "hubble-relay", "hubble-ui"];
+pub const ROLLOUTS: [&str; 6] = [AGENTS, "cilium-envoy", OPERATOR, "coredns", "hubble-relay", "hubble-ui"];
 
 /// The operator's annotation that tells which Gateway API it was started for.
 const GATEWAY_API: &str = "fusionlab.dev/gateway-api";
@@ -59,6 +62,27 @@ pub fn values(lab: &Lab) -> Value {
         },
         "rollOutCiliumPods": true,
     })
+}
+
+/// Where Cilium's agents read their settings: a ConfigMap that the chart writes.
+pub const SETTINGS: &str = "cilium-config";
+
+/// Returns the settings that make the lab's network what it is, as the chart writes them: whoever changes one of them by
+/// hand has another network, with the same release.
+pub fn settings(lab: &Lab) -> BTreeMap<String, String> {
+    [
+        ("kube-proxy-replacement", "true".to_owned()),
+        ("routing-mode", "native".to_owned()),
+        ("auto-direct-node-routes", "true".to_owned()),
+        ("ipv4-native-routing-cidr", lab.cluster.pods.to_string()),
+        ("ipam", "kubernetes".to_owned()),
+        ("enable-ipv4-masquerade", "true".to_owned()),
+        ("enable-bpf-masquerade", "true".to_owned()),
+        ("enable-gateway-api", "true".to_owned()),
+        ("enable-hubble", "true".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
 }
 
 /// Returns values that need the same images as any lab's: the template is not made for one lab's addresses.

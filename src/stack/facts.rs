@@ -32,11 +32,37 @@ pub struct GuestFacts {
     /// Which of kubeadm's files exist: `kubelet.conf`, `bootstrap-kubelet.conf`, `admin.conf`,
     /// `etcd-member`, `manifest-kube-apiserver`, …
     pub kubernetes: Vec<String>,
+    /// systemd unit → `enabled`, `disabled`, `masked`, …: whether the next boot starts it.
+    pub enabled: BTreeMap<String, String>,
+    /// Path of each certificate, or of the kubeconfig that holds one → its end in seconds since 1970.
+    pub certificates: BTreeMap<String, u64>,
+    /// The names and addresses in the API server's certificate; empty if there is none, or it cannot be read.
+    pub api_names: Vec<String>,
+    /// How far the guest's clock was from this machine's when it was asked, in milliseconds; negative if it is behind. What
+    /// the way there and back may explain counts as nothing.
+    pub clock_off_ms: i64,
 }
 
 impl GuestFacts {
     pub fn unit_active(&self, unit: &str) -> bool {
         self.units.get(unit).is_some_and(|state| state == "active")
+    }
+
+    /// Says whether the next boot leaves a unit out. One whose state is not known counts as started.
+    pub fn unit_off_at_boot(&self, unit: &str) -> bool {
+        self.enabled.get(unit).is_some_and(|state| matches!(state.as_str(), "disabled" | "masked"))
+    }
+
+    /// Says whether kubeadm's or our own file of this name is there: see [`Self::kubernetes`].
+    pub fn has(&self, name: &str) -> bool {
+        self.kubernetes.iter().any(|found| found == name)
+    }
+
+    /// Compares the clock with this machine's, which showed these milliseconds when the question left and when the answer
+    /// was here.
+    pub fn compare_clock(&mut self, sent_ms: u64, received_ms: u64) {
+        let nearest = self.clock_ms.clamp(sent_ms, received_ms.max(sent_ms));
+        self.clock_off_ms = self.clock_ms.cast_signed() - nearest.cast_signed();
     }
 
     pub fn holds(&self, address: Ipv4Addr) -> bool {
@@ -55,6 +81,8 @@ pub struct ClusterFacts {
     /// The bundle version annotation of those definitions, without `v`.
     pub gateway_api: Option<String>,
     pub cilium: Option<HelmRelease>,
+    /// What Cilium's agents are told: setting → value; empty if there is nothing to be read.
+    pub cilium_settings: BTreeMap<String, String>,
     /// Cilium's DaemonSets and Deployments: name → all replicas ready.
     pub rollouts: BTreeMap<String, bool>,
     /// SHA-256 (hex) of the ingress manifests last applied, from our annotation on the Gateway's namespace.
@@ -134,6 +162,12 @@ fn read_line(facts: &mut GuestFacts, line: &str) -> Option<()> {
         "file" => facts.files.extend([pair().map(|(digest, path)| (path, digest))?]),
         "version" => facts.versions.extend([pair()?]),
         "kubernetes" => facts.kubernetes.push(value.to_owned()),
+        "enabled" => facts.enabled.extend([pair()?]),
+        "certificate" => {
+            let (ends, path) = pair()?;
+            facts.certificates.insert(path, ends.parse().ok()?);
+        }
+        "api_name" => facts.api_names.push(value.to_owned()),
         _ => return None,
     }
     Some(())
@@ -148,6 +182,7 @@ pub enum Question {
     Deployments,
     HelmList,
     HelmStatus,
+    CiliumSettings,
     Namespace,
     Gateway,
     Service,
@@ -163,6 +198,7 @@ pub fn cluster_commands() -> Vec<(Question, Command)> {
         (Question::Deployments, kubectl::list("deployments", Some(cilium::NAMESPACE))),
         (Question::HelmList, cilium::list()),
         (Question::HelmStatus, cilium::status()),
+        (Question::CiliumSettings, kubectl::get("configmaps", cilium::SETTINGS, Some(cilium::NAMESPACE))),
         (Question::Namespace, kubectl::get("namespaces", GATEWAY_NAMESPACE, None)),
         (Question::Gateway, kubectl::get("gateways", GATEWAY, namespace)),
         (Question::Service, kubectl::get("services", &ingress::service_name(), namespace)),
@@ -190,6 +226,7 @@ pub fn parse_cluster(asked: &str, answers: &BTreeMap<Question, String>) -> Resul
             .map(|definition| name_of(definition).to_owned())
             .collect(),
         gateway_api: items(&definitions).find(is_ours).and_then(bundle_version),
+        cilium_settings: texts(&read(Question::CiliumSettings)?["data"]),
         cilium: release(&read(Question::HelmList)?, &read(Question::HelmStatus)?),
         rollouts: items(&daemon_sets)
             .map(|set| (name_of(set).to_owned(), daemon_set_ready(set)))
@@ -225,6 +262,11 @@ pub(super) fn name_of(object: &Value) -> &str {
 pub(super) fn condition(object: &Value, kind: &str) -> bool {
     let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
     conditions.into_iter().any(|condition| condition["type"] == kind && condition["status"] == "True")
+}
+
+fn texts(map: &Value) -> BTreeMap<String, String> {
+    let pairs = map.as_object().into_iter().flatten();
+    pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 fn annotation(object: &Value, key: &str) -> Option<String> {
@@ -322,121 +364,4 @@ pub(super) fn node_ports(service: &Value) -> BTreeMap<u16, u16> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    const GUEST: &str = "hostname=k8s-master1
-boot_id=9c677b70-ead6-42ba-9893-da31513e9ac9
-machine_id=3d1219c7c4c5404aaa1f6d2a48adfda4
-product_uuid=564d0000-0000-0000-0000-000000000000
-cloud_init=not run
-clock_ms=1795444824113
-address=ens160 10.10.0.131
-unit=containerd active
-unit=kubelet activating
-file=6ddf9e4f40a00c9c803fc850c98175fc269762f22bc2d0e4112b65ec1efba16a /etc/my hosts
-version=kubeadm v1.36.4
-kubernetes=admin.conf
-kubernetes=manifest-etcd
-";
-
-    #[test]
-    fn a_guests_lines_become_facts() {
-        let facts = parse_guest(GUEST).unwrap();
-        assert!(facts.holds(Ipv4Addr::new(10, 10, 0, 131)) && facts.unit_active("containerd"));
-        assert_eq!((facts.cloud_init.as_str(), facts.clock_ms), ("not run", 1_795_444_824_113));
-        assert!(facts.files.contains_key("/etc/my hosts"));
-        assert_eq!(facts.versions["kubeadm"], "v1.36.4");
-        assert_eq!(facts.kubernetes, ["admin.conf", "manifest-etcd"]);
-    }
-
-    #[test]
-    fn what_was_not_agreed_is_said_with_its_line() {
-        let noise = GUEST.replace("unit=kubelet activating", "Warning: unit file changed");
-        let error = parse_guest(&noise).unwrap_err();
-        assert_eq!(error, BadFacts::Line { line: 9, text: "Warning: unit file changed".into() });
-        assert_eq!(parse_guest(""), Err(BadFacts::Missing("hostname")));
-        assert_eq!(parse_guest("hostname=a\nboot_id=b\n"), Err(BadFacts::Missing("clock_ms")));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_text_makes_parsing_panic(text in "(hostname|address|unit|file|clock_ms|x)?=?[ a-z0-9.]{0,12}\n?") {
-            let _ = parse_guest(&text);
-            let _ = parse_cluster("x", &BTreeMap::from([(Question::Nodes, text)]));
-        }
-    }
-
-    #[test]
-    fn an_empty_cluster_is_one_with_nothing_installed() {
-        let answers = BTreeMap::from([(Question::Nodes, r#"{"items":[]}"#.to_owned())]);
-        let facts = parse_cluster("k8s-master1", &answers).unwrap();
-        assert_eq!(facts, ClusterFacts { asked: "k8s-master1".into(), ..Default::default() });
-        assert_eq!(
-            parse_cluster("k8s-master1", &BTreeMap::new()),
-            Err(BadFacts::Unanswered(Question::Nodes))
-        );
-    }
-
-    #[test]
-    fn a_whole_cluster_is_recognised() {
-        let node = json!({
-            "metadata": { "name": "k8s-master1", "labels": { "node-role.kubernetes.io/control-plane": "" } },
-            "status": {
-                "conditions": [{ "type": "Ready", "status": "True" }],
-                "addresses": [{ "type": "Hostname", "address": "k8s-master1" }, { "type": "InternalIP", "address": "10.10.0.131" }],
-                "nodeInfo": { "kubeletVersion": "v1.36.4" },
-            },
-        });
-        let definition = json!({
-            "metadata": {
-                "name": "gateways.gateway.networking.k8s.io",
-                "annotations": { "gateway.networking.k8s.io/bundle-version": "v1.6.1" },
-            },
-            "status": { "conditions": [{ "type": "Established", "status": "True" }] },
-        });
-        let cilium = json!({
-            "metadata": { "name": "cilium", "generation": 2 },
-            "status": { "observedGeneration": 2, "desiredNumberScheduled": 5, "updatedNumberScheduled": 5, "numberAvailable": 5 },
-        });
-        let mut late = cilium.clone();
-        late["metadata"] = json!({ "name": "cilium-envoy", "generation": 3 });
-        let answers = BTreeMap::from([
-            (Question::Nodes, json!({ "items": [node] }).to_string()),
-            (Question::Definitions, json!({ "items": [definition] }).to_string()),
-            (Question::DaemonSets, json!({ "items": [cilium, late] }).to_string()),
-            (
-                Question::HelmList,
-                json!([{ "name": "cilium", "status": "deployed", "chart": "cilium-1.20.3" }]).to_string(),
-            ),
-            (
-                Question::HelmStatus,
-                json!({ "info": { "status": "deployed", "description": "fusionlab:abc" } }).to_string(),
-            ),
-            (
-                Question::Namespace,
-                json!({ "metadata": { "annotations": { "fusionlab.dev/ingress": "def" } } }).to_string(),
-            ),
-            (
-                Question::Gateway,
-                json!({ "status": { "conditions": [{ "type": "Programmed", "status": "True" }] } })
-                    .to_string(),
-            ),
-            (
-                Question::Service,
-                json!({ "spec": { "ports": [{ "port": 443, "nodePort": 30443 }] } }).to_string(),
-            ),
-        ]);
-        let facts = parse_cluster("k8s-master1", &answers).unwrap();
-        let node = &facts.nodes["k8s-master1"];
-        assert!(node.ready && node.control_plane && node.internal_ip == Some([10, 10, 0, 131].into()));
-        assert_eq!(facts.gateway_api.as_deref(), Some("1.6.1"));
-        assert_eq!(facts.rollouts, BTreeMap::from([("cilium".into(), true), ("cilium-envoy".into(), false)]));
-        assert_eq!(facts.cilium.unwrap().values.as_deref(), Some("abc"));
-        assert_eq!(facts.ingress.as_deref(), Some("def"));
-        assert!(facts.gateway_programmed && !facts.kube_proxy_present);
-        assert_eq!(facts.node_ports, BTreeMap::from([(443, 30443)]));
-    }
-}
+mod tests;

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::formats::openssh::KeyPair;
+use crate::lab::limits::CERTIFICATE_RENEWAL;
 use crate::lab::{Lab, names};
 use crate::stack::pki::{self, Keys, Pair, PkiError, Reach, Subject};
 
@@ -17,8 +18,6 @@ const ADMIN_GROUP: &str = "kubeadm:cluster-admins";
 const ADMIN_USER: &str = "kubernetes-admin";
 /// Bootstrap tokens are `[a-z0-9]{6}.[a-z0-9]{16}` (facts/kubernetes-cilium.md §1.3).
 const TOKEN_PARTS: [usize; 2] = [6, 16];
-/// Leaf certificates are issued anew when less than this is left of their year.
-const RENEW_BEFORE_SECONDS: u64 = 30 * 24 * 3600;
 
 /// A lab's keys, certificates and tokens. `Debug` shows no secret.
 #[derive(Clone)]
@@ -61,6 +60,25 @@ pub struct StoredFile {
     /// Whether only the lab's owner may read it.
     pub secret: bool,
     pub content: Vec<u8>,
+}
+
+/// A certificate of an identity that lasts no longer than a year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Leaf {
+    /// The lab's user's.
+    Admin,
+    /// The Gateway's.
+    LabServer,
+}
+
+/// Why a certificate is issued anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stale {
+    /// It ends soon, at these seconds since 1970.
+    Ends(u64),
+    OtherNames,
 }
 
 /// Why stored files do not make an identity.
@@ -117,21 +135,33 @@ impl Identity {
     /// Issues anew what expires soon or names another domain; says whether there was any. An authority that may not sign
     /// for the domain is another then, and has to be trusted anew.
     pub fn renew(&mut self, lab: &Lab, now_unix: u64) -> Result<bool, PkiError> {
-        let soon = now_unix + RENEW_BEFORE_SECONDS;
-        let mut renewed = false;
-        if pki::expires_unix(&self.admin.certificate)? < soon {
-            self.admin = issue_admin(&self.cluster_ca, now_unix)?;
-            renewed = true;
-        }
+        let stale = self.stale(lab, now_unix)?;
         if !pki::may_sign_for(&self.lab_ca.certificate, &lab.cluster.domain)? {
             self.lab_ca = lab_authority(lab, now_unix)?;
         }
-        let server = &self.lab_server.certificate;
-        if pki::expires_unix(server)? < soon || pki::names_of(server)? != server_names(lab) {
-            self.lab_server = issue_lab_server(lab, &self.lab_ca, now_unix)?;
-            renewed = true;
+        for (certificate, _) in &stale {
+            match certificate {
+                Leaf::Admin => self.admin = issue_admin(&self.cluster_ca, now_unix)?,
+                Leaf::LabServer => self.lab_server = issue_lab_server(lab, &self.lab_ca, now_unix)?,
+            }
         }
-        Ok(renewed)
+        Ok(!stale.is_empty())
+    }
+
+    /// Finds the certificates that [`Self::renew`] issues anew, and why.
+    pub fn stale(&self, lab: &Lab, now_unix: u64) -> Result<Vec<(Leaf, Stale)>, PkiError> {
+        let soon = now_unix + CERTIFICATE_RENEWAL.as_secs();
+        let mut stale = Vec::new();
+        let ends = pki::expires_unix(&self.admin.certificate)?;
+        stale.extend((ends < soon).then_some((Leaf::Admin, Stale::Ends(ends))));
+        let server = &self.lab_server.certificate;
+        let ends = pki::expires_unix(server)?;
+        if pki::names_of(server)? != server_names(lab) {
+            stale.push((Leaf::LabServer, Stale::OtherNames));
+        } else if ends < soon {
+            stale.push((Leaf::LabServer, Stale::Ends(ends)));
+        }
+        Ok(stale)
     }
 
     /// Returns the host key of a node.

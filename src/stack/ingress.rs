@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::formats::command::Command;
-use crate::lab::Lab;
 use crate::lab::names::{GATEWAY, GATEWAY_CLASS, GATEWAY_NAMESPACE, GUEST_ETC};
-use crate::stack::facts::condition;
+use crate::lab::{Lab, Node};
+use crate::stack::facts::{condition, items};
 use crate::stack::file::GuestFile;
 use crate::stack::identity::Identity;
 use crate::stack::kubectl;
@@ -244,6 +244,18 @@ fn route(lab: &Lab, listener: &str) -> Value {
         "rules": [{ "backendRefs": [{ "name": APPLICATION, "port": APPLICATION_PORT }] }],
     });
     with(object("gateway.networking.k8s.io/v1", "HTTPRoute", &route_name(listener), true), "spec", spec)
+}
+
+/// Returns the ingress nodes that have no ready pod of the test application, by the list of the namespace's pods.
+pub fn bare_nodes(lab: &Lab, pods: &str) -> Result<Vec<String>, serde_json::Error> {
+    let pods: Value = serde_json::from_str(pods)?;
+    let serves = |node: &Node, pod: &Value| {
+        pod["metadata"]["labels"]["app"] == APPLICATION
+            && pod["spec"]["nodeName"] == node.name
+            && condition(pod, "Ready")
+    };
+    let bare = |node: &&Node| !items(&pods).any(|pod| serves(node, pod));
+    Ok(lab.ingress_nodes().filter(bare).map(|node| node.name.clone()).collect())
 }
 
 #[cfg(test)]

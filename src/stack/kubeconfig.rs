@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::lab::Lab;
 use crate::stack::identity::Identity;
+use crate::stack::pki::Pair;
 
 /// Renders a kubeconfig whose cluster and context bear the lab's name; JSON, which is YAML too.
 ///
@@ -14,26 +15,43 @@ use crate::stack::identity::Identity;
 /// The text holds the admin's private key.
 pub fn render(lab: &Lab, identity: &Identity, server: &str, proxy_url: Option<&str>) -> String {
     let user = format!("{}-admin", lab.name);
+    let place = Place { server, ca: &identity.cluster_ca.certificate, proxy_url };
+    config(&lab.name, &user, &place, &identity.admin)
+}
+
+/// Renders the kubeconfig of a user of the cluster's own, such as a kubelet. It holds the user's private key.
+pub fn of_user(cluster: &str, user: &str, server: &str, ca: &str, pair: &Pair) -> String {
+    config(cluster, user, &Place { server, ca, proxy_url: None }, pair)
+}
+
+/// Where an API server is, and by which authority it is known.
+struct Place<'a> {
+    server: &'a str,
+    ca: &'a str,
+    proxy_url: Option<&'a str>,
+}
+
+fn config(name: &str, user: &str, place: &Place, pair: &Pair) -> String {
     let mut cluster = json!({
-        "server": server,
-        "certificate-authority-data": STANDARD.encode(&identity.cluster_ca.certificate),
+        "server": place.server,
+        "certificate-authority-data": STANDARD.encode(place.ca),
     });
-    if let Some(proxy_url) = proxy_url {
+    if let Some(proxy_url) = place.proxy_url {
         cluster["proxy-url"] = proxy_url.into();
     }
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{ "name": lab.name, "cluster": cluster }],
+        "clusters": [{ "name": name, "cluster": cluster }],
         "users": [{
             "name": user,
             "user": {
-                "client-certificate-data": STANDARD.encode(&identity.admin.certificate),
-                "client-key-data": STANDARD.encode(identity.admin.key.expose_secret()),
+                "client-certificate-data": STANDARD.encode(&pair.certificate),
+                "client-key-data": STANDARD.encode(pair.key.expose_secret()),
             },
         }],
-        "contexts": [{ "name": lab.name, "context": { "cluster": lab.name, "user": user } }],
-        "current-context": lab.name,
+        "contexts": [{ "name": name, "context": { "cluster": name, "user": user } }],
+        "current-context": name,
     });
     format!("{config:#}\n")
 }

@@ -3,6 +3,7 @@
 //! Pure: from a [`Lab`](crate::lab::Lab) and its [`Identity`](identity::Identity) to bytes. One file per tool.
 
 pub mod bake;
+pub mod certificates;
 pub mod checks;
 pub mod cilium;
 pub mod cloud_init;
@@ -14,6 +15,8 @@ pub mod file;
 pub mod fixture;
 pub mod gateway;
 pub mod gateway_api;
+#[cfg(test)]
+mod hostile;
 pub mod identity;
 pub mod ingress;
 pub mod judge;
@@ -28,4 +31,5 @@ pub mod node;
 pub mod pki;
 mod render;
 pub mod runtime;
+pub mod secrets;
 pub mod vm;

@@ -14,6 +14,8 @@ use crate::stack::kubeadm;
 use crate::stack::pki::Pair;
 use crate::stack::render::render;
 
+/// Clocks agree within this, in milliseconds: what is measured from outside, as chronyc's limit is from inside.
+pub const CLOCK_WITHIN_MS: u64 = 1000;
 /// chronyc's limits of what counts as set: seconds off, parts per million of skew (0 is any), seconds between two looks.
 const CLOCK_WITHIN: &str = "1.0";
 const ANY_SKEW: &str = "0";
@@ -99,6 +101,21 @@ pub fn activate(role: Role, changed: &[&str]) -> Vec<Command> {
     commands
 }
 
+/// There while files of a guest change, until their services have followed: what a crash in between leaves would look
+/// right, and its services would go on by the old files.
+pub const PENDING: &str = "/var/lib/fusionlab/files-pending";
+
+/// Returns the command that marks a guest's files as not followed by their services.
+pub fn mark_pending() -> Command {
+    let words = ["install", "-D", "-o", "root", "-g", "root", "-m", "0644", "/dev/stdin", PENDING];
+    Command::new(words).as_root()
+}
+
+/// Returns the command that takes the mark away again.
+pub fn settle_pending() -> Command {
+    Command::new(["rm", "-f", PENDING]).as_root()
+}
+
 /// Returns the command that tests a staged file before it takes its place, if its program can.
 pub fn test(file: &GuestFile) -> Option<Command> {
     match file.path.as_str() {
@@ -112,6 +129,27 @@ pub fn test(file: &GuestFile) -> Option<Command> {
 pub fn await_clock(limit: Duration) -> Command {
     let tries = limit.as_secs().to_string();
     Command::new(["chronyc", "waitsync", &tries, CLOCK_WITHIN, ANY_SKEW, EVERY_SECOND])
+}
+
+/// Asks the time servers several times now, instead of at the next turn: a machine that stood still does not know of it until it
+/// asks. Their answers take some seconds.
+pub fn ask_time() -> Command {
+    Command::new(["chronyc", "burst", "4/4"]).as_root()
+}
+
+/// Steps the clock to what the time servers have answered so far.
+pub fn step_clock() -> Command {
+    Command::new(["chronyc", "makestep"]).as_root()
+}
+
+/// Starts a kubelet that has something to do, now and at each boot.
+pub fn start_kubelet() -> Command {
+    systemctl(&["enable", "--now", "kubelet"])
+}
+
+/// Starts a kubelet anew: it registers its node again, which somebody took out of the cluster.
+pub fn restart_kubelet() -> Command {
+    systemctl(&["restart", "kubelet"])
 }
 
 /// All nodes know one another and the API by name, without a DNS server.

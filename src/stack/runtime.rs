@@ -4,11 +4,12 @@ use serde_json::Value;
 
 use crate::formats::command::Command;
 use crate::stack::facts::items;
+use crate::stack::kubeadm::CONTROL_PLANE;
 
 /// Where Cilium's agent says that it is there. Before it, no pod but the control plane's own ever ran on the node.
 const NETWORK_PLUGIN: &str = "/etc/cni/net.d/05-cilium.conflist";
-/// What kubeadm's manifests run on a control plane; each pod's name ends with the node's.
-const CONTROL_PLANE: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+/// How crictl calls a container that runs.
+pub const RUNNING: &str = "CONTAINER_RUNNING";
 /// Lines of a container's log that an error shows.
 const LOG_LINES: &str = "8";
 
@@ -24,6 +25,11 @@ pub fn pods() -> Command {
 /// Lists all containers of a name, the ended ones too.
 pub fn containers(name: &str) -> Command {
     crictl(["ps", "-a", "--name", name, "-o", "json"])
+}
+
+/// Stops a container; the kubelet starts another in the place of one of its own.
+pub fn stop(container: &str) -> Command {
+    crictl(["stop", container])
 }
 
 /// Prints a container's last lines.

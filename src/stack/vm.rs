@@ -4,6 +4,8 @@
 //! Every PCIe device has a pinned slot: Fusion hands slots out in order otherwise, and the guest's names of
 //! its network cards follow the slots (facts/vm-images-cloudinit.md §1.5).
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -30,6 +32,20 @@ const INHERITED: [&str; 3] = ["uuid.bios", "uuid.location", "vmci0.id"];
 /// The drive that the seed is in.
 const SEED_KEYS: [&str; 4] =
     ["sata0:1.present", "sata0:1.deviceType", "sata0:1.fileName", "sata0:1.startConnected"];
+/// What of a VMX is compared with the lab: of the machine, and of each of its cards.
+const MACHINE_PARTS: [&str; 5] =
+    ["memsize", "numvcpus", "sata0:1.present", "sata0:1.fileName", "sata0:1.startConnected"];
+const CARD_PARTS: [&str; 9] = [
+    "present",
+    "virtualDev",
+    "connectionType",
+    "vnet",
+    "bsdName",
+    "addressType",
+    "address",
+    "pciSlotNumber",
+    "startConnected",
+];
 const CARD_KEYS: [&str; 13] = [
     "present",
     "virtualDev",
@@ -104,6 +120,18 @@ pub fn forget_machine(vmx: &mut Vmx) {
     for key in INHERITED.map(str::to_owned).into_iter().chain(SEED_KEYS.map(str::to_owned)).chain(cards) {
         vmx.remove(&key);
     }
+}
+
+/// Returns what a VMX says of the parts that a lab depends on, as one would compare it: how large, which cards on what, which
+/// seed. What Fusion and its window change for themselves is left out: names, hardware versions, the disk's snapshots.
+pub fn parts(vmx: &Vmx) -> BTreeMap<String, String> {
+    let present = |card: usize| {
+        vmx.get(&format!("ethernet{card}.present")).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    };
+    let cards = (0..MOST_CARDS).filter(|card| present(*card));
+    let of_cards = cards.flat_map(|card| CARD_PARTS.map(|key| format!("ethernet{card}.{key}")));
+    let keys = MACHINE_PARTS.map(str::to_owned).into_iter().chain(of_cards);
+    keys.filter_map(|key| vmx.get(&key).map(|value| (key, value.to_ascii_lowercase()))).collect()
 }
 
 /// Returns the digest of everything that a node's VM is made from: its VMX, its seed and its template.

@@ -57,15 +57,25 @@ fn comes_up(session: &Session) {
 impl Bench {
     /// Brings the networking document's lab up.
     pub fn up() -> Self {
-        let session = Session::new().file("fusionlab.yaml", LAB);
+        Self::up_as(LAB)
+    }
+
+    /// Brings the lab of a lab file up.
+    pub fn up_as(text: &str) -> Self {
+        let session = Session::new().file("fusionlab.yaml", text);
         comes_up(&session);
-        let lab = resolve::resolve(Some(LAB), None, Arch::Arm64).expect("the lab is valid").lab;
+        let lab = resolve::resolve(Some(text), None, Arch::Arm64).expect("the lab is valid").lab;
         let dir = Home(session.fusionlab_home()).lab(&lab.name);
         let identity = store::load(&lab, &dir).expect("it can be read").expect("the lab has one");
         let fusion = discover::find(Some(&session.simulated_mac())).expect("there is a simulated Fusion");
         let shell = SshShell::new(Arc::new(move || Dial::of(&fusion)), LIMIT);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         Self { session, lab, identity, shell, runtime }
+    }
+
+    /// Gives the lab another lab file, which its machines must have in common with the one before.
+    pub fn write_lab(&self, text: &str) {
+        let _ = self.session.clone().file("fusionlab.yaml", text);
     }
 
     /// Lets `up` put right what was done.

@@ -10,6 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::rc::Rc;
@@ -136,9 +137,12 @@ impl Session {
 
     /// Starts the program and lets it run, for tests that interrupt it.
     pub fn start(self) -> Running {
-        let mut child = self
-            .home
-            .program_under(&self.wrapper)
+        let mut program = self.home.program_under(&self.wrapper);
+        // SAFETY: between fork and exec the closure makes one system call that is safe there, and allocates nothing.
+        unsafe {
+            program.pre_exec(hear_hangups);
+        }
+        let mut child = program
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
@@ -154,6 +158,13 @@ impl Session {
         let stderr = collect(child.stderr.take().expect("the errors are a pipe"));
         Running { child, stdout, stderr, began: Instant::now(), session: self }
     }
+}
+
+/// Tests may have been started under `nohup`, whose deafness is inherited; what they start has a terminal that may close.
+fn hear_hangups() -> std::io::Result<()> {
+    // SAFETY: signal takes two numbers.
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+    Ok(())
 }
 
 /// A command on its way.

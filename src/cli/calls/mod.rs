@@ -12,6 +12,7 @@ use crate::cli::screen::backups::BackupLine;
 use crate::cli::screen::doctor::Group;
 use crate::cli::screen::templates::{ImageLine, Prunable, TemplateLine};
 use crate::cli::simulated;
+use crate::cli::wait::Patience;
 use crate::engine::template::TemplateDir;
 pub use crate::engine::verbs::Outlook;
 use crate::engine::{images, store, survey, templates};
@@ -20,6 +21,7 @@ use crate::host::fusion::networks::{Backup, Networks};
 use crate::host::fusion::verbs::Deadlines;
 use crate::host::fusion::vmrun::Vmrun;
 use crate::host::fusion::{Fusion, discover};
+use crate::host::lock::Occupant;
 use crate::host::{HostError, download, files, kubeconfig, system};
 use crate::lab::catalogue::{Arch, Image, entries};
 use crate::lab::limits::Limits;
@@ -30,9 +32,9 @@ use crate::lab::spec::{self};
 use crate::lab::{Lab, resolve};
 use crate::plan::facts::Facts;
 use crate::plan::survey::Survey;
-use crate::plan::{health, rendering, wifi};
+use crate::plan::{health, loss, rendering, wifi};
 use crate::stack::{identity, pki};
-pub use session::{NetworkVerb, Session, TEMPLATE_BUILD};
+pub use session::{NetworkVerb, Session, TEMPLATE_BUILD, hold_lab};
 
 /// Reads a text file; none if it is not there.
 pub fn read_text(path: &Path) -> Result<Option<String>, HostError> {
@@ -54,7 +56,8 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), HostError> {
 
 /// Returns warnings that only this machine gives reason for.
 pub fn warnings_of_host(lab: &Lab, facts: &Facts) -> Vec<Problem> {
-    wifi::warning(lab, &facts.host.routes, &facts.host.wifi).into_iter().collect()
+    let wifi = wifi::warning(lab, &facts.host.routes, &facts.host.wifi);
+    loss::warnings(lab, facts).into_iter().chain(wifi).collect()
 }
 
 /// Returns the user's kubeconfig that kubectl would write to.
@@ -275,8 +278,12 @@ pub async fn prunable(context: &Context) -> Result<Prunable, Failure> {
 }
 
 /// Removes what is prunable, looked at once more while no lab is worked on; returns what was removed.
-pub async fn prune(context: &Context) -> Result<Prunable, Failure> {
-    let _locks = templates::keep_labs_out(&context.home, "template prune")?;
+pub async fn prune(context: &Context, patience: Patience) -> Result<Prunable, Failure> {
+    let mut tell = |what: &str, by: &Occupant| patience.tell(context, what, by);
+    let _locks = tokio::select! {
+        locks = templates::keep_labs_out(&context.home, "template prune", patience.limit, &mut tell) => locks?,
+        () = context.cancel.cancelled() => return Err(HostError::Interrupted.into()),
+    };
     let prunable = prunable(context).await?;
     let vms = Vmrun::new(fusion(context).await?, deadlines(&Limits::default()));
     for line in &prunable.templates {

@@ -1,7 +1,5 @@
 //! One verb's work on one lab: Fusion found, the lab locked, the engine put together, its events told.
 
-use std::path::PathBuf;
-
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -16,10 +14,14 @@ use crate::cli::report::{self, Reporter, Reporting};
 use crate::cli::screen::problems;
 use crate::cli::screen::root::{self, RootChange};
 use crate::cli::screen::verify::CheckLine;
-use crate::cli::simulated;
+use crate::cli::terminal::Ink;
+use crate::cli::wait::{Patience, WaitArgs};
+use crate::cli::{simulated, words};
 use crate::engine::context::{Engine, Parts};
 use crate::engine::error::EngineError;
 use crate::engine::event::Event;
+use crate::engine::output::RunFolder;
+use crate::engine::recovery::Before;
 pub use crate::engine::verbs::Outlook;
 use crate::engine::{networks as records, observe, verbs, verify};
 use crate::host::dial::Dial;
@@ -27,7 +29,7 @@ use crate::host::fusion::Fusion;
 use crate::host::fusion::networks::{ChangeKind, Networks};
 use crate::host::fusion::vmrest::Vmrest;
 use crate::host::fusion::vmrun::Vmrun;
-use crate::host::lock::Lock;
+use crate::host::lock::{self, Lock, Occupant};
 use crate::host::ssh::SshShell;
 use crate::host::{HostError, Hypervisor, system};
 use crate::lab::lint::{self, HostSize};
@@ -37,7 +39,7 @@ use crate::lab::spec::Origin;
 use crate::lab::{Driver, Lab};
 use crate::plan::drill::{Drill, Wish};
 use crate::plan::facts::Facts;
-use crate::plan::step::Plan;
+use crate::plan::step::{Plan, StepId};
 use crate::stack::checks::{self, Check};
 
 /// The verbs for which the lab must fit this machine; the others look at what stands.
@@ -46,12 +48,14 @@ const MAKING_VERBS: [&str; 2] = ["up", "plan"];
 /// The verbs that make machines, for which a simulated Fusion must have what these are made of.
 const MACHINE_MAKING_VERBS: [&str; 2] = ["up", TEMPLATE_BUILD];
 
-/// The verbs that change something, and so have the lab to themselves.
-const CHANGING_VERBS: [&str; 6] =
-    ["up", "destroy", "drill", TEMPLATE_BUILD, "network apply", "network restore"];
+/// The verbs whose plan is done in part where a step fails, and whose next run does the rest.
+const RESUMED_VERBS: [&str; 4] = ["up", "destroy", TEMPLATE_BUILD, "network apply"];
 
 /// The verb that makes a template and no lab.
 pub const TEMPLATE_BUILD: &str = "template build";
+
+/// What the output of the proof at the end of `up` is kept under, as if it were a step.
+const PROOF: &str = "verify";
 
 /// One verb's work on one lab.
 pub struct Session {
@@ -61,12 +65,44 @@ pub struct Session {
     events: mpsc::UnboundedReceiver<Event>,
     verb: &'static str,
     /// Held by the verbs that change something, from before they look until they are done.
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 impl Session {
-    /// Finds Fusion and puts the engine together. `verb` is written to the lock and the journal.
-    pub async fn open(context: &Context, mut lab: Lab, verb: &'static str) -> Result<Self, Failure> {
+    /// Finds Fusion and puts the engine together for a verb that only looks.
+    pub async fn open(context: &Context, lab: Lab, verb: &'static str) -> Result<Self, Failure> {
+        Self::put_together(context, lab, verb, None).await
+    }
+
+    /// As [`Session::open`], for a verb that changes something, and so has the lab to itself. `verb` is written to the
+    /// lock and the journal. Says what an earlier run left that was cut off.
+    pub async fn open_to_change(
+        context: &Context,
+        lab: Lab,
+        verb: &'static str,
+        wait: WaitArgs,
+    ) -> Result<Self, Failure> {
+        let patience = wait.patience(&lab.limits);
+        let session = Self::put_together(context, lab, verb, Some(patience)).await?;
+        session.engine.journal.check_version()?;
+        if let Some(cut_off) = session.before()?.cut_off {
+            let text = format!("{}; going on from what stands", cut_off.sentence());
+            let pen = &context.terminal.err;
+            context.say(words::wrap(&text, pen.prose_width()).iter().map(|line| pen.paint(Ink::Warn, line)));
+            context.say([""]);
+            if context.json() {
+                session.engine.send(Event::Note { step: None, text });
+            }
+        }
+        Ok(session)
+    }
+
+    async fn put_together(
+        context: &Context,
+        mut lab: Lab,
+        verb: &'static str,
+        patience: Option<Patience>,
+    ) -> Result<Self, Failure> {
         let fusion = fusion(context).await?;
         if fusion.simulated {
             // Its machines take none of this host's memory.
@@ -77,48 +113,36 @@ impl Session {
         } else if MAKING_VERBS.contains(&verb) {
             fits_host(context, &lab)?;
         }
-        let (sender, events) = mpsc::unbounded_channel();
-        let limits = &lab.limits;
-        let vmrun = Vmrun::new(fusion.clone(), deadlines(limits));
-        let vms: Arc<dyn Hypervisor> = match lab.driver {
-            Driver::Vmrun => Arc::new(vmrun),
-            Driver::Rest => {
-                let home = context.home.rest();
-                Arc::new(Vmrest::start(vmrun, &home).await?)
-            }
+        // Before anything is read that another run may be about to change.
+        let lock = match patience {
+            Some(patience) => Some(locked(context, &fusion, &lab.name, verb, patience).await?),
+            None => None,
         };
-        let dialled = fusion.clone();
-        let shell = SshShell::new(Arc::new(move || Dial::of(&dialled)), limits.guest_connect);
-        let engine = Engine::new(Parts {
-            lab: lab.clone(),
-            home: context.home.clone(),
-            networks: Networks::new(fusion.clone(), context.home.network()),
-            fusion: fusion.clone(),
-            vms,
-            shell: Arc::new(shell),
-            host_cpus: system::cpus(),
-            events: sender,
-            cancel: context.cancel.clone(),
-            verb,
-            journal: records_of(context, &lab, verb).journal(),
-        })?;
-        let lock = if CHANGING_VERBS.contains(&verb) { Some(verbs::lock(&engine, verb)?) } else { None };
-        Ok(Self { lab, fusion, engine: Arc::new(engine), events, verb, _lock: lock })
+        let (sender, events) = mpsc::unbounded_channel();
+        let engine = engine(context, &lab, &fusion, verb, sender).await?;
+        Ok(Self { lab, fusion, engine: Arc::new(engine), events, verb, lock })
+    }
+
+    /// Returns what an earlier run left that was cut off, and who works on the lab now.
+    pub fn before(&self) -> Result<Before, Failure> {
+        Ok(verbs::before(&self.engine, self.lock.as_ref())?)
     }
 
     /// Looks at the world.
     pub async fn facts(&self) -> Result<Facts, Failure> {
-        Ok(observe::facts(&self.engine).await?)
+        Ok(unless_stopped(&self.engine, observe::facts(&self.engine)).await?)
     }
 
     /// Looks at the world and plans.
     pub async fn outlook(&self, destroy: bool) -> Result<Outlook, Failure> {
-        let outlook = if destroy {
-            verbs::destroy_outlook(&self.engine).await?
-        } else {
-            verbs::outlook(&self.engine).await?
+        let look = async {
+            if destroy {
+                verbs::destroy_outlook(&self.engine).await
+            } else {
+                verbs::outlook(&self.engine).await
+            }
         };
-        Ok(outlook)
+        Ok(unless_stopped(&self.engine, look).await?)
     }
 
     /// Looks at the lab and plans a drill.
@@ -126,12 +150,12 @@ impl Session {
         if self.engine.identity().is_none() {
             return Err(Report::not_up(&self.lab.name).into());
         }
-        Ok(verbs::drill_outlook(&self.engine, wish).await?)
+        Ok(unless_stopped(&self.engine, verbs::drill_outlook(&self.engine, wish)).await?)
     }
 
     /// Looks at the lab's template and plans what it lacks, or all of it.
     pub async fn template_outlook(&self, anew: bool) -> Result<Outlook, Failure> {
-        Ok(verbs::template_outlook(&self.engine, anew).await?)
+        Ok(unless_stopped(&self.engine, verbs::template_outlook(&self.engine, anew)).await?)
     }
 
     /// Looks at Fusion's networks and plans what a verb makes of them.
@@ -175,15 +199,23 @@ impl Session {
         let result = async {
             verbs::carry_out(&self.engine, plan).await?;
             if self.verb == "up" {
-                verify::verify(&self.engine, checks::all(&self.lab)).await?;
+                let engine = Arc::new(self.engine.recording(&StepId(PROOF.to_owned())));
+                let proof = verify::verify(&engine, checks::all(&self.lab));
+                unless_stopped(&self.engine, proof).await?;
             }
             Ok(())
         };
         let result: Result<(), EngineError> = result.await;
         let summary = reporting.end().await;
-        let failure = result.err().map(|error| match (of_engine(&error, &summary), log) {
+        let told = |error: &EngineError| match of_engine(error, &summary) {
+            Failure::Report(report) if RESUMED_VERBS.contains(&self.verb) => {
+                report.standing(&summary, &format!("fusionlab {}", self.verb)).into()
+            }
+            failure => failure,
+        };
+        let failure = result.err().map(|error| match (told(&error), log) {
             (Failure::Report(report), Some(log)) if report.kind != Kind::Interrupted => {
-                Report { log: Some(context.shown(&log)), ..*report }.into()
+                Report { log: Some(context.shown(&log.place_of(&step_of(&error)))), ..*report }.into()
             }
             (failure, _) => failure,
         });
@@ -191,14 +223,17 @@ impl Session {
     }
 
     /// Returns who tells of the run. What makes something is logged.
-    fn reporter(&self, context: &Context) -> (Box<dyn Reporter>, Option<PathBuf>) {
+    fn reporter(&self, context: &Context) -> (Box<dyn Reporter>, Option<RunFolder>) {
         let reporter = report::choose(context.json(), context.options.quiet, &context.terminal);
         let logged = ["up", "drill", TEMPLATE_BUILD].contains(&self.verb);
-        let log = logged.then(|| RunLog::open(&records_of(context, &self.lab, self.verb).logs()));
+        let folder = logged.then(|| RunFolder::open(&records_of(context, &self.lab, self.verb).logs()));
         // A run without a log is better than none.
-        let Some(Ok(log)) = log else { return (reporter, None) };
-        let folder = log.folder().to_owned();
-        (Box::new(Logged { reporter, log }), Some(folder))
+        let Some(Ok(folder)) = folder else { return (reporter, None) };
+        self.engine.keep_output(folder.clone());
+        match RunLog::open(&folder) {
+            Ok(log) => (Box::new(Logged { reporter, log }), Some(folder)),
+            Err(_) => (reporter, Some(folder)),
+        }
     }
 
     /// Runs checks; that some failed is in the lines, not in the error.
@@ -209,13 +244,82 @@ impl Session {
         // The lines come all at once, aligned, so nothing is shown meanwhile.
         let (quiet, cancel) = (Box::new(report::Quiet), context.cancel.clone());
         let reporting = Reporting::start(self.events, quiet, cancel, &self.engine.terminal);
-        let result = verify::verify(&self.engine, checks).await;
+        let result = unless_stopped(&self.engine, verify::verify(&self.engine, checks)).await;
         let summary = reporting.end().await;
         match result {
             Ok(_) | Err(EngineError::Verification { .. }) => {}
             Err(error) => return Err(of_engine(&error, &summary)),
         }
         Ok(summary.checks.into_iter().map(CheckLine).collect())
+    }
+}
+
+/// Takes the lock of a lab for what changes its records and nothing else; held until it is dropped.
+pub async fn hold_lab(context: &Context, lab: &Lab, verb: &str, wait: WaitArgs) -> Result<Lock, Failure> {
+    let patience = wait.patience(&lab.limits);
+    let (path, what) = (context.home.lab_lock(&lab.name), format!("lab {}", lab.name));
+    let mut tell = |by: &Occupant| patience.tell(context, &what, by);
+    tokio::select! {
+        lock = lock::acquire_within(&path, &what, verb, patience.limit, &mut tell) => Ok(lock?),
+        () = context.cancel.cancelled() => Err(HostError::Interrupted.into()),
+    }
+}
+
+/// Takes the lab's lock, or waits for it as long as was said, or until Ctrl-C.
+async fn locked(
+    context: &Context,
+    fusion: &Fusion,
+    lab: &str,
+    verb: &str,
+    patience: Patience,
+) -> Result<Lock, Failure> {
+    let mut tell = |by: &Occupant| patience.tell(context, &format!("lab {lab}"), by);
+    tokio::select! {
+        lock = verbs::lock(&context.home, fusion, lab, verb, patience.limit, &mut tell) => Ok(lock?),
+        () = context.cancel.cancelled() => Err(HostError::Interrupted.into()),
+    }
+}
+
+/// Puts the engine together: the lab, the ports to the world, and who listens.
+async fn engine(
+    context: &Context,
+    lab: &Lab,
+    fusion: &Fusion,
+    verb: &'static str,
+    events: mpsc::UnboundedSender<Event>,
+) -> Result<Engine, Failure> {
+    let limits = &lab.limits;
+    let vmrun = Vmrun::new(fusion.clone(), deadlines(limits));
+    let vms: Arc<dyn Hypervisor> = match lab.driver {
+        Driver::Vmrun => Arc::new(vmrun),
+        Driver::Rest => Arc::new(Vmrest::start(vmrun, &context.home.rest()).await?),
+    };
+    let dialled = fusion.clone();
+    let shell = SshShell::new(Arc::new(move || Dial::of(&dialled)), limits.guest_connect);
+    Ok(Engine::new(Parts {
+        lab: lab.clone(),
+        home: context.home.clone(),
+        networks: Networks::new(fusion.clone(), context.home.network()),
+        fusion: fusion.clone(),
+        vms,
+        shell: Arc::new(shell),
+        host_cpus: system::cpus(),
+        events,
+        cancel: context.cancel.clone(),
+        verb,
+        journal: records_of(context, lab, verb).journal(),
+    })?)
+}
+
+/// Looks at something until the user says stop: a look changes nothing, so it can be left at once.
+async fn unless_stopped<T>(
+    engine: &Engine,
+    look: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, EngineError> {
+    tokio::select! {
+        biased;
+        () = engine.cancel.cancelled() => Err(HostError::Interrupted.into()),
+        seen = look => seen,
     }
 }
 
@@ -228,6 +332,14 @@ pub enum NetworkVerb<'a> {
     Undo,
     /// The file as this backup has it.
     PutBack(&'a str),
+}
+
+/// Returns the step whose output tells most of a failure: the first that failed, or the proof.
+fn step_of(error: &EngineError) -> StepId {
+    match error {
+        EngineError::Steps { failures, .. } if !failures.is_empty() => failures[0].step.clone(),
+        _ => StepId(PROOF.to_owned()),
+    }
 }
 
 /// Returns the folder of a run's journal and logs: the lab's, which `destroy` removes, if the verb makes one.

@@ -49,6 +49,11 @@ impl From<&EngineError> for Report {
             EngineError::Invalid(_) => {
                 Self::new("lab-file-invalid", Kind::LabFile, what).run("fusionlab plan")
             }
+            EngineError::NewerJournal { path, .. } => Self::new("journal-newer", Kind::HostCheck, what)
+                .at(path.display().to_string())
+                .because("a newer fusionlab has worked on this lab, and may have made what this one does not know")
+                .advise("use that fusionlab; what is installed here is:")
+                .run("fusionlab --version"),
             EngineError::Obstacles(obstacles) => in_the_way(obstacles),
             EngineError::Identity(_) | EngineError::Certificates(_) => {
                 Self::new("identity-unusable", Kind::HostCheck, what)
@@ -185,6 +190,7 @@ fn kind_of_limit(name: &str) -> Kind {
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     match () {
         () if name == "turn" || name == "kubeconfig_lock" => Kind::Locked,
+        () if ["stop", "step_slack", "host_memory"].contains(&name) => Kind::HostCheck,
         () if begins(&["fusion_", "vm_"]) => Kind::Fusion,
         () if begins(&["network_", "download_", "vip_", "lan_", "dns_"]) => Kind::Network,
         () if begins(&["guest_", "template_", "clock_"]) => Kind::Guest,
@@ -232,6 +238,7 @@ fn why(obstacle: &Obstacle) -> &'static str {
         }
         Obstacle::NetworkingFile { .. } => "a file that is not understood is not edited",
         Obstacle::NotInLab { .. } => "it may hold data, and the cluster still counts on it",
+        Obstacle::DiskLost { .. } => "a machine is nothing without its disk, and what was on it may matter",
         Obstacle::IdentityLost => "without its keys nobody can log in to the lab's machines",
         Obstacle::OldFusion { .. } => "it would refuse to start the lab's machines",
         Obstacle::FusionOpen => "Apply in its window would overwrite the lab's lines",
@@ -262,6 +269,7 @@ fn kind_of_obstacles(obstacles: &[Obstacle]) -> Kind {
         Obstacle::ForeignVm { .. }
         | Obstacle::ForeignMac { .. }
         | Obstacle::NotInLab { .. }
+        | Obstacle::DiskLost { .. }
         | Obstacle::TemplateInUse { .. } => Kind::Fusion,
         Obstacle::IdentityLost
         | Obstacle::OldFusion { .. }
@@ -291,6 +299,11 @@ fn remedy(obstacle: &Obstacle) -> String {
              takes all of it down"
                 .to_owned()
         }
+        Obstacle::DiskLost { node, file } => format!(
+            "put {} back, from the Trash or a backup; if nothing on {node} matters, delete its folder in the library, and \
+             `fusionlab up` makes it anew",
+            file.display()
+        ),
         Obstacle::IdentityLost => {
             "put the lab's `identity` folder back, or `fusionlab destroy` and begin anew".to_owned()
         }

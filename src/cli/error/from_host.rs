@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::{Kind, Report, from_image, from_vm};
+use super::{Kind, Report, from_image, from_lock, from_vm};
 use crate::formats::command::{Command, quote};
 use crate::formats::kubeconfig::Refusal;
 use crate::host::HostError;
@@ -122,10 +122,7 @@ impl From<&HostError> for Report {
                 .because("there is no room left on this disk")
                 .run("df -h ~")
                 .run("fusionlab template prune"),
-            HostError::Locked { what, pid, verb, since } => Self::new("locked", Kind::Locked, held(what, *pid, verb, since))
-                .because("two runs on one lab would undo each other's work")
-                .advise("wait for the other run, or stop it with Ctrl-C in its window")
-                .run(format!("ps -p {pid}")),
+            HostError::Locked { what, by } => from_lock::held(what, by),
             HostError::KubeconfigLocked { lock, .. } => Self::new("kubeconfig-locked", Kind::Locked, what)
                 .because("kubectl and fusionlab make that file while they change a kubeconfig, and remove it afterwards")
                 .advise("if no other program works on the kubeconfig, remove it:")
@@ -165,6 +162,10 @@ fn file(action: &str, path: &std::path::Path, source: &std::io::Error) -> Report
         ErrorKind::PermissionDenied => Report::new("file-denied", Kind::HostCheck, what)
             .because("the file belongs to another user, or macOS denies this terminal access to the folder")
             .run(look),
+        ErrorKind::ReadOnlyFilesystem => Report::new("file-denied", Kind::HostCheck, what)
+            .because("the disk that it is on is mounted read-only")
+            .advise("see where it is mounted, mount it so that it can be written, and run the same command again:")
+            .run("mount"),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Report::new("disk-full", Kind::HostCheck, what)
             .because("there is no room left on this disk")
             .run("df -h ~")
@@ -197,12 +198,6 @@ fn program_failed(program: &std::path::Path, args: &[String], status: &str, outp
 }
 
 /// Returns `the lab "lab" is in use by process 7 (fusionlab up), since 12:00`.
-fn held(what: &str, pid: u32, verb: &str, since: &str) -> String {
-    let what =
-        what.strip_prefix("lab ").map_or_else(|| what.to_owned(), |name| format!("the lab \"{name}\""));
-    format!("{what} is in use by process {pid} (fusionlab {verb}), since {since}")
-}
-
 /// Returns what to do about a kubeconfig that was left as it is.
 fn kubeconfig(what: String, path: &Path, refusal: &Refusal) -> Report {
     match refusal {
@@ -283,6 +278,7 @@ mod tests {
     use crate::formats::file_lock;
     use crate::formats::vmx::Vmx;
     use crate::host::fusion::locks::{Grip, Lock};
+    use crate::host::lock::Life;
 
     fn lock(grip: Grip) -> Lock {
         let holder = file_lock::holder(b"uuid=1 7-0(vmware-vmx) 0");
@@ -333,7 +329,7 @@ mod tests {
             HostError::Digest { url: text(), expected: text(), found: text(), kept: path() },
             HostError::Unsigned { list: text(), reason: text() },
             HostError::NoRoom { folder: path(), needed_mib: 2, free_mib: 1 },
-            HostError::Locked { what: text(), pid: 7, verb: "up".into(), since: "12:00".into() },
+            HostError::Locked { what: text(), by: Box::new(from_lock::tests::occupant(Life::Works)) },
             HostError::KubeconfigLocked { lock: path(), age: std::time::Duration::from_secs(90) },
             HostError::Kubeconfig { path: path(), refusal: Refusal::ByHand },
             HostError::Kubeconfig {

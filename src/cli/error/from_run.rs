@@ -1,6 +1,9 @@
 //! Errors of a run: in which step, and several at once.
 
-use super::{Kind, Report};
+use super::{Fix, Kind, Report};
+use crate::cli::report::standing;
+use crate::cli::report::summary::Summary;
+use crate::cli::words::count;
 use crate::plan::step::StepId;
 
 impl Report {
@@ -16,6 +19,23 @@ impl Report {
         if self.tail.is_empty() {
             self.tail = tail.to_vec();
         }
+        self
+    }
+
+    /// Adds what stands after a run that began its steps, and which command does the rest.
+    pub fn standing(mut self, summary: &Summary, command: &str) -> Self {
+        self.stands = standing::lines(summary);
+        let again = Fix::Run(command.to_owned());
+        if self.stands.is_empty() || self.fix.contains(&again) {
+            return self;
+        }
+        let left = count(standing::left(summary), "step");
+        if self.kind == Kind::Interrupted {
+            self.fix = vec![Fix::Say(format!("what was finished stands, {left} are left"))];
+        } else {
+            self.fix.push(Fix::Say(format!("{left} are left for:")));
+        }
+        self.fix.push(again);
         self
     }
 }
@@ -37,7 +57,10 @@ pub fn of_run(failures: Vec<(StepId, Report)>) -> Option<Report> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::cli::report::examples;
     use crate::host::HostError;
 
     fn ssh() -> Report {
@@ -57,6 +80,26 @@ mod tests {
         assert_eq!(report.tail, ["last words"]);
         let closer = Report::usage("x").with_tail(["closer"]).in_step(&step(), None, &["last words".into()]);
         assert_eq!(closer.tail, ["closer"]);
+    }
+
+    #[test]
+    fn what_stands_comes_with_the_command_that_does_the_rest() {
+        let mut summary = Summary::default();
+        summary.event(&examples::plan(), Duration::ZERO);
+        summary.event(&examples::done("network.apply", 1), Duration::ZERO);
+        let report = ssh().standing(&summary, "fusionlab up");
+        assert_eq!(report.stands[0], "host: up to network.apply; next is image.fetch");
+        let last = &report.fix[report.fix.len() - 2..];
+        let [Fix::Say(words), Fix::Run(command)] = last else { panic!("{last:?}") };
+        assert_eq!((words.as_str(), command.as_str()), ("11 steps are left for:", "fusionlab up"));
+        let untouched = ssh().standing(&Summary::default(), "fusionlab up");
+        assert_eq!(untouched, ssh(), "a run that began no step leaves nothing to tell");
+        let stopped = Report::interrupted().standing(&summary, "fusionlab up");
+        let [Fix::Say(words), Fix::Run(command)] = stopped.fix.as_slice() else {
+            panic!("{:?}", stopped.fix)
+        };
+        assert_eq!(words, "what was finished stands, 11 steps are left");
+        assert_eq!(command, "fusionlab up");
     }
 
     #[test]

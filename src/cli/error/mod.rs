@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod from_engine;
 pub mod from_host;
 mod from_image;
+pub mod from_lock;
 pub mod from_run;
 pub mod from_vm;
 
@@ -47,7 +48,7 @@ impl Kind {
         (Self::Guest, "a virtual machine failed"),
         (Self::Kubernetes, "Kubernetes failed"),
         (Self::Verification, "verification failed"),
-        (Self::Partly, "partly done: several things failed"),
+        (Self::Partly, "partly done: several things failed, for several reasons"),
         (Self::Interrupted, "interrupted"),
     ];
 
@@ -103,9 +104,11 @@ pub struct Report {
     pub tail: Vec<String>,
     /// What failed besides, one line each.
     pub also: Vec<String>,
+    /// What stands, where a run did not get through: a line for all that came equally far.
+    pub stands: Vec<String>,
     /// What to do, the likeliest first.
     pub fix: Vec<Fix>,
-    /// The folder with what every step printed.
+    /// The file of what the failed step printed, or the folder of all of them.
     pub log: Option<String>,
 }
 
@@ -130,6 +133,7 @@ impl Report {
             why: None,
             tail: Vec::new(),
             also: Vec::new(),
+            stands: Vec::new(),
             fix: Vec::new(),
             log: None,
         }

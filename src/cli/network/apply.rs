@@ -8,6 +8,7 @@ use crate::cli::calls::{self, NetworkVerb};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Success};
 use crate::cli::screen::{closing, network_plan, networks};
+use crate::cli::wait::WaitArgs;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.networkapply/1";
@@ -21,11 +22,14 @@ pub struct ApplyArgs {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 pub async fn run(args: ApplyArgs, context: &Context) -> Result<Success, Failure> {
     let Carried { lab, fusion, summary, changed } =
-        carry_out("network apply", NetworkVerb::Apply, args.yes, context).await?;
+        carry_out("network apply", NetworkVerb::Apply, args.yes, args.wait, context).await?;
     // What stands is looked at anew: that, and not what the programs said, is told.
     let (_, survey) = calls::survey(context, &lab).await?;
     let seen = survey.network(lab.internal.vmnet);

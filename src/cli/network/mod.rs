@@ -16,6 +16,7 @@ use super::error::{Failure, Success};
 use super::report::summary::Summary;
 use super::screen::network_plan::{self, Change};
 use super::screen::opening;
+use super::wait::WaitArgs;
 use crate::host::fusion::Fusion;
 use crate::lab::Lab;
 
@@ -62,11 +63,12 @@ async fn carry_out(
     name: &'static str,
     verb: NetworkVerb<'_>,
     yes: bool,
+    wait: WaitArgs,
     context: &Context,
 ) -> Result<Carried, Failure> {
     let pen = &context.terminal.err;
     let lab = context.lab(None, Warnings::Untold)?;
-    let session = Session::open(context, lab, name).await?;
+    let session = Session::open_to_change(context, lab, name, wait).await?;
     let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
     context.say(opening::lines(&lab, &fusion, pen));
     context.say([""]);

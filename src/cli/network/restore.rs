@@ -8,6 +8,7 @@ use crate::cli::calls::NetworkVerb;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Success};
 use crate::cli::screen::{closing, network_plan};
+use crate::cli::wait::WaitArgs;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.networkrestore/1";
@@ -29,12 +30,15 @@ pub struct RestoreArgs {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 pub async fn run(args: RestoreArgs, context: &Context) -> Result<Success, Failure> {
     let verb = args.backup.as_deref().map_or(NetworkVerb::Undo, NetworkVerb::PutBack);
     let Carried { lab, fusion, summary, changed } =
-        carry_out("network restore", verb, args.yes, context).await?;
+        carry_out("network restore", verb, args.yes, args.wait, context).await?;
     if context.json() {
         context.print_json(&json!({
             "schema": SCHEMA,

@@ -21,8 +21,14 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq)]
 enum Detail {
     None,
+    /// Why it does not begin.
+    Held(String),
     Waiting(Unmet),
-    Bytes { done: u64, total: Option<u64>, speed: Speed },
+    Bytes {
+        done: u64,
+        total: Option<u64>,
+        speed: Speed,
+    },
 }
 
 /// What a step waits for, and what is there instead.
@@ -137,7 +143,17 @@ impl Board {
             Event::StepStarted { step } => self.edit(step, now, |step| {
                 step.state = State::Running;
                 step.started = now;
+                step.detail = Detail::None;
             }),
+            Event::StepHeld { step, because } => {
+                if let Some((_, step)) = self.find(step) {
+                    step.detail = Detail::Held(because.clone());
+                }
+            }
+            Event::StepRetried { step, attempt, of, because } => {
+                let unmet = Unmet { what: format!("try {attempt} of {of}"), seen: because.clone() };
+                self.edit(step, now, |step| step.detail = Detail::Waiting(unmet));
+            }
             Event::Waiting { step, requirement } => {
                 self.edit(step, now, |step| step.detail = Detail::Waiting(Unmet::read(requirement)));
             }
@@ -199,16 +215,20 @@ impl Board {
         }
     }
 
+    /// Returns a step with its row's place.
+    fn find(&mut self, id: &StepId) -> Option<(usize, &mut StepState)> {
+        let steps = self.rows.iter_mut().enumerate().flat_map(|(at, row)| {
+            row.cells.iter_mut().flat_map(|cell| &mut cell.steps).map(move |step| (at, step))
+        });
+        steps.into_iter().find(|(_, step)| step.id == *id)
+    }
+
     fn edit(&mut self, id: &StepId, now: Duration, change: impl FnOnce(&mut StepState)) {
-        for row in &mut self.rows {
-            if let Some(step) =
-                row.cells.iter_mut().flat_map(|cell| &mut cell.steps).find(|step| step.id == *id)
-            {
-                change(step);
-                row.first_start.get_or_insert(now);
-                row.last_end = now;
-                return;
-            }
+        if let Some((at, step)) = self.find(id) {
+            change(step);
+            let row = &mut self.rows[at];
+            row.first_start.get_or_insert(now);
+            row.last_end = now;
         }
     }
 
@@ -270,6 +290,13 @@ impl Row {
             .max_by_key(|step| step.started)
     }
 
+    /// Returns why the next of its steps does not begin; none if that is not known.
+    fn held(&self) -> Option<&str> {
+        let next =
+            self.cells.iter().flat_map(|cell| &cell.steps).find(|step| step.state == State::Pending)?;
+        if let Detail::Held(because) = &next.detail { Some(because) } else { None }
+    }
+
     /// Returns the stopwatch: of the running step, or of the whole row once nothing runs; none before it starts.
     pub fn elapsed(&self, now: Duration) -> Option<Duration> {
         match self.running() {
@@ -280,9 +307,11 @@ impl Row {
 
     /// Returns what the running step says.
     pub fn doing(&self, now: Duration) -> Doing {
-        let Some(step) = self.running() else { return Doing::Nothing };
+        let Some(step) = self.running() else {
+            return self.held().map_or(Doing::Nothing, |because| Doing::Text(because.to_owned()));
+        };
         match &step.detail {
-            Detail::None => Doing::Text(step.text.clone()),
+            Detail::None | Detail::Held(_) => Doing::Text(step.text.clone()),
             Detail::Waiting(unmet) => Doing::Waiting(unmet.clone()),
             Detail::Bytes { done, total, speed } => {
                 let left = total.and_then(|total| speed.left(total, now));
@@ -380,6 +409,30 @@ mod tests {
         assert_eq!(unmet.what, "m1 reaches https://api:6443");
         assert_eq!(unmet.seen, "connect to 10.10.0.10:6443: refused");
         assert_eq!(Unmet::read("it is done").text(), "not yet: it is done");
+    }
+
+    #[test]
+    fn a_row_in_which_nothing_runs_says_what_its_next_step_waits_for() {
+        let step = id("vm.start/gateway1");
+        let because = "waits for network.apply".to_owned();
+        let board = board(&[
+            (1, start("vm.clone/gateway1")),
+            (3, done("vm.clone/gateway1", 2000)),
+            (9, Event::StepHeld { step: step.clone(), because: because.clone() }),
+        ]);
+        let gateway = row(&board, "gateway1");
+        assert_eq!(gateway.doing(Duration::from_secs(10)), Doing::Text(because));
+        assert_eq!(
+            gateway.elapsed(Duration::from_secs(10)),
+            Some(Duration::from_secs(2)),
+            "nothing ran since"
+        );
+        let mut board = board.clone();
+        board.event(&start(&step.0), Duration::from_secs(10));
+        assert_eq!(
+            row(&board, "gateway1").doing(Duration::from_secs(10)),
+            Doing::Text("powering on".to_owned())
+        );
     }
 
     #[test]

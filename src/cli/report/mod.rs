@@ -14,6 +14,7 @@ pub mod layout;
 pub mod log;
 pub mod plain;
 pub mod speed;
+pub mod standing;
 pub mod summary;
 
 use std::sync::Arc;
@@ -33,7 +34,8 @@ use summary::Summary;
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// Said at the first Ctrl-C.
-const STOPPING: &str = "stopping: nothing new is started. Ctrl-C again leaves at once";
+const STOPPING: &str =
+    "stopping: what runs is finished or cut off within seconds; Ctrl-C again leaves at once";
 
 /// Shows what happens while it happens.
 pub trait Reporter: Send {

@@ -57,6 +57,10 @@ impl<W: Write + Send> Plain<W> {
                 let text = self.steps.get(step).map(|step| step.text.clone()).unwrap_or_default();
                 Some(self.of_step(step, &text))
             }
+            Event::StepHeld { step, because } => Some(self.of_step(step, &pen.paint(Ink::Dim, because))),
+            Event::StepRetried { step, attempt, of, because } => {
+                Some(self.of_step(step, &format!("{because}; it is begun again ({attempt} of {of})")))
+            }
             Event::Waiting { step, requirement } => {
                 Some(self.of_step(step, &pen.paint(Ink::Dim, &Unmet::read(requirement).text())))
             }
@@ -149,6 +153,16 @@ mod tests {
             plan(),
             start("vm.start/k8s-master1"),
             waiting("guest.await/gateway1", "gateway1 takes our SSH key: refused"),
+            Event::StepHeld {
+                step: id("kubeadm.init/k8s-master1"),
+                because: "waits for vm.start/gateway1".into(),
+            },
+            Event::StepRetried {
+                step: id("guest.await/gateway1"),
+                attempt: 2,
+                of: 3,
+                because: "ssh to gateway1: closed".into(),
+            },
             done("vm.start/k8s-master1", 1200),
             failed("network.apply", 60_000),
         ]);
@@ -158,6 +172,8 @@ mod tests {
                 "12 steps",
                 "k8s-master1  vm.start        start k8s-master1",
                 "gateway1     guest.await     not yet: gateway1 takes our SSH key (refused)",
+                "k8s-master1  kubeadm.init    waits for vm.start/gateway1",
+                "gateway1     guest.await     ssh to gateway1: closed; it is begun again (2 of 3)",
                 "k8s-master1  vm.start        done in 1.2 s",
                 "host         network.apply   failed after 1 min 00 s: vmrun failed",
             ]

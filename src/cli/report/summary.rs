@@ -74,7 +74,9 @@ impl Summary {
             }
             Event::Checked(proven) => self.checks.push((**proven).clone()),
             Event::Drilled(outcome) => self.drilled.push(outcome.clone()),
-            Event::Waiting { .. }
+            Event::StepHeld { .. }
+            | Event::StepRetried { .. }
+            | Event::Waiting { .. }
             | Event::Progress { .. }
             | Event::Note { .. }
             | Event::TerminalTaken

@@ -7,6 +7,7 @@ use super::problems;
 use crate::cli::error::{Failure, Fix, Kind, LabFileProblems, Report};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
+use crate::formats::printable;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 pub const SCHEMA: &str = "fusionlab.error/1";
@@ -24,10 +25,9 @@ pub fn lines(failure: &Failure, pen: &Pen) -> Vec<String> {
 }
 
 fn report_lines(report: &Report, pen: &Pen) -> Vec<String> {
+    let report = &shown(report);
     if report.kind == Kind::Interrupted {
-        let advice = report.fix.iter().map(fix_text).collect::<Vec<_>>().join("; ");
-        let text = if advice.is_empty() { report.what.clone() } else { format!("{}; {advice}", report.what) };
-        return words::wrap(&text, pen.prose_width());
+        return interrupted(report, pen);
     }
     let mut lines: Vec<String> = Vec::new();
     let head = words::wrap(&report.what, pen.prose_width().saturating_sub("error: ".len()).max(20));
@@ -47,10 +47,7 @@ fn report_lines(report: &Report, pen: &Pen) -> Vec<String> {
         labelled("said", "");
         let bar = if pen.unicode { "│" } else { "|" };
         for line in &report.tail {
-            // Guests print what they like; escape sequences must not reach the user's terminal.
-            let clean: String =
-                console::strip_ansi_codes(line).chars().filter(|char| !char.is_control()).collect();
-            let text = pen.fit(&clean, pen.width.saturating_sub(LABEL + 4));
+            let text = pen.fit(line, pen.width.saturating_sub(LABEL + 4));
             let line = format!("{}{} {text}", " ".repeat(LABEL + 2), pen.paint(Ink::Dim, bar));
             lines.push(line.trim_end().to_owned());
         }
@@ -63,6 +60,7 @@ fn report_lines(report: &Report, pen: &Pen) -> Vec<String> {
     for (index, also) in also.enumerate() {
         lines.extend(hanging(if index == 0 { "also" } else { "" }, also, pen));
     }
+    lines.extend(standing(report, pen));
     let mut label = "do";
     for fix in &report.fix {
         match fix {
@@ -82,11 +80,51 @@ fn report_lines(report: &Report, pen: &Pen) -> Vec<String> {
     lines
 }
 
-fn fix_text(fix: &Fix) -> String {
-    match fix {
-        Fix::Say(words) => words.clone(),
-        Fix::Run(command) => format!("`{command}`"),
+/// Returns a report without what a terminal would obey: guests print what they like, and it may be in any of its texts.
+fn shown(report: &Report) -> Report {
+    let text = |text: &String| printable::printable(text).into_owned();
+    let line = |text: &String| printable::line(text);
+    Report {
+        what: text(&report.what),
+        place: report.place.as_ref().map(text),
+        why: report.why.as_ref().map(text),
+        tail: report.tail.iter().map(line).collect(),
+        also: report.also.iter().map(line).collect(),
+        stands: report.stands.iter().map(line).collect(),
+        fix: report
+            .fix
+            .iter()
+            .map(|fix| match fix {
+                Fix::Say(words) => Fix::Say(text(words)),
+                Fix::Run(command) => Fix::Run(line(command)),
+            })
+            .collect(),
+        log: report.log.as_ref().map(line),
+        ..report.clone()
     }
+}
+
+/// Returns what stands, a line for all that came equally far.
+fn standing(report: &Report, pen: &Pen) -> Vec<String> {
+    let labelled =
+        |(index, line): (usize, &String)| hanging(if index == 0 { "stands" } else { "" }, line, pen);
+    report.stands.iter().enumerate().flat_map(labelled).collect()
+}
+
+/// An interruption was wished for: it is told in a sentence, with what stands and the command that goes on.
+fn interrupted(report: &Report, pen: &Pen) -> Vec<String> {
+    let (mut sentence, mut commands) = (report.what.clone(), Vec::new());
+    for fix in &report.fix {
+        match fix {
+            Fix::Say(words) => sentence = format!("{sentence}; {words}"),
+            Fix::Run(command) => commands.push(command),
+        }
+    }
+    let mut lines = words::wrap(&sentence, pen.prose_width());
+    lines.extend(standing(report, pen));
+    let command = |command: &String| format!("  {}{}", pad_label("do", pen), pen.paint(Ink::Accent, command));
+    lines.extend(commands.into_iter().map(command));
+    lines
 }
 
 fn pad_label(label: &str, pen: &Pen) -> String {
@@ -170,9 +208,41 @@ mod tests {
     }
 
     #[test]
+    fn no_text_of_a_report_is_obeyed_by_a_terminal() {
+        let evil = "a\u{1b}[2Jb\u{9d}0;t\u{9c}c\u{7}\0\u{202e}d";
+        let report = Report::new("guest-not-right", Kind::Guest, evil)
+            .at(evil)
+            .because(evil)
+            .with_tail([evil])
+            .advise(evil)
+            .run(evil);
+        let report = Report { also: vec![evil.to_owned()], log: Some(evil.to_owned()), ..report };
+        let text = lines(&report.into(), &Pen::plain(80)).join("\n");
+        assert_eq!(text.matches("abcd").count(), 8, "{text}");
+        assert!(text.chars().all(|char| char == '\n' || !char.is_control()), "{text:?}");
+    }
+
+    #[test]
     fn an_interruption_is_not_dressed_up_as_an_error() {
         let lines = lines(&Report::interrupted().into(), &Pen::plain(100));
         assert_eq!(lines, ["interrupted; what was finished stands; the same command goes on from there"]);
+    }
+
+    #[test]
+    fn what_stands_is_listed_between_the_causes_and_the_remedies() {
+        let stands = vec!["host: done".to_owned(), "gateway1: up to vm.clone; vm.start failed".to_owned()];
+        let text = lines(&Report { stands: stands.clone(), ..report() }.into(), &Pen::plain(70)).join("\n");
+        let listed = "
+  stands  host: done
+          gateway1: up to vm.clone; vm.start failed
+  do      mend the cause";
+        assert!(text.contains(listed), "{text}");
+        let stopped = Report { stands, ..Report::interrupted() };
+        let lines = lines(&stopped.into(), &Pen::plain(100));
+        assert_eq!(
+            lines[1..],
+            ["  stands  host: done", "          gateway1: up to vm.clone; vm.start failed"]
+        );
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod opening;
 pub mod plan;
 pub mod problems;
 pub mod root;
+pub mod runs;
 pub mod status;
 pub mod table;
 pub mod templates;

@@ -2,6 +2,7 @@
 
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
+use crate::formats::printable;
 use crate::lab::Lab;
 use crate::plan::step::Plan;
 use crate::plan::text::{self, Detail};
@@ -15,7 +16,8 @@ const LEAST_WIDTH: usize = 20;
 
 /// Returns the plan's lines.
 pub fn lines(plan: &Plan, lab: &Lab, detail: Detail, pen: &Pen) -> Vec<String> {
-    text::text(plan, lab, detail).lines().flat_map(|line| shown(line, pen)).collect()
+    let text = text::text(plan, lab, detail);
+    printable::printable(&text).lines().flat_map(|line| shown(line, pen)).collect()
 }
 
 fn shown(line: &str, pen: &Pen) -> Vec<String> {

@@ -2,11 +2,14 @@
 
 use serde::Serialize;
 
-use super::opening;
 use super::table::{Cell, Table, labelled};
+use super::{opening, runs};
 use crate::cli::terminal::{Ink, Pen};
+use crate::engine::recovery::{Before, CutOff};
 use crate::host::fusion::Fusion;
+use crate::host::lock::Holder;
 use crate::lab::{Lab, Role};
+use crate::plan::drift::{self, FirstEnd};
 use crate::plan::facts::{Facts, VmState};
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
@@ -24,6 +27,14 @@ pub struct Status {
     pub vips: Vec<VipStatus>,
     /// None if no API server answers.
     pub cluster: Option<ClusterStatus>,
+    /// The last run, if it was cut off and nobody has gone on from it.
+    pub cut_off: Option<CutOff>,
+    /// The run that has the lab now.
+    pub at_work: Option<Holder>,
+    /// The certificate in the guests that ends first; none where no guest tells of one.
+    pub certificates: Option<FirstEnd>,
+    /// Machines whose clocks are off, in words.
+    pub clocks: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -108,6 +119,8 @@ impl Status {
             simulated: fusion.simulated,
             network: NetworkStatus { name: lab.vmnet_name(), running: facts.network_running },
             nodes: lab.nodes.iter().map(|node| NodeStatus::new(node, lab, facts)).collect(),
+            certificates: drift::first_end(lab, facts),
+            clocks: drift::clocks(lab, facts),
             vips: vec![vip("LAN", lab.lan.vip), vip(&lab.vmnet_name(), lab.internal.vip)],
             cluster: facts.cluster.as_ref().map(|cluster| ClusterStatus {
                 asked: cluster.asked.clone(),
@@ -127,7 +140,14 @@ impl Status {
                 gateway_programmed: cluster.gateway_programmed,
                 kube_proxy_present: cluster.kube_proxy_present,
             }),
+            cut_off: None,
+            at_work: None,
         }
+    }
+
+    /// Returns the same status with what is known of runs.
+    pub fn with(self, Before { cut_off, at_work }: Before) -> Self {
+        Self { cut_off, at_work, ..self }
     }
 
     /// Returns the lines for a terminal.
@@ -143,6 +163,7 @@ impl Status {
         lines.push(String::new());
         let summary = self.summary(pen);
         lines.extend(labelled(summary, pen));
+        lines.extend(runs::lines(self.cut_off.as_ref(), self.at_work.as_ref(), pen));
         lines
     }
 
@@ -151,6 +172,14 @@ impl Status {
         let mut pairs = vec![("network", format!("{} {network}", self.network.name))];
         let label = |index| if index == 0 { "VIPs" } else { "" };
         pairs.extend(self.vips.iter().enumerate().map(|(index, vip)| (label(index), vip.text(pen))));
+        let label = |index| if index == 0 { "clocks" } else { "" };
+        let clocks = self.clocks.iter().enumerate();
+        pairs.extend(clocks.map(|(index, clock)| (label(index), pen.paint(Ink::Warn, clock))));
+        if let Some(first) = &self.certificates {
+            let words =
+                format!("the first of them {}, on {}", first.words.replacen("end ", "ends ", 1), first.node);
+            pairs.push(("certificates", if first.is_due { pen.paint(Ink::Warn, &words) } else { words }));
+        }
         let Some(cluster) = &self.cluster else {
             pairs.push(("cluster", pen.paint(Ink::Warn, "no API server answers")));
             return pairs;
@@ -370,7 +399,7 @@ pub(crate) mod tests {
         let mut facts = Facts { network_running: true, ..Facts::default() };
         for (name, running) in [("gateway1", true), ("gateway2", false), ("k8s-master1", true)] {
             let vmx = PathBuf::from(format!("/{name}.vmx"));
-            facts.vms.insert(name.into(), VmFacts { vmx, state: VmState::Ours, spec: None, running });
+            facts.vms.insert(name.into(), VmFacts { running, ..VmFacts::new(vmx, VmState::Ours) });
         }
         let addresses = vec![("ens160".to_owned(), [192, 168, 68, 200].into())];
         let guest = |addresses| GuestFacts { cloud_init: "done".into(), addresses, ..GuestFacts::default() };

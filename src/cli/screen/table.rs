@@ -4,6 +4,7 @@ use console::measure_text_width as width_of;
 
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
+use crate::formats::printable;
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -12,7 +13,7 @@ const LEAST_COLUMN: usize = 6;
 /// Text beside a label is not wrapped to fewer columns than this.
 const LEAST_TEXT: usize = 20;
 
-/// One cell: its text and its colour, if any.
+/// One cell: its text and its colour, if any. The text may come from a guest: a terminal gets nothing of it to obey.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cell {
     text: String,
@@ -21,11 +22,11 @@ pub struct Cell {
 
 impl Cell {
     pub fn plain(text: impl Into<String>) -> Self {
-        Self { text: text.into(), ink: None }
+        Self { text: printable::line(&text.into()), ink: None }
     }
 
     pub fn inked(ink: Ink, text: impl Into<String>) -> Self {
-        Self { text: text.into(), ink: Some(ink) }
+        Self { text: printable::line(&text.into()), ink: Some(ink) }
     }
 }
 
@@ -124,7 +125,7 @@ pub fn labelled<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>, pen: &Pe
     let room = pen.width.saturating_sub(column).max(LEAST_TEXT);
     let mut lines = Vec::new();
     for (label, text) in pairs {
-        for (index, line) in words::wrap(&text, room).iter().enumerate() {
+        for (index, line) in words::wrap(&printable::printable(&text), room).iter().enumerate() {
             let label = if index == 0 { label } else { "" };
             let space = " ".repeat(column - width_of(label));
             lines.push(format!("{}{space}{line}", pen.paint(Ink::Dim, label)));
@@ -162,6 +163,15 @@ mod tests {
                 ]
             );
         }
+    }
+
+    #[test]
+    fn a_guests_words_are_shown_and_not_obeyed() {
+        let mut table = Table::new(["NAME"]);
+        table.row([Cell::plain("\u{1b}[31mred\u{7}\nline")]);
+        assert_eq!(table.lines(&Pen::plain(80)), ["NAME", "red line"]);
+        let pairs = [("seen", "a\u{1b}]0;title\u{7}b\r".to_owned())];
+        assert_eq!(labelled(pairs, &Pen::plain(80)), ["seen  ab"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::cli::context::{Context, Warnings};
 use crate::cli::error::{Failure, Success};
 use crate::cli::init::PresetName;
 use crate::cli::screen::{closing, opening, plan, templates, timings};
+use crate::cli::wait::WaitArgs;
 use crate::plan::text::Detail;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
@@ -30,6 +31,9 @@ pub struct BuildArgs {
     #[arg(long, short)]
     yes: bool,
 
+    #[command(flatten)]
+    wait: WaitArgs,
+
     /// The lab's size, where the lab file does not say
     #[arg(long, value_enum, value_name = "PRESET")]
     preset: Option<PresetName>,
@@ -42,7 +46,7 @@ pub struct BuildArgs {
 pub async fn run(args: BuildArgs, context: &Context) -> Result<Success, Failure> {
     let pen = &context.terminal.err;
     let lab = context.lab(args.preset, Warnings::Untold)?;
-    let session = Session::open(context, lab, TEMPLATE_BUILD).await?;
+    let session = Session::open_to_change(context, lab, TEMPLATE_BUILD, args.wait).await?;
     let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
     context.say(opening::lines(&lab, &fusion, pen));
     context.say([""]);

@@ -7,6 +7,8 @@ use crate::cli::calls;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Success};
 use crate::cli::screen::templates::{self, Prunable};
+use crate::cli::wait::WaitArgs;
+use crate::lab::limits::Limits;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.templateprune/1";
@@ -20,6 +22,9 @@ pub struct PruneArgs {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+
+    #[command(flatten)]
+    wait: WaitArgs,
 }
 
 pub async fn run(args: PruneArgs, context: &Context) -> Result<Success, Failure> {
@@ -29,7 +34,11 @@ pub async fn run(args: PruneArgs, context: &Context) -> Result<Success, Failure>
         context.say(templates::prunable(&prunable, pen));
         context.go_on("Remove them?").await?;
     }
-    let removed = if prunable.is_empty() { Prunable::default() } else { calls::prune(context).await? };
+    let removed = if prunable.is_empty() {
+        Prunable::default()
+    } else {
+        calls::prune(context, args.wait.patience(&Limits::default())).await?
+    };
     if context.json() {
         context.print_json(&json!({
             "schema": SCHEMA,

@@ -22,7 +22,7 @@ use crate::formats::vmx::Vmx;
 use crate::host::copy::{self, Copied};
 use crate::host::disk_file::inspect;
 use crate::host::fusion::{vdiskmanager, vmx_file};
-use crate::host::{Clone, files};
+use crate::host::{Clone, files, stand_in};
 use crate::lab::{CloneMode, Node, names, paths};
 use crate::stack::vm;
 
@@ -43,7 +43,13 @@ pub async fn clone(context: &StepContext, name: &str) -> Result<bool> {
         CloneMode::Linked => bundle.clone(),
         CloneMode::Full | CloneMode::Cow => paths::making(&bundle),
     };
-    let marks: &[&str] = if made == bundle { &[UNFINISHED, OURS] } else { &[OURS] };
+    let marks: &[&str] = if stand_in::broken("no-clone-mark") {
+        &[]
+    } else if made == bundle {
+        &[UNFINISHED, OURS]
+    } else {
+        &[OURS]
+    };
     files::create_dir(&made)?;
     for mark in marks {
         files::create_new(&made.join(mark), files::PUBLIC_FILE)?;
@@ -101,6 +107,12 @@ pub async fn clear_leftovers(engine: &Engine, node: &str) -> Result<bool> {
 pub fn clear(engine: &Engine, bundle: &Path) -> Result<()> {
     let library = &engine.fusion.library;
     let is_mark = |path: &Path| path.ends_with(OURS) || path.ends_with(UNFINISHED);
+    if stand_in::broken("marks-go-first") {
+        files::list(bundle)?
+            .iter()
+            .filter(|path| is_mark(path))
+            .try_for_each(|path| files::remove_file(path))?;
+    }
     for path in files::list(bundle)?.iter().filter(|path| !is_mark(path)) {
         files::remove_tree(path, library)?;
     }
@@ -131,7 +143,7 @@ async fn by_copy(
 ) -> Result<Option<Vmx>> {
     let (from, to) = (template.disk(), made.join(paths::DISK_VMDK));
     let beside = context.clone();
-    let copy = tokio::task::spawn_blocking(move || -> Result<Copied> {
+    let copy = stand_in::blocking(move || -> Result<Copied> {
         let copied = copy::clone_file(&from, &to, &mut |done, total| {
             beside.progress(done, Some(total));
             !beside.engine.cancel.is_cancelled()
@@ -140,7 +152,7 @@ async fn by_copy(
         files::set_read_only(&to, false)?;
         Ok(copied)
     });
-    let copied = copy.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    let copied = copy.await?;
     if let Copied::Bytes(bytes) = copied {
         context.note(format!(
             "{name}: this volume cannot share blocks between files, as APFS can: {} MiB were copied",

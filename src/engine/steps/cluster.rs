@@ -1,12 +1,15 @@
 //! Steps on the whole cluster, run on the first control plane: Gateway API, Cilium, readiness, ingress.
 
+use std::time::Duration;
+
 use crate::engine::context::{command_failed, tail};
 use crate::engine::error::{EngineError, Requirement, Result};
 use crate::engine::observe;
 use crate::engine::run::StepContext;
 use crate::engine::wait::{Probe, until};
 use crate::formats::command::Command;
-use crate::lab::{Lab, Node};
+use crate::lab::{Lab, Node, names};
+use crate::plan::drift;
 use crate::plan::facts::ClusterFacts;
 use crate::plan::step::StepId;
 use crate::stack::{cilium, facts, gateway_api, ingress, kubectl};
@@ -42,6 +45,8 @@ pub async fn cilium(context: &StepContext) -> Result<bool> {
     let lab = &engine.lab;
     let node = lab.first_control_plane();
     let before = observe::cluster_on(engine, node).await?;
+    // Helm restarts what its own change touches; agents that somebody else's change reached read theirs once, at their start.
+    let changed_by_hand = drift::of_cilium(&before, &cilium::settings(lab));
     let operator_stood = before.rollouts.contains_key(cilium::OPERATOR);
     for command in before.cilium.iter().flat_map(cilium::recover) {
         // A killed install blocks the next one until its record is gone (facts §5).
@@ -53,7 +58,13 @@ pub async fn cilium(context: &StepContext) -> Result<bool> {
         .must_within(node, &cilium::install(lab, lab.limits.helm_install), lab.limits.helm_install, None)
         .await?;
     let definitions_came = context.step.needs.contains(&StepId("gateway-api.install".to_owned()));
-    if operator_stood && definitions_came {
+    if let Some(changed) = changed_by_hand {
+        context.note(format!("Cilium's settings were changed by hand ({changed}); its agents are restarted"));
+        let limit = lab.limits.cilium_ready;
+        restart_workload(context, node, &format!("daemonset/{}", cilium::AGENTS), cilium::NAMESPACE, limit)
+            .await?;
+        restart_operator(context, node).await?;
+    } else if operator_stood && definitions_came {
         // It looks at the definitions once, when it starts; Helm restarts nothing whose values are what they were.
         context.note("the Gateway API's definitions changed under cilium-operator; it is restarted");
         restart_operator(context, node).await?;
@@ -63,11 +74,21 @@ pub async fn cilium(context: &StepContext) -> Result<bool> {
 
 /// Restarts Cilium's operator, so that it looks at the Gateway API's definitions again (facts §4.2).
 async fn restart_operator(context: &StepContext, node: &Node) -> Result<()> {
-    let engine = &context.engine;
-    let limit = engine.lab.limits.cilium_ready;
     let operator = format!("deployment/{}", cilium::OPERATOR);
-    engine.must(node, &kubectl::rollout_restart(&operator, cilium::NAMESPACE)).await?;
-    let status = kubectl::rollout_status(&operator, cilium::NAMESPACE, limit);
+    restart_workload(context, node, &operator, cilium::NAMESPACE, context.engine.lab.limits.cilium_ready)
+        .await
+}
+
+async fn restart_workload(
+    context: &StepContext,
+    node: &Node,
+    object: &str,
+    namespace: &str,
+    limit: Duration,
+) -> Result<()> {
+    let engine = &context.engine;
+    engine.must(node, &kubectl::rollout_restart(object, namespace)).await?;
+    let status = kubectl::rollout_status(object, namespace, limit);
     engine.must_within(node, &status, limit + engine.lab.limits.guest_command, None).await?;
     Ok(())
 }
@@ -94,24 +115,30 @@ pub async fn nodes(context: &StepContext) -> Result<bool> {
     })
     .await?;
     no_kube_proxy(context, node).await?;
-    let ready = Requirement {
+    all_ready(context, node, lab.members().collect()).await?;
+    Ok(true)
+}
+
+/// Waits until nodes are Ready, as a control plane sees them.
+async fn all_ready(context: &StepContext, contact: &Node, nodes: Vec<&Node>) -> Result<()> {
+    let engine = &context.engine;
+    let requirement = Requirement {
         what: "every node is Ready".to_owned(),
         limit_name: "nodes_ready",
-        limit: lab.limits.nodes_ready,
+        limit: engine.lab.limits.nodes_ready,
         hint: "`kubectl describe node NAME` says what a node lacks",
     };
-    until(context, ready, async || {
-        let cluster = observe::cluster_on(engine, node).await?;
-        let not_ready = |member: &&Node| !cluster.nodes.get(&member.name).is_some_and(|node| node.ready);
-        let waiting: Vec<&str> = lab.members().filter(not_ready).map(|member| member.name.as_str()).collect();
+    until(context, requirement, async || {
+        let cluster = observe::cluster_on(engine, contact).await?;
+        let not_ready = |node: &&&Node| !cluster.nodes.get(&node.name).is_some_and(|node| node.ready);
+        let waiting: Vec<&str> = nodes.iter().filter(not_ready).map(|node| node.name.as_str()).collect();
         Ok(if waiting.is_empty() {
             Probe::Met(())
         } else {
             Probe::NotYet(format!("not yet: {}", waiting.join(", ")))
         })
     })
-    .await?;
-    Ok(true)
+    .await
 }
 
 pub async fn ingress(context: &StepContext) -> Result<bool> {
@@ -119,6 +146,7 @@ pub async fn ingress(context: &StepContext) -> Result<bool> {
     let lab = &engine.lab;
     let node = lab.first_control_plane();
     let identity = engine.need_identity()?;
+    operator_runs(context, node).await?;
     class_accepted(context, node).await?;
     class_config_defined(context, node).await?;
     install(context, node, &[ingress::file(lab, &identity)]).await?;
@@ -138,8 +166,38 @@ pub async fn ingress(context: &StepContext) -> Result<bool> {
         }
     })
     .await?;
+    spread(context, node).await?;
     engine.must(node, &ingress::record(lab, &identity)).await?;
     Ok(true)
+}
+
+/// Spreads the test application anew over nodes that came back: the scheduler looks at the spread once, when a pod is made.
+async fn spread(context: &StepContext, node: &Node) -> Result<()> {
+    let engine = &context.engine;
+    if bare_nodes(context, node).await?.is_empty() {
+        return Ok(());
+    }
+    // A pod goes to a node that is Ready, and to no other.
+    all_ready(context, node, engine.lab.ingress_nodes().collect()).await?;
+    let bare = bare_nodes(context, node).await?;
+    if bare.is_empty() {
+        return Ok(());
+    }
+    let text = format!("no pod of the test application serves on {}; it is spread anew", bare.join(" and "));
+    context.note(text);
+    let application = format!("deployment/{}", ingress::APPLICATION);
+    let limit = engine.lab.limits.gateway_programmed;
+    restart_workload(context, node, &application, names::GATEWAY_NAMESPACE, limit).await
+}
+
+/// Returns the nodes on which no pod of the test application serves, and one belongs.
+async fn bare_nodes(context: &StepContext, node: &Node) -> Result<Vec<String>> {
+    let engine = &context.engine;
+    let output = engine.must(node, &kubectl::list("pods", Some(names::GATEWAY_NAMESPACE))).await?;
+    ingress::bare_nodes(&engine.lab, &output.text()).map_err(|error| EngineError::Cluster {
+        reason: format!("the test application's pods cannot be read: {error}"),
+        tail: tail(&output),
+    })
 }
 
 /// Returns the first port of the Gateway that is not on its NodePort, with the one that it should have.
@@ -198,6 +256,23 @@ async fn class_config_defined(context: &StepContext, node: &Node) -> Result<()> 
         } else {
             Probe::NotYet("not there yet".to_owned())
         })
+    })
+    .await
+}
+
+/// Waits for Cilium's operator: the nodes that still join need not be waited for.
+async fn operator_runs(context: &StepContext, node: &Node) -> Result<()> {
+    let engine = &context.engine;
+    let requirement = Requirement {
+        what: "Cilium's operator runs".to_owned(),
+        limit_name: "cilium_ready",
+        limit: engine.lab.limits.cilium_ready,
+        hint: "`kubectl -n kube-system describe deploy cilium-operator` says why it does not",
+    };
+    until(context, requirement, async || {
+        let cluster = observe::cluster_on(engine, node).await?;
+        let waits = cluster.not_rolled_out().contains(&cilium::OPERATOR);
+        Ok(if waits { Probe::NotYet("it is not rolled out".to_owned()) } else { Probe::Met(()) })
     })
     .await
 }

@@ -6,16 +6,15 @@ use crate::engine::run::StepContext;
 use crate::engine::wait::{Probe, until};
 use crate::plan::facts::Facts;
 use crate::plan::up::vip_holder;
-use crate::stack::{dns, node as nodes};
+use crate::stack::dns;
 
-use super::guest::{activate, install};
+use super::guest::settle_files;
 
 pub async fn configure(context: &StepContext, name: &str) -> Result<bool> {
     let engine = &context.engine;
     let node = engine.node(name)?;
     let identity = engine.need_identity()?;
-    let written = install(context, node, &nodes::files_of(&engine.lab, &identity, node)).await?;
-    activate(context, node, &written).await?;
+    let written = settle_files(context, node, &identity).await?;
     let requirement = Requirement {
         what: format!("nginx, keepalived and the name server run on {name}"),
         limit_name: "vip_held",

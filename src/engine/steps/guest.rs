@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::Value;
 
-use crate::engine::context::tail;
+use crate::engine::context::{command_failed, tail};
 use crate::engine::error::{EngineError, Requirement, Result};
 use crate::engine::observe;
 use crate::engine::run::StepContext;
@@ -13,8 +13,12 @@ use crate::formats::command::Command;
 use crate::formats::dhcp;
 use crate::host::{HostError, clock, files};
 use crate::lab::Node;
+use crate::plan::facts::GuestFacts;
 use crate::stack::file::GuestFile;
+use crate::stack::identity::Identity;
 use crate::stack::node as nodes;
+
+use super::upkeep::kubelet_runs;
 
 /// Waits for a login, then for cloud-init, then looks whether the guest is the one it should be.
 pub async fn ready(context: &StepContext, name: &str) -> Result<bool> {
@@ -120,13 +124,12 @@ async fn cloud_init_done(context: &StepContext, node: &Node) -> Result<()> {
         hint: "log in and read /var/log/cloud-init-output.log",
     };
     let limit = engine.lab.limits.guest_command;
+    let status = Command::new(["cloud-init", "status", "--format", "json"]);
     let mut power = Power::of(context, node);
     until(context, requirement, async || {
         // sshd restarts once while cloud-init works: a lost connection here is only "not yet".
-        let output = match engine
-            .run(node, &Command::new(["cloud-init", "status", "--format", "json"]), limit, None)
-            .await
-        {
+        let output = match engine.run(node, &status, limit, None).await {
+            Ok(output) if output.left_out > 0 => return Err(command_failed(&node.name, &status, &output)),
             Ok(output) => output,
             Err(EngineError::Host(error @ (HostError::Connect { .. } | HostError::Ssh { .. }))) => {
                 power.must_be_on().await?;
@@ -176,9 +179,9 @@ pub async fn prepare(context: &StepContext, name: &str) -> Result<bool> {
     let engine = &context.engine;
     let node = engine.node(name)?;
     let identity = engine.need_identity()?;
-    let written = install(context, node, &nodes::files_of(&engine.lab, &identity, node)).await?;
-    activate(context, node, &written).await?;
+    let written = settle_files(context, node, &identity).await?;
     let facts = observe::guest(engine, node).await?;
+    kubelet_runs(context, node, &facts).await?;
     engine.identities.must_be_its_own(&node.name, &facts)?;
     let wished = format!("v{}", engine.lab.versions.kubernetes);
     for program in ["kubeadm", "kubelet"] {
@@ -198,8 +201,26 @@ pub async fn prepare(context: &StepContext, name: &str) -> Result<bool> {
     Ok(!written.is_empty())
 }
 
+/// Puts the files of a node in their places that are missing or differ, and makes its services follow. A mark in the
+/// guest stands from before the first file until the services have followed: a run that is cut off in between leaves
+/// files that are right, and services that do not know of it. Returns the paths of what was written.
+pub async fn settle_files(context: &StepContext, node: &Node, identity: &Identity) -> Result<Vec<String>> {
+    let engine = &context.engine;
+    let files = nodes::files_of(&engine.lab, identity, node);
+    let facts = observe::guest(engine, node).await?;
+    if files.iter().all(|file| is_there(file, &facts)) {
+        activate(context, node, &[]).await?;
+        return Ok(Vec::new());
+    }
+    engine.must(node, &nodes::mark_pending()).await?;
+    let written = install_missing(context, node, &files, &facts).await?;
+    activate(context, node, &written).await?;
+    engine.must(node, &nodes::settle_pending()).await?;
+    Ok(written)
+}
+
 /// Makes the services follow the files that changed.
-pub async fn activate(context: &StepContext, node: &Node, written: &[String]) -> Result<()> {
+async fn activate(context: &StepContext, node: &Node, written: &[String]) -> Result<()> {
     let changed: Vec<&str> = written.iter().map(String::as_str).collect();
     for command in nodes::activate(node.role, &changed) {
         context.engine.must(node, &command).await?;
@@ -209,17 +230,36 @@ pub async fn activate(context: &StepContext, node: &Node, written: &[String]) ->
 
 /// Installs the files that are missing or differ; returns their paths.
 pub async fn install(context: &StepContext, node: &Node, files: &[GuestFile]) -> Result<Vec<String>> {
-    let engine = &context.engine;
-    let facts = observe::guest(engine, node).await?;
+    let facts = observe::guest(&context.engine, node).await?;
+    install_missing(context, node, files, &facts).await
+}
+
+fn is_there(file: &GuestFile, facts: &GuestFacts) -> bool {
+    facts.files.get(&file.path) == Some(&file.digest())
+}
+
+async fn install_missing(
+    context: &StepContext,
+    node: &Node,
+    files: &[GuestFile],
+    facts: &GuestFacts,
+) -> Result<Vec<String>> {
     let mut written = Vec::new();
-    for file in files.iter().filter(|file| facts.files.get(&file.path) != Some(&file.digest())) {
-        let [write, rename] = file.install();
-        engine.must(node, &write).await?;
-        if let Some(test) = nodes::test(file) {
-            engine.must(node, &test).await?;
-        }
-        engine.must(node, &rename).await?;
+    for file in files.iter().filter(|file| !is_there(file, facts)) {
+        put(context, node, file).await?;
         written.push(file.path.clone());
     }
     Ok(written)
+}
+
+/// Puts one file in its place: written beside it, tested there where its program can, then renamed.
+pub async fn put(context: &StepContext, node: &Node, file: &GuestFile) -> Result<()> {
+    let engine = &context.engine;
+    let [write, rename] = file.install();
+    engine.must(node, &write).await?;
+    if let Some(test) = nodes::test(file) {
+        engine.must(node, &test).await?;
+    }
+    engine.must(node, &rename).await?;
+    Ok(())
 }

@@ -11,6 +11,8 @@ use crate::host::files;
 use crate::lab::names;
 use crate::plan::desired::kubeconfig_text;
 
+use super::vm::forget_folder;
+
 pub fn create_identity(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
     let identity = store::create(&engine.lab, &engine.dir)?;
@@ -82,9 +84,10 @@ pub async fn remove_resolver(context: &StepContext) -> Result<bool> {
     Ok(removed)
 }
 
-/// Removes the lab's folder. The lock file goes with it; its holder keeps it open until the end.
+/// Removes the lab's folder, and before it the folder of its VMs, which a run that was cut off may have left empty.
 pub fn forget(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
+    forget_folder(engine)?;
     files::remove_tree(engine.dir.root(), &engine.home.labs())?;
     Ok(true)
 }

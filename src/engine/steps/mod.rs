@@ -9,16 +9,30 @@ mod lab;
 mod lan;
 mod network;
 mod template;
+mod upkeep;
 pub(in crate::engine) mod vm;
+
+use std::sync::Arc;
 
 use crate::plan::step::Action;
 
 use super::drill;
 use super::error::Result;
+use super::event::Event;
 use super::run::StepContext;
 
-/// Does what a step says. Returns whether anything was changed.
+/// Does what a step says, keeping what its commands print. Returns whether anything was changed.
 pub async fn perform(context: &StepContext) -> Result<bool> {
+    let context =
+        StepContext { engine: Arc::new(context.engine.recording(&context.step.id)), ..context.clone() };
+    let result = act(&context).await;
+    for line in context.engine.output().map(|output| output.untold()).unwrap_or_default() {
+        context.send(Event::Line { step: context.step.id.clone(), line });
+    }
+    result
+}
+
+async fn act(context: &StepContext) -> Result<bool> {
     match &context.step.action {
         Action::CreateIdentity => lab::create_identity(context),
         Action::ApplyNetwork { .. } => network::apply(context).await,
@@ -30,10 +44,12 @@ pub async fn perform(context: &StepContext) -> Result<bool> {
         Action::ConfigureVm { node } => vm::configure(context, node).await,
         Action::StartVm { node } => vm::start(context, node).await,
         Action::AwaitGuest { node } => guest::ready(context, node).await,
+        Action::SetClock { node } => upkeep::set_clock(context, node).await,
         Action::ProbeLan { node } => lan::probe(context, node).await,
         Action::ConfigureGateway { node } => gateway::configure(context, node).await,
         Action::AwaitVips => gateway::vips(context).await,
         Action::PrepareNode { node } => guest::prepare(context, node).await,
+        Action::RenewCertificates { node } => upkeep::renew(context, node).await,
         Action::InitControlPlane { node } => kube::init(context, node).await,
         Action::AwaitEndpoint => kube::endpoint(context).await,
         Action::JoinControlPlane { node } | Action::JoinWorker { node } => kube::join(context, node).await,

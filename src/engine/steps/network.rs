@@ -4,9 +4,9 @@ use crate::engine::error::{EngineError, Result};
 use crate::engine::networks as records;
 use crate::engine::observe;
 use crate::engine::run::StepContext;
-use crate::host::HostError;
 use crate::host::fusion::networks::{Change, ChangeKind};
 use crate::host::lock::Lock;
+use crate::host::{HostError, files, stand_in};
 use crate::plan::facts::Facts;
 use crate::plan::networks::{self, NetworkWish};
 
@@ -16,8 +16,13 @@ pub async fn apply(context: &StepContext) -> Result<bool> {
     let _turn = turn(context).await?;
     let facts = observe::network_facts(engine).await?;
     let after = settled(networks::wish(&engine.lab, &facts), &facts)?;
-    records::remember(engine, &facts)?;
+    if !stand_in::broken("record-late") {
+        records::remember(engine, &facts)?;
+    }
     change(context, &facts, after, engine.lab.internal.vmnet, ChangeKind::OfOneNetwork).await?;
+    if stand_in::broken("record-late") {
+        records::remember(engine, &facts)?;
+    }
     records::settle(engine)?;
     Ok(true)
 }
@@ -56,7 +61,11 @@ pub async fn put_back(context: &StepContext, backup: &str) -> Result<bool> {
 
 /// Waits for Fusion's networks to be ours alone: labs share the file.
 async fn turn(context: &StepContext) -> Result<Lock> {
-    context.turn(&context.engine.home.network_lock(), "Fusion's networking file").await
+    let home = &context.engine.home;
+    let turn = context.turn(&home.network_lock(), "Fusion's networking file").await?;
+    // A run that was killed may have been writing its records.
+    files::sweep(&home.network())?;
+    Ok(turn)
 }
 
 /// Returns the file that is to be; what forbids it has come up since the plan was made.

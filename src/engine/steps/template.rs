@@ -19,7 +19,7 @@ use crate::engine::wait::{Probe, until};
 use crate::formats::seed_iso;
 use crate::host::fusion::vmx_file;
 use crate::host::lock::Lock;
-use crate::host::{Stop, convert, files};
+use crate::host::{Stop, convert, files, stand_in};
 use crate::lab::names;
 use crate::plan::obstacle::Obstacle;
 use crate::stack::bake::{self, Outcome};
@@ -45,8 +45,7 @@ pub async fn convert(context: &StepContext) -> Result<bool> {
     }
     clear(&engine, &dir).await?;
     let writing = context.clone();
-    let convert = tokio::task::spawn_blocking(move || write_disk(&writing));
-    convert.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    stand_in::blocking(move || write_disk(&writing)).await?;
     let vmx = vm::template_vmx(&engine.lab, &dir.key);
     vmx_file::write(&dir.vmx(), &vmx)?;
     let image = images::cached(&engine).ok_or_else(not_in_cache)?;
@@ -121,7 +120,9 @@ async fn await_end(context: &StepContext, dir: &TemplateDir, vmx: &Path) -> Resu
     until(context, requirement, async || {
         let running = engine.vms.running().await?.contains(vmx);
         let said = dir.said();
-        told += tell(context, &said[told..]);
+        let (new, next) = dir.said_since(told);
+        new.lines().for_each(|line| context.line(line.trim_end()));
+        told = next;
         let mut outcome = bake::outcome(&said);
         if outcome == Outcome::Silent {
             // Fusion need not write a console (facts/vm-images-cloudinit.md §1.6); a guest variable lives as its VM does.
@@ -148,13 +149,6 @@ async fn await_end(context: &StepContext, dir: &TemplateDir, vmx: &Path) -> Resu
         }
         other => other,
     })
-}
-
-/// Passes on the whole lines of what a console said since; returns their length.
-fn tell(context: &StepContext, said: &str) -> usize {
-    let whole = said.rfind('\n').map_or("", |end| &said[..=end]);
-    whole.lines().for_each(|line| context.line(line.trim_end()));
-    whole.len()
 }
 
 fn last_line(console: &str) -> String {
@@ -263,7 +257,10 @@ async fn release(engine: &Engine) {
 
 /// Waits for the template to be ours alone: labs share it.
 pub async fn turn(context: &StepContext, dir: &TemplateDir) -> Result<Lock> {
-    context.turn(&context.engine.home.template_lock(&dir.key), "the template").await
+    let turn = context.turn(&context.engine.home.template_lock(&dir.key), "the template").await?;
+    // A run that was killed may have been writing its manifest or its seed.
+    [dir.root.clone(), dir.bundle()].iter().try_for_each(|folder| files::sweep(folder))?;
+    Ok(turn)
 }
 
 /// Stops and removes a template that was not finished; a finished one is kept for the next lab.

@@ -85,7 +85,7 @@ pub async fn delete(context: &StepContext, node: &str) -> Result<bool> {
 }
 
 /// Removes the folder of the lab's VMs once nothing is in it.
-fn forget_folder(engine: &Engine) -> Result<()> {
+pub fn forget_folder(engine: &Engine) -> Result<()> {
     let folder = engine.fusion.library.join(&engine.lab.name);
     if files::exists(&folder) && files::list(&folder)?.is_empty() {
         files::remove_tree(&folder, &engine.fusion.library)?;

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::Format;
 use crate::formats::vmdk;
+use crate::host::stand_in::{self, Effect};
 use crate::host::{HostError, Result, files};
 
 /// What unfinished files are called.
@@ -97,7 +98,8 @@ impl Target {
 
     /// Gives the files their names once they are safe on the disk, and returns what room they take.
     pub(super) fn place(mut self) -> Result<u64> {
-        self.file.sync_all().map_err(HostError::file("write", &self.part))?;
+        let sync = || stand_in::before(Effect::Sync(&self.part)).and_then(|()| self.file.sync_all());
+        sync().map_err(HostError::file("write", &self.part))?;
         refuse_existing(&self.path)?;
         if let Some(flat) = &mut self.flat {
             refuse_existing(&flat.path)?;

@@ -220,16 +220,17 @@ async fn take_turn(
     let mut seen = (None, clock::monotonic());
     loop {
         match lock::acquire(path, "the download", "download") {
-            Err(HostError::Locked { what, pid, verb, since }) => {
+            Err(HostError::Locked { what, by }) => {
                 let size = files::size(part).unwrap_or(0);
                 if seen.0.is_none() {
-                    tell(Told::Waiting(format!("the image is here: process {pid} downloads it")));
+                    let who = by.holder.as_ref().map_or(0, |holder| holder.pid);
+                    tell(Told::Waiting(format!("the image is here: process {who} downloads it")));
                 }
                 if seen.0 != Some(size) {
                     seen = (Some(size), clock::monotonic());
                     tell(Told::Bytes { done: size, total });
                 } else if seen.1.elapsed() > 2 * stall {
-                    return Err(HostError::Locked { what, pid, verb, since });
+                    return Err(HostError::Locked { what, by });
                 }
             }
             other => return other,

@@ -21,6 +21,10 @@ const STDERR: i32 = 1;
 const READ_BUFFER: usize = 64 * 1024;
 /// How long to wait for the socket before looking at the clock again.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
+/// How long to leave a server that has said half a word.
+const SHORTEST_WAIT: Duration = Duration::from_millis(5);
+/// What an SSH server's first line begins with (RFC 4253 §4.2).
+const GREETING: &[u8] = b"SSH-";
 /// libssh2's codes (libssh2.h) that tell a refused key from a broken connection.
 const AUTHENTICATION_FAILED: i32 = -18;
 const PUBLICKEY_UNVERIFIED: i32 = -19;
@@ -39,6 +43,7 @@ impl Connection {
         let stream = dial.connect_blocking(SocketAddrV4::new(target.address, SSH_PORT), limit)?;
         let twin: TcpStream = stream.try_clone().map_err(|error| refusal(target, &error.to_string()))?;
         cut.arm(twin);
+        await_greeting(&stream, limit).map_err(|error| refusal(target, &error.to_string()))?;
         let failed = |what: &str| {
             let what = what.to_owned();
             move |error: ssh2::Error| refusal(target, &format!("{what}: {}", error.message()))
@@ -100,10 +105,10 @@ impl Connection {
         let ended = |error: ssh2::Error| self.lost(job, error.message());
         let signal = channel.exit_signal().map_err(ended)?.exit_signal;
         let status = channel.exit_status().map_err(ended)?;
-        let (stdout, stderr) = pump.finish(job);
+        let ((stdout, before_stdout), (stderr, before_stderr)) = pump.finish(job);
         // A command that a signal ended has status 0 as well.
         let status = signal.is_none().then_some(status);
-        Ok(Output { status, signal, stdout, stderr })
+        Ok(Output { status, signal, stdout, stderr, left_out: before_stdout + before_stderr })
     }
 
     /// Waits until the socket is ready for what libssh2 wants to do with it.
@@ -217,8 +222,29 @@ impl<'a> Pump<'a> {
         }
     }
 
-    fn finish(self, job: &Job) -> (Vec<u8>, Vec<u8>) {
+    fn finish(self, job: &Job) -> ((Vec<u8>, u64), (Vec<u8>, u64)) {
         (self.stdout.finish(job.lines.as_ref()), self.stderr.finish(job.lines.as_ref()))
+    }
+}
+
+/// Waits until the server has said how it begins, without taking the bytes from libssh2. That one would read lines before
+/// the greeting for as long as they come, without ever looking at the clock; OpenSSH sends none.
+fn await_greeting(stream: &TcpStream, limit: Duration) -> io::Result<()> {
+    let started = clock::monotonic();
+    let mut seen = [0; GREETING.len()];
+    loop {
+        let left = limit.saturating_sub(started.elapsed()).max(SHORTEST_WAIT);
+        stream.set_read_timeout(Some(left))?;
+        let count = stream.peek(&mut seen)?;
+        if !GREETING.starts_with(&seen[..count]) {
+            return Err(io::Error::other("what answers there is no SSH server"));
+        }
+        match count {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            _ if count == GREETING.len() => return stream.set_read_timeout(None),
+            _ if started.elapsed() >= limit => return Err(io::ErrorKind::TimedOut.into()),
+            _ => clock::pause_blocking(SHORTEST_WAIT),
+        }
     }
 }
 

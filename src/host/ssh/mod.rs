@@ -27,6 +27,10 @@ use worker::{Failure, Job, Worker};
 /// Sessions to one guest at once. OpenSSH starts to refuse at ten logins in progress.
 const SESSIONS: usize = 3;
 
+/// Waits of at most the limit of a connection before a command begins: dialling, key exchange, login, channel. A hostile
+/// server can hold libssh2 in one of them for ever, by never letting it wait.
+const STAGES: u32 = 4;
+
 /// Says how guests are dialled now; asked for each new session.
 pub type DialSource = Arc<dyn Fn() -> Result<Dial> + Send + Sync>;
 
@@ -89,7 +93,7 @@ impl GuestShell for SshShell {
             let worker = kept
                 .unwrap_or_else(|| Worker::start(guest.target.clone(), Arc::clone(&self.dial), self.connect));
             // Dropping this future drops the worker, which cuts its connection.
-            match worker.run(Arc::clone(&job)).await {
+            match worker.run(Arc::clone(&job), self.connect * STAGES + limit).await {
                 Ok(output) => {
                     guest.idle().push(worker);
                     return Ok(output);
@@ -102,5 +106,7 @@ impl GuestShell for SshShell {
     }
 }
 
+#[cfg(all(test, feature = "sim"))]
+mod hostile_tests;
 #[cfg(all(test, feature = "sim"))]
 mod tests;

@@ -70,6 +70,18 @@ impl Handler for Guest {
                     }
                     end(&handle, channel, 3).await;
                 }
+                "endless" => while handle.data(channel, vec![b'x'; 65_536]).await.is_ok() {},
+                "megabytes" => {
+                    for _ in 0..3 * output::KEPT / 65_536 {
+                        handle.data(channel, vec![b'x'; 65_536]).await.unwrap();
+                    }
+                    handle.data(channel, b"\xff\0\x1b[2J end".to_vec()).await.unwrap();
+                    end(&handle, channel, 0).await;
+                }
+                "half" => {
+                    handle.data(channel, b"half".to_vec()).await.unwrap();
+                    handle.eof(channel).await.unwrap();
+                }
                 "die" => {
                     let text = || String::new();
                     handle.exit_signal_request(channel, Sig::KILL, false, text(), text()).await.unwrap();
@@ -117,7 +129,7 @@ async fn end(handle: &russh::server::Handle, channel: ChannelId, status: u32) {
 }
 
 /// A guest's SSH server on loopback, a proxy that leads to it, and a shell that dials through that.
-struct Lab {
+pub(super) struct Lab {
     _folder: tempfile::TempDir,
     target: GuestTarget,
     shell: Arc<SshShell>,
@@ -148,12 +160,17 @@ async fn serve(logins: Arc<AtomicUsize>) -> SocketAddr {
 }
 
 async fn lab() -> Lab {
+    let logins = Arc::new(AtomicUsize::new(0));
+    let backend = serve(Arc::clone(&logins)).await;
+    lab_at(backend, logins, LIMIT).await
+}
+
+/// A shell that dials a server of the test's own.
+pub(super) async fn lab_at(backend: SocketAddr, logins: Arc<AtomicUsize>, connect: Duration) -> Lab {
     let folder = tempfile::tempdir().unwrap();
     let identity = folder.path().join("id_ed25519");
     let pem = key(2).to_openssh(LineEnding::LF).unwrap();
     files::write_atomic(&identity, pem.as_bytes(), files::PRIVATE_FILE).unwrap();
-    let logins = Arc::new(AtomicUsize::new(0));
-    let backend = serve(Arc::clone(&logins)).await;
     let proxy = crate::host::dial::tests::proxy(0, Some(backend)).await;
     let target = GuestTarget {
         node: "k8s-master1".to_owned(),
@@ -163,11 +180,11 @@ async fn lab() -> Lab {
         identity,
     };
     let dial: DialSource = Arc::new(move || Ok(Dial::Socks5(proxy)));
-    Lab { _folder: folder, target, shell: Arc::new(SshShell::new(dial, LIMIT)), logins }
+    Lab { _folder: folder, target, shell: Arc::new(SshShell::new(dial, connect)), logins }
 }
 
 impl Lab {
-    async fn run(&self, command: Command, limit: Duration) -> Result<Output> {
+    pub(super) async fn run(&self, command: Command, limit: Duration) -> Result<Output> {
         self.shell.run(&self.target, &command, limit, None).await
     }
 }
@@ -190,6 +207,43 @@ async fn both_streams_flow_and_a_status_is_no_error() {
     let output = lab.run(Command::new(["flood"]), LIMIT).await.unwrap();
     assert_eq!((output.status, output.success()), (Some(3), false));
     assert_eq!((output.stdout.len(), output.stderr.len()), (4 << 20, 4 << 20));
+}
+
+#[tokio::test]
+async fn a_flood_without_a_newline_is_cut_to_its_end_and_the_session_is_used_again() {
+    let lab = lab().await;
+    let lengths = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&lengths);
+    let sink: LineSink = Box::new(move |line| seen.lock().unwrap().push(line.len()));
+    let output = lab.shell.run(&lab.target, &Command::new(["megabytes"]), LIMIT, Some(sink)).await.unwrap();
+    assert_eq!(output.stdout.len(), output::KEPT);
+    assert_eq!(output.left_out, 2 * output::KEPT as u64 + 10);
+    assert!(output.stdout.ends_with(b"x\xff\0\x1b[2J end"), "bytes come as they are");
+    let lengths = std::mem::take(&mut *lengths.lock().unwrap());
+    assert!(lengths.len() > 100 && lengths.iter().all(|length| *length < 200_000), "in pieces");
+    assert!(lab.run(Command::new(["cat"]), LIMIT).await.unwrap().success());
+    assert_eq!(lab.logins.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_endless_flood_ends_at_the_deadline_and_others_go_on_meanwhile() {
+    let lab = lab().await;
+    let (shell, target) = (Arc::clone(&lab.shell), lab.target.clone());
+    let limit = Duration::from_secs(2);
+    let flood =
+        tokio::spawn(async move { shell.run(&target, &Command::new(["endless"]), limit, None).await });
+    while !flood.is_finished() {
+        assert!(lab.run(Command::new(["cat"]).with_input("x"), LIMIT).await.unwrap().success());
+    }
+    let error = flood.await.unwrap().unwrap_err();
+    assert!(matches!(error, HostError::Deadline { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn output_that_ends_without_a_status_ends_at_the_deadline() {
+    let lab = lab().await;
+    let error = lab.run(Command::new(["half"]), Duration::from_millis(300)).await.unwrap_err();
+    assert!(matches!(error, HostError::Deadline { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::DialSource;
 use super::connection::Connection;
+use crate::formats::command::brief;
 use crate::host::{GuestTarget, HostError, LineSink, Output};
 
 /// How often an idle session shows that it lives.
@@ -56,14 +57,19 @@ impl Worker {
         Self { jobs, cut, node }
     }
 
-    pub async fn run(&self, job: Arc<Job>) -> Result<Output, Failure> {
+    /// Runs a command to its end, or says that not even its limits ended it by `last`.
+    pub async fn run(&self, job: Arc<Job>, last: Duration) -> Result<Output, Failure> {
         let (reply, outcome) = oneshot::channel();
         let gone = |reason: &str| HostError::Ssh { node: self.node.clone(), reason: reason.to_owned() };
         let line = job.line.clone();
         if self.jobs.send((job, reply)).is_err() {
             return Err(Failure::NotBegun(gone("the session has ended")));
         }
-        outcome.await.unwrap_or_else(|_| {
+        let Ok(outcome) = tokio::time::timeout(last, outcome).await else {
+            let what = format!("the end of `{}` on {}", brief(&line), self.node);
+            return Err(Failure::Broken(HostError::Deadline { what, limit: last }));
+        };
+        outcome.unwrap_or_else(|_| {
             let reason = "the session's thread ended".to_owned();
             Err(Failure::Broken(HostError::Lost { node: self.node.clone(), command: line, reason }))
         })

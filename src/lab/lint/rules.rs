@@ -122,6 +122,12 @@ rules! {
     VERSIONS_UNSUPPORTED "versions-unsupported" Error: "versions that do not go together",
         "The pairs that are known to break are refused, the untested ones are a warning. The table is \
          `rules` in `vm-templates/catalogue.yaml`, each with its reason.";
+    MACHINE_GONE "machine-gone" Warning: "a machine that was there is gone",
+        "Its VM was deleted, or its folder was moved away, since the lab was last up. `up` makes the machine \
+         anew and takes it into the cluster again; what was on its disk does not come back by that. As long \
+         as one control plane stands, the cluster keeps its data. Where none does, a new cluster is made, and \
+         the machines that stand are taken into that one: put a control plane's folder back before, if it is \
+         in the Trash or in a backup.";
     WIFI_BRIDGE "wifi-bridge" Warning: "the gateways are bridged to Wi-Fi",
         "A bridged machine sends frames with its own MAC. Access points pass on only frames of the Mac's own \
          MAC, which they know, so Fusion translates; what cannot be translated is lost. The VIP moves from one \

@@ -2,17 +2,27 @@
 
 use super::{Draft, List};
 use crate::lab::{Node, Role};
-use crate::plan::facts::ClusterFacts;
+use crate::plan::drift;
+use crate::plan::facts::{ClusterFacts, GuestFacts};
 use crate::plan::step::{Action, Gate, Phase};
-use crate::stack::kubeadm;
+use crate::stack::identity::Leaf;
+use crate::stack::kubeadm::{self, NodeState};
+
+/// Why something of the cluster's is planned while no API server answers: nothing was installed yet, or it only sleeps.
+const NOBODY_TO_ASK: &str = "no API server is there to ask yet";
+
+/// Returns what must run on a member: its kubelet, too, once kubeadm has given it something to do.
+fn units(node: &Node, guest: &GuestFacts) -> Vec<&'static str> {
+    let mut units = vec!["containerd", "chrony"];
+    units.extend(kubeadm::state(node.role, guest).is_complete().then_some("kubelet"));
+    units
+}
 
 impl List<'_> {
     pub(super) fn prepare(&mut self, node: &Node) {
-        let runtime_runs = self.guest(node).is_some_and(|guest| guest.unit_active("containerd"));
-        let why = match self.stale_files(node) {
-            Some(stale) => stale,
-            None if !runtime_runs => "containerd is not running".to_owned(),
-            None => return self.keep(format!("{}: prepared for Kubernetes", node.name)),
+        let down = || self.guest(node).and_then(|guest| drift::of_units(guest, &units(node, guest)));
+        let Some(why) = self.stale_files(node).or_else(down) else {
+            return self.keep(format!("{}: prepared for Kubernetes", node.name));
         };
         let draft = Draft::of(
             "node.prepare",
@@ -31,21 +41,27 @@ impl List<'_> {
         self.facts.cluster.as_ref()
     }
 
-    /// Whether a node has joined, by its own word and the API's. `None` if one of them cannot be asked.
-    pub(super) fn joined(&self, node: &Node) -> Option<bool> {
-        let state = kubeadm::state(node.role, self.guest(node)?);
-        let known = self.cluster()?.nodes.get(&node.name);
-        // The mark is the last that a control plane's join leaves.
-        let whole = known.is_some_and(|known| known.control_plane || node.role != Role::ControlPlane);
-        Some(whole && state.is_complete())
-    }
-
     /// Returns why a node must still join (or join again), or none.
-    pub(super) fn why_join(&self, node: &Node) -> Option<&'static str> {
-        match self.joined(node) {
-            Some(true) => None,
-            Some(false) => Some("the API server does not know it, or its kubelet has not joined"),
-            None => Some("not known before its guest and the API server answer"),
+    pub(super) fn why_join(&self, node: &Node) -> Option<String> {
+        let unknown = || Some("not known before its guest and the API server answer".to_owned());
+        let Some(guest) = self.guest(node) else { return unknown() };
+        let gone = kubeadm::missing_manifests(node.role, guest);
+        if !gone.is_empty() {
+            return Some(format!("the manifest of {} is gone", gone.join(" and ")));
+        }
+        let Some(cluster) = self.cluster() else { return unknown() };
+        match kubeadm::state(node.role, guest) {
+            NodeState::Fresh => return Some("kubeadm has not run on it".to_owned()),
+            NodeState::HalfJoined { .. } => return Some("kubeadm did not come to its end on it".to_owned()),
+            NodeState::Initialised | NodeState::Joined => {}
+        }
+        match cluster.nodes.get(&node.name) {
+            None => Some("the cluster does not know it, though its kubelet has joined".to_owned()),
+            // The mark is the last that a control plane's join leaves.
+            Some(known) if node.role == Role::ControlPlane && !known.control_plane => {
+                Some("the cluster does not know it as a control plane".to_owned())
+            }
+            Some(_) => None,
         }
     }
 
@@ -54,7 +70,7 @@ impl List<'_> {
         let unfinished = self
             .cluster()
             .is_some_and(|cluster| !kubeadm::init_complete(cluster, &node.name))
-            .then_some("its init was cut before its last phase");
+            .then(|| "its init was cut before its last phase".to_owned());
         let Some(why) = self.why_join(node).or(unfinished) else {
             return self.keep(format!("{}: control plane, joined", node.name));
         };
@@ -72,7 +88,7 @@ impl List<'_> {
         // Without the gateways: init talks to its own API server. Some versions did not (facts/kubernetes-cilium.md §1.5).
         let gateways = self.lab.versions.init_needs_the_endpoint().then(|| "gateway.vips".to_owned());
         // Who must choose another VIP does so before it stands in a certificate.
-        let before = ready.chain(self.probes()).chain(gateways);
+        let before = ready.chain(self.probes()).chain(gateways).chain(self.upkeep());
         let needs: Vec<String> = before.chain([format!("node.prepare/{}", node.name)]).collect();
         self.add(draft, needs);
     }
@@ -90,8 +106,8 @@ impl List<'_> {
             .members()
             .flat_map(|node| [format!("node.prepare/{}", node.name), format!("guest.ready/{}", node.name)]);
         let first = self.lab.first_control_plane();
-        let needs: Vec<String> =
-            prepares.chain([format!("kube.init/{}", first.name), "gateway.vips".to_owned()]).collect();
+        let needs = prepares.chain([format!("kube.init/{}", first.name), "gateway.vips".to_owned()]);
+        let needs: Vec<String> = needs.chain(self.upkeep()).collect();
         self.add(draft, needs);
     }
 
@@ -137,31 +153,39 @@ impl List<'_> {
     pub(super) fn gateway_api(&mut self) {
         let wished = &self.lab.versions.gateway_api;
         let found = self.cluster().and_then(|cluster| cluster.gateway_api.clone());
-        if found.as_ref() == Some(wished) && !self.planned(&self.init_step()) {
+        if found.as_ref() == Some(wished) {
             return self.keep(format!("Gateway API {wished}: definitions established"));
         }
-        let draft =
-            Draft::new("gateway-api.install", Phase::Cluster, 5, Action::InstallGatewayApi)
-                .text(format!("install the Gateway API {wished} definitions"))
-                .why(found.map_or_else(
-                    || "they are not there".to_owned(),
-                    |found| format!("the cluster has {found}"),
-                ));
+        let draft = Draft::new("gateway-api.install", Phase::Cluster, 5, Action::InstallGatewayApi)
+            .text(format!("install the Gateway API {wished} definitions"))
+            .why(match (self.cluster(), found) {
+                (None, _) => NOBODY_TO_ASK.to_owned(),
+                (Some(_), None) => "they are not there".to_owned(),
+                (Some(_), Some(found)) => format!("the cluster has {found}"),
+            });
         self.add(draft, [self.init_step(), "kube.endpoint".to_owned()]);
     }
 
     pub(super) fn cilium(&mut self) {
         let chart = &self.desired.cilium_chart;
         let release = self.cluster().and_then(|cluster| cluster.cilium.clone());
+        let settings = &self.desired.cilium_settings;
+        let by_hand = self.cluster().and_then(|cluster| drift::of_cilium(cluster, settings));
         let why = match release {
+            None if self.cluster().is_none() => NOBODY_TO_ASK.to_owned(),
             None => "it is not installed".to_owned(),
             Some(release) if release.status != "deployed" => format!("its release is {}", release.status),
             Some(release) if release.chart != *chart => format!("{} is installed", release.chart),
             Some(release) if release.values.as_ref() != Some(&self.desired.cilium_values) => {
                 "its values differ".to_owned()
             }
-            Some(_) if self.planned("gateway-api.install") => "the Gateway API definitions change".to_owned(),
-            Some(_) => return self.keep(format!("{chart}: deployed")),
+            Some(_) => match by_hand {
+                Some(changed) => changed,
+                None if self.planned("gateway-api.install") => {
+                    "the Gateway API definitions change".to_owned()
+                }
+                None => return self.keep(format!("{chart}: deployed")),
+            },
         };
         let draft = Draft::new("cilium.install", Phase::Cluster, 20, Action::InstallCilium)
             .text(format!(
@@ -184,46 +208,60 @@ impl List<'_> {
                 [
                     format!("kube.join/{}", node.name),
                     format!("kube.init/{}", node.name),
+                    format!("kube.certificates/{}", node.name),
                     format!("guest.ready/{}", node.name),
                 ]
             })
             .chain(["cilium.install".to_owned(), "kube.endpoint".to_owned()])
             .collect();
-        let settled = self.cluster().is_some_and(|cluster| {
-            self.lab.members().all(|node| cluster.nodes.get(&node.name).is_some_and(|node| node.ready))
-                && cluster.not_rolled_out().is_empty()
-                && !cluster.kube_proxy_present
-        });
-        if settled && !joins.iter().any(|id| self.planned(id)) {
+        let unsettled = self.unsettled();
+        if unsettled.is_none() && !joins.iter().any(|id| self.planned(id)) {
             return self.keep("cluster: every node Ready, Cilium rolled out");
         }
         let draft = Draft::new("kube.nodes", Phase::Cluster, 45, Action::AwaitNodes)
             .text("wait until Cilium is rolled out and every node is Ready")
-            .why(if settled { "the cluster is being changed" } else { "not all of them are" });
-        self.add(draft, joins);
+            .why(unsettled.unwrap_or_else(|| "the cluster is being changed".to_owned()));
+        let needs: Vec<String> = joins.into_iter().chain(self.upkeep()).collect();
+        self.add(draft, needs);
+    }
+
+    /// Says what of the cluster has not come up; none if all has.
+    fn unsettled(&self) -> Option<String> {
+        let Some(cluster) = self.cluster() else { return Some(NOBODY_TO_ASK.to_owned()) };
+        let ready = |node: &&Node| cluster.nodes.get(&node.name).is_some_and(|node| node.ready);
+        let silent: Vec<&str> =
+            self.lab.members().filter(|node| !ready(node)).map(|node| node.name.as_str()).collect();
+        let waiting = cluster.not_rolled_out();
+        match (silent.as_slice(), waiting.as_slice()) {
+            ([], []) => cluster.kube_proxy_present.then(|| "kube-proxy came into it".to_owned()),
+            ([], waiting) => Some(format!("not rolled out: {}", waiting.join(", "))),
+            (silent, _) => Some(format!("not Ready: {}", silent.join(", "))),
+        }
     }
 
     pub(super) fn ingress(&mut self) {
         let ports = &self.lab.cluster.ports;
+        let renewed = self.facts.stale_identity.iter().any(|(leaf, _)| *leaf == Leaf::LabServer);
+        let joins = |node: &Node| self.planned(&format!("kube.join/{}", node.name));
+        let comes_back = self.lab.ingress_nodes().any(joins);
         let why = match self.cluster() {
-            None => "there is no cluster yet",
-            Some(cluster) if cluster.ingress.is_none() => "it is not there",
-            Some(cluster) if cluster.ingress != self.desired.ingress => "its manifests differ",
-            Some(cluster)
-                if ports
-                    .pinned()
-                    .iter()
-                    .any(|(port, wished)| cluster.node_ports.get(port) != Some(wished)) =>
-            {
-                "its NodePorts moved"
-            }
-            Some(cluster) if !cluster.gateway_programmed => "it is not programmed",
-            Some(_) => {
-                return self.keep(format!(
-                    "Gateway: programmed on NodePorts {} and {}",
-                    ports.http_node_port, ports.https_node_port
-                ));
-            }
+            None => NOBODY_TO_ASK.to_owned(),
+            Some(cluster) if cluster.ingress.is_none() => "it is not there".to_owned(),
+            Some(cluster) if cluster.ingress != self.desired.ingress => "its manifests differ".to_owned(),
+            Some(_) if renewed => "its certificate is renewed".to_owned(),
+            Some(cluster) => match drift::of_node_ports(self.lab, cluster) {
+                Some(moved) => moved,
+                None if !cluster.gateway_programmed => "it is not programmed".to_owned(),
+                None if comes_back => {
+                    "a node comes back that its test application is to be spread over".to_owned()
+                }
+                None => {
+                    return self.keep(format!(
+                        "Gateway: programmed on NodePorts {} and {}",
+                        ports.http_node_port, ports.https_node_port
+                    ));
+                }
+            },
         };
         let draft = Draft::new("ingress.configure", Phase::Cluster, 15, Action::ConfigureIngress)
             .text(format!(
@@ -231,11 +269,20 @@ impl List<'_> {
                 ports.http_node_port, ports.https_node_port
             ))
             .why(why);
-        self.add(draft, ["kube.nodes", "cilium.install", "gateway-api.install"].map(str::to_owned));
+        // Not after `kube.nodes`: Cilium's operator is all that it needs, and the step waits for that by itself. Its
+        // replicas and the test application want nodes, but not every control plane.
+        let has_workers = self.lab.workers().next().is_some();
+        let hosts = self.lab.of_role(if has_workers { Role::Worker } else { Role::ControlPlane });
+        let joins = hosts.map(|node| format!("kube.join/{}", node.name));
+        let before =
+            ["identity.create", "cilium.install", "gateway-api.install", "kube.endpoint"].map(str::to_owned);
+        let needs: Vec<String> = before.into_iter().chain([self.init_step()]).chain(joins).collect();
+        self.add(draft, needs);
     }
 
     pub(super) fn kubeconfig(&mut self) {
-        if self.desired.kubeconfig.is_some() && self.facts.kubeconfig == self.desired.kubeconfig {
+        let renewed = self.facts.stale_identity.iter().any(|(leaf, _)| *leaf == Leaf::Admin);
+        if !renewed && self.desired.kubeconfig.is_some() && self.facts.kubeconfig == self.desired.kubeconfig {
             return self.keep("kubeconfig: current");
         }
         let draft = Draft::new("kubeconfig.write", Phase::Cluster, 1, Action::WriteKubeconfig)
@@ -243,7 +290,11 @@ impl List<'_> {
                 "write the kubeconfig for https://{}:{}",
                 self.lab.lan.vip, self.lab.cluster.ports.api
             ))
-            .why(if self.facts.kubeconfig.is_none() { "there is none" } else { "it differs" });
+            .why(match self.facts.kubeconfig {
+                None => "there is none",
+                Some(_) if renewed => "the user's certificate is renewed",
+                Some(_) => "it differs",
+            });
         self.add(draft, ["identity.create".to_owned(), self.init_step()]);
     }
 }

@@ -1,7 +1,10 @@
 //! The part of `up` that makes gateways.
 
+use std::net::Ipv4Addr;
+
 use super::{Draft, List};
 use crate::lab::{Lab, Node};
+use crate::plan::drift;
 use crate::plan::facts::Facts;
 use crate::plan::step::{Action, Gate, Phase};
 use crate::stack::dns;
@@ -9,7 +12,7 @@ use crate::stack::dns;
 /// The verb of the step that looks who else is on the LAN.
 const PROBE: &str = "lan.probe";
 /// What runs on a gateway.
-const UNITS: [&str; 3] = ["nginx", "keepalived", dns::UNIT];
+const UNITS: [&str; 4] = ["nginx", "keepalived", dns::UNIT, "chrony"];
 
 impl List<'_> {
     /// Plans the look at who else is on the LAN, unless a gateway of ours has the VIP already.
@@ -35,15 +38,10 @@ impl List<'_> {
     }
 
     pub(super) fn gateway(&mut self, node: &Node) {
-        let units_run =
-            self.guest(node).is_some_and(|guest| UNITS.iter().all(|unit| guest.unit_active(unit)));
-        let why = match self.stale_files(node) {
-            Some(stale) => stale,
-            None if !units_run => "nginx, keepalived or the name server is not running".to_owned(),
-            None => {
-                let text = "nginx, keepalived and the name server run as configured";
-                return self.keep(format!("{}: {text}", node.name));
-            }
+        let down = || self.guest(node).and_then(|guest| drift::of_units(guest, &UNITS));
+        let Some(why) = self.stale_files(node).or_else(down) else {
+            let text = "nginx, keepalived and the name server run as configured";
+            return self.keep(format!("{}: {text}", node.name));
         };
         let action = Action::ConfigureGateway { node: node.name.clone() };
         let draft = Draft::of("gateway.configure", node, Phase::Configure, 3, action)
@@ -66,11 +64,20 @@ impl List<'_> {
         let draft = Draft::new("gateway.vips", Phase::Cluster, 4, Action::AwaitVips)
             .text(format!("wait until one gateway holds {lan} and {internal}"))
             .why(if changing {
-                "keepalived is being configured"
+                "keepalived is being configured".to_owned()
             } else {
-                "not exactly one gateway holds both"
+                format!("{lan} is held by {}, {internal} by {}", self.holders(lan), self.holders(internal))
             });
         self.add(draft, configures.into_iter().chain(self.probes()).collect::<Vec<_>>());
+    }
+}
+
+impl List<'_> {
+    /// Names the gateways that hold an address.
+    fn holders(&self, address: Ipv4Addr) -> String {
+        let holds = |node: &&Node| self.guest(node).is_some_and(|guest| guest.holds(address));
+        let names: Vec<&str> = self.lab.gateways().filter(holds).map(|node| node.name.as_str()).collect();
+        if names.is_empty() { "nobody".to_owned() } else { names.join(" and ") }
     }
 }
 

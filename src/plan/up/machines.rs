@@ -2,6 +2,8 @@
 
 use super::{Draft, List};
 use crate::lab::Node;
+use crate::plan::drift;
+use crate::plan::facts::VmFacts;
 use crate::plan::step::{Action, Gate, Phase};
 
 impl List<'_> {
@@ -9,9 +11,8 @@ impl List<'_> {
     pub(super) fn machine(&mut self, node: &Node) {
         let name = &node.name;
         let vm = self.vm(node).cloned();
-        let spec_is_right = vm
-            .as_ref()
-            .is_some_and(|vm| vm.spec.is_some() && vm.spec.as_ref() == self.desired.specs.get(name));
+        let changed = vm.as_ref().and_then(|vm| self.changed(node, vm));
+        let spec_is_right = vm.is_some() && changed.is_none();
         if vm.is_none() {
             let draft = Draft::of("vm.clone", node, Phase::Clone, 3, Action::CloneVm { node: name.clone() })
                 .text(format!("clone {name} from the template"))
@@ -22,11 +23,10 @@ impl List<'_> {
         let running = vm.as_ref().is_some_and(|vm| vm.running);
         let stopped = self.planned(&format!("vm.stop/{name}"));
         if !spec_is_right {
+            let why = changed.unwrap_or_else(|| "it is new".to_owned());
             if running && !stopped {
-                self.stop(node, "its VMX or seed is not what the lab file says");
+                self.stop(node, &why);
             }
-            let why =
-                if vm.is_none() { "it is new" } else { "its VMX or seed is not what the lab file says" };
             let draft =
                 Draft::of("vm.configure", node, Phase::Clone, 1, Action::ConfigureVm { node: name.clone() })
                     .text(format!("write the VMX and seed of {name}: {}", hardware(node)))
@@ -44,43 +44,42 @@ impl List<'_> {
             let needs = [format!("vm.configure/{name}"), format!("vm.stop/{name}")];
             self.add(draft, needs.into_iter().chain(["network.apply", "template.freeze"].map(str::to_owned)));
         }
-        let ready =
-            self.guest(node).is_some_and(|guest| guest.cloud_init == "done" && guest.holds(node.address()));
-        if !ready || self.planned(&format!("vm.start/{name}")) {
-            let draft =
-                Draft::of("guest.ready", node, Phase::Ready, 25, Action::AwaitGuest { node: name.clone() })
-                    .text(format!(
-                        "wait for {name} at {}: login, cloud-init, its own address",
-                        node.address()
-                    ))
-                    .why(if self.guest(node).is_some() {
-                        "cloud-init is not done"
-                    } else {
-                        "it does not answer yet"
-                    })
-                    .gate(Gate::Guest);
-            self.add(draft, [format!("vm.start/{name}"), "network.apply".to_owned()]);
-        } else {
-            self.keep(format!("{name}: running at {}", node.address()));
-        }
+        self.ready(node);
     }
 
-    /// Names the files of a node that are missing or differ; none if all are right, or all of them if unknown.
+    /// Returns why a VM is configured anew; none if it is what the lab file says.
+    fn changed(&self, node: &Node, vm: &VmFacts) -> Option<String> {
+        if vm.spec.is_none() || vm.spec.as_ref() != self.desired.specs.get(&node.name) {
+            return Some("its VMX or seed is not what the lab file says".to_owned());
+        }
+        drift::of_parts(node, self.desired.parts.get(&node.name)?, &vm.parts)
+    }
+
+    fn ready(&mut self, node: &Node) {
+        let (name, address) = (&node.name, node.address());
+        let starts = self.planned(&format!("vm.start/{name}"));
+        let why = match self.guest(node) {
+            Some(guest) if guest.cloud_init != "done" => "cloud-init is not done".to_owned(),
+            Some(guest) if !guest.holds(address) => format!("it does not hold {address}"),
+            Some(_) if !starts => return self.keep(format!("{name}: running at {address}")),
+            Some(_) => "it is started".to_owned(),
+            None => "it does not answer yet".to_owned(),
+        };
+        let action = Action::AwaitGuest { node: name.clone() };
+        let draft = Draft::of("guest.ready", node, Phase::Ready, 25, action)
+            .text(format!("wait for {name} at {address}: login, cloud-init, its own address"))
+            .why(why)
+            .gate(Gate::Guest);
+        self.add(draft, [format!("vm.start/{name}"), "network.apply".to_owned()]);
+    }
+
+    /// Names the files of a node that are missing or differ; none if all are right.
     pub(super) fn stale_files(&self, node: &Node) -> Option<String> {
         let Some(guest) = self.guest(node) else { return Some("it was not running".to_owned()) };
         let Some(wished) = self.desired.files.get(&node.name) else {
             return Some("the lab's identity is new".to_owned());
         };
-        let stale: Vec<&str> = wished
-            .iter()
-            .filter(|(path, digest)| guest.files.get(*path) != Some(digest))
-            .map(|(path, _)| path.as_str())
-            .collect();
-        match stale.as_slice() {
-            [] => None,
-            [one] => Some(format!("{one} differs")),
-            [first, rest @ ..] => Some(format!("{first} and {} more differ", rest.len())),
-        }
+        drift::of_files(guest, wished)
     }
 }
 

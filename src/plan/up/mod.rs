@@ -6,6 +6,7 @@
 mod cluster;
 mod gateways;
 mod machines;
+mod upkeep;
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ use super::desired::Desired;
 use super::facts::{Facts, GuestFacts, VmFacts, VmState};
 use super::obstacle::Obstacle;
 use super::step::{Action, Gate, Phase, Plan, Step, StepId};
-use super::{drill, networks, template};
+use super::{drift, drill, networks, template};
 pub use gateways::vip_holder;
 
 /// Plans what is missing between the facts and the lab.
@@ -36,6 +37,9 @@ pub fn plan(lab: &Lab, desired: &Desired, facts: &Facts) -> Result<Plan, Vec<Obs
     for node in &lab.nodes {
         list.machine(node);
     }
+    for node in &lab.nodes {
+        list.clock(node);
+    }
     list.lan();
     for gateway in lab.gateways() {
         list.gateway(gateway);
@@ -44,6 +48,7 @@ pub fn plan(lab: &Lab, desired: &Desired, facts: &Facts) -> Result<Plan, Vec<Obs
     for member in lab.members() {
         list.prepare(member);
     }
+    list.certificates();
     list.init();
     list.endpoint();
     list.join_control_planes();
@@ -116,9 +121,14 @@ impl List<'_> {
     /// Adds a step; of the named needs, those count that are in this plan.
     fn add(&mut self, draft: Draft, needs: impl IntoIterator<Item = String>) {
         let id = StepId(draft.id);
-        let mended = draft.node.as_ref().map(|node| format!("drill.restore/{node}"));
-        let needs = needs.into_iter().chain(mended).map(StepId);
-        let needs = needs.filter(|need| self.ids.contains(need)).collect();
+        let mended = draft.node.iter().flat_map(|node| {
+            let clock = (draft.phase >= Phase::Configure).then(|| format!("guest.clock/{node}"));
+            [format!("drill.restore/{node}")].into_iter().chain(clock)
+        });
+        let needs: Vec<StepId> = needs.into_iter().chain(mended).map(StepId).collect();
+        let mut needs: Vec<StepId> = needs.into_iter().filter(|need| self.ids.contains(need)).collect();
+        let mut seen = BTreeSet::new();
+        needs.retain(|need| seen.insert(need.clone()));
         self.ids.insert(id.clone());
         self.plan.steps.push(Step {
             id,
@@ -142,12 +152,15 @@ impl List<'_> {
     }
 
     fn identity(&mut self) {
-        if self.facts.identity {
-            return self.keep("identity: keys, certificates and tokens exist");
-        }
-        let draft = Draft::new("identity.create", Phase::Host, 1, Action::CreateIdentity)
-            .text("make the lab's keys, certificates and tokens")
-            .why("the lab has none, or not all");
+        let stale = drift::of_identity(&self.facts.stale_identity, self.facts.now);
+        let (text, why) = match (self.facts.identity, stale) {
+            (true, None) => return self.keep("identity: keys, certificates and tokens exist"),
+            (true, Some(stale)) => ("renew certificates of the lab's identity", stale),
+            (false, _) => {
+                ("make the lab's keys, certificates and tokens", "the lab has none, or not all".to_owned())
+            }
+        };
+        let draft = Draft::new("identity.create", Phase::Host, 1, Action::CreateIdentity).text(text).why(why);
         self.add(draft, []);
     }
 
@@ -222,5 +235,7 @@ impl List<'_> {
     }
 }
 
+#[cfg(test)]
+mod losses;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,10 @@
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 
-use super::super::facts::{TemplateFacts, VmState};
 use super::super::fixture::World;
 use super::super::lint::lint;
+use super::losses::LOSSES;
 use super::*;
-use crate::stack::drill::{Record, Scenario};
 
 /// The document's lab from nothing.
 const FROM_NOTHING: &[&str] = &[
@@ -82,7 +81,9 @@ const CHAINS: &[&[&str]] = &[
     &["kube.init/k8s-master1", "kube.endpoint", "kube.join/*", "kube.nodes"],
     &["kube.join/k8s-master2", "kube.join/k8s-master3"],
     // Cilium's operator looks for the definitions once.
-    &["kube.endpoint", "gateway-api.install", "cilium.install", "kube.nodes", "ingress.configure"],
+    &["kube.endpoint", "gateway-api.install", "cilium.install", "kube.nodes"],
+    &["cilium.install", "ingress.configure"],
+    &["kube.join/k8s-worker2", "ingress.configure"],
     &["kube.init/k8s-master1", "kubeconfig.write"],
 ];
 
@@ -166,209 +167,6 @@ fn a_lab_that_is_as_the_file_says_takes_no_step() {
     assert!(!plan.kept.is_empty(), "what stands is said");
 }
 
-/// Something that is not as it should be, and every step that follows from it alone.
-struct Loss {
-    what: &'static str,
-    happen: fn(&mut World),
-    steps: &'static [&'static str],
-}
-
-const LOSSES: &[Loss] = &[
-    Loss {
-        what: "a worker's VM is stopped",
-        happen: |world| world.switch_off("k8s-worker1"),
-        steps: &[
-            "vm.start/k8s-worker1",
-            "guest.ready/k8s-worker1",
-            "node.prepare/k8s-worker1",
-            "kube.endpoint",
-            "kube.join/k8s-worker1",
-            "kube.nodes",
-        ],
-    },
-    Loss {
-        what: "a control plane's VM is stopped",
-        happen: |world| world.switch_off("k8s-master2"),
-        steps: &[
-            "vm.start/k8s-master2",
-            "guest.ready/k8s-master2",
-            "node.prepare/k8s-master2",
-            "kube.endpoint",
-            "kube.join/k8s-master2",
-            "kube.nodes",
-        ],
-    },
-    Loss {
-        what: "a worker was never cloned to its end",
-        happen: |world| {
-            world.switch_off("k8s-worker2");
-            world.vm("k8s-worker2").state = VmState::Unfinished;
-            world.vm("k8s-worker2").spec = None;
-        },
-        steps: &[
-            "vm.clone/k8s-worker2",
-            "vm.configure/k8s-worker2",
-            "vm.start/k8s-worker2",
-            "guest.ready/k8s-worker2",
-            "node.prepare/k8s-worker2",
-            "kube.endpoint",
-            "kube.join/k8s-worker2",
-            "kube.nodes",
-        ],
-    },
-    Loss {
-        what: "a running worker is of another size",
-        happen: |world| world.vm("k8s-worker1").spec = Some("another".to_owned()),
-        steps: &[
-            "vm.stop/k8s-worker1",
-            "vm.configure/k8s-worker1",
-            "vm.start/k8s-worker1",
-            "guest.ready/k8s-worker1",
-            "kube.nodes",
-        ],
-    },
-    Loss {
-        what: "cloud-init still works on a worker",
-        happen: |world| {
-            world.guest("k8s-worker1").into_iter().for_each(|guest| guest.cloud_init = "running".into())
-        },
-        steps: &["guest.ready/k8s-worker1", "kube.nodes"],
-    },
-    Loss {
-        what: "a gateway's nginx.conf differs",
-        happen: |world| {
-            let files = world.guest("gateway2").map(|guest| &mut guest.files);
-            files.into_iter().for_each(|files| {
-                files.insert("/etc/nginx/nginx.conf".into(), "another".into());
-            });
-        },
-        steps: &["gateway.configure/gateway2", "gateway.vips", "kube.endpoint", "kube.nodes"],
-    },
-    Loss {
-        what: "keepalived has failed on a gateway",
-        happen: |world| {
-            let units = world.guest("gateway2").map(|guest| &mut guest.units);
-            units.into_iter().for_each(|units| {
-                units.insert("keepalived".into(), "failed".into());
-            });
-        },
-        steps: &["gateway.configure/gateway2", "gateway.vips", "kube.endpoint", "kube.nodes"],
-    },
-    Loss {
-        what: "no gateway holds the LAN's VIP",
-        happen: |world| {
-            let vip = world.lab.lan.vip;
-            world
-                .guest("gateway1")
-                .into_iter()
-                .for_each(|guest| guest.addresses.retain(|(_, held)| *held != vip));
-        },
-        steps: &["lan.probe/gateway1", "gateway.vips", "kube.endpoint", "kube.nodes"],
-    },
-    Loss {
-        what: "containerd is down on a worker",
-        happen: |world| world.guest("k8s-worker1").into_iter().for_each(|guest| guest.units.clear()),
-        steps: &["node.prepare/k8s-worker1"],
-    },
-    Loss {
-        what: "the API does not know a worker",
-        happen: |world| {
-            world.cluster().into_iter().for_each(|cluster| {
-                cluster.nodes.remove("k8s-worker2");
-            });
-        },
-        steps: &["kube.endpoint", "kube.join/k8s-worker2", "kube.nodes"],
-    },
-    Loss {
-        what: "a node is not Ready",
-        happen: |world| {
-            let node = world.cluster().and_then(|cluster| cluster.nodes.get_mut("k8s-master3"));
-            node.into_iter().for_each(|node| node.ready = false);
-        },
-        steps: &["kube.nodes"],
-    },
-    Loss {
-        what: "the Gateway API is of another version",
-        happen: |world| {
-            world.cluster().into_iter().for_each(|cluster| cluster.gateway_api = Some("1.0.0".into()))
-        },
-        steps: &["gateway-api.install", "cilium.install", "kube.nodes"],
-    },
-    Loss {
-        what: "Cilium has other values",
-        happen: |world| {
-            let release = world.cluster().and_then(|cluster| cluster.cilium.as_mut());
-            release.into_iter().for_each(|release| release.values = Some("another".into()));
-        },
-        steps: &["cilium.install", "kube.nodes"],
-    },
-    Loss {
-        what: "Cilium's release hangs",
-        happen: |world| {
-            let release = world.cluster().and_then(|cluster| cluster.cilium.as_mut());
-            release.into_iter().for_each(|release| release.status = "pending-install".into());
-        },
-        steps: &["cilium.install", "kube.nodes"],
-    },
-    Loss {
-        what: "a NodePort moved",
-        happen: |world| {
-            world.cluster().into_iter().for_each(|cluster| {
-                cluster.node_ports.insert(443, 31_111);
-            });
-        },
-        steps: &["ingress.configure"],
-    },
-    Loss {
-        what: "the Gateway is not programmed",
-        happen: |world| world.cluster().into_iter().for_each(|cluster| cluster.gateway_programmed = false),
-        steps: &["ingress.configure"],
-    },
-    Loss {
-        what: "the kubeconfig was edited",
-        happen: |world| world.facts.kubeconfig = Some("another".to_owned()),
-        steps: &["kubeconfig.write"],
-    },
-    Loss {
-        what: "Fusion's network services are down",
-        happen: |world| world.facts.network_running = false,
-        steps: &["network.apply"],
-    },
-    Loss {
-        what: "the template was pruned, and every VM stands",
-        happen: |world| world.facts.template = TemplateFacts::default(),
-        steps: &[],
-    },
-    Loss {
-        what: "a drill was killed",
-        happen: |world| {
-            world.facts.drill = Some(Record {
-                version: Record::VERSION,
-                scenario: Scenario::GatewayNetwork,
-                node: "gateway1".to_owned(),
-                since: "2026-11-27T10:00:00Z".to_owned(),
-            });
-        },
-        steps: &["drill.restore/gateway1"],
-    },
-    Loss {
-        what: "no API server answers",
-        happen: |world| world.facts.cluster = None,
-        steps: &[
-            "kube.init/k8s-master1",
-            "kube.endpoint",
-            "kube.join/k8s-master2",
-            "kube.join/k8s-master3",
-            "kube.join/k8s-worker1",
-            "kube.join/k8s-worker2",
-            "gateway-api.install",
-            "cilium.install",
-            "kube.nodes",
-            "ingress.configure",
-        ],
-    },
-];
-
 #[test]
 fn one_loss_takes_exactly_the_steps_that_follow_from_it() {
     let complete = World::complete();
@@ -377,6 +175,63 @@ fn one_loss_takes_exactly_the_steps_that_follow_from_it() {
         (loss.happen)(&mut world);
         assert_eq!(world.steps(), loss.steps, "{}", loss.what);
     }
+}
+
+#[test]
+fn each_step_says_what_was_found() {
+    let mut world = World::complete();
+    world.vm("k8s-worker1").parts.insert("numvcpus".into(), "1".into());
+    world.guest("gateway2").unwrap().units.insert("keepalived".into(), "failed".into());
+    let files = &mut world.guest("k8s-worker2").unwrap().files;
+    files.insert("/etc/hosts".into(), "another".into());
+    world.guest("k8s-master3").unwrap().kubernetes.retain(|mark| mark != "manifest-etcd");
+    let cluster = world.cluster().unwrap();
+    cluster.nodes.remove("k8s-master2");
+    cluster.node_ports.insert(80, 31_000);
+    let plan = world.up().unwrap();
+    for (id, why) in [
+        ("vm.stop/k8s-worker1", "its CPUs are 1, not 2"),
+        ("vm.configure/k8s-worker1", "its CPUs are 1, not 2"),
+        ("gateway.configure/gateway2", "keepalived is failed"),
+        ("node.prepare/k8s-worker2", "/etc/hosts differs from the lab's"),
+        ("kube.join/k8s-master2", "the cluster does not know it, though its kubelet has joined"),
+        ("kube.join/k8s-master3", "the manifest of etcd is gone"),
+        ("ingress.configure", "NodePort of 80 is 31000, not 30080"),
+    ] {
+        let step = plan.step(&StepId(id.to_owned())).unwrap_or_else(|| panic!("{id} is missing"));
+        assert_eq!(step.why, why, "{id}");
+    }
+}
+
+#[test]
+fn a_lab_that_slept_gets_its_clocks_before_its_certificates_and_control_planes_take_turns() {
+    let mut world = World::complete();
+    world.facts.now = 2_000_000_000;
+    for (name, guest) in &mut world.facts.guests {
+        guest.clock_off_ms = -400 * 24 * 3_600_000;
+        if name.starts_with("k8s") {
+            guest.certificates.insert("/etc/kubernetes/kubelet.conf".into(), 1_990_000_000);
+        }
+        if name.starts_with("k8s-master") {
+            guest.certificates.insert("/etc/kubernetes/admin.conf".into(), 1_990_000_000);
+        }
+    }
+    // Nobody can ask an API server whose certificates have ended.
+    world.facts.cluster = None;
+    let plan = world.up().unwrap();
+    assert_eq!(lint(&plan), Vec::<String>::new());
+    for node in World::complete().lab.members() {
+        let renewal = format!("kube.certificates/{}", node.name);
+        for other in &World::complete().lab.nodes {
+            assert!(waits(&plan, &renewal, &format!("guest.clock/{}", other.name)), "{renewal}");
+        }
+        assert!(waits(&plan, "kube.init/k8s-master1", &renewal) && waits(&plan, "kube.endpoint", &renewal));
+    }
+    let turns = ["k8s-master1", "k8s-master2", "k8s-master3"].map(|name| format!("kube.certificates/{name}"));
+    assert!(turns.windows(2).all(|pair| waits(&plan, &pair[1], &pair[0])));
+    let workers = ["k8s-worker1", "k8s-worker2"].map(|name| format!("kube.certificates/{name}"));
+    assert!(workers.iter().all(|worker| waits(&plan, worker, &turns[2])));
+    assert!(!waits(&plan, &workers[1], &workers[0]), "workers need not wait for one another");
 }
 
 #[test]
@@ -413,7 +268,8 @@ fn exactly_one_gateway_holds_both_vips_or_none_does() {
 
 proptest! {
     /// Whatever is lost together: the plan is sound, no step comes before one it needs, and it holds every step that
-    /// one of the losses alone would take. (Stopping is left out: a VM that is gone need not be stopped.)
+    /// one of the losses alone would take. (Stopping is left out: a VM that is gone need not be stopped. So are clocks: a
+    /// machine that starts takes the time from its hardware.)
     #[test]
     fn any_losses_together_make_a_sound_plan(lost in subsequence((0..LOSSES.len()).collect::<Vec<_>>(), 0..=LOSSES.len())) {
         let mut world = World::complete();
@@ -426,7 +282,7 @@ proptest! {
         for (index, step) in plan.steps.iter().enumerate() {
             prop_assert!(step.needs.iter().all(|need| position(need).is_some_and(|at| at < index)), "{}", step.id);
         }
-        for step in lost.iter().flat_map(|&index| LOSSES[index].steps).filter(|step| !step.starts_with("vm.stop")) {
+        for step in lost.iter().flat_map(|&index| LOSSES[index].steps).filter(|step| !step.starts_with("vm.stop") && !step.starts_with("guest.clock")) {
             prop_assert!(position(&StepId((*step).to_owned())).is_some(), "{step} is missing");
         }
     }

@@ -312,6 +312,7 @@ impl Machine for Model {
         let model = self.arc();
         let run = shell::run_line(&model, user, line, input, &output);
         let status = self.power.run_until_cancelled(run).await.unwrap_or(KILLED);
+        kube::kubelet::manifests_gone(self);
         self.sync();
         status
     }
@@ -336,6 +337,22 @@ impl Machine for Model {
             return;
         }
         self.power_down();
+    }
+
+    fn sleep(&self, slept: Duration) {
+        let behind = i64::try_from(slept.as_millis()).unwrap_or(i64::MAX);
+        self.live(|live| live.clock_ahead_ms = live.clock_ahead_ms.saturating_sub(behind));
+        let machines = self.commons.running();
+        let signer = machines
+            .iter()
+            .find_map(|machine| machine.disk(|disk| kube::pki::authority(disk, "ca").map(|_| disk.clone())));
+        if let Some(signer) = signer {
+            self.change_disk(|disk| kube::aging::age(disk, &signer, slept));
+        }
+        if let Some(cluster) = self.live(|live| live.cluster.clone()) {
+            cluster.sleep(slept);
+        }
+        self.sync();
     }
 
     fn pull_plug(&self) {

@@ -86,6 +86,8 @@ async fn the_whole_lab_comes_up_and_a_pod_answers_through_the_vip() {
         "cloud_init=done\n",
         "address=ens160 10.10.0.141\n",
         "unit=kubelet active\n",
+        "enabled=kubelet enabled\n",
+        " /etc/kubernetes/kubelet.conf\n",
         "version=kubeadm v1.36.4\n",
         "version=cilium-chart 1.20.3\n",
         "kubernetes=kubelet.conf\n",

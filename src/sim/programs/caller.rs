@@ -1,4 +1,4 @@
-//! The process that called a program of Fusion's, and the fault that ends it at a chosen point of its work.
+//! The process that called a program of Fusion's, and the faults that end it, or keep it waiting, at a chosen point of its work.
 
 use crate::sim::faults;
 use crate::sim::places::Places;
@@ -11,6 +11,15 @@ const INIT: libc::pid_t = 1;
 pub enum Moment {
     Before,
     After,
+}
+
+impl Moment {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::After => "after",
+        }
+    }
 }
 
 /// The process that started this one.
@@ -33,14 +42,17 @@ impl<'a> Caller<'a> {
         Self { places, parent: parent(), call }
     }
 
+    /// Never returns if that fault strikes at this moment.
+    pub async fn hangs(&self, moment: Moment) {
+        if faults::strikes(self.places, faults::PROGRAM_HANGS, &format!("{} {}", self.call, moment.word())) {
+            std::future::pending().await
+        }
+    }
+
     /// Kills the caller if that fault strikes at this moment, as a crash would end it; says whether it did. A caller
     /// that is gone already stays so.
     pub fn dies(&self, moment: Moment) -> bool {
-        let moment = match moment {
-            Moment::Before => "before",
-            Moment::After => "after",
-        };
-        if !faults::strikes(self.places, faults::CALLER_DIES, &format!("{} {moment}", self.call)) {
+        if !faults::strikes(self.places, faults::CALLER_DIES, &format!("{} {}", self.call, moment.word())) {
             return false;
         }
         if self.parent > INIT && self.parent == parent() {

@@ -91,7 +91,12 @@ pub fn run_as_called() -> Option<ExitCode> {
     let caller = Caller::of_this_process(&places, &name, &args);
     let status = match caller.dies(Moment::Before) {
         true => FAILED,
-        false => runtime.block_on(run(&name, &places, &args, &mut Screen::live())),
+        false => runtime.block_on(async {
+            caller.hangs(Moment::Before).await;
+            let status = run(&name, &places, &args, &mut Screen::live()).await;
+            caller.hangs(Moment::After).await;
+            status
+        }),
     };
     caller.dies(Moment::After);
     runtime.shutdown_background();

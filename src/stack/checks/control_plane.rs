@@ -163,5 +163,10 @@ fn certificate_names(lab: &Lab, _: &Node) -> Command {
     let authority = format!("{}/ca.crt", kubeadm::PKI);
     let names = kubeadm::certificate_names(lab).into_iter().filter(|name| *name != lan);
     let urls: Vec<String> = names.map(|name| format!("https://{name}:{port}/livez")).collect();
-    curl_each(lab, &["--cacert", &authority], &urls)
+    // The names that the lab file adds are known where the users are, not in the guests.
+    let added = lab.cluster.api_names.iter().filter(|name| **name != lab.cluster.api_name);
+    let pinned: Vec<String> = added.map(|name| format!("{name}:{port}:{}", lab.internal.vip)).collect();
+    let resolve = pinned.iter().flat_map(|pin| ["--resolve", pin.as_str()]);
+    let arguments: Vec<&str> = ["--cacert", &authority].into_iter().chain(resolve).collect();
+    curl_each(lab, &arguments, &urls)
 }

@@ -27,6 +27,8 @@ pub const CONFIG: &str = "/etc/kubernetes/fusionlab/kubeadm.yaml";
 pub const JOIN_CONFIG: &str = "/etc/kubernetes/fusionlab/join.yaml";
 /// The folder of authorities and keys.
 pub const PKI: &str = "/etc/kubernetes/pki";
+/// The kubeconfig by which a kubelet is the cluster's.
+pub const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
 
 /// Runs kubeadm so that it outlives whoever called; on every member.
 pub const PROGRAM: &str = "/usr/local/sbin/fusionlab-kubeadm";
@@ -163,7 +165,7 @@ impl NodeState {
 
 /// Reads a node's state from the facts it gathered about itself.
 pub fn state(role: Role, facts: &GuestFacts) -> NodeState {
-    let has = |name: &str| facts.kubernetes.iter().any(|found| found == name);
+    let has = |name: &str| facts.has(name);
     let etcd_member = has("etcd-member");
     let marks =
         ["kubelet.conf", "bootstrap-kubelet.conf", "admin.conf", "manifest-kube-apiserver", "manifest-etcd"];
@@ -179,6 +181,33 @@ pub fn state(role: Role, facts: &GuestFacts) -> NodeState {
         Role::Worker if bootstrapped => NodeState::Joined,
         _ => NodeState::HalfJoined { etcd_member },
     }
+}
+
+/// What kubeadm's manifests run on a control plane.
+pub const CONTROL_PLANE: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+
+/// Returns which manifests are gone from a control plane that was whole: its kubelet has joined and its etcd has data. A join
+/// that was cut short leaves no such node: it writes its manifests before etcd has any.
+pub fn missing_manifests(role: Role, facts: &GuestFacts) -> Vec<&'static str> {
+    let stood = ["kubelet.conf", "admin.conf", "etcd-member"].iter().all(|mark| facts.has(mark));
+    if role != Role::ControlPlane || !stood || facts.has("bootstrap-kubelet.conf") {
+        return Vec::new();
+    }
+    CONTROL_PLANE.into_iter().filter(|name| !facts.has(&format!("manifest-{name}"))).collect()
+}
+
+/// Writes the manifests of a control plane again, from the node's own file; etcd goes on with the data that it has.
+pub fn write_manifests(missing: &[&str]) -> Vec<Command> {
+    let phase = |name: &&str| {
+        let phase: [&str; 2] = match *name {
+            "etcd" => ["etcd", "local"],
+            "kube-apiserver" => ["control-plane", "apiserver"],
+            "kube-controller-manager" => ["control-plane", "controller-manager"],
+            _ => ["control-plane", "scheduler"],
+        };
+        kubeadm(["init", "phase", phase[0], phase[1], "--config", CONFIG])
+    };
+    missing.iter().map(phase).collect()
 }
 
 #[cfg(test)]

@@ -57,8 +57,18 @@ pub const RUNS: &[Explained] = &[
     explained(
         "interrupted",
         "the run was stopped by Ctrl-C or a signal",
-        "The first Ctrl-C starts nothing new and stops waiting; the second leaves at once. Both are safe: what was \
-         finished stands, what was half done is recognised and redone by the next run of the same command.",
+        "After the first Ctrl-C nothing new begins, nothing is waited for any more, and what runs has five seconds \
+         (`limits.stop`) to finish its atomic pieces; what has not by then is cut off, as by a crash. Only a change of \
+         Fusion's networks and a drill are brought to their end, since they would leave something in pieces. The second \
+         Ctrl-C leaves at once. So do SIGTERM and a terminal that is closed. All of it is safe: what was finished \
+         stands and is listed, what was half done is recognised and redone by the next run of the same command.",
+    ),
+    explained(
+        "journal-newer",
+        "the lab's journal was written by a newer fusionlab",
+        "Each line of `journal.jsonl` carries a version. A newer fusionlab may have begun something that this one would \
+         neither recognise nor clear away, so that nothing is changed. The journal is never the truth, only an account: \
+         if the newer fusionlab is gone for good, move the file aside, and the next run goes by what stands.",
     ),
     explained(
         "lab-file-invalid",
@@ -76,13 +86,17 @@ pub const RUNS: &[Explained] = &[
         "locked",
         "another run works on the same thing",
         "A lab takes one run at a time, and so do Fusion's networks and the templates. The lock names the process that \
-         holds it; it is free again when that process ends, however it ends.",
+         holds it; it is free again when that process ends, however it ends. With --wait the command waits for it, an \
+         hour (`limits: {turn: …}`) or as long as it is told: --wait=10m. Whoever holds a lock touches it every few \
+         seconds; one that has not for a minute is stopped (Ctrl-Z, a debugger) and still has the lock: let it go on \
+         with `fg`, or end it.",
     ),
     explained(
         "partly-done",
         "several things failed, for several reasons",
         "A failure stops only what needs the failed step; everything else is finished. The first failure is shown in \
-         full, the others by name. The next run of the same command redoes only what is missing.",
+         full, the others by name; beside `stands` is how far each machine came and what comes next there. The next run \
+         of the same command does only what is missing. Failures that are all of one kind end with that kind's exit code.",
     ),
     explained(
         "program-failed",

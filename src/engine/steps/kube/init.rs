@@ -7,7 +7,10 @@ use crate::lab::Node;
 use crate::stack::kubeadm::{self, NodeState};
 
 use super::join::enter;
-use super::{api_answers, api_must_answer, endpoint_from, nothing, reset, run_kubeadm, settled_state};
+use super::{
+    api_answers, api_must_answer, endpoint_from, known, nothing, registers, reset, restore_manifests,
+    run_kubeadm, settled_state,
+};
 
 pub async fn init(context: &StepContext, name: &str) -> Result<bool> {
     let engine = &context.engine;
@@ -34,7 +37,14 @@ pub async fn init(context: &StepContext, name: &str) -> Result<bool> {
     }
     if state == (NodeState::HalfJoined { etcd_member: true }) {
         // No crash of an init leaves this; a damaged node or a reset that was cut short does.
-        nothing::must_be_held(context, node).await?;
+        match nothing::must_be_held(context, node).await {
+            // Whole but for its manifests, and with data: it is the cluster, and is mended where it stands.
+            Err(EngineError::DataKept { .. }) if lacks_only_manifests(context, node).await? => {
+                restore_manifests(context, node).await?;
+                return finish(context, node).await;
+            }
+            held => held?,
+        }
     }
     if state != NodeState::Fresh {
         reset(context, node, state).await?;
@@ -56,8 +66,19 @@ async fn finish(context: &StepContext, node: &Node) -> Result<bool> {
     let engine = &context.engine;
     // kubeadm's later phases and kubectl go through the shared endpoint.
     endpoint_from(context, node).await?;
+    let missing = kubeadm::missing_manifests(node.role, &observe::guest(engine, node).await?);
+    if !missing.is_empty() {
+        restore_manifests(context, node).await?;
+    }
+    let unknown = known(context, node, node).await?.is_none();
+    if unknown && !registers(context, node, node).await? {
+        return Err(EngineError::Cluster {
+            reason: format!("{} does not come back into its own cluster", node.name),
+            tail: Vec::new(),
+        });
+    }
     if kubeadm::init_complete(&observe::cluster_on(engine, node).await?, &node.name) {
-        return Ok(false);
+        return Ok(unknown || !missing.is_empty());
     }
     context.note(format!(
         "{}: an earlier init stopped after its API answered; its later phases run again",
@@ -67,6 +88,11 @@ async fn finish(context: &StepContext, node: &Node) -> Result<bool> {
         engine.must_within(node, &phase, engine.lab.limits.kubeadm_init, None).await?;
     }
     Ok(true)
+}
+
+async fn lacks_only_manifests(context: &StepContext, node: &Node) -> Result<bool> {
+    let facts = observe::guest(&context.engine, node).await?;
+    Ok(!kubeadm::missing_manifests(node.role, &facts).is_empty())
 }
 
 /// Whether another control plane has etcd's data, whatever its API says.

@@ -2,13 +2,18 @@
 
 use crate::engine::context::tail;
 use crate::engine::error::{EngineError, Requirement, Result};
+use crate::engine::observe;
 use crate::engine::run::StepContext;
 use crate::engine::wait::{Probe, until};
+use crate::host::stand_in;
 use crate::lab::{Node, Role};
 use crate::stack::kubeadm::{self, NodeState};
 use crate::stack::kubectl::{self, EtcdMember};
 
-use super::{endpoint_from, healthy_control_plane, known, reset, run_kubeadm, settled_state};
+use super::{
+    endpoint_from, healthy_control_plane, known, registers, reset, restore_manifests, run_kubeadm,
+    settled_state,
+};
 
 /// How often a control plane tries to join in one run: etcd's learner may be refused or stay behind, and a reset mends
 /// both (facts/kubernetes-cilium.md §1.6). A worker's join has no such cause.
@@ -26,9 +31,13 @@ pub async fn enter(context: &StepContext, node: &Node) -> Result<bool> {
     endpoint_from(context, node).await?;
     let tries = if node.role == Role::ControlPlane { TRIES } else { 1 };
     for left in (0..tries).rev() {
-        let state = settled_state(context, node, limit, "kubeadm_join").await?;
+        let mut state = settled_state(context, node, limit, "kubeadm_join").await?;
         // Whoever answered the last time may be the reason why it failed.
         let contact = healthy_control_plane(context, node).await?;
+        if lacks_manifests(context, node).await? && is_voter(context, node, &contact).await? {
+            restore_manifests(context, node).await?;
+            state = settled_state(context, node, limit, "kubeadm_join").await?;
+        }
         if state.is_complete() {
             match whole(context, node, &contact).await? {
                 Whole::Joined => return Ok(false),
@@ -60,8 +69,19 @@ enum Whole {
     Unknown,
 }
 
+/// Whether a control plane that was whole has lost manifests.
+async fn lacks_manifests(context: &StepContext, node: &Node) -> Result<bool> {
+    let facts = observe::guest(&context.engine, node).await?;
+    Ok(!kubeadm::missing_manifests(node.role, &facts).is_empty())
+}
+
 async fn whole(context: &StepContext, node: &Node, contact: &Node) -> Result<Whole> {
-    let told = known(context, node, contact).await?;
+    let mut told = known(context, node, contact).await?;
+    // One whose etcd was taken out as well has nothing to come back to.
+    let may_return = node.role == Role::Worker || is_voter(context, node, contact).await?;
+    if told.is_none() && may_return && registers(context, node, contact).await? {
+        told = known(context, node, contact).await?;
+    }
     Ok(match (node.role, told) {
         (_, None) => Whole::Unknown,
         (Role::Worker | Role::Gateway, Some(_)) => Whole::Joined,
@@ -81,7 +101,7 @@ async fn mark(context: &StepContext, node: &Node) -> Result<bool> {
 /// can still be asked, the Node last, since a kubelet that runs would make it anew.
 async fn clear(context: &StepContext, node: &Node, state: NodeState, contact: &Node) -> Result<()> {
     let engine = &context.engine;
-    if node.role == Role::ControlPlane {
+    if node.role == Role::ControlPlane && !stand_in::broken("stale-member") {
         remove_stale_member(context, node, contact).await?;
     }
     if state != NodeState::Fresh {

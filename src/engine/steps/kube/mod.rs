@@ -28,7 +28,7 @@ use crate::stack::facts::{self, KubeNode};
 use crate::stack::kubeadm::{self, NodeState};
 use crate::stack::{checks, kubectl, node as nodes};
 
-use super::guest::{activate, install};
+use super::guest::settle_files;
 pub use init::init;
 pub use join::join;
 
@@ -68,7 +68,7 @@ async fn settled_state(
 }
 
 /// Whether the API server of a control plane answers, asked on its own machine; a machine that cannot be asked does not.
-async fn api_answers(context: &StepContext, node: &Node) -> Result<bool> {
+pub(super) async fn api_answers(context: &StepContext, node: &Node) -> Result<bool> {
     let engine = &context.engine;
     let command = kubectl::ready_at(node.address(), engine.lab.cluster.ports.api);
     match engine.run(node, &command, engine.lab.limits.guest_connect, None).await {
@@ -78,7 +78,7 @@ async fn api_answers(context: &StepContext, node: &Node) -> Result<bool> {
     }
 }
 
-async fn api_must_answer(context: &StepContext, node: &Node) -> Result<()> {
+pub(super) async fn api_must_answer(context: &StepContext, node: &Node) -> Result<()> {
     let requirement = Requirement {
         what: format!("the API server on {} is ready", node.name),
         limit_name: "api_endpoint",
@@ -115,6 +115,43 @@ async fn healthy_control_plane(context: &StepContext, node: &Node) -> Result<Nod
     .await
 }
 
+/// Lets a node whose own files are whole come back into the cluster that does not know it any more: somebody deleted its
+/// Node, and a kubelet makes one only when it starts. Says whether it came; where it does not, it must join again.
+async fn registers(context: &StepContext, node: &Node, contact: &Node) -> Result<bool> {
+    let engine = &context.engine;
+    context.note(format!(
+        "{}: its kubelet has joined, and the cluster does not know it; it registers again",
+        node.name
+    ));
+    engine.must(node, &nodes::restart_kubelet()).await?;
+    let requirement = Requirement {
+        what: format!("{} registers with the cluster again", node.name),
+        limit_name: "nodes_register",
+        limit: engine.lab.limits.nodes_register,
+        hint: "`journalctl -u kubelet` on the node says why it does not",
+    };
+    let came = until(context, requirement, async || {
+        let known = known(context, node, contact).await?.is_some();
+        Ok(if known { Probe::Met(()) } else { Probe::NotYet("not in `kubectl get nodes`".to_owned()) })
+    });
+    match came.await {
+        Ok(()) => Ok(true),
+        Err(EngineError::Requirement { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes the manifests again that are gone from a control plane that was whole, and waits until its API answers.
+async fn restore_manifests(context: &StepContext, node: &Node) -> Result<()> {
+    let engine = &context.engine;
+    let missing = kubeadm::missing_manifests(node.role, &observe::guest(engine, node).await?);
+    context.note(format!("{}: the manifest of {} is written again", node.name, missing.join(" and ")));
+    for command in kubeadm::write_manifests(&missing) {
+        engine.must(node, &command).await?;
+    }
+    api_must_answer(context, node).await
+}
+
 /// Clears what an earlier run left half done, and puts the files back that the clearing removes.
 async fn reset(context: &StepContext, node: &Node, state: NodeState) -> Result<()> {
     let engine = &context.engine;
@@ -126,8 +163,8 @@ async fn reset(context: &StepContext, node: &Node, state: NodeState) -> Result<(
     context.note(format!("{}: {left}; the node is reset", node.name));
     run_kubeadm(context, node, &kubeadm::reset(), engine.lab.limits.kubeadm_join).await?;
     let identity = engine.need_identity()?;
-    let written = install(context, node, &nodes::files_of(&engine.lab, &identity, node)).await?;
-    activate(context, node, &written).await
+    settle_files(context, node, &identity).await?;
+    Ok(())
 }
 
 /// Runs kubeadm, its lines going to the step's log.

@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use super::data::{Data, EtcdOnDisk, Member};
 use super::objects;
 use crate::sim::guest::{Commons, Model, lock};
+use crate::sim::inside;
 
+/// How long a bootstrap token lives unless it is asked for otherwise.
+const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// What etcd says when too few members live.
 pub const NO_QUORUM: &str = "etcdserver: request timed out";
 /// What etcd says to a second learner (facts/kubernetes-cilium.md §1.6).
@@ -194,6 +198,7 @@ impl Cluster {
         self.change(|data| {
             let waiting = |(other, one): (&String, &Member)| one.learner && other != name;
             if data.members.iter().any(waiting) {
+                inside::witness("a second etcd learner");
                 return Err(TOO_MANY_LEARNERS.into());
             }
             if data.members.values().any(|one| one.peer == member.peer) {
@@ -217,6 +222,31 @@ impl Cluster {
         })?;
         self.member_down(&name);
         Ok(name)
+    }
+
+    /// Lets what lasts only a time end that a sleep outlasted: bootstrap tokens live a day. Whether there is a quorum does not
+    /// matter; the data is what it is.
+    pub fn sleep(&self, slept: Duration) {
+        if slept < TOKEN_LIFE {
+            return;
+        }
+        let mut state = lock(&self.state);
+        let mut data = Data::clone(&state.data);
+        let tokens: Vec<String> = data
+            .list("secrets", Some("kube-system"))
+            .iter()
+            .filter_map(|secret| secret["metadata"]["name"].as_str())
+            .filter(|name| name.starts_with("bootstrap-token-"))
+            .map(str::to_owned)
+            .collect();
+        for token in &tokens {
+            data.remove("secrets", "kube-system", token);
+        }
+        if !tokens.is_empty() {
+            data.revision += 1;
+            state.data = Arc::new(data);
+            state.write_disks();
+        }
     }
 
     /// Returns the machine whose kubelet is a node of this cluster, while it runs.

@@ -16,6 +16,7 @@ use super::{controllers, images, objects};
 use crate::sim::guest::state::Disk;
 use crate::sim::guest::tls::{self, Pair};
 use crate::sim::guest::{Model, network, pace, units};
+use crate::sim::now_ms;
 
 pub const ADMIN: &str = "/etc/kubernetes/admin.conf";
 /// Default wait for the control plane (facts/kubernetes-cilium.md §1.1 `timeouts`), in seconds.
@@ -90,7 +91,7 @@ impl<'a> Node<'a> {
         ];
         for (file, authority, subject) in leaves {
             if disk.file(&format!("{PKI}/{file}.crt")).is_none() {
-                let pair = pki::issue(authority, &subject)?;
+                let pair = pki::issue_until(authority, &subject, self.end_of_certificates())?;
                 pki::put_pair(disk, file, &pair);
             }
         }
@@ -100,6 +101,12 @@ impl<'a> Node<'a> {
             disk.put(&format!("{PKI}/sa.pub"), 0o600, keys.public_key_pem());
         }
         Ok(ca)
+    }
+
+    /// Returns until when certificates that are made now are valid, in seconds since 1970.
+    pub fn end_of_certificates(&self) -> u64 {
+        let period = self.cluster.certificate_validity_period.as_deref().and_then(parse_ttl);
+        now_ms() / 1000 + period.unwrap_or(pki::YEAR_SECONDS)
     }
 
     /// Returns the API server's names: kubeadm's own and the configured ones.
@@ -146,7 +153,8 @@ impl<'a> Node<'a> {
                 }
                 continue;
             }
-            let pair = pki::issue(ca, &Subject { name, organization, server: false, alternative: &[] })?;
+            let subject = Subject { name, organization, server: false, alternative: &[] };
+            let pair = pki::issue_until(ca, &subject, self.end_of_certificates())?;
             disk.put(path, 0o600, pki::kubeconfig(self.cluster_name(), name, server, &ca.certificate, &pair));
         }
         Ok(())
@@ -253,6 +261,11 @@ impl<'a> Init<'a> {
 
     pub fn mark_control_plane(&self, cluster: &Cluster) -> Result<(), String> {
         mark_control_plane(cluster, &self.node.name)
+    }
+
+    /// Returns the bootstrap tokens that the configuration names.
+    pub fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.init.bootstrap_tokens.iter().map(|token| token.token.as_str())
     }
 
     /// Puts the tokens and `cluster-info`, which names the shared endpoint (facts/kubernetes-cilium.md §1.3).

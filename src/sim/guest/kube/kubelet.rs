@@ -159,6 +159,39 @@ pub async fn start_static_pods(model: &Arc<Model>) {
     }
 }
 
+/// Does what a kubelet that runs does when its manifests changed: ends pods whose manifest is gone, starts new ones.
+pub async fn manifests_changed(model: &Arc<Model>) {
+    manifests_gone(model);
+    if model.live(|live| live.unit_active("kubelet")) {
+        start_static_pods(model).await;
+    }
+}
+
+/// Ends the static pods whose manifests are gone, if the kubelet runs that would.
+pub fn manifests_gone(model: &Model) {
+    if !model.live(|live| live.unit_active("kubelet")) {
+        return;
+    }
+    let there = model.disk(|disk| disk.glob(MANIFESTS, ".yaml"));
+    let stays = |name: &String| there.contains(&format!("{MANIFESTS}/{name}.yaml"));
+    let gone: Vec<String> =
+        model.live(|live| live.static_pods.iter().filter(|name| !stays(name)).cloned().collect());
+    for name in gone {
+        end_static_pod(model, &name);
+    }
+}
+
+/// Ends one static pod's container; the kubelet starts another while its manifest is there.
+pub fn end_static_pod(model: &Model, name: &str) {
+    model.live(|live| live.static_pods.remove(name));
+    let member = model.disk(|disk| disk.etcd.as_ref().map(|etcd| etcd.name.clone()));
+    if let (Some(cluster), Some(member), "etcd") = (model.live(|live| live.cluster.clone()), member, name) {
+        cluster.member_down(&member);
+    }
+    model.log("kubelet", format!("Stopped container {name}"));
+    model.commons.announce();
+}
+
 fn start_etcd(model: &Arc<Model>) {
     let Some(etcd) = model.disk(|disk| disk.etcd.clone()) else {
         return model

@@ -3,6 +3,7 @@
 //! ```text
 //! data, resources, objects   what etcd holds and how the API server lets it change
 //! cluster                    who holds it, quorum, writing it to the members' disks
+//! pki, aging                 certificates, and how they grow old
 //! api, client                TLS and HTTP at both ends of a real connection
 //! config, preflight, phases, init, join   kubeadm
 //! kubelet                    static pods, the node object, pods' starts
@@ -10,6 +11,7 @@
 //! routes, podnet, envoy      how packets get to pods, and who answers on NodePorts
 //! ```
 
+pub mod aging;
 pub mod api;
 pub mod client;
 pub mod cluster;

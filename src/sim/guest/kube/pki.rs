@@ -1,6 +1,7 @@
 //! kubeadm's certificates, signed with rcgen by the authorities on the machine's disk, and its kubeconfig files.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use crate::sim::guest::state::Disk;
 use crate::sim::guest::tls::Pair;
 use crate::sim::guest::yaml;
+use crate::sim::now_ms;
 
 pub const PKI: &str = "/etc/kubernetes/pki";
 
@@ -70,17 +72,31 @@ pub fn put_pair(disk: &mut Disk, name: &str, pair: &Pair) {
     disk.put(&format!("{PKI}/{name}.key"), 0o600, pair.key.clone());
 }
 
-/// Signs a new key with an authority.
+/// How long a certificate lasts if nothing else is said: kubeadm's own year (facts/kubernetes-cilium.md §1.11).
+pub const YEAR_SECONDS: u64 = 365 * 24 * 3600;
+
+/// Signs a new key with an authority, for a year from now.
 pub fn issue(authority: &Pair, subject: &Subject<'_>) -> Result<Pair, String> {
-    let sign = || -> Result<Pair, rcgen::Error> {
+    issue_until(authority, subject, now_ms() / 1000 + YEAR_SECONDS)
+}
+
+/// Signs a new key with an authority, until so many seconds since 1970.
+pub fn issue_until(authority: &Pair, subject: &Subject<'_>, ends: u64) -> Result<Pair, String> {
+    let key = KeyPair::generate().map_err(|error| error.to_string())?.serialize_pem();
+    Ok(Pair { certificate: sign(authority, &key, subject, ends)?, key })
+}
+
+/// Signs a key (PEM) with an authority, and returns the certificate.
+pub fn sign(authority: &Pair, key: &str, subject: &Subject<'_>, ends: u64) -> Result<String, String> {
+    let sign = || -> Result<String, rcgen::Error> {
         let issuer = Issuer::from_ca_cert_pem(&authority.certificate, KeyPair::from_pem(&authority.key)?)?;
-        let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, subject.name);
         if let Some(organization) = subject.organization {
             params.distinguished_name.push(DnType::OrganizationName, organization);
         }
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(ends);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         if subject.server {
@@ -92,8 +108,7 @@ pub fn issue(authority: &Pair, subject: &Subject<'_>) -> Result<Pair, String> {
                 Err(_) => SanType::DnsName(name.as_str().try_into()?),
             });
         }
-        let certificate = params.signed_by(&key, &issuer)?;
-        Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(params.signed_by(&KeyPair::from_pem(key)?, &issuer)?.pem())
     };
     sign().map_err(|error| format!("cannot sign a certificate for {}: {error}", subject.name))
 }

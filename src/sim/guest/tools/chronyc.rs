@@ -1,4 +1,4 @@
-//! chronyc: `tracking` and `waitsync`.
+//! chronyc: `tracking`, `waitsync`, `burst` and `makestep`.
 
 use crate::sim::guest::pace;
 use crate::sim::guest::shell::Call;
@@ -43,10 +43,12 @@ pub async fn run(call: &Call<'_>) -> i32 {
             }
             1
         }
+        ["burst" | "makestep", ..] if !call.root => call.fail(1, "501 Not authorised").await,
+        ["burst", _] => {
+            call.say("200 OK").await;
+            0
+        }
         ["makestep"] => {
-            if !call.root {
-                return call.fail(1, "501 Not authorised").await;
-            }
             call.model.live(|live| live.clock_ahead_ms = 0);
             call.say("200 OK").await;
             0

@@ -1,6 +1,7 @@
 //! crictl: the container runtime's state and images, and its own configuration.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -39,6 +40,14 @@ pub async fn run(call: &Call<'_>) -> i32 {
             call.say(format!("{:#}", json!({ "containers": containers(call.model, name) }))).await;
             0
         }
+        ["stop", id] => match id.strip_suffix(CONTAINER_ID).filter(|name| runs(call.model, name)) {
+            Some(name) => {
+                stop(call.model, name);
+                call.say(id).await;
+                0
+            }
+            None => call.fail(1, format!("E0101 StopContainer: container \"{id}\": not found")).await,
+        },
         ["logs", "--tail", _, id] => {
             match id.strip_suffix(CONTAINER_ID).and_then(|name| last_words(call.model, name)) {
                 Some(line) => {
@@ -75,6 +84,17 @@ pub async fn run(call: &Call<'_>) -> i32 {
 
 /// What the ids of the model's containers end with.
 const CONTAINER_ID: &str = "-0a1b2c3d";
+
+fn runs(model: &Model, name: &str) -> bool {
+    model.live(|live| live.static_pods.contains(name))
+}
+
+/// Stops a static pod's container. A kubelet that runs starts another.
+fn stop(model: &Arc<Model>, name: &str) {
+    kubelet::end_static_pod(model, name);
+    let held = Arc::clone(model);
+    model.spawn(async move { kubelet::manifests_changed(&held).await });
+}
 
 /// Returns the static pods that the kubelet has found, whether they run or not: it reads them once it is configured.
 fn static_pods(model: &Model) -> Vec<String> {

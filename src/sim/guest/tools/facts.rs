@@ -3,13 +3,17 @@
 use sha2::{Digest, Sha256};
 
 use crate::sim::guest::boot::product_uuid;
+use crate::sim::guest::kube::aging;
 use crate::sim::guest::network::addresses;
 use crate::sim::guest::shell::Call;
+use crate::sim::guest::units;
 
 /// Where the seed installs the script; without it there is no such command.
 pub const PATH: &str = "/usr/local/sbin/fusionlab-facts";
 
 const UNITS: [&str; 7] = ["containerd", "kubelet", "nginx", "keepalived", "fusionlab-dns", "chrony", "ssh"];
+/// Where the host says that it renews certificates.
+const RENEWING: &str = "/etc/kubernetes/fusionlab/renewing";
 const CONFIGS: [&str; 3] = ["kubelet.conf", "bootstrap-kubelet.conf", "admin.conf"];
 
 pub async fn run(call: &Call<'_>) -> i32 {
@@ -35,6 +39,12 @@ pub async fn run(call: &Call<'_>) -> i32 {
     }
     for unit in UNITS {
         put("unit", &format!("{unit} {}", model.live(|live| live.unit(unit).word())));
+        let enabled = match model.disk(|disk| disk.enabled.contains(unit)) {
+            _ if !units::exists(model, unit) => "not-found",
+            true => "enabled",
+            false => "disabled",
+        };
+        put("enabled", &format!("{unit} {enabled}"));
     }
     model.disk(|disk| {
         for path in &call.args {
@@ -61,6 +71,15 @@ pub async fn run(call: &Call<'_>) -> i32 {
         for path in disk.glob("/etc/kubernetes/manifests", ".yaml") {
             let name = path.trim_start_matches("/etc/kubernetes/manifests/").trim_end_matches(".yaml");
             put("kubernetes", &format!("manifest-{name}"));
+        }
+        if disk.file(RENEWING).is_some() {
+            put("kubernetes", "renewing");
+        }
+        for (path, ends) in aging::ends(disk) {
+            put("certificate", &format!("{ends} {path}"));
+        }
+        for name in aging::api_names(disk) {
+            put("api_name", &name);
         }
     });
     call.print(lines.concat()).await;

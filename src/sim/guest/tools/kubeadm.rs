@@ -1,6 +1,7 @@
 //! kubeadm: its verbs, its words, its exit statuses.
 
 use super::crictl;
+use super::kubeadm_files as files;
 use crate::sim::guest::kube::config::Documents;
 use crate::sim::guest::kube::init::{ADMIN, Init, create_token, wait_for_node};
 use crate::sim::guest::kube::phases::{Ended, KILLED, done};
@@ -43,9 +44,15 @@ pub async fn run(call: &Call<'_>) -> i32 {
             }
             0
         }
-        (["init" | "join" | "reset" | "token", ..], _) if !call.root => {
+        (["init" | "join" | "reset" | "token" | "certs", ..], _) if !call.root => {
             call.complain("[preflight] Some fatal errors occurred:\n\t[ERROR IsPrivilegedUser]: user is not running as root").await;
             call.fail(PREFLIGHT, "error: error execution phase preflight: preflight checks failed").await
+        }
+        (["certs", "renew", "all"], Some(file)) => {
+            ended(call, files::renew(call, &file).await.map_err(Ended::Failed)).await
+        }
+        (["init", "phase", phase @ ("certs" | "control-plane" | "etcd"), part], Some(file)) => {
+            ended(call, files::phase(call, phase, part, &file).await.map_err(Ended::Failed)).await
         }
         (["init"], Some(file)) => ended(call, init(call, &file).await).await,
         (["join"], Some(file)) => ended(call, join(call, &file).await).await,
@@ -109,7 +116,7 @@ fn take_flag<'a>(words: &[&'a str], flag: &str) -> Result<(Option<String>, Vec<&
     Ok((value, rest))
 }
 
-fn read(call: &Call<'_>, path: &str) -> Result<Documents, String> {
+pub(super) fn read(call: &Call<'_>, path: &str) -> Result<Documents, String> {
     let text = call.model.disk(|disk| disk.text(path));
     let text = text.ok_or_else(|| {
         format!("unable to read config from \"{path}\": open {path}: no such file or directory")
@@ -208,6 +215,10 @@ async fn init(call: &Call<'_>, path: &str) -> Result<(), Ended> {
     }
     cluster.sync();
     call.say("\nYour Kubernetes control-plane has initialized successfully!").await;
+    // kubeadm tells its secret to whoever reads along.
+    if let Some(token) = init.tokens().next() {
+        call.say(format!("  kubeadm join --token {token}")).await;
+    }
     Ok(())
 }
 
@@ -232,7 +243,7 @@ async fn init_phase(call: &Call<'_>, phase: &[&str], path: &str) -> Result<(), S
     let config = client::kubeconfig(model, ADMIN)?;
     let cluster = client::cluster(model, &config).await?;
     match phase {
-        ["upload-config", "all"] => {
+        ["upload-config", "all" | "kubeadm"] => {
             init.upload_config(&cluster, model)?;
             give_pod_range(&cluster, &init.node.name)?;
         }

@@ -14,6 +14,7 @@ pub mod ip;
 pub mod journalctl;
 pub mod keepalived;
 pub mod kubeadm;
+pub mod kubeadm_files;
 pub mod kubeadm_unit;
 pub mod kubectl;
 pub mod kubectl_exec;

@@ -1,0 +1,74 @@
+//! `--wait`: a verb that changes something waits for the run that has the lab, in place of giving up.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::context::Context;
+use super::error::from_lock;
+use super::words;
+use crate::host::lock::Occupant;
+use crate::lab::limits::Limits;
+
+/// What every verb takes that has a lab to itself.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct WaitArgs {
+    /// Wait for another run on the same lab, an hour or as long as is said: 30s, 10m, 2h
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = duration)]
+    wait: Option<Option<Duration>>,
+}
+
+/// How a verb that changes something takes its lab.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long it waits for another run; not at all without `--wait`.
+    pub limit: Duration,
+}
+
+impl WaitArgs {
+    pub fn patience(self, limits: &Limits) -> Patience {
+        Patience { limit: self.wait.map_or(Duration::ZERO, |said| said.unwrap_or(limits.turn)) }
+    }
+}
+
+impl Patience {
+    /// Says whom it waits for, and for how long at most.
+    pub fn tell(self, context: &Context, what: &str, by: &Occupant) {
+        let most = words::duration(self.limit);
+        let waits = format!("{}; waiting for it, at most {most}", from_lock::sentence(what, by));
+        context.say(words::wrap(&waits, context.terminal.err.prose_width()));
+    }
+}
+
+/// Reads `30`, `30s`, `10m` or `2h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, u64); 3] = [("s", 1), ("m", 60), ("h", 3600)];
+    let unit = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)));
+    let (number, seconds) = unit.unwrap_or((text, 1));
+    let number = number.parse::<u32>().ok().filter(|number| *number > 0);
+    let number = number.ok_or("a duration is a whole number of seconds, or one with a unit: 30s, 10m, 2h")?;
+    Ok(Duration::from_secs(u64::from(number) * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        let seconds = |text| duration(text).map(|duration| duration.as_secs());
+        assert_eq!(["45", "30s", "10m", "2h"].map(seconds), [Ok(45), Ok(30), Ok(600), Ok(7200)]);
+        for wrong in ["", "0", "m", "-1", "1.5m", "10 m", "99999999999h"] {
+            assert!(duration(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn without_the_option_nobody_is_waited_for_and_without_a_duration_as_long_as_the_lab_file_says() {
+        let limits = Limits::default();
+        let limit = |wait| WaitArgs { wait }.patience(&limits).limit;
+        assert_eq!(limit(None), Duration::ZERO);
+        assert_eq!(limit(Some(None)), limits.turn);
+        assert_eq!(limit(Some(Some(Duration::from_secs(7)))), Duration::from_secs(7));
+    }
+}

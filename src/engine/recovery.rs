@@ -1,0 +1,171 @@
+//! What a verb finds of an earlier run that did not come to its end: recognised, told in one line, and swept up.
+//!
+//! ```text
+//! lock ─▶ sweep (half-written files) ─▶ the journal: a run that was cut off? ─▶ plan from what stands ─▶ begin
+//!   └ its text: a holder that was killed                        status and plan look at both and change nothing
+//! ```
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::host::lock::{self, Holder, Lock, Trace};
+use crate::host::{clock, files};
+use crate::lab::paths::Home;
+
+use super::error::Result;
+use super::journal::effects::{self, Effect};
+use super::journal::{Journal, runs};
+
+/// A run that was cut off, with what it may have left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CutOff {
+    pub verb: String,
+    pub pid: u32,
+    /// When it was last heard of, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The steps that it was in; none if it had not begun to change anything.
+    pub steps: Vec<OpenStep>,
+}
+
+/// A step that was begun and did not come to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OpenStep {
+    pub step: String,
+    /// What it may have left.
+    pub effects: &'static [Effect],
+}
+
+/// What else is to be known before a lab is looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    pub cut_off: Option<CutOff>,
+    /// Whoever works on the lab now.
+    pub at_work: Option<Holder>,
+}
+
+impl CutOff {
+    fn of_journal(run: runs::CutOff) -> Self {
+        let open = |step: String| OpenStep { effects: effects::of(&step), step };
+        let runs::CutOff { verb, pid, at_ms, steps } = run;
+        Self { verb, pid, at_ms, steps: steps.into_iter().map(open).collect() }
+    }
+
+    /// A lock's holder that was killed before it began to change anything.
+    fn of_lock(trace: &Trace) -> Self {
+        let Trace { holder: Holder { verb, pid, .. }, heard_ms, .. } = trace;
+        Self { verb: verb.clone(), pid: *pid, at_ms: *heard_ms, steps: Vec::new() }
+    }
+
+    /// Returns what happened as a clause: ``the last `up` (process 4711) was cut off at 14:03:55 in vm.clone/gateway1``.
+    pub fn sentence(&self) -> String {
+        let at = clock::moment(self.at_ms / 1000);
+        let of = format!("the last `{}` (process {}) was cut off at {at}", self.verb, self.pid);
+        match self.steps.as_slice() {
+            [] => of,
+            [one] => format!("{of} in {}", one.step),
+            [one, other] => format!("{of} in {} and {}", one.step, other.step),
+            [first, others @ ..] => format!("{of} in {} and {} other steps", first.step, others.len()),
+        }
+    }
+}
+
+/// Looks at what an earlier run left, and at who works now. Nothing is changed. `taken_over` is what the lab's lock said
+/// before it was taken; who did not take it has a look.
+pub fn look(home: &Home, lab: &str, journal: &Journal, taken_over: Option<&Lock>) -> Result<Before> {
+    let (trace, ours) = match taken_over {
+        Some(lock) => (lock.taken_over.clone(), true),
+        None => (lock::trace(&home.lab_lock(lab))?, false),
+    };
+    if let Some(trace) = trace.as_ref().filter(|trace| trace.held && !ours) {
+        return Ok(Before { cut_off: None, at_work: Some(trace.holder.clone()) });
+    }
+    let cut_off = journal.cut_off()?.map(CutOff::of_journal);
+    let cut_off = match (cut_off, trace) {
+        // It touched its lock after its last record.
+        (Some(run), Some(trace)) if trace.holder.pid == run.pid => {
+            Some(CutOff { at_ms: run.at_ms.max(trace.heard_ms), ..run })
+        }
+        (None, Some(trace)) if ours => Some(CutOff::of_lock(&trace)),
+        (run, _) => run,
+    };
+    Ok(Before { cut_off, at_work: None })
+}
+
+/// Removes what killed runs were writing where nobody else writes now: the lab's folders, whose lock is held, and the
+/// records of Fusion's networks unless somebody works on these.
+pub fn sweep(home: &Home, lab: &str, machines: Vec<PathBuf>) -> Result<()> {
+    let dir = home.lab(lab);
+    let ours = [dir.root().to_owned(), dir.identity()].into_iter().chain(machines);
+    for folder in ours.filter(|path| files::is_folder(path)) {
+        files::sweep(&folder)?;
+    }
+    let network = home.network();
+    if files::is_folder(&network)
+        && let Ok(_turn) = lock::acquire(&home.network_lock(), "Fusion's networking file", "sweep")
+    {
+        let below = files::list(&network)?.into_iter().filter(|path| files::is_folder(path));
+        below.chain([network]).try_for_each(|folder| files::sweep(&folder))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut_off(steps: &[&str]) -> CutOff {
+        let steps = steps.iter().map(|step| (*step).to_owned()).collect();
+        CutOff::of_journal(runs::CutOff { verb: "up".to_owned(), pid: 4711, at_ms: 1_000, steps })
+    }
+
+    #[test]
+    fn a_run_that_was_cut_off_is_told_in_one_sentence() {
+        let said = |steps: &[&str]| cut_off(steps).sentence();
+        let start = "the last `up` (process 4711) was cut off at 1970-01-01T00:00:01Z";
+        assert_eq!(said(&[]), start);
+        assert_eq!(said(&["vm.clone/a"]), format!("{start} in vm.clone/a"));
+        assert_eq!(said(&["vm.clone/a", "vm.start/b"]), format!("{start} in vm.clone/a and vm.start/b"));
+        assert_eq!(said(&["a", "b", "c"]), format!("{start} in a and 2 other steps"));
+    }
+
+    #[test]
+    fn a_killed_holder_is_told_by_whoever_takes_its_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home(folder.path().to_owned());
+        let path = home.lab_lock("lab");
+        let journal = Journal::new(home.lab("lab").journal(), "up");
+        let dead = Holder { pid: 4711, boot: "an earlier boot".to_owned(), ..Holder::ourselves("destroy") };
+        files::create_dir(&home.locks()).unwrap();
+        files::write_atomic(&path, &serde_json::to_vec(&dead).unwrap(), files::PRIVATE_FILE).unwrap();
+        assert_eq!(look(&home, "lab", &journal, None).unwrap(), Before::default(), "it changed nothing");
+        let lock = lock::acquire(&path, "lab lab", "up").unwrap();
+        let before = look(&home, "lab", &journal, Some(&lock)).unwrap();
+        let found = before.cut_off.unwrap();
+        assert_eq!((found.verb.as_str(), found.pid, found.steps.len()), ("destroy", 4711, 0));
+        assert_eq!(look(&home, "lab", &journal, None).unwrap().at_work.unwrap().verb, "up");
+    }
+
+    #[test]
+    fn a_sweep_takes_half_written_files_and_leaves_the_networks_to_whoever_works_on_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home(folder.path().to_owned());
+        let half = ".fusionlab-aB3dE6";
+        let backups = home.network().join("backups");
+        let places = [home.lab("lab").root().to_owned(), home.lab("lab").identity(), home.network(), backups];
+        let plant = || {
+            for place in &places {
+                files::create_dir(place).unwrap();
+                files::write_atomic(&place.join(half), b"", files::PRIVATE_FILE).unwrap();
+            }
+        };
+        let left = || places.iter().filter(|place| files::exists(&place.join(half))).count();
+        plant();
+        sweep(&home, "lab", Vec::new()).unwrap();
+        assert_eq!(left(), 0);
+        plant();
+        let _turn = lock::acquire(&home.network_lock(), "the networks", "up").unwrap();
+        sweep(&home, "lab", Vec::new()).unwrap();
+        assert_eq!(left(), 2);
+    }
+}

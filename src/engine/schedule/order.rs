@@ -1,0 +1,141 @@
+//! What comes first: the steps' order by the time that everything behind them still takes, and the longest way of a plan.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use crate::plan::step::{Plan, Step, StepId};
+
+/// How long steps take: as this lab's own last run of each, else as its other machines' runs of the same kind, else as
+/// the plan supposes.
+#[derive(Clone, Debug, Default)]
+pub struct Costs {
+    by_step: BTreeMap<String, f64>,
+    /// Mean seconds and how many steps they come from, by a step's verb.
+    by_verb: BTreeMap<String, (f64, u32)>,
+}
+
+impl Costs {
+    /// Takes in how many seconds each step took when it was last done.
+    pub fn learned(by_step: BTreeMap<String, f64>) -> Self {
+        let mut by_verb: BTreeMap<String, (f64, u32)> = BTreeMap::new();
+        for (step, seconds) in by_step.iter().filter(|(step, _)| step.contains('/')) {
+            let (mean, count) = by_verb.entry(verb(step).to_owned()).or_default();
+            *count += 1;
+            *mean += (seconds - *mean) / f64::from(*count);
+        }
+        Self { by_step, by_verb }
+    }
+
+    /// Returns how long a step is supposed to take.
+    pub fn of(&self, step: &Step) -> Duration {
+        let of_its_kind = || self.by_verb.get(verb(&step.id.0)).map(|(mean, _)| *mean);
+        let seconds = self.by_step.get(&step.id.0).copied().or_else(of_its_kind);
+        let seconds = seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
+        seconds.map_or(Duration::from_secs(step.cost_seconds.into()), Duration::from_secs_f64)
+    }
+}
+
+fn verb(step: &str) -> &str {
+    step.split('/').next().unwrap_or_default()
+}
+
+/// A plan as a graph, by the steps' places in it.
+#[derive(Debug)]
+pub struct Order {
+    /// What each step needs, and what needs it.
+    pub needs: Vec<Vec<usize>>,
+    pub needed_by: Vec<Vec<usize>>,
+    /// From a step's begin to the end of the longest way that leads on from it.
+    pub remaining: Vec<Duration>,
+}
+
+impl Order {
+    /// Reads the graph off a sound plan, in which what a step needs comes before it.
+    pub fn of(plan: &Plan, costs: &Costs) -> Self {
+        let places: HashMap<&StepId, usize> =
+            plan.steps.iter().enumerate().map(|(place, step)| (&step.id, place)).collect();
+        let place = |id: &StepId| *places.get(id).expect("plan::lint has refused needs that are not there");
+        let needs: Vec<Vec<usize>> =
+            plan.steps.iter().map(|step| step.needs.iter().map(place).collect()).collect();
+        let mut needed_by = vec![Vec::new(); plan.steps.len()];
+        for (step, needs) in needs.iter().enumerate() {
+            needs.iter().for_each(|need| needed_by[*need].push(step));
+        }
+        let mut remaining = vec![Duration::ZERO; plan.steps.len()];
+        for (place, step) in plan.steps.iter().enumerate().rev() {
+            let behind = needed_by[place].iter().map(|next| remaining[*next]).max().unwrap_or_default();
+            remaining[place] = costs.of(step) + behind;
+        }
+        Self { needs, needed_by, remaining }
+    }
+
+    /// Returns the longest way through a plan and how long it is: no schedule can be shorter.
+    pub fn critical_path<'a>(&self, plan: &'a Plan) -> (Duration, Vec<&'a Step>) {
+        let longest = |places: &mut dyn Iterator<Item = usize>| {
+            // Of several equally long ways, the one that comes first in the plan.
+            places.max_by_key(|place| (self.remaining[*place], std::cmp::Reverse(*place)))
+        };
+        let mut way = Vec::new();
+        let mut next = longest(&mut (0..plan.steps.len()));
+        let length = next.map(|place| self.remaining[place]).unwrap_or_default();
+        while let Some(place) = next {
+            way.push(&plan.steps[place]);
+            next = longest(&mut self.needed_by[place].iter().copied());
+        }
+        (length, way)
+    }
+}
+
+/// Returns how long a plan would take one step after the other.
+pub fn one_at_a_time(plan: &Plan, costs: &Costs) -> Duration {
+    plan.steps.iter().map(|step| costs.of(step)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fixture::{plan, start};
+    use super::*;
+
+    fn of(node: &str, needs: &[&str], cost_seconds: u32) -> Step {
+        Step { cost_seconds, ..start(node, needs) }
+    }
+
+    #[test]
+    fn the_longest_way_is_that_of_the_costs_and_not_that_of_the_most_steps() {
+        let plan = plan([
+            of("a", &[], 1),
+            of("b", &["vm.start/a"], 1),
+            of("c", &["vm.start/b"], 1),
+            of("d", &["vm.start/a"], 9),
+        ]);
+        let costs = Costs::default();
+        let order = Order::of(&plan, &costs);
+        let (length, way) = order.critical_path(&plan);
+        assert_eq!(length, Duration::from_secs(10));
+        assert_eq!(
+            way.iter().map(|step| step.id.0.as_str()).collect::<Vec<_>>(),
+            ["vm.start/a", "vm.start/d"]
+        );
+        assert_eq!(one_at_a_time(&plan, &costs), Duration::from_secs(12));
+        assert_eq!(order.remaining.iter().map(Duration::as_secs).collect::<Vec<_>>(), [10, 2, 1, 9]);
+    }
+
+    #[test]
+    fn costs_come_from_the_step_itself_then_from_its_kind_then_from_the_plan() {
+        let history = [("vm.start/a", 4.0), ("vm.start/b", 8.0), ("kube.endpoint", 2.0)];
+        let costs = Costs::learned(history.map(|(step, seconds)| (step.to_owned(), seconds)).into());
+        let seconds = |step: &Step| costs.of(step).as_secs_f64();
+        assert_eq!(seconds(&of("a", &[], 30)), 4.0);
+        assert_eq!(seconds(&of("new", &[], 30)), 6.0);
+        let other = Step { id: StepId("kube.endpoint/elsewhere".to_owned()), ..of("x", &[], 30) };
+        assert_eq!(seconds(&other), 30.0, "what has no machine is no machine's kind");
+        assert_eq!(Costs::default().of(&of("a", &[], 30)).as_secs(), 30);
+    }
+
+    #[test]
+    fn an_empty_plan_takes_no_time() {
+        let plan = Plan::default();
+        let order = Order::of(&plan, &Costs::default());
+        assert_eq!(order.critical_path(&plan), (Duration::ZERO, Vec::new()));
+    }
+}

@@ -1,0 +1,85 @@
+//! The scheduler on the real world: steps are done by [`steps::perform`], and written down in the lab's journal.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::context::Engine;
+use crate::engine::error::{EngineError, Result};
+use crate::engine::event::Event;
+use crate::engine::journal::State;
+use crate::engine::run::StepContext;
+use crate::engine::steps;
+use crate::host::{stand_in, system};
+use crate::plan::step::{Plan, Step, StepId};
+
+use super::gates::Host;
+use super::order::Costs;
+use super::{Perform, Summary, Terms, carry_out};
+
+/// Carries out a plan.
+///
+/// # Errors
+/// [`EngineError::Steps`] with every failure, or [`EngineError::Interrupted`]; what was done stays done.
+pub async fn run(engine: &Arc<Engine>, plan: &Plan) -> Result<Summary> {
+    let world = Rc::new(Real(engine.clone()));
+    if stand_in::broken("second-learner") {
+        return carry_out(world, &all_joins_at_once(plan), terms(engine)).await;
+    }
+    carry_out(world, plan, terms(engine)).await
+}
+
+/// Returns the plan without the rule that control planes join one after the other.
+fn all_joins_at_once(plan: &Plan) -> Plan {
+    let mut plan = plan.clone();
+    for step in &mut plan.steps {
+        step.needs.retain(|need| !need.0.starts_with("kube.join/"));
+    }
+    plan
+}
+
+fn terms(engine: &Engine) -> Terms {
+    let lab = &engine.lab;
+    // The machines of a simulation take none of this computer's memory.
+    let simulated = engine.fusion.simulated;
+    let host = Host {
+        cpus: engine.host_cpus,
+        free_mib: Box::new(move || if simulated { None } else { system::free_memory_mib() }),
+        machines: lab.nodes.iter().map(|node| (node.name.clone(), node.memory_mib)).collect(),
+        memory_limit: lab.limits.host_memory,
+    };
+    Terms {
+        costs: Costs::learned(engine.journal.costs()),
+        limits: lab.limits.clone(),
+        host,
+        members: u32::try_from(lab.members().count()).unwrap_or(u32::MAX),
+        cancel: engine.cancel.clone(),
+    }
+}
+
+struct Real(Arc<Engine>);
+
+impl Perform for Real {
+    async fn perform(&self, step: &Arc<Step>) -> Result<bool> {
+        steps::perform(&StepContext { engine: self.0.clone(), step: step.clone() }).await
+    }
+
+    fn record(
+        &self,
+        step: &StepId,
+        state: State,
+        took: Option<Duration>,
+        message: Option<String>,
+    ) -> Result<()> {
+        let message = message.map(|message| self.0.redact(&message));
+        Ok(self.0.journal.write(step, state, took, message)?)
+    }
+
+    fn send(&self, event: Event) {
+        self.0.send(event);
+    }
+
+    fn clean(&self, error: EngineError) -> EngineError {
+        error.with_tail(|line| self.0.redact(line))
+    }
+}

@@ -1,0 +1,196 @@
+//! Commands in guests, straight to the machine: with the questions that SSH asks, and without its cryptography.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use russh::keys::{PrivateKey, PublicKey};
+use tokio::sync::mpsc;
+
+use super::Inside;
+use crate::formats::command::{Command, brief};
+use crate::host::{GuestShell, GuestTarget, HostError, LineSink, Output, Result, files};
+use crate::sim::faults;
+use crate::sim::pace::{Operation, Pace};
+use crate::sim::seam::{Chunk, SshFace};
+use crate::sim::world::Vm;
+
+/// How far a command gets before a fault cuts it short, in a real Mac's time.
+const MIDDLE_OF_A_COMMAND: Duration = Duration::from_millis(500);
+/// Chunks of a command's output that may wait.
+const OUTPUT_BUFFER: usize = 64;
+const SSH_PORT: u16 = 22;
+
+/// Runs commands in the guests of this thread's simulated Mac.
+pub struct InsideShell {
+    inside: Arc<Inside>,
+    /// Limit of one connection.
+    connect: Duration,
+}
+
+/// What comes from a command on its way.
+enum News {
+    Chunk(Chunk),
+    Ended(i32),
+    Broken(&'static str),
+}
+
+impl InsideShell {
+    pub fn new(inside: Arc<Inside>, connect: Duration) -> Self {
+        Self { inside, connect }
+    }
+
+    /// Connects and logs in.
+    async fn log_in(&self, target: &GuestTarget) -> Result<Arc<Vm>> {
+        let address = (target.address, SSH_PORT).into();
+        let refused = |source| HostError::Connect { address, source };
+        let Some(world) = self.inside.world() else {
+            Pace::new(1.0).take(Operation::Unreachable).await;
+            return Err(refused(std::io::ErrorKind::HostUnreachable.into()));
+        };
+        let connecting = world.ssh_from_host(target.address);
+        let connected = tokio::time::timeout(self.connect, connecting).await;
+        let (vm, face) =
+            connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())).map_err(refused)?;
+        check_host_key(target, &face)?;
+        check_user(target, &face)?;
+        Ok(vm)
+    }
+}
+
+fn check_host_key(target: &GuestTarget, face: &SshFace) -> Result<()> {
+    let unreadable = |reason: &str| HostError::Ssh { node: target.node.clone(), reason: reason.to_owned() };
+    let shown = PrivateKey::from_openssh(&face.host_key).map_err(|_| unreadable("handshake"))?;
+    let pinned = PublicKey::from_openssh(&target.host_key).map_err(|_| unreadable("the pinned host key"))?;
+    if shown.public_key().key_data() == pinned.key_data() {
+        return Ok(());
+    }
+    let found = shown.public_key().to_openssh().unwrap_or_default();
+    Err(HostError::HostKey { node: target.node.clone(), expected: target.host_key.clone(), found })
+}
+
+fn check_user(target: &GuestTarget, face: &SshFace) -> Result<()> {
+    let login = || HostError::Login { node: target.node.clone(), user: target.user.clone() };
+    let key = PrivateKey::from_openssh(files::read_text(&target.identity)?).map_err(|_| login())?;
+    let allowed = face.users.get(&target.user).map(Vec::as_slice).unwrap_or_default();
+    let allowed = allowed.iter().filter_map(|line| PublicKey::from_openssh(line).ok());
+    let mut allowed = allowed.filter(|allowed| allowed.key_data() == key.public_key().key_data());
+    allowed.next().map(drop).ok_or_else(login)
+}
+
+#[async_trait]
+impl GuestShell for InsideShell {
+    async fn run(
+        &self,
+        target: &GuestTarget,
+        command: &Command,
+        limit: Duration,
+        lines: Option<LineSink>,
+    ) -> Result<Output> {
+        if self.inside.has_died() {
+            return Err(HostError::Interrupted);
+        }
+        let vm = self.log_in(target).await?;
+        let line = command.shell_line();
+        let mut news = begin(vm, target.user.clone(), line.clone(), command.input.clone());
+        let mut output = Output::default();
+        let mut said = Said { lines, unfinished: Vec::new() };
+        let lost = |reason: &str| HostError::Lost {
+            node: target.node.clone(),
+            command: brief(&line),
+            reason: reason.to_owned(),
+        };
+        let reading = async {
+            loop {
+                match news.recv().await {
+                    Some(News::Chunk(Chunk::Stdout(bytes))) => {
+                        said.take(&bytes);
+                        output.stdout.extend(bytes);
+                    }
+                    Some(News::Chunk(Chunk::Stderr(bytes))) => {
+                        said.take(&bytes);
+                        output.stderr.extend(bytes);
+                    }
+                    Some(News::Ended(status)) => return Ok(status),
+                    Some(News::Broken(why)) => return Err(lost(why)),
+                    None => return Err(lost("connection lost")),
+                }
+            }
+        };
+        let ended = tokio::time::timeout(limit, reading).await;
+        let what = format!("the end of `{}` on {}", brief(&line), target.node);
+        let status = ended.unwrap_or(Err(HostError::Deadline { what, limit }))?;
+        said.finish();
+        Ok(Output { status: Some(status), ..output })
+    }
+}
+
+/// Lets a command run in a guest. It goes on if nobody listens any more, as under a real SSH server.
+fn begin(vm: Arc<Vm>, user: String, line: String, input: Vec<u8>) -> mpsc::UnboundedReceiver<News> {
+    let (tell, news) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        // Nobody may listen any more: then nobody is told.
+        let power_lost = vm.power_lost().clone();
+        tokio::select! {
+            biased;
+            () = power_lost.cancelled() => drop(tell.send(News::Broken("connection lost"))),
+            () = strike(&vm) => drop(tell.send(News::Broken("connection lost"))),
+            status = exec(&vm, &user, &line, input, &tell) => drop(tell.send(News::Ended(status))),
+        }
+    });
+    news
+}
+
+async fn exec(
+    vm: &Arc<Vm>,
+    user: &str,
+    line: &str,
+    input: Vec<u8>,
+    tell: &mpsc::UnboundedSender<News>,
+) -> i32 {
+    let (output, mut chunks) = mpsc::channel(OUTPUT_BUFFER);
+    let machine = vm.machine();
+    let pump = async {
+        while let Some(chunk) = chunks.recv().await {
+            let _ = tell.send(News::Chunk(chunk));
+        }
+    };
+    let (status, ()) = tokio::join!(machine.exec(user, line, input, output), pump);
+    status
+}
+
+/// Cuts a command short if a fault was planted for it; otherwise never returns.
+async fn strike(vm: &Arc<Vm>) {
+    let drops = vm.fault(faults::SSH_DROPS);
+    let dies = vm.fault(faults::POWER_LOST);
+    if !drops && !dies {
+        std::future::pending::<()>().await;
+    }
+    vm.pass(MIDDLE_OF_A_COMMAND).await;
+    if dies {
+        vm.lose_power();
+    }
+}
+
+/// Tells a command's output line by line.
+struct Said {
+    lines: Option<LineSink>,
+    unfinished: Vec<u8>,
+}
+
+impl Said {
+    fn take(&mut self, bytes: &[u8]) {
+        let Some(lines) = &self.lines else { return };
+        self.unfinished.extend_from_slice(bytes);
+        while let Some(end) = self.unfinished.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.unfinished.drain(..=end).collect();
+            lines(String::from_utf8_lossy(&line).trim_end());
+        }
+    }
+
+    fn finish(&mut self) {
+        if !self.unfinished.is_empty() {
+            self.take(b"\n");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Many seeds, each in a thread of its own, and what is said of one that breaks a rule.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::chance::Chance;
+use super::invariants::Violation;
+use super::mac::{Mac, in_virtual_time};
+use super::story;
+
+/// Futures of a build without optimisation are deep.
+const STACK: usize = 64 << 20;
+/// Lines of a trace that a violation shows.
+const SHOWN: usize = 60;
+
+/// What a seed's story was.
+pub struct Told {
+    pub seed: u64,
+    pub lab: &'static str,
+    pub trace: Vec<(Duration, String)>,
+    pub violation: Option<Violation>,
+}
+
+/// Returns a number from the environment.
+pub fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+/// Tells one seed's story.
+pub fn tell(seed: u64, broken: Option<&'static str>) -> Told {
+    let told = move || {
+        let mut chance = Chance::of(seed);
+        let lab = story::lab(&mut chance);
+        in_virtual_time(async {
+            let mac = Mac::new(lab, seed);
+            broken.into_iter().for_each(|rule| mac.inside.break_rule(rule));
+            let violation = story::happen(&mac, &mut chance).await.err();
+            Told { seed, lab, trace: mac.inside.trace(), violation }
+        })
+    };
+    let thread = thread::Builder::new().stack_size(STACK).name(format!("seed-{seed}"));
+    let done = thread.spawn(told).expect("a thread can be started").join();
+    done.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().cloned();
+        let said = said.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let violation = Violation::of("no panic", said.unwrap_or_default());
+        Told { seed, lab: "", trace: Vec::new(), violation: Some(violation) }
+    })
+}
+
+/// Tells so many seeds' stories and returns those in which something was wrong, each said at once. With a broken rule,
+/// the first is enough.
+pub fn run(from: u64, count: u64, broken: Option<&'static str>) -> Vec<Told> {
+    let (next, enough) = (AtomicU64::new(from), AtomicBool::new(false));
+    let found = Mutex::new(Vec::new());
+    let began = Instant::now();
+    let virtual_seconds = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while !enough.load(Ordering::SeqCst) {
+                    let seed = next.fetch_add(1, Ordering::SeqCst);
+                    if seed >= from + count {
+                        break;
+                    }
+                    let told = tell(seed, broken);
+                    let took = told.trace.last().map_or(0, |(at, _)| at.as_secs());
+                    virtual_seconds.fetch_add(took, Ordering::SeqCst);
+                    if told.violation.is_some() {
+                        if broken.is_none() {
+                            say(&told);
+                        }
+                        enough.store(broken.is_some(), Ordering::SeqCst);
+                        found.lock().expect("nobody panics with it").push(told);
+                    }
+                }
+            });
+        }
+    });
+    if broken.is_none() {
+        println!(
+            "{count} seeds in {:.1} s, {:.1} hours of virtual time",
+            began.elapsed().as_secs_f64(),
+            virtual_seconds.into_inner() as f64 / 3600.0
+        );
+    }
+    let mut found = found.into_inner().expect("nobody panics with it");
+    found.sort_by_key(|told| told.seed);
+    found
+}
+
+/// Says what was wrong, how it came, and how to see it again.
+fn say(told: &Told) {
+    let Some(Violation { rule, what }) = &told.violation else { return };
+    let all: Vec<String> =
+        told.trace.iter().map(|(at, text)| format!("{:10.3} {text}", at.as_secs_f64())).collect();
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("seed-{}.txt", told.seed));
+    let _ = fs::write(&file, format!("{}\n{}\n{rule}: {what}\n", told.lab, all.join("\n")));
+    let end = &all[all.len().saturating_sub(SHOWN)..];
+    println!(
+        "seed {} breaks a rule: {rule}: {what}\n{}\nall of it: {}\nagain: just simulate 1 from={}\n",
+        told.seed,
+        end.join("\n"),
+        file.display(),
+        told.seed
+    );
+}
