@@ -99,6 +99,11 @@ pub fn lock(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Like [`lock`], on a thread that others must be able to go on with meanwhile: whoever holds it may be one of them.
+pub async fn lock_aside(path: PathBuf) -> io::Result<File> {
+    tokio::task::spawn_blocking(move || lock(&path)).await.map_err(io::Error::other)?
+}
+
 /// Takes a lock file if nobody holds it.
 pub fn try_lock(path: &Path) -> Option<File> {
     let file = File::options().create(true).truncate(false).write(true).open(path).ok()?;

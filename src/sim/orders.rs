@@ -113,8 +113,7 @@ impl Orders {
         let operation = if kind == CloneKind::Linked { Operation::CloneLinked } else { Operation::CloneFull };
         let parent = hex::encode(&Sha256::digest(from.as_os_str().as_encoded_bytes())[..8]);
         let path = self.places.run().join(format!("{parent}.clone.lock"));
-        let lock = tokio::task::spawn_blocking(move || files::lock(&path));
-        let lock = lock.await.map_err(io::Error::other)??;
+        let lock = files::lock_aside(path).await?;
         self.stopped(from, operation).await?;
         let target = vm_name(to);
         if faults::strikes(&self.places, faults::PARENT_BUSY, &target) {
