@@ -207,6 +207,12 @@ fn containerd_reads_what_the_bake_makes_of_its_own_defaults() {
     assert!(!output.status.success(), "a spoilt file passes");
 }
 
+/// Lets openssl verify a certificate against the authority in a file.
+fn verified(folder: &Path, authority: &str, leaf: &str) -> Output {
+    let leaf = write(folder, "leaf.crt", leaf.as_bytes());
+    Command::new("openssl").args(["verify", "-CAfile", authority, &leaf]).output().expect("it runs")
+}
+
 #[test]
 fn openssl_finds_the_same_hash_of_the_authority_and_believes_its_certificates() {
     if !present("openssl", false) {
@@ -226,9 +232,7 @@ fn openssl_finds_the_same_hash_of_the_authority_and_believes_its_certificates() 
         [(&identity.cluster_ca, &identity.admin), (&identity.lab_ca, &identity.lab_server)]
     {
         let ca = write(folder.path(), "authority.crt", authority.certificate.as_bytes());
-        let leaf = write(folder.path(), "leaf.crt", leaf.certificate.as_bytes());
-        let output =
-            Command::new("openssl").args(["verify", "-CAfile", &ca, &leaf]).output().expect("it runs");
+        let output = verified(folder.path(), &ca, &leaf.certificate);
         assert!(output.status.success(), "{}", said(&output));
     }
     // A key that openssl loads, and of the curve that kubeadm is told.
@@ -256,20 +260,18 @@ fn openssl_believes_the_labs_authority_for_the_labs_names_alone() {
     let (authority, domain) = (&made.identity.lab_ca, &made.lab.cluster.domain);
     let ca = write(folder.path(), "authority.crt", authority.certificate.as_bytes());
     let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs();
-    let verified = |name: &str| {
+    let words_about = |name: &str| {
         let names = [name.to_owned()];
         let subject = pki::Subject { common_name: "a server", organisation: None, names: &names };
         let leaf = pki::issue(authority, &subject, now).expect("it signs whatever it is asked to");
-        let leaf = write(folder.path(), "leaf.crt", leaf.certificate.as_bytes());
-        let verify = Command::new("openssl").args(["verify", "-CAfile", &ca, &leaf]).output();
-        said(&verify.expect("it runs"))
+        said(&verified(folder.path(), &ca, &leaf.certificate))
     };
     for name in [domain.clone(), format!("*.{domain}"), format!("deep.echo.{domain}")] {
-        let words = verified(&name);
+        let words = words_about(&name);
         assert!(words.contains("leaf.crt: OK"), "{name}: {words}");
     }
     for name in ["bank.example", "*.example", "10.10.0.10", "fd00::1"] {
-        let words = verified(name);
+        let words = words_about(name);
         let why = ["permitted subtree violation", "excluded subtree violation"];
         assert!(why.iter().any(|why| words.contains(why)), "{name}: {words}");
     }

@@ -45,7 +45,7 @@ pub async fn run(_args: TrustArgs, context: &Context) -> Result<Success, Failure
     };
     let name = calls::authority_name(&lab.name);
     let fingerprint = calls::fingerprint(&certificate).unwrap_or_default();
-    let confined = calls::is_confined_to(&certificate, &lab.cluster.domain);
+    let confined = calls::confined_to(&certificate);
     let ways = ways(&quoted(&path), &name, &lab.name, &lab.cluster.domain);
     if context.json() {
         let ways: Vec<Value> = ways
@@ -60,7 +60,7 @@ pub async fn run(_args: TrustArgs, context: &Context) -> Result<Success, Failure
             "certificate": path,
             "name": name,
             "sha256": fingerprint,
-            "confined": confined,
+            "confined": confined.is_some(),
             "ways": ways,
         }))?;
         return Ok(Success::Done);
@@ -70,22 +70,21 @@ pub async fn run(_args: TrustArgs, context: &Context) -> Result<Success, Failure
         vec![format!("{} {}", pen.paint(Ink::Strong, &name), pen.paint(Ink::Dim, &context.shown(&path)))];
     lines.push(pen.paint(Ink::Dim, &format!("SHA-256 {fingerprint}")));
     lines.push(String::new());
-    lines.extend(words::wrap(&warning(&lab.cluster.domain, confined), pen.prose_width()));
+    lines.extend(words::wrap(&warning(confined.as_deref()), pen.prose_width()));
     lines.extend(ways.iter().flat_map(|way| shown(way, pen)));
     context.print(lines)?;
     Ok(Success::Done)
 }
 
-/// Returns what there is to know before; `confined` is whether the authority signs for the lab's domain alone.
-fn warning(domain: &str, confined: bool) -> String {
-    let whom = if confined {
-        format!(
+/// Returns what there is to know before; `confined` is the domain for which alone the authority signs, if there is one.
+fn warning(confined: Option<&str>) -> String {
+    let whom = match confined {
+        Some(domain) => format!(
             "Whoever trusts this authority believes it for {domain} and names below it, and for no other site."
-        )
-    } else {
-        "Whoever trusts this authority believes every certificate that it signs, for any site: it was made by an older \
-         fusionlab."
-            .to_owned()
+        ),
+        None => "Whoever trusts this authority believes every certificate that it signs, for any site: it was made by \
+                 an older fusionlab."
+            .to_owned(),
     };
     format!(
         "{whom} Its key lies in the lab's `identity` folder, readable by you alone, and goes with `fusionlab destroy`; \

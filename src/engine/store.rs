@@ -1,12 +1,12 @@
 //! The lab's identity on disk: a folder only its owner can read.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::host::{clock, files, stand_in};
+use crate::host::{clock, files};
 use crate::lab::Lab;
 use crate::lab::paths::LabDir;
-use crate::stack::identity::Identity;
+use crate::stack::identity::{Identity, StoredFile};
 
 use super::error::Result;
 
@@ -50,22 +50,32 @@ pub fn create(lab: &Lab, dir: &LabDir) -> Result<Identity> {
     Ok(identity)
 }
 
-/// An identity appears as a whole and is replaced as a whole: half of one would lock the lab out of its own guests, and
-/// a certificate without its key would be none.
+/// An identity appears as a whole, and what changes of one is replaced as a whole: half of one would lock the lab out of
+/// its own guests, and a certificate without its key would be none. Keys that only come to it are put beside the others,
+/// which may be in use meanwhile. Whatever else is there stays, such as keys of nodes that the lab file names no more.
 fn write(identity: &Identity, dir: &LabDir) -> Result<()> {
     settle(dir)?;
-    let Places { folder, mut new, .. } = Places::of(dir);
-    if stand_in::broken("identity-in-place") {
-        new.clone_from(&folder);
-    } else if files::exists(&new) {
-        files::remove_tree(&new, dir.root())?;
+    let Places { folder, new, .. } = Places::of(dir);
+    let (stored, wanted) = (stored_files(dir)?, identity.files());
+    let changes = |file: &StoredFile| stored.get(&file.name).is_some_and(|content| *content != file.content);
+    let whole = stored.is_empty() || wanted.iter().any(changes);
+    let target = if whole { &new } else { &folder };
+    if whole {
+        if files::exists(&new) {
+            files::remove_tree(&new, dir.root())?;
+        }
+        files::create_private_dir(&new)?;
+        for (name, content) in stored.iter().filter(|(name, _)| wanted.iter().all(|file| file.name != **name))
+        {
+            let mode = files::ownership(&folder.join(name))?.mode;
+            files::write_atomic(&new.join(name), content, mode)?;
+        }
     }
-    files::create_private_dir(&new)?;
-    for file in identity.files() {
+    for file in wanted.iter().filter(|file| whole || !stored.contains_key(&file.name)) {
         let mode = if file.secret { 0o600 } else { 0o644 };
-        files::write_atomic(&new.join(&file.name), &file.content, mode)?;
+        files::write_atomic(&target.join(&file.name), &file.content, mode)?;
     }
-    if new == folder { Ok(()) } else { put_in_place(dir, &folder) }
+    if whole { put_in_place(dir) } else { Ok(()) }
 }
 
 /// Where an identity lies, and where while it is replaced.
@@ -89,12 +99,12 @@ impl Places {
     }
 }
 
-fn put_in_place(dir: &LabDir, folder: &Path) -> Result<()> {
-    let Places { new, old, .. } = Places::of(dir);
-    if files::exists(folder) {
-        files::rename(folder, &old)?;
+fn put_in_place(dir: &LabDir) -> Result<()> {
+    let Places { folder, new, old } = Places::of(dir);
+    if files::exists(&folder) {
+        files::rename(&folder, &old)?;
     }
-    files::rename(&new, folder)?;
+    files::rename(&new, &folder)?;
     if files::exists(&old) {
         files::remove_tree(&old, dir.root())?;
     }
@@ -105,7 +115,7 @@ fn put_in_place(dir: &LabDir, folder: &Path) -> Result<()> {
 pub fn settle(dir: &LabDir) -> Result<()> {
     let places = Places::of(dir);
     if places.is_between() {
-        return put_in_place(dir, &places.folder);
+        return put_in_place(dir);
     }
     if files::exists(&places.folder) && files::exists(&places.old) {
         files::remove_tree(&places.old, dir.root())?;
@@ -145,17 +155,10 @@ mod tests {
         let (_folder, dir) = lab_dir();
         let lab = fixture::lab();
         let first = create(&lab, &dir).unwrap();
-        let moved = Lab { cluster: lab.cluster.clone(), ..lab.clone() };
-        let renamed = {
-            let mut lab = moved;
-            lab.cluster.domain = "apps.test".into();
-            lab
-        };
-        let second = {
-            let mut second = load(&lab, &dir).unwrap().unwrap();
-            assert!(second.renew(&renamed, clock::now()).unwrap());
-            second
-        };
+        let mut renamed = lab.clone();
+        renamed.cluster.domain = "apps.test".into();
+        let mut second = load(&lab, &dir).unwrap().unwrap();
+        assert!(second.renew(&renamed, clock::now()).unwrap());
         let authority = |identity: &Identity| identity.lab_ca.certificate.clone();
         assert_ne!(authority(&first), authority(&second), "it may not sign for another domain");
         let Places { folder, new, old } = Places::of(&dir);
@@ -165,7 +168,14 @@ mod tests {
         files::write_atomic(&new.join("lab-ca.crt"), b"half", 0o644).unwrap();
         assert_eq!(found(), authority(&first), "the new one is half written");
 
+        let of_nobody = folder.join("host-k8s-worker9");
+        files::write_atomic(&of_nobody, b"a key", 0o600).unwrap();
         write(&second, &dir).unwrap();
+        assert_eq!(
+            files::read(&of_nobody).unwrap(),
+            b"a key",
+            "a node that is not in the lab file keeps its key"
+        );
         files::rename(&folder, &new).unwrap();
         files::create_private_dir(&old).unwrap();
         assert_eq!(found(), authority(&second), "the old one is away, the new one not yet in its place");

@@ -137,30 +137,13 @@ pub async fn ask_awake(places: &Places, request: &Request) -> io::Result<Reply> 
     if let Some(inside) = inside::current() {
         return inside.ask_awake(request).await;
     }
-    let lock = turn(places).await?;
+    let lock = files::lock_aside(&places.world_lock()).await?;
     let stream = match UnixStream::connect(places.socket()).await {
         Ok(stream) => stream,
         Err(error) if is_absent(&error) => wake(places).await?,
         Err(error) => return Err(error),
     };
     exchange(stream, request, Some(lock)).await?.ok_or_else(|| io::Error::other("the world ended meanwhile"))
-}
-
-/// Takes the lock of whoever may start a world. Not by a call that blocks: vmrest answers several calls on one thread, and
-/// the one that has the lock must be able to go on.
-async fn turn(places: &Places) -> io::Result<File> {
-    let path = places.world_lock();
-    files::make_folder(&places.run())?;
-    let until = Instant::now() + WAKING;
-    loop {
-        if let Some(lock) = files::try_lock(&path) {
-            return Ok(lock);
-        }
-        if Instant::now() > until {
-            return Err(io::Error::other("another program has been starting the world for too long"));
-        }
-        pace::wait(WAKING_POLL).await;
-    }
 }
 
 /// Sends one request and reads the answer; none if the world left without one. The lock is let go as soon as
@@ -238,13 +221,15 @@ mod tests {
     async fn who_waits_for_the_turn_lets_the_one_that_has_it_go_on() {
         let folder = tempfile::tempdir().unwrap();
         let places = Places::new(folder.path());
-        let first = turn(&places).await.unwrap();
+        let path = places.world_lock();
+        let turn = || files::lock_aside(&path);
+        let first = turn().await.unwrap();
         // Both on this one thread, as two calls of vmrest are.
         let ends = async {
             tokio::task::yield_now().await;
             drop(first);
         };
-        let (second, ()) = tokio::join!(turn(&places), ends);
+        let (second, ()) = tokio::join!(turn(), ends);
         second.unwrap();
     }
 }

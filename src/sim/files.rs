@@ -7,6 +7,12 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::pace;
+
+/// How often a lock is asked for that another has.
+const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// Reads a text file; none if it does not exist.
 pub fn read(path: &Path) -> io::Result<Option<String>> {
@@ -90,19 +96,31 @@ pub fn create(path: &Path) -> io::Result<File> {
 
 /// Holds a lock file until the returned handle is dropped.
 pub fn lock(path: &Path) -> io::Result<File> {
-    if let Some(folder) = path.parent() {
-        make_folder(folder)?;
-    }
-    let file =
-        File::options().create(true).truncate(false).write(true).open(path).map_err(|e| at(path, e))?;
+    path.parent().map_or(Ok(()), make_folder)?;
+    let file = lock_file(path)?;
     file.lock()?;
     Ok(file)
 }
 
-/// Takes a lock file if nobody holds it.
+/// Like [`lock`], on a thread that others must be able to go on with meanwhile: whoever holds it may be one of them, and
+/// may wait for time that passes only when nothing else runs.
+pub async fn lock_aside(path: &Path) -> io::Result<File> {
+    path.parent().map_or(Ok(()), make_folder)?;
+    let file = lock_file(path)?;
+    while file.try_lock().is_err() {
+        pace::wait(LOCK_POLL).await;
+    }
+    Ok(file)
+}
+
+/// Takes a lock file if nobody holds it and its folder is there.
 pub fn try_lock(path: &Path) -> Option<File> {
-    let file = File::options().create(true).truncate(false).write(true).open(path).ok()?;
+    let file = lock_file(path).ok()?;
     file.try_lock().ok().map(|()| file)
+}
+
+fn lock_file(path: &Path) -> io::Result<File> {
+    File::options().create(true).truncate(false).write(true).open(path).map_err(|error| at(path, error))
 }
 
 fn at(path: &Path, error: io::Error) -> io::Error {

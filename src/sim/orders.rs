@@ -2,20 +2,16 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::control::{self, Power, Reply, Request, VmView};
-use super::pace::{self, Operation, Pace};
+use super::pace::{Operation, Pace};
 use super::places::{Places, vm_name};
 use super::refusal::Refusal;
 use super::settings::Settings;
 use super::snapshots::{self, CloneKind};
 use super::{faults, files, locks, power, vmlog};
-
-/// How often a clone looks whether the one before it is done.
-const TURN_POLL: Duration = Duration::from_millis(10);
 
 /// One caller's hand on the simulated Mac.
 #[derive(Clone)]
@@ -117,13 +113,7 @@ impl Orders {
         let operation = if kind == CloneKind::Linked { Operation::CloneLinked } else { Operation::CloneFull };
         let parent = hex::encode(&Sha256::digest(from.as_os_str().as_encoded_bytes())[..8]);
         let path = self.places.run().join(format!("{parent}.clone.lock"));
-        files::make_folder(&self.places.run())?;
-        let lock = loop {
-            match files::try_lock(&path) {
-                Some(lock) => break lock,
-                None => pace::wait(TURN_POLL).await,
-            }
-        };
+        let lock = files::lock_aside(&path).await?;
         self.stopped(from, operation).await?;
         let target = vm_name(to);
         if faults::strikes(&self.places, faults::PARENT_BUSY, &target) {

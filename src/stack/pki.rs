@@ -159,20 +159,19 @@ pub fn names_of(certificate: &str) -> Result<Vec<String>, PkiError> {
     })
 }
 
-/// Says whether an authority may sign for a domain and all names below it: it has no constraints, or they allow it.
-pub fn may_sign_for(authority: &str, domain: &str) -> Result<bool, PkiError> {
+/// Returns the domain that an authority is confined to; none if it may sign for any.
+pub fn domain_of(authority: &str) -> Result<Option<String>, PkiError> {
     with_certificate(authority, |parsed| {
-        let constraints = parsed.name_constraints().ok().flatten();
-        let permitted = constraints.and_then(|found| found.value.permitted_subtrees.as_ref());
-        permitted.is_none_or(|subtrees| {
-            subtrees.iter().any(|subtree| match &subtree.base {
-                GeneralName::DNSName(name) => {
-                    domain == *name || domain.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'))
-                }
-                _ => false,
-            })
-        })
+        let constraints = parsed.name_constraints().ok().flatten()?;
+        constraints.value.permitted_subtrees.as_ref()?.iter().find_map(|subtree| text_of(&subtree.base))
     })
+}
+
+/// Says whether an authority may sign for a domain and all names below it.
+pub fn may_sign_for(authority: &str, domain: &str) -> Result<bool, PkiError> {
+    let is_below =
+        |of: String| domain == of || domain.strip_suffix(&of).is_some_and(|rest| rest.ends_with('.'));
+    Ok(domain_of(authority)?.is_none_or(is_below))
 }
 
 /// Returns the end of the certificate's validity, in seconds since 1970.
@@ -259,6 +258,7 @@ mod tests {
         let may = |domain: &str| may_sign_for(&lab.certificate, domain).unwrap();
         assert!(may("lab.test") && may("deep.lab.test"));
         assert!(!may("test") && !may("collab.test") && !may("lab.internal"));
+        assert_eq!(domain_of(&lab.certificate).unwrap().as_deref(), Some("lab.test"));
         let anything = authority("lab", Reach::Anything, NOW).unwrap();
         assert!(may_sign_for(&anything.certificate, "lab.internal").unwrap());
     }

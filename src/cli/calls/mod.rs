@@ -75,13 +75,9 @@ pub fn authority_name(lab: &str) -> String {
     identity::authority_name(lab)
 }
 
-/// A name that no lab has: such names are in nobody's zone (RFC 2606).
-const ANOTHER_SITE: &str = "another.invalid";
-
-/// Says whether an authority signs for a domain alone, so that whoever trusts it believes it for no other site.
-pub fn is_confined_to(pem: &str, domain: &str) -> bool {
-    let signs_for = |name: &str| pki::may_sign_for(pem, name).unwrap_or(true);
-    signs_for(domain) && !signs_for(ANOTHER_SITE)
+/// Returns the domain for which alone an authority signs; none if whoever trusts it believes it for every site.
+pub fn confined_to(pem: &str) -> Option<String> {
+    pki::domain_of(pem).ok().flatten()
 }
 
 /// Returns a certificate's SHA-256 fingerprint as browsers show it; none if the text holds no certificate.

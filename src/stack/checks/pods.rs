@@ -10,11 +10,11 @@ use crate::formats::command::Command;
 use crate::lab::names::GATEWAY_NAMESPACE;
 use crate::lab::{Lab, Node};
 use crate::stack::facts::{condition, items, name_of};
+use crate::stack::kubeadm::CLUSTER_DOMAIN;
 use crate::stack::{cilium, ingress, kubectl};
 
 /// Where a container finds the cluster's authority.
 const POD_AUTHORITY: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
-const CLUSTER_DOMAIN: &str = "svc.cluster.local";
 
 /// Which pods are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +172,7 @@ pub fn api_service(lab: &Lab) -> Ipv4Addr {
 
 /// Returns the test application's Service by its full name.
 pub fn service_host() -> String {
-    format!("{}.{GATEWAY_NAMESPACE}.{CLUSTER_DOMAIN}", ingress::APPLICATION)
+    format!("{}.{GATEWAY_NAMESPACE}.svc.{CLUSTER_DOMAIN}", ingress::APPLICATION)
 }
 
 #[cfg(test)]

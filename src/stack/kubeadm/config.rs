@@ -22,7 +22,8 @@ const TOKEN_LIFE: &str = "24h0m0s";
 /// Five years, so that a lab that was put away for one still starts. kubeadm's own certificates last a year; the price
 /// is that a key that leaks from a lab is good for longer (facts/kubernetes-cilium.md §1.2).
 const CERTIFICATE_LIFE: &str = "43800h0m0s";
-const CLUSTER_DOMAIN: &str = "cluster.local";
+/// The domain of the cluster's own names, such as those of Services.
+pub const CLUSTER_DOMAIN: &str = "cluster.local";
 /// kubeadm waits twice at most on its way, for the kubelet and for the components: each may take two fifths of the limit,
 /// and the rest is for its work.
 const HEALTH_CHECK_SHARE: (u32, u32) = (2, 5);

@@ -19,7 +19,7 @@ use crate::stack::facts::{ClusterFacts, GuestFacts};
 use crate::stack::file::GuestFile;
 use crate::stack::identity::Identity;
 
-pub use config::certificate_names;
+pub use config::{CLUSTER_DOMAIN, certificate_names};
 
 /// The cluster as its first control plane makes it; on every control plane.
 pub const CONFIG: &str = "/etc/kubernetes/fusionlab/kubeadm.yaml";
