@@ -70,9 +70,7 @@ impl Holder {
             && (self.started.is_empty()
                 || system::start_of(self.pid).is_none_or(|started| started == self.started))
     }
-}
 
-impl Holder {
     /// Returns since when, in words: the time of day, with the date if that is another one.
     pub fn since_when(&self) -> String {
         if self.since_seconds == 0 { self.since.clone() } else { clock::moment(self.since_seconds) }

@@ -115,7 +115,7 @@ struct Ended {
 
 struct Schedule<P> {
     world: Rc<P>,
-    terms: Limitless,
+    terms: Rest,
     gates: Gates,
     order: Order,
     steps: Vec<Arc<Step>>,
@@ -137,7 +137,7 @@ struct Schedule<P> {
 }
 
 /// What is left of the terms once the gates have taken the computer.
-struct Limitless {
+struct Rest {
     costs: Costs,
     limits: Limits,
     members: u32,
@@ -158,7 +158,7 @@ impl<P: Perform> Schedule<P> {
         let Terms { costs, limits, host, members, cancel } = terms;
         Self {
             world,
-            terms: Limitless { costs, limits, members, cancel },
+            terms: Rest { costs, limits, members, cancel },
             gates: Gates::new(host),
             missing: order.needs.iter().map(Vec::len).collect(),
             stages: vec![Stage::Waiting; plan.steps.len()],
