@@ -40,6 +40,7 @@ mod simulated;
 mod status;
 mod template;
 pub mod terminal;
+mod topology;
 mod trust;
 mod up;
 mod verify;
@@ -93,6 +94,7 @@ enum Verb {
     Up(up::UpArgs),
     Plan(plan::PlanArgs),
     Status(status::StatusArgs),
+    Topology(topology::TopologyArgs),
     Verify(verify::VerifyArgs),
     Drill(drill::DrillArgs),
     Doctor(doctor::DoctorArgs),
@@ -187,6 +189,7 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Success, Failure> {
         Verb::Up(args) => up::run(args, context).await,
         Verb::Plan(args) => plan::run(args, context).await,
         Verb::Status(args) => status::run(args, context).await,
+        Verb::Topology(args) => topology::run(args, context).await,
         Verb::Verify(args) => verify::run(args, context).await,
         Verb::Drill(args) => drill::run(args, context).await,
         Verb::Doctor(args) => doctor::run(args, context).await,

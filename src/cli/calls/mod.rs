@@ -54,6 +54,12 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), HostError> {
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(HostError::file("write", path))
 }
 
+/// Writes a file that may be made again at any time: what is there under its name is replaced as a whole.
+pub fn write_picture(path: &Path, text: &str) -> Result<(), HostError> {
+    const READABLE: u32 = 0o644;
+    files::write_atomic(path, text.as_bytes(), READABLE)
+}
+
 /// Returns warnings that only this machine gives reason for.
 pub fn warnings_of_host(lab: &Lab, facts: &Facts) -> Vec<Problem> {
     let wifi = wifi::warning(lab, &facts.host.routes, &facts.host.wifi);

@@ -20,4 +20,5 @@ pub mod status;
 pub mod table;
 pub mod templates;
 pub mod timings;
+pub mod topology;
 pub mod verify;

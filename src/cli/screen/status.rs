@@ -395,7 +395,7 @@ pub(crate) mod tests {
         }
     }
 
-    fn facts() -> Facts {
+    pub(crate) fn facts() -> Facts {
         let mut facts = Facts { network_running: true, ..Facts::default() };
         for (name, running) in [("gateway1", true), ("gateway2", false), ("k8s-master1", true)] {
             let vmx = PathBuf::from(format!("/{name}.vmx"));
