@@ -26,6 +26,10 @@ pub struct CompletionsArgs {
 pub struct ManArgs {
     /// The verb; without one, the page of the whole program
     verb: Option<String>,
+
+    /// List the verbs that have a page
+    #[arg(long, conflicts_with = "verb")]
+    list: bool,
 }
 
 pub fn run(args: CompletionsArgs, context: &Context) -> Result<Success, Failure> {
@@ -36,10 +40,21 @@ pub fn run(args: CompletionsArgs, context: &Context) -> Result<Success, Failure>
 }
 
 pub fn man(args: ManArgs, context: &Context) -> Result<Success, Failure> {
+    if args.list {
+        context.print(verbs())?;
+        return Ok(Success::Done);
+    }
     let page = page(args.verb.as_deref())
         .ok_or_else(|| Report::usage("there is no such verb").run("fusionlab help"))?;
     context.print([page.trim_end()])?;
     Ok(Success::Done)
+}
+
+/// Returns the verbs that people are told of.
+fn verbs() -> Vec<String> {
+    let whole = Cli::command();
+    let shown = whole.get_subcommands().filter(|verb| !verb.is_hide_set());
+    shown.map(|verb| verb.get_name().to_owned()).collect()
 }
 
 /// Returns a manual page as roff; none if there is no such verb.
@@ -61,9 +76,9 @@ mod tests {
 
     #[test]
     fn every_verb_has_a_manual_page() {
-        for verb in Cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
-            let page = page(Some(verb.get_name())).unwrap();
-            assert!(page.contains(&format!("fusionlab\\-{}", verb.get_name())), "{page}");
+        for verb in verbs() {
+            let page = page(Some(&verb)).unwrap();
+            assert!(page.contains(&format!("fusionlab\\-{verb}")), "{page}");
         }
         assert!(page(None).unwrap().contains(".SH NAME"));
         assert_eq!(page(Some("fly")), None);
