@@ -10,7 +10,9 @@ use crate::cli::error::{Failure, Report};
 use crate::cli::init::PresetName;
 use crate::cli::screen::backups::BackupLine;
 use crate::cli::screen::doctor::Group;
+use crate::cli::screen::document;
 use crate::cli::screen::templates::{ImageLine, Prunable, TemplateLine};
+use crate::cli::screen::topology::{self, Diagram};
 use crate::cli::simulated;
 use crate::cli::wait::Patience;
 use crate::engine::template::TemplateDir;
@@ -255,6 +257,14 @@ pub async fn render(
             if secrets { files::PRIVATE_FILE } else { files::PUBLIC_FILE },
         )?;
         rendered.push(Rendered { path: path.display().to_string(), redacted: file.redacted });
+    }
+    for (name, content) in [
+        (document::FILE, document::page(lab, document::PICTURE)),
+        (document::PICTURE, topology::svg(&Diagram::of(lab, None))),
+    ] {
+        let path = out.join(name);
+        write_picture(&path, &content)?;
+        rendered.push(Rendered { path: path.display().to_string(), redacted: false });
     }
     Ok(rendered)
 }

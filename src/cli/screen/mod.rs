@@ -4,6 +4,7 @@ pub mod backups;
 pub mod closing;
 pub mod confirm;
 pub mod doctor;
+pub mod document;
 pub mod drill;
 pub mod error;
 pub mod junit;

@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::status::{Kubernetes, NodeStatus, Status, Vm};
 use crate::cli::terminal::Ink;
 use crate::cli::words;
-use crate::lab::{Lab, Network, Node, Role};
+use crate::lab::{Lab, Node, Role};
 
 pub use svg::svg;
 pub use text::lines;
@@ -143,7 +143,7 @@ impl Diagram {
 
 impl Machine {
     fn of(node: &Node, seen: Option<&Status>) -> Self {
-        let lan = node.nics.iter().find(|nic| nic.network == Network::Lan);
+        let lan = node.lan();
         let seen = seen.and_then(|seen| seen.nodes.iter().find(|seen| seen.name == node.name));
         let (text, mark) = match (seen, node.role) {
             (Some(seen), _) => found(seen),
