@@ -14,6 +14,8 @@ use super::story;
 
 /// Futures of a build without optimisation are deep.
 const STACK: usize = 64 << 20;
+/// After so many seeds it is said how many there were.
+const PROGRESS: u64 = 500;
 /// Lines of a trace that a violation shows.
 const SHOWN: usize = 60;
 
@@ -58,7 +60,7 @@ pub fn run(from: u64, count: u64, broken: Option<&'static str>) -> Vec<Told> {
     let (next, enough) = (AtomicU64::new(from), AtomicBool::new(false));
     let found = Mutex::new(Vec::new());
     let began = Instant::now();
-    let virtual_seconds = AtomicU64::new(0);
+    let (virtual_seconds, done) = (AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
@@ -68,6 +70,10 @@ pub fn run(from: u64, count: u64, broken: Option<&'static str>) -> Vec<Told> {
                         break;
                     }
                     let told = tell(seed, broken);
+                    let done = done.fetch_add(1, Ordering::SeqCst) + 1;
+                    if broken.is_none() && done.is_multiple_of(PROGRESS) {
+                        println!("{done} of {count} seeds in {:.0} s", began.elapsed().as_secs_f64());
+                    }
                     let took = told.trace.last().map_or(0, |(at, _)| at.as_secs());
                     virtual_seconds.fetch_add(took, Ordering::SeqCst);
                     if told.violation.is_some() {
