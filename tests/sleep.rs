@@ -46,10 +46,7 @@ fn after_five_years_the_certificates_are_renewed_and_the_cluster_is_the_same() {
     assert_eq!(worker, "its kubelet's certificate ended 1435 days ago");
     let doctor = bench.run(&["doctor"]).exits(0).stdout;
     let words = doctor.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(
-        words.contains("lab: the certificate of k8s-master1's kubelet ended 1435 days ago, and 7 more"),
-        "{doctor}"
-    );
+    assert!(words.contains("'s kubelet ended 1435 days ago, and 7 more"), "{doctor}");
     assert!(words.contains("it renews whatever ends soon: fusionlab up"), "{doctor}");
     is_whole(&bench);
 

@@ -20,7 +20,8 @@ pub const CAUSES: &[Cause] = &[
         must: &["certificates.cluster"],
         may: &[],
         bring: |bench| {
-            bench.guest(NODE, &format!("cp {CERTIFICATE} {CERTIFICATE}.kept"));
+            let before = bench.guest(NODE, &format!("cat {CERTIFICATE}"));
+            bench.put(NODE, &format!("{CERTIFICATE}.kept"), "0644", &before);
             let pair = issue(&bench.identity.front_proxy_ca, "front-proxy-client", None);
             bench.put(NODE, CERTIFICATE, "0644", &pair.certificate);
         },
