@@ -69,6 +69,7 @@ pub fn of(action: &Action, limits: &Limits, members: u32) -> Policy {
         Action::DeleteVm { .. } => row(query + delete * 2),
         Action::AwaitGuest { .. } => guest(limits.guest_ssh + limits.guest_cloud_init + query),
         Action::SetClock { .. } => guest(limits.clock_sync),
+        Action::AwaitBack { .. } => guest(limits.vip_held * 2 + limits.api_endpoint + limits.nodes_ready),
         // The API server comes back, and each of a control plane's containers before it.
         Action::RenewCertificates { .. } => guest(limits.api_endpoint * (members + 4)),
         Action::ProbeLan { .. } => guest(limits.guest_command + limits.lan_probe),
