@@ -169,7 +169,7 @@ pub const TABLE: &[(&str, &[Effect])] = &[
             ),
         ],
     ),
-    ("guest.ready", &[]),
+    ("guest.ready", &[POWER]),
     ("guest.clock", &[]),
     ("node.back", &[]),
     ("lan.probe", &[effect("a guest that listens on the LAN", Ends, "it listens for seconds")]),
