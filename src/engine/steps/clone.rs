@@ -43,13 +43,7 @@ pub async fn clone(context: &StepContext, name: &str) -> Result<bool> {
         CloneMode::Linked => bundle.clone(),
         CloneMode::Full | CloneMode::Cow => paths::making(&bundle),
     };
-    let marks: &[&str] = if stand_in::broken("no-clone-mark") {
-        &[]
-    } else if made == bundle {
-        &[UNFINISHED, OURS]
-    } else {
-        &[OURS]
-    };
+    let marks: &[&str] = if made == bundle { &[UNFINISHED, OURS] } else { &[OURS] };
     files::create_dir(&made)?;
     for mark in marks {
         files::create_new(&made.join(mark), files::PUBLIC_FILE)?;
@@ -107,12 +101,6 @@ pub async fn clear_leftovers(engine: &Engine, node: &str) -> Result<bool> {
 pub fn clear(engine: &Engine, bundle: &Path) -> Result<()> {
     let library = &engine.fusion.library;
     let is_mark = |path: &Path| path.ends_with(OURS) || path.ends_with(UNFINISHED);
-    if stand_in::broken("marks-go-first") {
-        files::list(bundle)?
-            .iter()
-            .filter(|path| is_mark(path))
-            .try_for_each(|path| files::remove_file(path))?;
-    }
     for path in files::list(bundle)?.iter().filter(|path| !is_mark(path)) {
         files::remove_tree(path, library)?;
     }

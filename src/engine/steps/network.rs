@@ -6,7 +6,7 @@ use crate::engine::observe;
 use crate::engine::run::StepContext;
 use crate::host::fusion::networks::{Change, ChangeKind};
 use crate::host::lock::Lock;
-use crate::host::{HostError, files, stand_in};
+use crate::host::{HostError, files};
 use crate::plan::facts::Facts;
 use crate::plan::networks::{self, NetworkWish};
 
@@ -16,13 +16,8 @@ pub async fn apply(context: &StepContext) -> Result<bool> {
     let _turn = turn(context).await?;
     let facts = observe::network_facts(engine).await?;
     let after = settled(networks::wish(&engine.lab, &facts), &facts)?;
-    if !stand_in::broken("record-late") {
-        records::remember(engine, &facts)?;
-    }
+    records::remember(engine, &facts)?;
     change(context, &facts, after, engine.lab.internal.vmnet, ChangeKind::OfOneNetwork).await?;
-    if stand_in::broken("record-late") {
-        records::remember(engine, &facts)?;
-    }
     records::settle(engine)?;
     Ok(true)
 }
