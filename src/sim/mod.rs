@@ -44,6 +44,7 @@ mod network;
 mod orders;
 mod power;
 mod reach;
+mod recent;
 mod refusal;
 mod serve;
 mod services;

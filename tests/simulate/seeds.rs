@@ -14,6 +14,8 @@ use super::story;
 
 /// Futures of a build without optimisation are deep.
 const STACK: usize = 64 << 20;
+/// After so many seeds it is said how many there were.
+const PROGRESS: u64 = 500;
 /// Lines of a trace that a violation shows.
 const SHOWN: usize = 60;
 
@@ -58,7 +60,7 @@ pub fn run(from: u64, count: u64) -> Vec<Told> {
     let (next, wrong) = (AtomicU64::new(from), AtomicU64::new(0));
     let found = Mutex::new(Vec::new());
     let began = Instant::now();
-    let virtual_seconds = AtomicU64::new(0);
+    let (virtual_seconds, done) = (AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
@@ -68,6 +70,10 @@ pub fn run(from: u64, count: u64) -> Vec<Told> {
                         break;
                     }
                     let told = tell(seed);
+                    let done = done.fetch_add(1, Ordering::SeqCst) + 1;
+                    if done.is_multiple_of(PROGRESS) {
+                        println!("{done} of {count} seeds in {:.0} s", began.elapsed().as_secs_f64());
+                    }
                     let took = told.trace.last().map_or(0, |(at, _)| at.as_secs());
                     virtual_seconds.fetch_add(took, Ordering::SeqCst);
                     if told.violation.is_some() {
@@ -81,7 +87,7 @@ pub fn run(from: u64, count: u64) -> Vec<Told> {
     });
     println!(
         "{} seeds in {:.1} s, {:.1} hours of virtual time",
-        next.into_inner().min(from + count) - from,
+        done.into_inner(),
         began.elapsed().as_secs_f64(),
         virtual_seconds.into_inner() as f64 / 3600.0
     );

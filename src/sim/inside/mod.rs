@@ -7,12 +7,14 @@
 //!   │                            ├─ disk.rs  what of the files would outlive a power cut
 //!   │                            └─ shell.rs commands in guests, without SSH's cryptography
 //!   └── the world (world.rs) with its machines
+//!         └─ kept.rs  what their disks hold
 //! ```
 //!
 //! What happens is written down with its virtual time, and is the same each time that the seed is.
 
 mod computer;
 mod disk;
+mod kept;
 mod process;
 mod shell;
 
@@ -28,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::{Reply, Request};
 use super::guest::Models;
+use super::guest::state::Disk;
 use super::pace;
 use super::places::Places;
 use super::seam::Segment;
@@ -35,6 +38,7 @@ use super::world::{Vm, World};
 use crate::formats::mac::Mac;
 use crate::host::stand_in;
 use disk::Unsynced;
+use kept::Kept;
 pub use process::{Death, Lived, When};
 pub use shell::InsideShell;
 
@@ -84,6 +88,7 @@ struct State {
     unsynced: Unsynced,
     trace: Vec<(Duration, String)>,
     draws: u64,
+    kept: Kept,
 }
 
 /// A machine that has power.
@@ -137,6 +142,7 @@ impl Inside {
                 unsynced: Unsynced::default(),
                 trace: Vec::new(),
                 draws: seed,
+                kept: Kept::default(),
             }),
         });
         CURRENT.with(|current| current.replace(Some(inside.clone())));
@@ -175,6 +181,16 @@ impl Inside {
             }
         };
         Ok(world.answer(request.clone()).await)
+    }
+
+    /// Keeps what a guest has on its disk and returns the bytes that stand for it there.
+    pub(super) fn keep(&self, disk: Disk) -> Vec<u8> {
+        self.state().kept.keep(disk)
+    }
+
+    /// Returns what bytes on a disk stand for, if they came from [`Self::keep`].
+    pub(super) fn kept(&self, bytes: &[u8]) -> Option<Disk> {
+        self.state().kept.find(bytes)
     }
 
     /// Writes down what happens.

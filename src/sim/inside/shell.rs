@@ -12,6 +12,7 @@ use crate::formats::command::{Command, brief};
 use crate::host::{GuestShell, GuestTarget, HostError, LineSink, Output, Result, files};
 use crate::sim::faults;
 use crate::sim::pace::{Operation, Pace};
+use crate::sim::recent::Recent;
 use crate::sim::seam::{Chunk, SshFace};
 use crate::sim::world::Vm;
 
@@ -58,23 +59,33 @@ impl InsideShell {
     }
 }
 
+thread_local! {
+    static PUBLIC_PARTS: Recent<String, PublicKey> = const { Recent::new() };
+}
+
+/// Returns what others know of a private key.
+fn public_part(private: String) -> russh::keys::ssh_key::Result<PublicKey> {
+    let read = |private: &String| Ok(PrivateKey::from_openssh(private)?.public_key().clone());
+    PUBLIC_PARTS.with(|known| known.answer(private, read))
+}
+
 fn check_host_key(target: &GuestTarget, face: &SshFace) -> Result<()> {
     let unreadable = |reason: &str| HostError::Ssh { node: target.node.clone(), reason: reason.to_owned() };
-    let shown = PrivateKey::from_openssh(&face.host_key).map_err(|_| unreadable("handshake"))?;
+    let shown = public_part(face.host_key.clone()).map_err(|_| unreadable("handshake"))?;
     let pinned = PublicKey::from_openssh(&target.host_key).map_err(|_| unreadable("the pinned host key"))?;
-    if shown.public_key().key_data() == pinned.key_data() {
+    if shown.key_data() == pinned.key_data() {
         return Ok(());
     }
-    let found = shown.public_key().to_openssh().unwrap_or_default();
+    let found = shown.to_openssh().unwrap_or_default();
     Err(HostError::HostKey { node: target.node.clone(), expected: target.host_key.clone(), found })
 }
 
 fn check_user(target: &GuestTarget, face: &SshFace) -> Result<()> {
     let login = || HostError::Login { node: target.node.clone(), user: target.user.clone() };
-    let key = PrivateKey::from_openssh(files::read_text(&target.identity)?).map_err(|_| login())?;
+    let key = public_part(files::read_text(&target.identity)?).map_err(|_| login())?;
     let allowed = face.users.get(&target.user).map(Vec::as_slice).unwrap_or_default();
     let allowed = allowed.iter().filter_map(|line| PublicKey::from_openssh(line).ok());
-    let mut allowed = allowed.filter(|allowed| allowed.key_data() == key.public_key().key_data());
+    let mut allowed = allowed.filter(|allowed| allowed.key_data() == key.key_data());
     allowed.next().map(drop).ok_or_else(login)
 }
 
