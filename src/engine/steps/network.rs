@@ -42,6 +42,12 @@ pub async fn restore(context: &StepContext) -> Result<bool> {
     Ok(true)
 }
 
+/// Forgets what was written down for a change that never came about: no line of it is in the file.
+pub async fn forget(context: &StepContext) -> Result<()> {
+    let _turn = turn(context).await?;
+    records::forget(&context.engine, records::vmnet(&context.engine)?)
+}
+
 /// Puts a backup in the file's place.
 pub async fn put_back(context: &StepContext, backup: &str) -> Result<bool> {
     let engine = &context.engine;
@@ -103,4 +109,31 @@ async fn change(
         context.line(line);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fixture::{self, Bench, Machines};
+    use crate::engine::steps::lab;
+
+    const NETWORKING: &str = "VERSION=1,0\nanswer VNET_8_DHCP yes\n";
+
+    #[tokio::test]
+    async fn a_network_that_a_cut_run_did_not_come_to_make_is_forgotten_with_the_lab() {
+        let bench = Bench::new(Machines::default());
+        let engine = &bench.engine;
+        bench.file(&engine.fusion.networking(), NETWORKING);
+        let facts = Facts { networking: Some(NETWORKING.into()), ..Facts::default() };
+        records::remember(engine, &facts).unwrap();
+        let vmnet = engine.lab.internal.vmnet;
+        let kept = [engine.home.made_network(vmnet), engine.home.before_made_network(vmnet)];
+        assert!(kept.iter().all(|path| files::exists(path)));
+
+        let step = std::sync::Arc::new(fixture::start("gateway1", &[]));
+        let context = StepContext { engine: engine.clone(), step };
+        lab::forget(&context).await.unwrap();
+        assert!(kept.iter().all(|path| !files::exists(path)), "somebody's later network is not ours");
+        assert!(!files::exists(engine.dir.root()));
+    }
 }
