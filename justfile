@@ -58,6 +58,6 @@ simulate seeds="1000" from="from=1":
     FUSIONLAB_SEEDS={{ seeds }} FUSIONLAB_SEEDS_FROM={{ trim_start_match(from, "from=") }} \
         CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --test simulate -- no_seed --nocapture
 
-# Breaks rules of ours one at a time, and looks whether the simulation notices
-simulate-broken seeds="1000":
-    FUSIONLAB_SEEDS={{ seeds }} CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --test simulate -- --ignored broken --nocapture
+# Breaks rules of ours one at a time, and looks whether the simulation notices; `just simulate-broken no-fsync` breaks one
+simulate-broken *rules:
+    tests/simulate/broken.sh {{ rules }}

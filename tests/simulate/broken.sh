@@ -6,7 +6,7 @@
 #   tests/simulate/broken.sh RULE…      only these, such as `no-fsync no-rename`
 #
 # FUSIONLAB_SEEDS says after how many seeds a broken rule counts as unnoticed. A seed that finds something is told once more
-# with nothing broken: what it finds then as well was not the patch's doing.
+# with nothing broken: if it finds something then as well, that was not the patch's doing, and later seeds are told.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -51,7 +51,7 @@ build() {
     program=$(cd "$tree" && cargo test --locked --test simulate --no-run --message-format=json 2>"$work/build.txt" |
         sed -n 's/.*"executable":"\([^"]*deps\/simulate-[^"]*\)".*/\1/p') ||
         { cat "$work/build.txt" >&2; fail "$1 does not compile"; }
-    cp "$program" "$work/$1"
+    cp "$program" "$work/$1" || fail "there is no program of $1"
 }
 
 # Applies a patch to the copy, or takes it out of it again. The checkout around the copy is none of git's business here.
@@ -64,27 +64,29 @@ tell() {
     local program=$1 from=$2 count=$3
     FUSIONLAB_SEEDS_FROM=$from FUSIONLAB_SEEDS=$count FUSIONLAB_SEEDS_ENOUGH=1 "$work/$program" no_seed --nocapture \
         >"$work/$program.txt" 2>&1 || true
-    grep -a '^seed [0-9]* breaks a rule: ' "$work/$program.txt" | sort -n -k 2 | head -n 1
+    { grep -a '^seed [0-9]* breaks a rule: ' "$work/$program.txt" || true; } | sort -n -k 2 | head -n 1
 }
 
 # Looks for the first seed that notices a broken rule.
 look() {
-    local rule=$1 patch=$PATCHES/$1.patch found seed began
+    local rule=$1 patch=$PATCHES/$1.patch from=1 found seed began
     patch_copy "$patch" || fail "$patch does not apply"
     build broken
-    patch_copy -R "$patch"
+    patch_copy -R "$patch" || fail "$patch cannot be taken out again"
     began=$SECONDS
-    found=$(tell broken 1 "$LIMIT") || true
-    if [[ -z $found ]]; then
-        grep -q 'test result: ok' "$work/broken.txt" || fail "$rule: neither found nor run to its end: $work/broken.txt"
-        printf '%-24s %5s %8d  nobody\n' "$rule" - "$((SECONDS - began))"
-        return 1
-    fi
-    mv "$work/broken.txt" "$work/$rule.txt"
-    seed=${found#seed }
-    seed=${seed%% *}
-    [[ -z $(tell whole "$seed" 1 || true) ]] || fail "seed $seed finds something with nothing broken, too: $work/whole.txt"
-    printf '%-24s %5d %8d  %.120s\n' "$rule" "$seed" "$((SECONDS - began))" "${found#*breaks a rule: }"
+    while found=$(tell broken "$from" "$((LIMIT - from + 1))") && [[ -n $found ]]; do
+        mv "$work/broken.txt" "$work/$rule.txt"
+        seed=${found#seed }
+        seed=${seed%% *}
+        if [[ -z $(tell whole "$seed" 1) ]]; then
+            printf '%-24s %5d %8d  %.120s\n' "$rule" "$seed" "$((SECONDS - began))" "${found#*breaks a rule: }"
+            return
+        fi
+        from=$((seed + 1))
+    done
+    grep -q 'test result: ok' "$work/broken.txt" || fail "$rule: neither found nor run to the end: $work/broken.txt"
+    printf '%-24s %5s %8d  nobody\n' "$rule" - "$((SECONDS - began))"
+    return 1
 }
 
 fail() {

@@ -12,8 +12,13 @@ mod chance;
 mod invariants;
 mod mac;
 mod neighbours;
+mod secrets;
 mod seeds;
 mod story;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 
 use mac::{Mac, Verb, in_virtual_time};
 use tokio_util::sync::CancellationToken;
@@ -39,6 +44,23 @@ fn no_seed_breaks_a_rule() {
         (seeds::number("FUSIONLAB_SEEDS", FEW_SEEDS), seeds::number("FUSIONLAB_SEEDS_FROM", 1));
     let found = seeds::run(from, count);
     assert!(found.is_empty(), "{} of {count} seeds broke a rule", found.len());
+}
+
+/// `broken.sh` looks whether a seed notices what these patches do; here only that they still fit the code.
+#[test]
+fn every_rule_can_be_broken() {
+    let patches = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/simulate/broken"));
+    let patches: Vec<PathBuf> =
+        patches.expect("they are there").flatten().map(|entry| entry.path()).collect();
+    assert!(patches.len() >= 15, "{patches:?}");
+    for patch in patches {
+        let says = fs::read_to_string(&patch).expect("a patch is text");
+        assert!(says.starts_with("# "), "{} does not say what is done wrong", patch.display());
+        let mut git = Command::new("git");
+        git.current_dir(env!("CARGO_MANIFEST_DIR")).args(["apply", "--check"]).arg(&patch);
+        let done = git.output().expect("git is there");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
 }
 
 #[test]
