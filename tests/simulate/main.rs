@@ -1,7 +1,7 @@
 //! The whole of `up`, `destroy` and `up` again, in virtual time, in one thread, with faults drawn from a seed.
 //!
 //! ```text
-//! FUSIONLAB_SEEDS=1000 FUSIONLAB_SEEDS_FROM=1 CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --test simulate
+//! FUSIONLAB_SEEDS=1000 FUSIONLAB_SEEDS_FROM=1 cargo test --test simulate
 //! ```
 //!
 //! `just simulate` is that; docs/simulation.md says what is simulated and what is not.
