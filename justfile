@@ -64,6 +64,6 @@ simulate-many seeds="20000" from="from=1":
         cargo test --config profile.dev.package.fusionlab.opt-level=1 --config profile.dev.package.fusionlab.debug=false \
         --config profile.dev.package.fusionlab.codegen-units=1 --test simulate -- no_seed --nocapture
 
-# Breaks rules of ours one at a time, and looks whether the simulation notices
-simulate-broken seeds="1000":
-    FUSIONLAB_SEEDS={{ seeds }} CARGO_PROFILE_DEV_OPT_LEVEL=1 cargo test --test simulate -- --ignored broken --nocapture
+# Breaks rules of ours one at a time, and looks whether the simulation notices; `just simulate-broken no-fsync` breaks one
+simulate-broken *rules:
+    tests/simulate/broken.sh {{ rules }}

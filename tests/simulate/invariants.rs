@@ -6,13 +6,16 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fusionlab::host::lock;
+use fusionlab::engine::error::EngineError;
+use fusionlab::host::{HostError, lock};
+use fusionlab::lab::paths;
 use fusionlab::sim::control::{self, Request};
 use fusionlab::sim::inside::WITNESS;
 use fusionlab::sim::seam::Segment;
 use sha2::{Digest, Sha256};
 
 use super::mac::{Mac, Verb};
+use super::secrets;
 
 /// Something that must never be.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ impl Violation {
     }
 }
 
-type Found = Result<(), Violation>;
+pub type Found = Result<(), Violation>;
 
 /// The Mac before fusionlab came.
 pub struct Before {
@@ -39,6 +42,8 @@ pub struct Before {
     authority: RefCell<Option<Vec<u8>>>,
     /// How much of the trace has been looked at.
     seen: RefCell<usize>,
+    /// Our lines of the networking file after the last verb, unless a change was left in the middle.
+    ours: RefCell<Option<Vec<Vec<u8>>>>,
 }
 
 impl Before {
@@ -48,7 +53,8 @@ impl Before {
             library: library(mac),
             running: RefCell::new(mac.inside.machines().into_iter().map(|machine| machine.vmx).collect()),
             authority: RefCell::default(),
-            seen: RefCell::default(),
+            seen: RefCell::new(mac.inside.trace().len()),
+            ours: RefCell::new(Some(Vec::new())),
         }
     }
 
@@ -73,9 +79,11 @@ impl Before {
         }
         self.others_are_untouched(mac)?;
         one_of_each(mac)?;
-        self.nobody_asked_in_vain(mac)?;
-        nothing_secret_is_told(mac)?;
+        self.looks_at_the_trace(mac)?;
+        secrets::are_kept(mac)?;
         journal_is_readable(mac)?;
+        self.all_is_claimed(mac)?;
+        self.ours.replace((!pending(mac).exists()).then(|| ours(&networking(mac))));
         self.authority_stays(mac, verb)
     }
 
@@ -88,8 +96,19 @@ impl Before {
         }
     }
 
+    /// After an `up` that says that it failed: what it says of the networks is so.
+    pub fn after_failure(&self, mac: &Mac, verb: Verb, error: &EngineError) -> Found {
+        let known = self.ours.borrow();
+        let (Some(before), Verb::Up, true) = (&*known, verb, says_restored(error)) else { return Ok(()) };
+        let now = ours(&networking(mac));
+        if *before == now { Ok(()) } else { Err(Violation::of("put back", difference(before, &now))) }
+    }
+
     /// After an `up` that says that the lab is up.
     pub fn lab_is_whole(&self, mac: &Mac) -> Found {
+        if pending(mac).exists() {
+            return Err(Violation::of("nothing under way", pending(mac).display()));
+        }
         let vip = mac.lab.lan.vip;
         let holders = mac.inside.machines().into_iter().filter(|machine| {
             machine.holds.iter().any(|(segment, address)| *segment == Segment::Lan && *address == vip)
@@ -98,12 +117,12 @@ impl Before {
         if holders.len() != 1 {
             return Err(Violation::of("one holder of the VIP", format!("{holders:?}")));
         }
-        // A plug that was pulled is no deed of ours.
         Ok(())
     }
 
     /// After a `destroy` that says that the lab is gone.
     pub fn is_back(&self, mac: &Mac) -> Found {
+        self.others_are_untouched(mac)?;
         let now = networking(mac);
         if now != self.networking {
             return Err(Violation::of("world as before", difference(&lines(&self.networking), &lines(&now))));
@@ -113,21 +132,23 @@ impl Before {
         if !left.is_empty() {
             return Err(Violation::of("nothing left", format!("{left:?}")));
         }
-        let dir = mac.home.lab(&mac.lab.name);
-        if dir.root().exists() {
-            return Err(Violation::of("nothing left", dir.root().display()));
-        }
-        let temporary: Vec<PathBuf> =
-            everything(&mac.home.0).into_iter().filter(|path| is_temporary(path)).collect();
-        if !temporary.is_empty() {
-            return Err(Violation::of("nothing left", format!("{temporary:?}")));
+        let home = &mac.home;
+        let backups = home.network().join("backups");
+        let kept = [home.sim(), home.templates(), home.images(), home.locks(), backups];
+        let is_left =
+            |path: &PathBuf| is_temporary(path) || !kept.iter().any(|folder| path.starts_with(folder));
+        let files = everything(&home.0).into_iter().filter(|path| !path.is_dir());
+        let left: Vec<PathBuf> = files.filter(is_left).collect();
+        let folder = home.lab(&mac.lab.name).root().to_owned();
+        if !left.is_empty() || folder.exists() {
+            return Err(Violation::of("nothing left", format!("{left:?} in {}", folder.display())));
         }
         for path in everything(&mac.home.locks()) {
             if lock::holder(&path).is_ok_and(|holder| holder.is_some()) {
                 return Err(Violation::of("nothing left", format!("{} is held", path.display())));
             }
         }
-        self.others_are_untouched(mac)
+        Ok(())
     }
 
     fn others_are_untouched(&self, mac: &Mac) -> Found {
@@ -139,24 +160,56 @@ impl Before {
                 None => return Err(Violation::of("others' VMs", format!("{} is gone", path.display()))),
             }
         }
-        let power_was_cut = mac.inside.trace().iter().any(|(_, text)| text == "the Mac loses power");
         let running: BTreeSet<PathBuf> =
             mac.inside.machines().into_iter().map(|machine| machine.vmx).collect();
         match self.running.borrow().iter().find(|vmx| !running.contains(*vmx)) {
-            Some(vmx) if !power_was_cut => {
+            Some(vmx) if !power_was_cut(mac) => {
                 Err(Violation::of("others' VMs", format!("{} does not run any more", vmx.display())))
             }
             _ => Ok(()),
         }
     }
 
-    fn nobody_asked_in_vain(&self, mac: &Mac) -> Found {
+    /// Nobody asked for what must not be, and no network was stopped under others' VMs.
+    fn looks_at_the_trace(&self, mac: &Mac) -> Found {
         let trace = mac.inside.trace();
         let from = self.seen.replace(trace.len());
-        match trace[from.min(trace.len())..].iter().find(|(_, text)| text.starts_with(WITNESS)) {
-            Some((_, text)) => Err(Violation::of("one of each", text)),
-            None => Ok(()),
+        let new = || trace[from.min(trace.len())..].iter().map(|(_, text)| text);
+        if let Some(text) = new().find(|text| text.starts_with(WITNESS)) {
+            return Err(Violation::of("never asked for", text));
         }
+        let others_run = !self.running.borrow().is_empty() && !power_was_cut(mac);
+        match new().find(|text| text.starts_with("vmnet-cli --stop")) {
+            Some(text) if others_run => Err(Violation::of("others' VMs", format!("cut off: {text}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whatever there is of ours has its name on the disk, so that it is known for ours whatever came between: a VM, or
+    /// half of one, in the journal; our lines of the networking file in the lab's record.
+    fn all_is_claimed(&self, mac: &Mac) -> Found {
+        let dir = mac.home.lab(&mac.lab.name);
+        let journal = fs::read(dir.journal()).unwrap_or_default();
+        let journal = String::from_utf8_lossy(&journal);
+        for bundle in fs::read_dir(mac.fusion.library.join(&mac.lab.name)).into_iter().flatten().flatten() {
+            let bundle = bundle.path();
+            let name = paths::node_in_making(&bundle)
+                .or_else(|| Some(bundle.file_name()?.to_str()?.strip_suffix(".vmwarevm")?.to_owned()));
+            let Some(name) = name.filter(|_| !self.library.keys().any(|path| path.starts_with(&bundle)))
+            else {
+                continue;
+            };
+            if !journal.contains(&format!("\"vm.clone/{name}\"")) {
+                return Err(Violation::of("claimed", format!("the journal says nothing of {name}")));
+            }
+        }
+        if !ours(&networking(mac)).is_empty() && !dir.network_record().exists() {
+            return Err(Violation::of(
+                "claimed",
+                "our lines are in the networking file, and not in the record",
+            ));
+        }
+        Ok(())
     }
 
     /// The authority is the same from the moment on that there is one, until the lab is gone.
@@ -184,16 +237,47 @@ fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
     bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
 }
 
+/// The record of a change of networks that is under way.
+fn pending(mac: &Mac) -> PathBuf {
+    mac.home.network().join("pending.json")
+}
+
+fn power_was_cut(mac: &Mac) -> bool {
+    mac.inside.trace().iter().any(|(_, text)| text == "the Mac loses power")
+}
+
+/// Says whether an error says that Fusion's networks were put back.
+fn says_restored(error: &EngineError) -> bool {
+    match error {
+        EngineError::Host(HostError::Network { restored, .. }) => *restored,
+        EngineError::Steps { failures, .. } => failures.iter().any(|failure| says_restored(&failure.error)),
+        _ => false,
+    }
+}
+
+/// Returns a key that is said of the lab's network, or nothing.
+fn key_of_ours(line: &[u8]) -> Option<String> {
+    let line = String::from_utf8_lossy(line);
+    match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+        ["answer", key, ..] if key.starts_with("VNET_2_") => Some((*key).to_owned()),
+        [order @ "add_dhcp_mac_to_ip", "2", ..] => Some((*order).to_owned()),
+        _ => None,
+    }
+}
+
+/// Returns the lines that say how the lab's network is to be; Fusion's own notes of it are none.
+fn ours(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let is_wish = |line: &Vec<u8>| key_of_ours(line).is_some_and(|key| !key.ends_with("_HASH"));
+    let mut kept: Vec<_> = lines(bytes).into_iter().filter(is_wish).collect();
+    kept.iter_mut().for_each(|line| line.retain(|byte| *byte != b'\r'));
+    kept.sort();
+    kept
+}
+
 /// Returns the lines that are not about the lab's network.
 fn foreign(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let ours = |line: &[u8]| {
-        let line = String::from_utf8_lossy(line);
-        let words: Vec<&str> = line.split_whitespace().collect();
-        matches!(words.as_slice(), ["answer", key, ..] if key.starts_with("VNET_2_"))
-            || matches!(words.as_slice(), ["add_dhcp_mac_to_ip", "2", ..])
-    };
     let mut kept = lines(bytes);
-    kept.retain(|line| !ours(line));
+    kept.retain(|line| key_of_ours(line).is_none());
     // The last line's end comes and goes with what follows it.
     while kept.last().is_some_and(|line| line.iter().all(u8::is_ascii_whitespace)) {
         kept.pop();
@@ -211,25 +295,26 @@ fn difference(was: &[Vec<u8>], is: &[Vec<u8>]) -> String {
     format!("gone: {gone:?}, new: {new:?}, lines {} and {}", was.len(), is.len())
 }
 
-/// Returns every file below a folder.
-fn everything(folder: &Path) -> Vec<PathBuf> {
+/// Returns every file below a folder, and every folder with nothing in it.
+pub fn everything(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() && !path.is_symlink() {
-                folders.push(path);
-            } else {
-                found.push(path);
-            }
+    while let Some(next) = folders.pop() {
+        let paths: Vec<PathBuf> =
+            fs::read_dir(&next).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        if paths.is_empty() && next != folder {
+            found.push(next);
+        }
+        for path in paths {
+            let is_folder = path.is_dir() && !path.is_symlink();
+            if is_folder { &mut folders } else { &mut found }.push(path);
         }
     }
     found.sort();
     found
 }
 
-fn is_temporary(path: &Path) -> bool {
+pub fn is_temporary(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.strip_prefix(".fusionlab-").is_some_and(|rest| rest.len() == 6)
 }
@@ -274,57 +359,12 @@ fn one_of_each(mac: &Mac) -> Found {
     Ok(())
 }
 
-/// Returns what nobody may be told: the lab's private keys, by a line of each, and its token.
-fn secrets(mac: &Mac) -> Vec<(String, String)> {
-    let folder = mac.home.lab(&mac.lab.name).identity();
-    let mut found = Vec::new();
-    for path in everything(&folder) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let text = String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned();
-        let is_key = text.contains("PRIVATE KEY-----");
-        if name == "token" {
-            found.push((name, text.trim().to_owned()));
-        } else if is_key && let Some(line) = text.lines().nth(2).filter(|line| line.len() > 20) {
-            found.push((name, line.to_owned()));
-        }
-    }
-    found
-}
-
-fn nothing_secret_is_told(mac: &Mac) -> Found {
-    let secrets = secrets(mac);
-    let told = mac.told.lock().expect("nobody panics with it").join("\n");
-    let lab = mac.home.lab(&mac.lab.name);
-    let sim = mac.home.sim();
-    let is_public = |path: &PathBuf| {
-        !path.starts_with(lab.identity())
-            && !path.starts_with(lab.identity().with_extension("new"))
-            && !path.starts_with(&sim)
-            && !path.starts_with(mac.home.templates())
-            && *path != lab.kubeconfig()
-            && !is_temporary(path)
-    };
-    let files = everything(&mac.home.0).into_iter().filter(is_public);
-    let texts = files.map(|path| {
-        let text = String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned();
-        (path.display().to_string(), text)
-    });
-    let texts: Vec<(String, String)> = texts.chain([("what was told".to_owned(), told)]).collect();
-    for (name, secret) in secrets.iter().filter(|(_, secret)| !secret.is_empty()) {
-        if let Some((place, _)) = texts.iter().find(|(_, text)| text.contains(secret.as_str())) {
-            return Err(Violation::of("secrets", format!("{name} is in {place}")));
-        }
-    }
-    Ok(())
-}
-
 /// No record was lost: a crash may tear one, and what follows begins on a line of its own.
 fn journal_is_readable(mac: &Mac) -> Found {
     let text = fs::read(mac.home.lab(&mac.lab.name).journal()).unwrap_or_default();
     let text = String::from_utf8_lossy(&text).into_owned();
     for line in text.lines() {
-        let broken = serde_json::from_str::<serde_json::Value>(line).is_err();
-        if broken && line.matches("\"version\"").count() > 1 {
+        if line.rfind("{\"version\"").is_some_and(|begins| begins > 0) {
             return Err(Violation::of("journal", format!("two records in one line: {line}")));
         }
     }

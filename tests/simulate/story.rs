@@ -211,7 +211,7 @@ async fn round(mac: &Mac, chance: &mut Chance, verb: Verb, before: &Before) -> R
         }
         Ok(Lived::Done(Err(error))) => {
             mac.inside.note(format!("{} fails: {}", verb.name(), words(&error)));
-            Ok(())
+            before.after_failure(mac, verb, &error)
         }
         Ok(Lived::Killed) => Ok(()),
         Err(_) => Err(Violation::of("ends", format!("{} under faults", verb.name()))),

@@ -43,13 +43,7 @@ pub async fn clone(context: &StepContext, name: &str) -> Result<bool> {
         CloneMode::Linked => bundle.clone(),
         CloneMode::Full | CloneMode::Cow => paths::making(&bundle),
     };
-    let marks: &[&str] = if stand_in::broken("no-clone-mark") {
-        &[]
-    } else if made == bundle {
-        &[UNFINISHED, OURS]
-    } else {
-        &[OURS]
-    };
+    let marks: &[&str] = if made == bundle { &[UNFINISHED, OURS] } else { &[OURS] };
     mark(&made, marks)?;
     let vmx = made.join(paths::vmx_of(&bundle).file_name().expect("a VMX has a name"));
     let base = match by_its_kind(context, &template, &made, &vmx, name).await {
@@ -141,12 +135,6 @@ pub async fn clear_leftovers(engine: &Engine, node: &str) -> Result<bool> {
 pub fn clear(engine: &Engine, bundle: &Path) -> Result<()> {
     let library = &engine.fusion.library;
     let is_mark = |path: &Path| path.ends_with(OURS) || path.ends_with(UNFINISHED);
-    if stand_in::broken("marks-go-first") {
-        files::list(bundle)?
-            .iter()
-            .filter(|path| is_mark(path))
-            .try_for_each(|path| files::remove_file(path))?;
-    }
     for path in files::list(bundle)?.iter().filter(|path| !is_mark(path)) {
         files::remove_tree(path, library)?;
     }

@@ -74,6 +74,6 @@ async fn act(context: &StepContext) -> Result<bool> {
         Action::PutBackNetwork { backup, .. } => network::put_back(context, backup).await,
         Action::UnmergeKubeconfig { .. } => lab::unmerge_kubeconfig(context).await,
         Action::RemoveResolver { .. } => lab::remove_resolver(context).await,
-        Action::ForgetLab => lab::forget(context),
+        Action::ForgetLab => lab::forget(context).await,
     }
 }

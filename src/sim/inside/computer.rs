@@ -86,10 +86,6 @@ impl Computer for Inside {
     fn is_dead(&self) -> bool {
         self.has_died()
     }
-
-    fn breaks(&self, rule: &str) -> bool {
-        self.state().broken.iter().any(|broken| broken == rule)
-    }
 }
 
 fn gone() -> Refused {

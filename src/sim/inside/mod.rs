@@ -86,7 +86,6 @@ struct State {
     effects: u64,
     refusal: Option<FileFault>,
     unsynced: Unsynced,
-    broken: Vec<String>,
     trace: Vec<(Duration, String)>,
     draws: u64,
     kept: Kept,
@@ -141,7 +140,6 @@ impl Inside {
                 effects: 0,
                 refusal: None,
                 unsynced: Unsynced::default(),
-                broken: Vec::new(),
                 trace: Vec::new(),
                 draws: seed,
                 kept: Kept::default(),
@@ -222,11 +220,6 @@ impl Inside {
     pub fn set_clock(&self, by_ms: i64) {
         self.note(format!("the clock jumps by {} s", by_ms / 1000));
         self.state().jumped_ms += by_ms;
-    }
-
-    /// Breaks a rule of the product's on purpose.
-    pub fn break_rule(&self, rule: &str) {
-        self.state().broken.push(rule.to_owned());
     }
 
     /// Lets file operations fail from now on.

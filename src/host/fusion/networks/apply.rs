@@ -18,7 +18,7 @@ use super::look::{self, Expected};
 use super::services::{self, CONFIGURE, Programs, START, STOP, Service, Services};
 use super::{Applied, ChangeKind, Log, PUTTING_BACK, Restarted, dhcp_only, refused};
 use crate::formats::networking::{Document, Scope, scope};
-use crate::host::{HostError, Result, files, lock, stand_in};
+use crate::host::{HostError, Result, files, lock};
 
 /// A change, with all that was decided about it.
 #[derive(Clone, Debug)]
@@ -238,9 +238,6 @@ async fn full(programs: &Programs, job: &Job, mut log: Log) -> StdResult<Applied
     let Err(reason) = go(programs, job, job.new.as_deref(), &ran, &mut log).await else {
         return Ok(Applied { output: log.into_text(), restarted: Restarted::Networks });
     };
-    if stand_in::broken("no-rollback") {
-        return Err(failed(reason, Ok(()), log));
-    }
     log.note(PUTTING_BACK);
     let back = go(programs, job, job.rollback.as_deref(), &ran, &mut log).await;
     Err(failed(reason, back, log))
