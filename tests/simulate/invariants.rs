@@ -7,12 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fusionlab::host::lock;
+use fusionlab::lab::Lab;
 use fusionlab::sim::control::{self, Request};
 use fusionlab::sim::inside::WITNESS;
 use fusionlab::sim::seam::Segment;
 use sha2::{Digest, Sha256};
 
 use super::mac::{Mac, Verb};
+use super::networking::Others;
 
 /// Something that must never be.
 #[derive(Debug)]
@@ -27,11 +29,11 @@ impl Violation {
     }
 }
 
-type Found = Result<(), Violation>;
+pub type Found = Result<(), Violation>;
 
 /// The Mac before fusionlab came.
 pub struct Before {
-    networking: Vec<u8>,
+    networking: Others,
     /// Everything in the library, by its digest.
     library: BTreeMap<PathBuf, String>,
     running: RefCell<BTreeSet<PathBuf>>,
@@ -44,7 +46,7 @@ pub struct Before {
 impl Before {
     pub fn of(mac: &Mac) -> Self {
         Self {
-            networking: networking(mac),
+            networking: Others::of(mac),
             library: library(mac),
             running: RefCell::new(mac.inside.machines().into_iter().map(|machine| machine.vmx).collect()),
             authority: RefCell::default(),
@@ -67,10 +69,7 @@ impl Before {
 
     /// Whatever was done, and however it ended.
     pub fn still_holds(&self, mac: &Mac, verb: Verb) -> Found {
-        let (was, is) = (foreign(&self.networking), foreign(&networking(mac)));
-        if was != is {
-            return Err(Violation::of("networking file", difference(&was, &is)));
-        }
+        self.networking.still_hold(mac)?;
         self.others_are_untouched(mac)?;
         one_of_each(mac)?;
         self.nobody_asked_in_vain(mac)?;
@@ -80,42 +79,31 @@ impl Before {
     }
 
     /// After a verb that says that all is well.
-    pub fn after_success(&self, mac: &Mac, verb: Verb) -> Found {
+    pub fn after_success(&self, mac: &Mac, lab: &Lab, verb: Verb) -> Found {
         match verb {
-            Verb::Up => self.lab_is_whole(mac),
-            Verb::Destroy => self.is_back(mac),
-            Verb::Verify => Ok(()),
+            Verb::Up => lab_is_whole(mac, lab),
+            Verb::Destroy if mac.second().is_none() => self.is_back(mac),
+            Verb::NetworkRestore if mac.second().is_none() => self.networking.is_back(mac),
+            Verb::Drill if mac.home.lab(&lab.name).drill().exists() => {
+                Err(Violation::of("put back", "what the drill broke is not"))
+            }
+            _ => Ok(()),
         }
-    }
-
-    /// After an `up` that says that the lab is up.
-    pub fn lab_is_whole(&self, mac: &Mac) -> Found {
-        let vip = mac.lab.lan.vip;
-        let holders = mac.inside.machines().into_iter().filter(|machine| {
-            machine.holds.iter().any(|(segment, address)| *segment == Segment::Lan && *address == vip)
-        });
-        let holders: Vec<PathBuf> = holders.map(|machine| machine.vmx).collect();
-        if holders.len() != 1 {
-            return Err(Violation::of("one holder of the VIP", format!("{holders:?}")));
-        }
-        // A plug that was pulled is no deed of ours.
-        Ok(())
     }
 
     /// After a `destroy` that says that the lab is gone.
     pub fn is_back(&self, mac: &Mac) -> Found {
-        let now = networking(mac);
-        if now != self.networking {
-            return Err(Violation::of("world as before", difference(&lines(&self.networking), &lines(&now))));
-        }
+        self.networking.is_back(mac)?;
         let left: Vec<PathBuf> =
             library(mac).into_keys().filter(|path| !self.library.contains_key(path)).collect();
         if !left.is_empty() {
             return Err(Violation::of("nothing left", format!("{left:?}")));
         }
-        let dir = mac.home.lab(&mac.lab.name);
-        if dir.root().exists() {
-            return Err(Violation::of("nothing left", dir.root().display()));
+        for lab in mac.labs() {
+            let dir = mac.home.lab(&lab.name);
+            if dir.root().exists() {
+                return Err(Violation::of("nothing left", dir.root().display()));
+            }
         }
         let temporary: Vec<PathBuf> =
             everything(&mac.home.0).into_iter().filter(|path| is_temporary(path)).collect();
@@ -139,7 +127,8 @@ impl Before {
                 None => return Err(Violation::of("others' VMs", format!("{} is gone", path.display()))),
             }
         }
-        let power_was_cut = mac.inside.trace().iter().any(|(_, text)| text == "the Mac loses power");
+        let lost = ["the Mac loses power", "the Mac is started anew"];
+        let power_was_cut = mac.inside.trace().iter().any(|(_, text)| lost.contains(&text.as_str()));
         let running: BTreeSet<PathBuf> =
             mac.inside.machines().into_iter().map(|machine| machine.vmx).collect();
         match self.running.borrow().iter().find(|vmx| !running.contains(*vmx)) {
@@ -176,43 +165,21 @@ impl Before {
     }
 }
 
-fn networking(mac: &Mac) -> Vec<u8> {
-    fs::read(mac.fusion.networking()).unwrap_or_default()
-}
-
-fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
-    bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
-}
-
-/// Returns the lines that are not about the lab's network.
-fn foreign(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let ours = |line: &[u8]| {
-        let line = String::from_utf8_lossy(line);
-        let words: Vec<&str> = line.split_whitespace().collect();
-        matches!(words.as_slice(), ["answer", key, ..] if key.starts_with("VNET_2_"))
-            || matches!(words.as_slice(), ["add_dhcp_mac_to_ip", "2", ..])
-    };
-    let mut kept = lines(bytes);
-    kept.retain(|line| !ours(line));
-    // The last line's end comes and goes with what follows it.
-    while kept.last().is_some_and(|line| line.iter().all(u8::is_ascii_whitespace)) {
-        kept.pop();
+/// After an `up` that says that a lab is up.
+pub fn lab_is_whole(mac: &Mac, lab: &Lab) -> Found {
+    let holders = mac.inside.machines().into_iter().filter(|machine| {
+        machine.holds.iter().any(|(segment, address)| *segment == Segment::Lan && *address == lab.lan.vip)
+    });
+    let holders: Vec<PathBuf> = holders.map(|machine| machine.vmx).collect();
+    if holders.len() == 1 {
+        Ok(())
+    } else {
+        Err(Violation::of("one holder of the VIP", format!("{holders:?}")))
     }
-    if let Some(last) = kept.last_mut() {
-        last.retain(|byte| *byte != b'\r');
-    }
-    kept
-}
-
-fn difference(was: &[Vec<u8>], is: &[Vec<u8>]) -> String {
-    let show = |line: &Vec<u8>| String::from_utf8_lossy(line).into_owned();
-    let gone: Vec<String> = was.iter().filter(|line| !is.contains(line)).map(show).collect();
-    let new: Vec<String> = is.iter().filter(|line| !was.contains(line)).map(show).collect();
-    format!("gone: {gone:?}, new: {new:?}, lines {} and {}", was.len(), is.len())
 }
 
 /// Returns every file below a folder.
-fn everything(folder: &Path) -> Vec<PathBuf> {
+pub fn everything(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -9,10 +9,14 @@
 #![expect(clippy::disallowed_methods, reason = "tests look at files and let time pass past the product")]
 
 mod chance;
+mod hands;
 mod invariants;
 mod mac;
+mod mishaps;
 mod mutations;
 mod neighbours;
+mod networking;
+mod second;
 mod seeds;
 mod story;
 
