@@ -32,6 +32,7 @@ pub mod world;
 
 mod around;
 mod cards;
+mod command;
 mod compaction;
 mod configure;
 mod dhcp;

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 
 use fusionlab::engine::error::EngineError;
 use fusionlab::host::{HostError, lock};
-use fusionlab::lab::paths;
+use fusionlab::lab::{Lab, paths};
 use fusionlab::sim::control::{self, Request};
 use fusionlab::sim::inside::WITNESS;
 use fusionlab::sim::seam::Segment;
 use sha2::{Digest, Sha256};
 
 use super::mac::{Mac, Verb};
+use super::networking::{self, Others, difference};
 use super::secrets;
 
 /// Something that must never be.
@@ -34,7 +35,7 @@ pub type Found = Result<(), Violation>;
 
 /// The Mac before fusionlab came.
 pub struct Before {
-    networking: Vec<u8>,
+    networking: Others,
     /// Everything in the library, by its digest.
     library: BTreeMap<PathBuf, String>,
     running: RefCell<BTreeSet<PathBuf>>,
@@ -49,7 +50,7 @@ pub struct Before {
 impl Before {
     pub fn of(mac: &Mac) -> Self {
         Self {
-            networking: networking(mac),
+            networking: Others::of(mac),
             library: library(mac),
             running: RefCell::new(mac.inside.machines().into_iter().map(|machine| machine.vmx).collect()),
             authority: RefCell::default(),
@@ -73,60 +74,43 @@ impl Before {
 
     /// Whatever was done, and however it ended.
     pub fn still_holds(&self, mac: &Mac, verb: Verb) -> Found {
-        let (was, is) = (foreign(&self.networking), foreign(&networking(mac)));
-        if was != is {
-            return Err(Violation::of("networking file", difference(&was, &is)));
-        }
+        self.networking.still_hold(mac)?;
         self.others_are_untouched(mac)?;
         one_of_each(mac)?;
         self.looks_at_the_trace(mac)?;
         secrets::are_kept(mac)?;
         journal_is_readable(mac)?;
         self.all_is_claimed(mac)?;
-        self.ours.replace((!pending(mac).exists()).then(|| ours(&networking(mac))));
+        self.ours.replace((!pending(mac).exists()).then(|| networking::ours(mac)));
         self.authority_stays(mac, verb)
     }
 
     /// After a verb that says that all is well.
-    pub fn after_success(&self, mac: &Mac, verb: Verb) -> Found {
+    pub fn after_success(&self, mac: &Mac, lab: &Lab, verb: Verb) -> Found {
         match verb {
-            Verb::Up => self.lab_is_whole(mac),
-            Verb::Destroy => self.is_back(mac),
-            Verb::Verify => Ok(()),
+            Verb::Up => lab_is_whole(mac, lab),
+            Verb::Destroy if mac.second().is_none() => self.is_back(mac),
+            Verb::NetworkRestore if mac.second().is_none() => self.networking.is_back(mac),
+            Verb::Drill if mac.home.lab(&lab.name).drill().exists() => {
+                Err(Violation::of("put back", "what the drill broke is not"))
+            }
+            _ => Ok(()),
         }
     }
 
-    /// After an `up` that says that it failed: what it says of the networks is so.
+    /// After an `up` that says that it failed: what it says of the networks is so, unless somebody else wrote meanwhile.
     pub fn after_failure(&self, mac: &Mac, verb: Verb, error: &EngineError) -> Found {
         let known = self.ours.borrow();
-        let (Some(before), Verb::Up, true) = (&*known, verb, says_restored(error)) else { return Ok(()) };
-        let now = ours(&networking(mac));
+        let is_said = verb == Verb::Up && says_restored(error) && !mac.inside.was_rewritten();
+        let (Some(before), true) = (&*known, is_said) else { return Ok(()) };
+        let now = networking::ours(mac);
         if *before == now { Ok(()) } else { Err(Violation::of("put back", difference(before, &now))) }
-    }
-
-    /// After an `up` that says that the lab is up.
-    pub fn lab_is_whole(&self, mac: &Mac) -> Found {
-        if pending(mac).exists() {
-            return Err(Violation::of("nothing under way", pending(mac).display()));
-        }
-        let vip = mac.lab.lan.vip;
-        let holders = mac.inside.machines().into_iter().filter(|machine| {
-            machine.holds.iter().any(|(segment, address)| *segment == Segment::Lan && *address == vip)
-        });
-        let holders: Vec<PathBuf> = holders.map(|machine| machine.vmx).collect();
-        if holders.len() != 1 {
-            return Err(Violation::of("one holder of the VIP", format!("{holders:?}")));
-        }
-        Ok(())
     }
 
     /// After a `destroy` that says that the lab is gone.
     pub fn is_back(&self, mac: &Mac) -> Found {
+        self.networking.is_back(mac)?;
         self.others_are_untouched(mac)?;
-        let now = networking(mac);
-        if now != self.networking {
-            return Err(Violation::of("world as before", difference(&lines(&self.networking), &lines(&now))));
-        }
         let left: Vec<PathBuf> =
             library(mac).into_keys().filter(|path| !self.library.contains_key(path)).collect();
         if !left.is_empty() {
@@ -134,14 +118,15 @@ impl Before {
         }
         let home = &mac.home;
         let backups = home.network().join("backups");
-        let kept = [home.sim(), home.templates(), home.images(), home.locks(), backups];
+        let kept = [home.sim(), home.templates(), home.images(), home.locks(), home.0.join("runs"), backups];
         let is_left =
             |path: &PathBuf| is_temporary(path) || !kept.iter().any(|folder| path.starts_with(folder));
         let files = everything(&home.0).into_iter().filter(|path| !path.is_dir());
-        let left: Vec<PathBuf> = files.filter(is_left).collect();
-        let folder = home.lab(&mac.lab.name).root().to_owned();
-        if !left.is_empty() || folder.exists() {
-            return Err(Violation::of("nothing left", format!("{left:?} in {}", folder.display())));
+        let mut left: Vec<PathBuf> = files.filter(is_left).collect();
+        let folders = mac.labs().map(|lab| home.lab(&lab.name).root().to_owned());
+        left.extend(folders.filter(|folder| folder.exists()));
+        if !left.is_empty() {
+            return Err(Violation::of("nothing left", format!("{left:?}")));
         }
         for path in everything(&mac.home.locks()) {
             if lock::holder(&path).is_ok_and(|holder| holder.is_some()) {
@@ -188,26 +173,26 @@ impl Before {
     /// Whatever there is of ours has its name on the disk, so that it is known for ours whatever came between: a VM, or
     /// half of one, in the journal; our lines of the networking file in the lab's record.
     fn all_is_claimed(&self, mac: &Mac) -> Found {
-        let dir = mac.home.lab(&mac.lab.name);
-        let journal = fs::read(dir.journal()).unwrap_or_default();
-        let journal = String::from_utf8_lossy(&journal);
-        for bundle in fs::read_dir(mac.fusion.library.join(&mac.lab.name)).into_iter().flatten().flatten() {
-            let bundle = bundle.path();
-            let name = paths::node_in_making(&bundle)
-                .or_else(|| Some(bundle.file_name()?.to_str()?.strip_suffix(".vmwarevm")?.to_owned()));
-            let Some(name) = name.filter(|_| !self.library.keys().any(|path| path.starts_with(&bundle)))
-            else {
-                continue;
-            };
-            if !journal.contains(&format!("\"vm.clone/{name}\"")) {
-                return Err(Violation::of("claimed", format!("the journal says nothing of {name}")));
+        for lab in mac.labs() {
+            let journal = fs::read(mac.home.lab(&lab.name).journal()).unwrap_or_default();
+            let journal = String::from_utf8_lossy(&journal);
+            for bundle in fs::read_dir(mac.fusion.library.join(&lab.name)).into_iter().flatten().flatten() {
+                let bundle = bundle.path();
+                let name = paths::node_in_making(&bundle)
+                    .or_else(|| Some(bundle.file_name()?.to_str()?.strip_suffix(".vmwarevm")?.to_owned()));
+                let Some(name) = name.filter(|_| !self.library.keys().any(|path| path.starts_with(&bundle)))
+                else {
+                    continue;
+                };
+                if !journal.contains(&format!("\"vm.clone/{name}\"")) {
+                    return Err(Violation::of("claimed", format!("the journal says nothing of {name}")));
+                }
             }
         }
-        if !ours(&networking(mac)).is_empty() && !dir.network_record().exists() {
-            return Err(Violation::of(
-                "claimed",
-                "our lines are in the networking file, and not in the record",
-            ));
+        let is_recorded = mac.labs().any(|lab| mac.home.lab(&lab.name).network_record().exists());
+        if !networking::ours(mac).is_empty() && !is_recorded {
+            let what = "our lines are in the networking file, and not in the record";
+            return Err(Violation::of("claimed", what));
         }
         Ok(())
     }
@@ -229,21 +214,30 @@ impl Before {
     }
 }
 
-fn networking(mac: &Mac) -> Vec<u8> {
-    fs::read(mac.fusion.networking()).unwrap_or_default()
-}
-
-fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
-    bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
-}
-
 /// The record of a change of networks that is under way.
 fn pending(mac: &Mac) -> PathBuf {
     mac.home.network().join("pending.json")
 }
 
 fn power_was_cut(mac: &Mac) -> bool {
-    mac.inside.trace().iter().any(|(_, text)| text == "the Mac loses power")
+    let lost = ["the Mac loses power", "the Mac is started anew"];
+    mac.inside.trace().iter().any(|(_, text)| lost.contains(&text.as_str()))
+}
+
+/// After an `up` that says that a lab is up.
+pub fn lab_is_whole(mac: &Mac, lab: &Lab) -> Found {
+    if pending(mac).exists() {
+        return Err(Violation::of("nothing under way", pending(mac).display()));
+    }
+    let holders = mac.inside.machines().into_iter().filter(|machine| {
+        machine.holds.iter().any(|(segment, address)| *segment == Segment::Lan && *address == lab.lan.vip)
+    });
+    let holders: Vec<PathBuf> = holders.map(|machine| machine.vmx).collect();
+    if holders.len() == 1 {
+        Ok(())
+    } else {
+        Err(Violation::of("one holder of the VIP", format!("{holders:?}")))
+    }
 }
 
 /// Says whether an error says that Fusion's networks were put back.
@@ -253,46 +247,6 @@ fn says_restored(error: &EngineError) -> bool {
         EngineError::Steps { failures, .. } => failures.iter().any(|failure| says_restored(&failure.error)),
         _ => false,
     }
-}
-
-/// Returns a key that is said of the lab's network, or nothing.
-fn key_of_ours(line: &[u8]) -> Option<String> {
-    let line = String::from_utf8_lossy(line);
-    match line.split_whitespace().collect::<Vec<_>>().as_slice() {
-        ["answer", key, ..] if key.starts_with("VNET_2_") => Some((*key).to_owned()),
-        [order @ "add_dhcp_mac_to_ip", "2", ..] => Some((*order).to_owned()),
-        _ => None,
-    }
-}
-
-/// Returns the lines that say how the lab's network is to be; Fusion's own notes of it are none.
-fn ours(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let is_wish = |line: &Vec<u8>| key_of_ours(line).is_some_and(|key| !key.ends_with("_HASH"));
-    let mut kept: Vec<_> = lines(bytes).into_iter().filter(is_wish).collect();
-    kept.iter_mut().for_each(|line| line.retain(|byte| *byte != b'\r'));
-    kept.sort();
-    kept
-}
-
-/// Returns the lines that are not about the lab's network.
-fn foreign(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut kept = lines(bytes);
-    kept.retain(|line| key_of_ours(line).is_none());
-    // The last line's end comes and goes with what follows it.
-    while kept.last().is_some_and(|line| line.iter().all(u8::is_ascii_whitespace)) {
-        kept.pop();
-    }
-    if let Some(last) = kept.last_mut() {
-        last.retain(|byte| *byte != b'\r');
-    }
-    kept
-}
-
-fn difference(was: &[Vec<u8>], is: &[Vec<u8>]) -> String {
-    let show = |line: &Vec<u8>| String::from_utf8_lossy(line).into_owned();
-    let gone: Vec<String> = was.iter().filter(|line| !is.contains(line)).map(show).collect();
-    let new: Vec<String> = is.iter().filter(|line| !was.contains(line)).map(show).collect();
-    format!("gone: {gone:?}, new: {new:?}, lines {} and {}", was.len(), is.len())
 }
 
 /// Returns every file below a folder, and every folder with nothing in it.

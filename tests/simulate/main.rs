@@ -9,9 +9,13 @@
 #![expect(clippy::disallowed_methods, reason = "tests look at files and let time pass past the product")]
 
 mod chance;
+mod hands;
 mod invariants;
 mod mac;
+mod mishaps;
 mod neighbours;
+mod networking;
+mod second;
 mod secrets;
 mod seeds;
 mod story;

@@ -6,6 +6,7 @@
 //!   │     └─ host::stand_in ─▶ computer.rs   clock, programs, connections, files
 //!   │                            ├─ disk.rs  what of the files would outlive a power cut
 //!   │                            └─ shell.rs commands in guests, without SSH's cryptography
+//!   ├── people: power, sleep, clock, consoles (hands.rs)
 //!   └── the world (world.rs) with its machines
 //!         └─ kept.rs  what their disks hold
 //! ```
@@ -14,6 +15,7 @@
 
 mod computer;
 mod disk;
+mod hands;
 mod kept;
 mod process;
 mod shell;
@@ -42,9 +44,6 @@ use kept::Kept;
 pub use process::{Death, Lived, When};
 pub use shell::InsideShell;
 
-/// How long a Mac takes from a power cut until somebody logs in and goes on.
-const REBOOT: Duration = Duration::from_secs(90);
-
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Inside>>> = const { RefCell::new(None) };
 }
@@ -58,6 +57,13 @@ pub fn current() -> Option<Arc<Inside>> {
 pub fn witness(what: &str) {
     if let Some(inside) = current() {
         inside.note(format!("{WITNESS}{what}"));
+    }
+}
+
+/// Tells a simulation that somebody else wrote Fusion's networking file: Fusion itself, its window, or a person.
+pub fn networking_rewritten(before: &[u8], after: &[u8]) {
+    if let Some(inside) = current() {
+        inside.state().rewrites.push((before.to_vec(), after.to_vec()));
     }
 }
 
@@ -78,6 +84,8 @@ struct State {
     world: Option<Arc<World>>,
     /// By how much the Mac's clock was set, in milliseconds.
     jumped_ms: i64,
+    /// Cancelled when the Mac's power goes.
+    power: CancellationToken,
     /// Cancelled when the process that runs is killed.
     died: CancellationToken,
     /// What is to end the process.
@@ -87,6 +95,8 @@ struct State {
     refusal: Option<FileFault>,
     unsynced: Unsynced,
     trace: Vec<(Duration, String)>,
+    /// Fusion's networking file before and after each time that somebody else wrote it.
+    rewrites: Vec<(Vec<u8>, Vec<u8>)>,
     draws: u64,
     kept: Kept,
 }
@@ -134,6 +144,7 @@ impl Inside {
             state: Mutex::new(State {
                 world: None,
                 jumped_ms: 0,
+                power: CancellationToken::new(),
                 died: CancellationToken::new(),
                 death: None,
                 polls: 0,
@@ -141,6 +152,7 @@ impl Inside {
                 refusal: None,
                 unsynced: Unsynced::default(),
                 trace: Vec::new(),
+                rewrites: Vec::new(),
                 draws: seed,
                 kept: Kept::default(),
             }),
@@ -216,10 +228,14 @@ impl Inside {
         vms.into_iter().map(running).collect()
     }
 
-    /// Sets the Mac's clock.
-    pub fn set_clock(&self, by_ms: i64) {
-        self.note(format!("the clock jumps by {} s", by_ms / 1000));
-        self.state().jumped_ms += by_ms;
+    /// Says whether others have written into Fusion's networking file since [`Self::rewrites`] was asked last.
+    pub fn was_rewritten(&self) -> bool {
+        !self.state().rewrites.is_empty()
+    }
+
+    /// Returns what others wrote into Fusion's networking file since this was asked last: the file before and after, each.
+    pub fn rewrites(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        std::mem::take(&mut self.state().rewrites)
     }
 
     /// Lets file operations fail from now on.
@@ -230,22 +246,6 @@ impl Inside {
     /// Returns how many changes of files the product has made.
     pub fn effects(&self) -> u64 {
         self.state().effects
-    }
-
-    /// Takes the power from everything, and gives it back: machines are off, and of the files there is what was synced.
-    pub async fn power_cut(&self) {
-        self.note("the Mac loses power");
-        let world = self.state().world.take();
-        if let Some(world) = world {
-            world.quit();
-        }
-        let lost = {
-            let mut state = self.state();
-            let State { unsynced, draws, .. } = &mut *state;
-            unsynced.lose(&mut || draw(draws))
-        };
-        lost.into_iter().for_each(|text| self.note(text));
-        pace::wait(REBOOT).await;
     }
 }
 
