@@ -23,7 +23,9 @@ const OF_IN_A_ROW: f64 = 0.45;
 fn main() {
     println!("virtual time, by the plan's figures");
     println!();
-    println!("machines  template  steps  in a row  longest way     total  of longest  of in a row  at once");
+    println!(
+        "machines  template  steps  in a row  longest way  with gates   total  of longest  of least  of in a row  at once"
+    );
     for machines in SIZES {
         for template_stands in [true, false] {
             times(machines, template_stands);
@@ -47,13 +49,15 @@ fn times(machines: usize, template_stands: bool) {
     let run = virtual_time(forecast(&lab, &plan)).expect("no step of the model fails");
     let part = |whole: Duration| run.total.as_secs_f64() / whole.as_secs_f64();
     println!(
-        "{machines:>8}  {:>8}  {:>5}  {:>7} s  {:>9} s  {:>6} s  {:>10.3}  {:>11.3}  {:>7}",
+        "{machines:>8}  {:>8}  {:>5}  {:>6} s  {:>9} s  {:>8} s  {:>4} s  {:>10.3}  {:>8.3}  {:>11.3}  {:>7}",
         if template_stands { "stands" } else { "baked" },
         plan.steps.len(),
         run.in_a_row.as_secs(),
         run.longest.as_secs(),
+        run.least.as_secs(),
         run.total.as_secs(),
         part(run.longest),
+        part(run.least),
         part(run.in_a_row),
         run.at_once,
     );

@@ -2,6 +2,7 @@
 //!
 //! Changes that do not hide one another are made together: each group costs one `up`.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use serde_json::Value;
@@ -205,6 +206,54 @@ fn what_was_changed_by_hand_is_named_by_plan_and_mended_by_up() {
     let bench = Bench::up_as(LAB);
     for group in [IN_THE_GUESTS, IN_THE_CLUSTER, OF_THE_VIP, OF_THE_MACHINES, OF_THE_NETWORK] {
         prove(&bench, group);
+    }
+    bench.down();
+}
+
+/// Returns when each machine was without power, as the journal has it since a line of it: from the step that stops it to
+/// the one that finds it whole.
+fn absences(bench: &Bench, since: usize) -> BTreeMap<String, (usize, usize)> {
+    let journal = fs::read_to_string(bench.lab_file("journal.jsonl")).expect("there is a journal");
+    let records = journal.lines().enumerate().skip(since);
+    let mut absences = BTreeMap::new();
+    for (at, line) in records {
+        let record: Value = serde_json::from_str(line).expect("a record");
+        let Some((verb, node)) = record["step"].as_str().and_then(|step| step.split_once('/')) else {
+            continue;
+        };
+        match (verb, record["state"].as_str()) {
+            ("vm.stop", Some("started")) => drop(absences.insert(node.to_owned(), (at, usize::MAX))),
+            ("node.back", Some("done")) => absences.get_mut(node).expect("it was stopped").1 = at,
+            _ => {}
+        }
+    }
+    absences
+}
+
+#[test]
+fn of_machines_whose_memory_was_changed_one_control_plane_and_one_gateway_is_away_at_most() {
+    let bench = Bench::up_as(LAB);
+    let nodes =
+        ["gateway1", "gateway2", "k8s-master1", "k8s-master2", "k8s-master3", "k8s-worker1", "k8s-worker2"];
+    for node in nodes {
+        let vmx = fs::read_to_string(bench.vmx(node)).expect("it can be read");
+        let is = vmx.lines().find(|line| line.starts_with("memsize = ")).expect("it has memory");
+        edit_vmx(&bench, node, is, "memsize = \"1536\"");
+    }
+    let before = fs::read_to_string(bench.lab_file("journal.jsonl")).expect("there is one").lines().count();
+    bench.run(&["up", "--yes"]).exits(0);
+    bench.run(&["plan", "--detailed-exitcode"]).exits(0);
+    let absences = absences(&bench, before);
+    assert_eq!(absences.keys().map(String::as_str).collect::<Vec<_>>(), nodes, "all were restarted");
+    for (node, (gone, back)) in &absences {
+        let role = node.trim_end_matches(char::is_numeric);
+        let others = absences.iter().filter(|(other, _)| *other != node && other.starts_with(role));
+        for (other, (also_gone, also_back)) in others {
+            assert!(
+                back < also_gone || also_back < gone,
+                "{node} and {other} were away together: {absences:?}"
+            );
+        }
     }
     bench.down();
 }

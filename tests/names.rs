@@ -45,6 +45,36 @@ fn the_labs_names_are_answered_and_the_mac_asks_for_them_until_destroy() {
     assert!(!user.session.simulated_mac().join("etc/resolver").exists(), "the Mac is as it was");
 }
 
+#[test]
+fn a_lab_that_is_up_takes_another_domain() {
+    let user = User { session: Session::new().file("fusionlab.yaml", SOLO) };
+    let run = |words: &[&str]| user.session.clone().args(words).run().exits(0);
+    let authority = || fs::read_to_string(user.session.fusionlab_home().join("labs/lab/lab-ca.crt"));
+    run(&["up", "--yes"]);
+    run(&["names", "--resolver", "--yes"]);
+    let before = authority().expect("it is there");
+    let _ = user.session.clone().file("fusionlab.yaml", format!("{SOLO}domain: apps.test\n"));
+
+    let plan = run(&["plan", "--output", "json"]).json();
+    let steps: Vec<&str> =
+        plan["steps"].as_array().expect("a list").iter().filter_map(|step| step["id"].as_str()).collect();
+    for step in ["identity.create", "gateway.configure/gateway1", "ingress.configure"] {
+        assert!(steps.contains(&step), "{step} is not in {steps:?}");
+    }
+    assert!(!steps.iter().any(|step| step.starts_with("vm.")), "machines go on: {steps:?}");
+    // It proves the lab when it is done: names, certificates and routes of the new domain.
+    run(&["up", "--yes"]);
+    run(&["plan", "--detailed-exitcode"]);
+    assert_ne!(authority().expect("it is there"), before, "it may not sign for the new domain");
+    assert_eq!(user.names(&[])["server"]["said"], "answers: echo.apps.test is 192.168.68.200");
+
+    let written = run(&["names", "--resolver", "--yes"]);
+    assert!(written.stderr.contains("etc/resolver/lab.test"), "both are shown:\n{}", written.stderr);
+    assert!(!user.resolver().exists() && user.resolver().with_file_name("apps.test").exists());
+    run(&["destroy", "--yes"]);
+    assert!(!user.session.simulated_mac().join("etc/resolver").exists(), "the Mac is as it was");
+}
+
 fn gateways_answer(user: &User) {
     let names = user.names(&[]);
     assert_eq!(names["server"]["said"], "answers: echo.lab.test is 192.168.68.200", "{names:#}");

@@ -5,6 +5,7 @@
 //! proof/bench.rs    one simulated lab: what `verify` finds there, and hands in its guests, its cluster and its Fusion
 //! proof/causes.rs   what is brought about, which checks must fail, which may, and how it is mended
 //! proof/cluster.rs  the same inside the cluster
+//! proof/ends.rs     the same of certificates that end soon
 //! ```
 
 #[path = "proof/bench.rs"]
@@ -13,6 +14,8 @@ pub mod bench;
 mod causes;
 #[path = "proof/cluster.rs"]
 mod cluster;
+#[path = "proof/ends.rs"]
+mod ends;
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -41,7 +44,7 @@ fn every_check_fails_when_its_cause_is_there_and_only_those_that_depend_on_it() 
 
 /// Returns every cause; the last ones take a machine away.
 fn causes() -> impl Iterator<Item = &'static Cause> {
-    cluster::CAUSES.iter().chain(causes::CAUSES)
+    cluster::CAUSES.iter().chain(ends::CAUSES).chain(causes::CAUSES)
 }
 
 fn prove(bench: &Bench, cause: &Cause) {

@@ -44,6 +44,10 @@ fn after_five_years_the_certificates_are_renewed_and_the_cluster_is_the_same() {
     assert!(master.contains("its kubelet's certificate ended 1435 days ago"), "{master}");
     let worker = why(&planned, "kube.certificates/k8s-worker2");
     assert_eq!(worker, "its kubelet's certificate ended 1435 days ago");
+    let doctor = bench.run(&["doctor"]).exits(0).stdout;
+    let words = doctor.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("'s kubelet ended 1435 days ago, and 7 more"), "{doctor}");
+    assert!(words.contains("it renews whatever ends soon: fusionlab up"), "{doctor}");
     is_whole(&bench);
 
     // Those of the control plane have ended, too: nobody can ask an API server any more.

@@ -153,7 +153,8 @@ fn what_no_lab_uses_is_pruned_after_a_question() {
 type Moment = (&'static str, fn(&Session) -> bool);
 
 fn journal_has(session: &Session, step: &str) -> bool {
-    let journal = fs::read_to_string(session.fusionlab_home().join("runs/journal.jsonl")).unwrap_or_default();
+    let journal =
+        fs::read_to_string(session.fusionlab_home().join("runs/lab/journal.jsonl")).unwrap_or_default();
     journal.contains(&format!("\"step\":\"{step}\",\"state\":\"started\""))
 }
 
@@ -181,7 +182,8 @@ const MOMENTS: [Moment; 9] = [
 
 /// Returns what is in fusionlab's home and the library, but for the records of runs and the simulation's own.
 fn left(session: &Session) -> BTreeSet<String> {
-    let is_record = |path: &String| ["sim", "runs/logs", "labs"].iter().any(|begin| path.starts_with(begin));
+    let is_record =
+        |path: &String| ["sim", "runs/lab/logs", "labs"].iter().any(|begin| path.starts_with(begin));
     let mut all = tree(&session.fusionlab_home());
     all.retain(|path| !is_record(path));
     let library = session.simulated_mac().join("Virtual Machines.localized");

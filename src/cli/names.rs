@@ -115,11 +115,16 @@ async fn show(lab: &Lab, names: &Names, simulated: bool, context: &Context) -> R
 
 async fn write(names: &Names, yes: bool, context: &Context) -> Result<(), Failure> {
     let file = names.file()?;
-    let change = names.wanted();
-    if !file.is_due(&change).map_err(Failure::from)? {
+    let former = names.former()?.map(|former| (former, names.unwanted()));
+    let wanted = names.wanted();
+    let is_due = file.is_due(&wanted).map_err(Failure::from)?;
+    let changes: Vec<_> = former.into_iter().chain(is_due.then_some((file, wanted))).collect();
+    if changes.is_empty() {
         return Ok(());
     }
-    announce(&file, &change, context)?;
+    for (file, change) in &changes {
+        announce(file, change, context)?;
+    }
     if !yes {
         context.go_on("Do this?").await?;
     }

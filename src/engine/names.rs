@@ -76,33 +76,45 @@ impl Names {
         Ok(self.file()?.look()?)
     }
 
-    /// Writes the file. Says whether anything was changed.
+    /// Returns the file of the domain that the lab had before, if the lab wrote one and it is there still.
+    pub fn former(&self) -> Result<Option<ResolverFile>> {
+        let Some(record) = record(&self.dir)?.filter(|record| record.domain != self.lab.cluster.domain)
+        else {
+            return Ok(None);
+        };
+        let file = ResolverFile::new(self.fusion.clone(), &record.domain)?;
+        Ok(if file.is_due(&self.unwanted())? { Some(file) } else { None })
+    }
+
+    /// Writes the file, and removes that of a domain that the lab had before. Says whether anything was changed.
     pub async fn write(&self) -> Result<bool> {
         let file = self.file()?;
         let wanted = self.wanted();
+        let former = self.former()?;
+        let limit = self.lab.limits.network_apply;
+        // First of all: the record, by which it is known, is about to name the other one.
+        if let Some(former) = &former {
+            former.apply(&self.unwanted(), limit).await?;
+        }
         if !file.is_due(&wanted)? {
-            return Ok(false);
+            return Ok(former.is_some());
         }
         let record =
             ResolverRecord { version: VERSION, file: file.path(), domain: self.lab.cluster.domain.clone() };
         let text = serde_json::to_vec_pretty(&record).expect("a record is plain data");
         files::create_dir(self.dir.root())?;
         files::write_atomic(&self.dir.resolver_record(), &text, files::PUBLIC_FILE)?;
-        Ok(file.apply(&wanted, self.lab.limits.network_apply).await?)
+        Ok(file.apply(&wanted, limit).await?)
     }
 
     /// Returns the files that are to go: that of the domain, and that of the domain that was written once.
     pub fn removals(&self) -> Result<Vec<ResolverFile>> {
+        let mut due: Vec<ResolverFile> = self.former()?.into_iter().collect();
         // A domain that may not have such a file has none.
-        let mut files: Vec<ResolverFile> = self.file().into_iter().collect();
-        if let Some(record) = record(&self.dir)?.filter(|record| record.domain != self.lab.cluster.domain) {
-            files.push(ResolverFile::new(self.fusion.clone(), &record.domain)?);
-        }
-        let mut due = Vec::new();
-        for file in files {
-            if file.is_due(&self.unwanted())? {
-                due.push(file);
-            }
+        if let Ok(file) = self.file()
+            && file.is_due(&self.unwanted())?
+        {
+            due.push(file);
         }
         Ok(due)
     }

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::formats::vmx::Vmx;
 use crate::host::fusion::vmx_file;
-use crate::host::{clock, files, stand_in, system};
+use crate::host::{clock, files, system};
 use crate::lab::{Node, names, paths};
 use crate::plan::facts::{ClusterFacts, Facts, GuestFacts, HostFacts, TemplateFacts, VmFacts, VmState};
 use crate::stack::facts::Question;
@@ -155,9 +155,8 @@ fn vm_facts(lab: &str, node: &str, bundle: &Path, running: &BTreeSet<PathBuf>) -
         facts.state = VmState::Unfinished;
     } else if files::exists(&vmx) {
         if let Ok(Some(parsed)) = vmx_file::read(&vmx)
-            && (stand_in::broken("mark-unchecked")
-                || parsed.get(names::VMX_LAB).as_deref() == Some(lab)
-                    && parsed.get(names::VMX_NODE).as_deref() == Some(node))
+            && parsed.get(names::VMX_LAB).as_deref() == Some(lab)
+            && parsed.get(names::VMX_NODE).as_deref() == Some(node)
         {
             facts.state = VmState::Ours;
             facts.spec = parsed.get(names::VMX_SPEC);
@@ -173,9 +172,6 @@ fn vm_facts(lab: &str, node: &str, bundle: &Path, running: &BTreeSet<PathBuf>) -
 /// Returns the MACs of VMs in the library that are not this lab's.
 fn foreign_macs(engine: &Engine) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
-    if stand_in::broken("macs-unchecked") {
-        return Ok(found);
-    }
     for (vmx, parsed) in library_vms(&engine.fusion.library) {
         let unfinished = vmx.parent().is_some_and(|bundle| files::exists(&bundle.join(UNFINISHED)));
         if unfinished || parsed.get(names::VMX_LAB).as_deref() == Some(engine.lab.name.as_str()) {

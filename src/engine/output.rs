@@ -1,8 +1,8 @@
 //! What the commands of a step print, in a file of its own in the run's folder; of a flood, its head and its tail.
 //!
 //! ```text
-//! Engine::run ──▶ Entry (one command) ──▶ StepOutput ──▶ logs/<when>-<pid>/vm.clone-k8s-master1.log
-//!                                             └──▶ Event::Line, a bounded number of them
+//! Engine::run ─────▶ Entry (one command) ──▶ StepOutput ──▶ logs/<when>-<pid>/vm.clone-k8s-master1.log
+//! process::run ──▲                               └──▶ Event::Line, a bounded number of them
 //! ```
 //!
 //! Memory is bounded whatever a guest prints: an entry holds [`HELD`] bytes, a step [`TAIL`].
@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::formats::command::Command;
 use crate::formats::printable;
+use crate::host::process::{Finished, Witness};
 use crate::host::{LineSink, Output, Result, clock, files};
 use crate::plan::step::StepId;
 use crate::stack::secrets::Secrets;
@@ -30,6 +31,9 @@ const HELD: usize = 8 * 1024;
 /// So many of a step's lines are told as they come; of more, the last [`LINES_TOLD_LAST`].
 const LINES_TOLD: usize = 1_000;
 const LINES_TOLD_LAST: usize = 12;
+
+/// What this machine is called beside the guests.
+const HERE: &str = "host";
 
 /// How much of a machine's serial console is read at a time.
 pub const CONSOLE_READ: u64 = 1024 * 1024;
@@ -107,6 +111,21 @@ impl StepOutput {
         let time = clock::time_of_day(clock::now());
         let text = Mutex::new(Text::Held { lines: Vec::new(), bytes: 0 });
         Arc::new(Entry { output: self.clone(), title: format!("{node} $ {line}"), time, text })
+    }
+
+    /// Returns who writes down what programs of this machine print while the step is at work.
+    pub fn witness(self: &Arc<Self>) -> Witness {
+        let output = self.clone();
+        Arc::new(move |command| {
+            let entry = output.command(HERE, command);
+            Box::new(move |outcome| {
+                let printed = outcome.as_ref().map(Finished::output).unwrap_or_default();
+                printed.lines().for_each(|line| entry.line(line));
+                let ended =
+                    |finished: &Finished| Output { status: finished.status.code(), ..Output::default() };
+                entry.end(&outcome.as_ref().map(ended));
+            })
+        })
     }
 
     /// Writes a line that is no command's.

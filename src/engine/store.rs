@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::host::{clock, files};
 use crate::lab::Lab;
 use crate::lab::paths::LabDir;
-use crate::stack::identity::{Identity, StoredFile};
+use crate::stack::identity::{self, Identity, Leaf, StoredFile};
 
 use super::error::Result;
 
@@ -17,6 +17,11 @@ pub const USER_KEY: &str = "id_ed25519";
 pub fn load(lab: &Lab, dir: &LabDir) -> Result<Option<Identity>> {
     let stored = stored_files(dir)?;
     if stored.is_empty() { Ok(None) } else { Ok(Some(Identity::from_files(lab, &stored)?)) }
+}
+
+/// Returns when the certificates of a lab's identity end, in seconds since 1970; nothing if it has none.
+pub fn ends(dir: &LabDir) -> Result<Vec<(Leaf, u64)>> {
+    Ok(identity::ends(&stored_files(dir)?)?)
 }
 
 /// Returns the lab's identity, or one made up that is written nowhere.

@@ -134,6 +134,7 @@ impl Shared {
             Probe::GuestEach { commands } => Ok(Answer::Each(each(engine, commands).await)),
             Probe::Pods { query, question } => self.in_pods(engine, *query, *question).await,
             Probe::Facts => Ok(facts(engine).await),
+            Probe::Identity => identity(engine),
             Probe::Vmnet => vmnet(engine).await,
             Probe::Host { requests } => Ok(Answer::Replies(replies(engine, requests).await)),
             Probe::Name { name, servers } => resolved(engine, name, servers).await.map(Answer::Each),
@@ -253,6 +254,12 @@ async fn observed(engine: &Engine, node: &Node) -> Result<Observed> {
     // A guest may say any number.
     let skew_ms = facts.clock_ms.cast_signed().saturating_sub(middle.cast_signed());
     Ok(Observed { node: node.name.clone(), facts, skew_ms })
+}
+
+fn identity(engine: &Engine) -> Result<Answer> {
+    let ends = engine.need_identity()?.ends()?;
+    let ends = ends.into_iter().map(|(leaf, ends)| (leaf.words().to_owned(), ends)).collect();
+    Ok(Answer::Ends { ends, now: clock::now() })
 }
 
 /// Reads the lab's network off Fusion's files, and asks whether its services run.

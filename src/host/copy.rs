@@ -7,7 +7,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use super::files::{PRIVATE_FILE, create_new, exists, open, set_mode};
+use super::files::{PRIVATE_FILE, create_new, exists, open, remove_file, set_mode};
+use super::stand_in::{self, Effect};
 use super::{HostError, Result};
 
 const READ_BUFFER: usize = 1024 * 1024;
@@ -35,7 +36,7 @@ pub fn clone_file(from: &Path, to: &Path, progress: CopyProgress<'_>) -> Result<
         return Ok(Copied::Shared);
     }
     let copied = copy_sparse(from, to, progress).inspect_err(|_| {
-        let _ = fs::remove_file(to);
+        let _ = remove_file(to);
     });
     copied.map(Copied::Bytes)
 }
@@ -89,7 +90,9 @@ fn copy_sparse(from: &Path, to: &Path, progress: CopyProgress<'_>) -> Result<u64
             if count == 0 {
                 break;
             }
-            target.write_all_at(&buffer[..count], position).map_err(HostError::file("write", to))?;
+            stand_in::before(Effect::Write(to, count))
+                .and_then(|()| target.write_all_at(&buffer[..count], position))
+                .map_err(HostError::file("write", to))?;
             position += count as u64;
             copied += count as u64;
             if !progress(position, facts.len()) {
@@ -98,7 +101,8 @@ fn copy_sparse(from: &Path, to: &Path, progress: CopyProgress<'_>) -> Result<u64
         }
         position = end;
     }
-    target.sync_all().map_err(HostError::file("write", to))?;
+    let sync = || stand_in::before(Effect::Sync(to)).and_then(|()| target.sync_all());
+    sync().map_err(HostError::file("write", to))?;
     set_mode(to, facts.mode() & 0o777)?;
     Ok(copied)
 }

@@ -200,10 +200,6 @@ pub fn write_keeping_owner(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 
 fn replace(path: &Path, bytes: &[u8], mode: u32, owner: Option<Ownership>) -> io::Result<()> {
     let folder = parent(path);
-    if stand_in::broken("no-rename") && exists(path) {
-        let mut file = OpenOptions::new().write(true).truncate(true).open(path)?;
-        return stand_in::write(&mut file, path, bytes);
-    }
     prepare(folder, bytes, mode, owner, path)?.persist(path).map_err(|error| error.error)?;
     sync_folder(folder)
 }
@@ -244,9 +240,6 @@ fn fill(file: &mut NamedTempFile, bytes: &[u8], mode: u32, owner: Option<Ownersh
     }
     // After the owner: changing that clears bits.
     file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
-    if stand_in::broken("no-fsync") {
-        return Ok(());
-    }
     stand_in::before(Effect::Sync(&path))?;
     file.as_file().sync_all()
 }

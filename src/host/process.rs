@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::stand_in::{self, Computer};
 use super::{HostError, Result, files};
+use crate::formats::command as formats;
 
 /// How much of each output stream is kept; of a longer one, its end.
 const KEPT_OUTPUT: usize = 1024 * 1024;
@@ -92,6 +93,26 @@ impl Finished {
     }
 }
 
+/// Takes note of a program that begins, and is then told how it ended; dropped if nobody waits for that.
+pub type Witness = Arc<dyn Fn(&formats::Command) -> Told + Send + Sync>;
+/// Takes how a program ended.
+pub type Told = Box<dyn FnOnce(&Result<Finished>) + Send>;
+
+tokio::task_local! {
+    static WITNESS: Witness;
+}
+
+/// Does some work, whose programs a witness is told of: they are run far below, where nobody knows for which work.
+pub async fn witnessed<T>(witness: Witness, work: impl Future<Output = T>) -> T {
+    WITNESS.scope(witness, work).await
+}
+
+fn begun(program: &Path, args: &[OsString]) -> Option<Told> {
+    let words = [program.as_os_str()].into_iter().chain(args.iter().map(OsString::as_os_str));
+    let command = formats::Command::new(words.map(|word| word.to_string_lossy().into_owned()));
+    WITNESS.try_with(|witness| witness(&command)).ok()
+}
+
 /// Runs a program to its end. Its exit status is not judged: Fusion's programs lie about it.
 ///
 /// It gets a process group of its own, so that Ctrl-C in our terminal does not hit it half-way. When the
@@ -101,8 +122,16 @@ pub async fn run<A: AsRef<OsStr>>(
     args: impl IntoIterator<Item = A>,
     options: Options,
 ) -> Result<Finished> {
+    let args = owned(args);
+    let told = begun(program, &args);
+    let outcome = run_captured(program, args, options).await;
+    told.into_iter().for_each(|told| told(&outcome));
+    outcome
+}
+
+async fn run_captured(program: &Path, args: Vec<OsString>, options: Options) -> Result<Finished> {
     if let Some(computer) = stand_in::current() {
-        return stood_in(computer, program, owned(args), &options).await;
+        return stood_in(computer, program, args, &options).await;
     }
     let mut command = command(program, args, &options);
     command.stdin(if options.stdin.is_empty() { Stdio::null() } else { Stdio::piped() });

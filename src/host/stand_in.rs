@@ -72,9 +72,6 @@ pub trait Computer: Send + Sync {
     /// Says whether the process that runs was killed: nothing that it still does has an effect, not even what
     /// destructors do.
     fn is_dead(&self) -> bool;
-
-    /// Says whether a rule of ours is broken on purpose, to see that a test notices.
-    fn breaks(&self, rule: &str) -> bool;
 }
 
 #[cfg(any(test, feature = "sim"))]
@@ -139,11 +136,6 @@ pub fn write(file: &mut impl io::Write, path: &Path, bytes: &[u8]) -> io::Result
 /// Says whether the process that runs was killed.
 pub fn is_dead() -> bool {
     current().is_some_and(|computer| computer.is_dead())
-}
-
-/// Says whether a rule is broken on purpose.
-pub fn broken(rule: &str) -> bool {
-    current().is_some_and(|computer| computer.breaks(rule))
 }
 
 /// Does work that holds its thread up: on a thread of its own, or at once where somebody stands in, whose time stands

@@ -34,12 +34,29 @@ pub fn memory_mib() -> u64 {
 
 /// Returns MiB of memory that programs can have now without pushing others out; none if the machine does not say.
 ///
-/// A Mac keeps little memory free and gives up caches when asked: its own figure is the level in percent that
-/// `memory_pressure` shows.
+/// A Mac keeps little memory free and gives up caches when asked. What Activity Monitor calls cached files can be had, too:
+/// pages of files, and those that programs marked as purgeable (`vm_stat`, XNU's `host_statistics64` in
+/// `osfmk/kern/host.c`; its free pages hold the speculative ones already). Not `kern.memorystatus_level`, the percentage of
+/// `memory_pressure`: XNU reckons it from active + inactive + free + speculative pages (`osfmk/vm/vm_pageout.c`,
+/// `AVAILABLE_NON_COMPRESSED_MEMORY`), so what programs use counts as available as long as it is not compressed.
 #[cfg(target_os = "macos")]
+#[expect(deprecated, reason = "libc has the call, and would have us take another crate for it")]
 pub fn free_memory_mib() -> Option<u64> {
-    let percent = sysctl_u64("kern.memorystatus_level")?;
-    Some(memory_mib() * percent.min(100) / 100)
+    // SAFETY: a vm_statistics64 is numbers alone, for which zeros are valid.
+    let mut pages: libc::vm_statistics64 = unsafe { std::mem::zeroed() };
+    let mut count = libc::HOST_VM_INFO64_COUNT;
+    // SAFETY: the call writes no more than `count` numbers, which is the size of `pages` in these.
+    let outcome = unsafe {
+        libc::host_statistics64(
+            libc::mach_host_self(),
+            libc::HOST_VM_INFO64,
+            (&raw mut pages).cast(),
+            &raw mut count,
+        )
+    };
+    let free = [pages.free_count, pages.external_page_count, pages.purgeable_count].map(u64::from);
+    let page = sysctl_u64("hw.pagesize").filter(|_| outcome == libc::KERN_SUCCESS)?;
+    Some(free.into_iter().sum::<u64>() * page / MIB)
 }
 
 /// Returns MiB of memory that programs can have now without pushing others out; none if the machine does not say.

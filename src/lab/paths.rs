@@ -20,7 +20,7 @@
 //!     pending.json                  the change under way; gone when its outcome was seen
 //!     vmnet2.json  vmnet2.before    that fusionlab made this network, and the file before that
 //!     request.json                  what the root step is asked
-//!   runs/                           journal and logs of runs that make no lab, such as `template build`
+//!   runs/<lab>/                     journal and logs of runs that make no lab, such as `template build`
 //!   locks/                          who works on a lab, on Fusion's networks, on a template, on an image
 //!   sim/                            the simulated Fusion, laid out like a Mac's root
 //! ```
@@ -53,9 +53,10 @@ impl Home {
         self.templates().join(key)
     }
 
-    /// The folder of runs that make no lab, with the journal and logs that a lab's folder has.
-    pub fn runs(&self) -> LabDir {
-        LabDir(self.0.join("runs"))
+    /// The folder of runs that make no lab, with the journal and logs that a lab's folder has: of each lab its own, since
+    /// the lab's lock is what lets one write there at a time.
+    pub fn runs(&self, name: &str) -> LabDir {
+        LabDir(self.0.join("runs").join(name))
     }
 
     /// Where vmrest keeps the credentials that we give it.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::lab::limits::CERTIFICATE_RENEWAL;
 use crate::lab::{Lab, Node};
 use crate::stack::certificates::{self, Due};
 use crate::stack::facts::{ClusterFacts, GuestFacts};
@@ -13,7 +12,6 @@ use super::facts::Facts;
 
 /// Findings of one kind that are told; of more only the number.
 const TOLD: usize = 2;
-const SECONDS_PER_DAY: u64 = 24 * 3600;
 
 /// Joins what was found, the first of it in full.
 fn told(mut found: Vec<String>) -> Option<String> {
@@ -128,36 +126,20 @@ pub fn of_clock(facts: &Facts, node: &str) -> Option<String> {
     }
     let seconds = (own.unsigned_abs() + 500) / 1000;
     let way = if own < 0 { "behind" } else { "ahead of" };
-    Some(format!("its clock is {} {way} this Mac's", long(seconds)))
+    Some(format!("its clock is {} {way} this Mac's", certificates::long(seconds)))
 }
 
-/// Returns a time in its largest fitting unit, to the nearest: `90 s`, `8 h`, `400 days`.
-fn long(seconds: u64) -> String {
-    let nearest = |unit: u64| (seconds + unit / 2) / unit;
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", nearest(60)),
-        7200..=172_799 => format!("{} h", nearest(3600)),
-        _ => format!("{} days", nearest(SECONDS_PER_DAY)),
-    }
-}
-
-/// Says when a certificate ends, or that it has.
+/// Says when certificates end, or that they have: `end in 23 days`.
 pub fn ending(ends: u64, now: u64) -> String {
-    match certificates::left(ends, now) {
-        None => format!("ended {} ago", long(now - ends)),
-        Some(left) => format!("end in {}", long(left.as_secs())),
-    }
+    certificates::ending(ends, now).replacen("ends ", "end ", 1)
 }
 
 /// Says what is due of a node's certificates; none if nothing is.
 pub fn of_certificates(due: &Due, now: u64) -> Option<String> {
     let mut words = Vec::new();
     words.extend(due.ends.map(|ends| format!("its certificates {}", ending(ends, now))));
-    words.extend(due.kubelet_ends.map(|ends| match certificates::left(ends, now) {
-        None => format!("its kubelet's certificate {}", ending(ends, now)),
-        Some(left) => format!("its kubelet's certificate ends in {}", long(left.as_secs())),
-    }));
+    let of_kubelet = |ends| format!("its kubelet's certificate {}", certificates::ending(ends, now));
+    words.extend(due.kubelet_ends.map(of_kubelet));
     words.extend(told(due.names.clone()).map(|names| format!("its API certificate lacks {names}")));
     words.extend(due.unfinished.then(|| "a renewal of its certificates was cut short".to_owned()));
     (!words.is_empty()).then(|| words.join("; "))
@@ -183,7 +165,7 @@ pub fn first_end(lab: &Lab, facts: &Facts) -> Option<FirstEnd> {
             .into_iter()
             .flatten()
             .min()?;
-        let is_due = ends < facts.now + CERTIFICATE_RENEWAL.as_secs();
+        let is_due = certificates::is_due(ends, facts.now);
         Some(FirstEnd { node: node.name.clone(), ends, words: ending(ends, facts.now), is_due })
     };
     lab.members().filter_map(of).min_by_key(|first| first.ends)
@@ -197,18 +179,9 @@ pub fn clocks(lab: &Lab, facts: &Facts) -> Vec<String> {
 
 /// Says why the identity's own certificates are issued anew; none if they are not.
 pub fn of_identity(stale: &[(Leaf, Stale)], now: u64) -> Option<String> {
-    let word = |(leaf, stale): &(Leaf, Stale)| {
-        let whose = match leaf {
-            Leaf::Admin => "the user's certificate",
-            Leaf::LabServer => "the certificate of the lab's sites",
-        };
-        match stale {
-            Stale::OtherNames => format!("{whose} names another domain"),
-            Stale::Ends(ends) => match certificates::left(*ends, now) {
-                None => format!("{whose} {}", ending(*ends, now)),
-                Some(left) => format!("{whose} ends in {}", long(left.as_secs())),
-            },
-        }
+    let word = |(leaf, stale): &(Leaf, Stale)| match stale {
+        Stale::OtherNames => format!("{} names another domain", leaf.words()),
+        Stale::Ends(ends) => format!("{} {}", leaf.words(), certificates::ending(*ends, now)),
     };
     told(stale.iter().map(word).collect())
 }
@@ -311,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_certificate_is_told_by_how_far_it_is() {
-        let day = SECONDS_PER_DAY;
+        let day = 24 * 3600;
         let due = |ends| Due { ends: Some(ends), ..Due::default() };
         let now = 400 * day;
         assert_eq!(of_certificates(&due(423 * day), now).unwrap(), "its certificates end in 23 days");

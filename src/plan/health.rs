@@ -1,4 +1,5 @@
-//! Whether this Mac's networks are in order for a lab: one check for each thing that has gone wrong for somebody.
+//! Whether this Mac's networks are in order for a lab, and its labs' certificates good: one check for each thing that has
+//! gone wrong for somebody.
 //!
 //! What to do about it is named here and worded in `cli`.
 
@@ -13,6 +14,8 @@ use super::wifi;
 use crate::formats::networking::{Document, PortForward, overlap};
 use crate::formats::routes::Route;
 use crate::lab::Lab;
+use crate::lab::limits::CERTIFICATE_RENEWAL;
+use crate::stack::certificates;
 
 /// Permission bits that let others than the owner write.
 const OTHERS_WRITE: u32 = 0o022;
@@ -75,6 +78,8 @@ pub enum Remedy {
     OwnFile,
     /// Bridge the gateways to a card with a cable.
     UseCable,
+    /// Let a lab renew its certificates.
+    RenewCertificates,
     /// Take forwards out of a network's nat.conf.
     DropForwards {
         vmnet: u8,
@@ -157,6 +162,31 @@ pub fn network(lab: &Lab, survey: &Survey) -> Vec<Check> {
         cable(lab, survey).named("network.wifi", "the gateways are bridged to a cable"),
         root(survey).named("network.root", "the networks can be changed"),
     ]
+}
+
+/// When certificates of one lab end: whose each is, and its end in seconds since 1970.
+pub struct LabEnds {
+    pub lab: String,
+    pub ends: Vec<(String, u64)>,
+}
+
+/// Checks when the certificates of the labs on this machine end.
+pub fn certificates(labs: &[LabEnds], now: u64) -> Check {
+    let due = |lab: &LabEnds| {
+        let mut due: Vec<_> = lab.ends.iter().filter(|(_, ends)| certificates::is_due(*ends, now)).collect();
+        due.sort_by_key(|(_, ends)| *ends);
+        let (whose, ends) = due.first()?;
+        let more = if due.len() == 1 { String::new() } else { format!(", and {} more", due.len() - 1) };
+        Some(format!("{}: {whose} {}{more}", lab.lab, certificates::ending(*ends, now)))
+    };
+    let found: Vec<String> = labs.iter().filter_map(due).collect();
+    let seen = match (labs.len(), found.as_slice()) {
+        (0, _) => Seen::ok("there is no lab"),
+        (all, []) => Seen::ok(format!("looked at those of {}", count(all, "lab"))),
+        (_, found) => Seen::warn(found.join("; "), Remedy::RenewCertificates),
+    };
+    let days = certificates::long(CERTIFICATE_RENEWAL.as_secs());
+    seen.named("lab.certificates", format!("certificates last another {days}"))
 }
 
 fn programs(survey: &Survey) -> Seen {

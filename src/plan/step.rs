@@ -105,6 +105,10 @@ pub enum Action {
     AwaitGuest {
         node: String,
     },
+    /// Wait until a machine that was restarted does its part again: holds etcd's quorum up, the VIPs, or pods.
+    AwaitBack {
+        node: String,
+    },
     /// Set the guest's clock right at once.
     SetClock {
         node: String,

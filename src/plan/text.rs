@@ -37,6 +37,7 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("vm.start", "start", "powering on"),
     ("guest.ready", "await", "waiting for its login"),
     ("guest.clock", "set clock", "setting the clock"),
+    ("node.back", "await its part", "waiting until it does its part"),
     ("lan.probe", "listen on the LAN", "listening on the LAN"),
     ("gateway.configure", "nginx, keepalived", "nginx and keepalived"),
     ("node.prepare", "prepare", "files, containerd, clock"),

@@ -11,7 +11,7 @@ use super::network::{Network, Networks, database};
 use super::places::Places;
 use super::services::{self, Entry};
 use super::settings::Settings;
-use super::{files, now_ms};
+use super::{files, inside, now_ms};
 use crate::formats::dhcp::{DhcpdConf, NatConf};
 use crate::formats::lines;
 use crate::formats::networking::{Document, PortForward, Protocol, Vmnet};
@@ -79,6 +79,7 @@ fn compact(places: &Places) -> io::Result<()> {
     let text = files::read(&places.networking())?.unwrap_or_default();
     let compacted = compaction::compacted(&text);
     if compacted != text {
+        inside::networking_rewritten(text.as_bytes(), compacted.as_bytes());
         files::write(&places.networking().with_extension("bak.0"), text)?;
         files::write(&places.networking(), compacted)?;
     }
@@ -112,7 +113,9 @@ pub fn append_lines(places: &Places, additions: &[String]) -> io::Result<()> {
     for addition in additions {
         lines::append(&mut all, addition.clone());
     }
-    files::write(&places.networking(), lines::join(&all))
+    let longer = lines::join(&all);
+    inside::networking_rewritten(text.as_bytes(), longer.as_bytes());
+    files::write(&places.networking(), longer)
 }
 
 /// Returns 40 hexadecimal digits that change with the file's meaning. What Fusion digests is not known

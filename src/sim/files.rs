@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 use std::time::Duration;
 
 use super::pace;
@@ -17,7 +18,10 @@ const LOCK_POLL: Duration = Duration::from_millis(10);
 /// Reads a text file; none if it does not exist.
 pub fn read(path: &Path) -> io::Result<Option<String>> {
     match fs::read(path) {
-        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Ok(bytes) => {
+            let odd = |error: FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
+            Ok(Some(String::from_utf8(bytes).unwrap_or_else(odd)))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(at(path, error)),
     }

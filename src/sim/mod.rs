@@ -32,6 +32,7 @@ pub mod world;
 
 mod around;
 mod cards;
+mod command;
 mod compaction;
 mod configure;
 mod dhcp;
@@ -44,6 +45,7 @@ mod network;
 mod orders;
 mod power;
 mod reach;
+mod recent;
 mod refusal;
 mod serve;
 mod services;

@@ -1,6 +1,5 @@
 //! Fusion's networks as its services run them: what was derived from the database, and what was started of that.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files;
 use super::places::Places;
+use super::recent::Recent;
 use super::services;
 use crate::formats::networking::Document;
 
@@ -35,23 +35,14 @@ pub struct Networks {
 }
 
 thread_local! {
-    /// The last text that was read, and what it says.
-    static LAST: RefCell<Option<(String, Networks)>> = const { RefCell::new(None) };
+    static READ: Recent<String, Networks> = const { Recent::new() };
 }
 
 impl Networks {
     pub fn load(places: &Places) -> io::Result<Self> {
         match files::read(&places.networks())? {
             // Every connection asks, and hardly one finds another text than the last.
-            Some(text) => {
-                let known = LAST.with_borrow(|last| last.as_ref().filter(|(from, _)| *from == text).cloned());
-                if let Some((_, networks)) = known {
-                    return Ok(networks);
-                }
-                let networks: Self = serde_json::from_str(&text)?;
-                LAST.with_borrow_mut(|last| *last = Some((text, networks.clone())));
-                Ok(networks)
-            }
+            Some(text) => READ.with(|read| read.answer(text, |text| Ok(serde_json::from_str(text)?))),
             None => Ok(Self::default()),
         }
     }

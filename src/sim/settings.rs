@@ -1,6 +1,5 @@
 //! What the simulated Mac is like: its speed, seed, memory, home network and planted faults, in one JSON file.
 
-use std::cell::RefCell;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::faults::Fault;
 use super::files;
 use super::places::Places;
+use super::recent::Recent;
 use crate::formats::mac::Mac;
 
 /// How much faster than a Mac the default simulation runs: a lab takes some twenty minutes there
@@ -27,8 +27,7 @@ pub const NEWEST: &str = "26H1";
 const WITH_APPLES_DHCP: &[&str] = &["12.0", "12.1"];
 
 thread_local! {
-    /// The last text that was read, and what it says.
-    static LAST: RefCell<Option<(String, Settings)>> = const { RefCell::new(None) };
+    static READ: Recent<String, Settings> = const { Recent::new() };
 }
 
 /// What a VM is.
@@ -136,14 +135,9 @@ impl Settings {
     pub fn load(places: &Places) -> io::Result<Self> {
         let Some(text) = files::read(&places.settings())? else { return Ok(Self::default()) };
         // Every question whether a fault strikes comes here, and hardly one finds another text than the last.
-        if let Some(known) = LAST.with_borrow(|last| last.as_ref().filter(|(from, _)| *from == text).cloned())
-        {
-            return Ok(known.1);
-        }
-        let settings: Self =
-            serde_json::from_str(&text).map_err(|error| broken(&places.settings(), &error))?;
-        LAST.with_borrow_mut(|last| *last = Some((text, settings.clone())));
-        Ok(settings)
+        let parse =
+            |text: &String| serde_json::from_str(text).map_err(|error| broken(&places.settings(), &error));
+        READ.with(|read| read.answer(text, parse))
     }
 
     pub fn save(&self, places: &Places) -> io::Result<()> {

@@ -11,23 +11,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::faults;
+use super::command;
 use super::pace;
 use super::seam::{Chunk, SshFace};
 use super::shell;
 use super::world::Vm;
 
-/// Chunks of a command's output that may wait for the network.
-const OUTPUT_BUFFER: usize = 64;
 /// A client that sends nothing and does not end its input either, like `ssh` at a terminal, has none to send.
 const INPUT_SILENCE: Duration = Duration::from_secs(2);
-/// How far a command gets before a fault cuts it short, in a real Mac's time.
-const MIDDLE_OF_A_COMMAND: Duration = Duration::from_millis(500);
-/// A flood: a hundred megabytes in pieces.
-const FLOOD_PIECE: usize = 64 * 1024;
-const FLOOD_PIECES: usize = 1_600;
-/// A line that is no text, clears the screen, names the window, rings, and ends with a character that nobody sees.
-const BABBLE: &[u8] = b"\xff\xfe\x1b[2J\x1b]0;pwned\x07\x07\x00babble\xe2\x80\xae\n";
 /// Key extension bytes: RFC 4254 §5.2's code for standard error.
 const STDERR: u32 = 1;
 
@@ -208,7 +199,7 @@ impl Running {
         let cut = self.cut.clone();
         tokio::select! {
             () = cut.cancelled() => {}
-            () = self.strike() => {}
+            () = command::broken(&self.vm) => self.cut.cancel(),
             () = self.exec(incoming, at_terminal) => {}
         }
     }
@@ -223,45 +214,10 @@ impl Running {
     }
 
     async fn exec(&self, incoming: Input, at_terminal: bool) {
-        self.misbehave().await;
+        command::misbehave(&self.vm, self).await;
         let input = if at_terminal { Vec::new() } else { collect(incoming).await };
-        let (output, mut chunks) = mpsc::channel(OUTPUT_BUFFER);
-        let machine = self.vm.machine();
-        let exec = machine.exec(&self.user, &self.line, input, output);
-        let pump = async {
-            while let Some(chunk) = chunks.recv().await {
-                let sent = match chunk {
-                    Chunk::Stdout(bytes) => self.handle.data(self.channel, bytes).await.is_ok(),
-                    Chunk::Stderr(bytes) => {
-                        self.handle.extended_data(self.channel, STDERR, bytes).await.is_ok()
-                    }
-                };
-                if !sent {
-                    break;
-                }
-            }
-            // Whoever listens is gone: a command that still writes must not wait for ever.
-            while chunks.recv().await.is_some() {}
-        };
-        let (status, ()) = tokio::join!(exec, pump);
+        let status = command::run(&self.vm, &self.user, &self.line, input, self).await;
         self.end(status).await;
-    }
-
-    /// Does what a guest must not, if a fault was planted for it.
-    async fn misbehave(&self) {
-        if self.vm.fault(faults::GUEST_STALLS) {
-            std::future::pending::<()>().await;
-        }
-        if self.vm.fault(faults::GUEST_BABBLES) {
-            let _ = self.handle.extended_data(self.channel, STDERR, BABBLE.to_vec()).await;
-        }
-        if self.vm.fault(faults::GUEST_FLOODS) {
-            for _ in 0..FLOOD_PIECES {
-                if self.handle.data(self.channel, vec![b'x'; FLOOD_PIECE]).await.is_err() {
-                    break;
-                }
-            }
-        }
     }
 
     async fn end(&self, status: i32) {
@@ -270,19 +226,14 @@ impl Running {
         let _ = self.handle.eof(self.channel).await;
         let _ = self.handle.close(self.channel).await;
     }
+}
 
-    /// Cuts the command short if a fault was planted for it; otherwise never returns.
-    async fn strike(&self) {
-        let drops = self.vm.fault(faults::SSH_DROPS);
-        let dies = self.vm.fault(faults::POWER_LOST);
-        if !drops && !dies {
-            std::future::pending::<()>().await;
+impl command::Listener for Running {
+    async fn hear(&self, chunk: Chunk) -> bool {
+        match chunk {
+            Chunk::Stdout(bytes) => self.handle.data(self.channel, bytes).await.is_ok(),
+            Chunk::Stderr(bytes) => self.handle.extended_data(self.channel, STDERR, bytes).await.is_ok(),
         }
-        self.vm.pass(MIDDLE_OF_A_COMMAND).await;
-        if dies {
-            self.vm.lose_power();
-        }
-        self.cut.cancel();
     }
 }
 

@@ -3,8 +3,6 @@
 //! kubeadm's own last five years in a lab (`stack::kubeadm`), a kubelet's one: it renews its own while it runs, and not
 //! while its machine is off (facts/kubernetes-cilium.md §1.11).
 
-use std::time::Duration;
-
 use crate::formats::command::Command;
 use crate::lab::limits::CERTIFICATE_RENEWAL;
 use crate::lab::{Lab, Node, Role};
@@ -56,7 +54,7 @@ pub fn due(lab: &Lab, node: &Node, facts: &GuestFacts, now: u64) -> Due {
     if !kubeadm::state(node.role, facts).is_complete() {
         return Due::default();
     }
-    let near = |ends: Option<u64>| ends.filter(|ends| *ends < now + CERTIFICATE_RENEWAL.as_secs());
+    let near = |ends: Option<u64>| ends.filter(|ends| is_due(*ends, now));
     let mut due = Due { kubelet_ends: near(kubelet_ends(facts)), ..Due::default() };
     if node.role == Role::ControlPlane {
         due.ends = near(first_end(facts));
@@ -80,6 +78,13 @@ pub fn first_end(facts: &GuestFacts) -> Option<u64> {
 /// Returns the end of the certificate by which the kubelet is the cluster's.
 pub fn kubelet_ends(facts: &GuestFacts) -> Option<u64> {
     facts.certificates.get(ROTATED).or_else(|| facts.certificates.get(KUBELET_CONF)).copied()
+}
+
+/// Returns what ends first on a machine of those that kubeadm renews, and its kubelet's own: whose it is, and its end.
+pub fn ends(node: &str, facts: &GuestFacts) -> impl Iterator<Item = (String, u64)> {
+    let kubeadms = first_end(facts).map(|ends| (format!("a certificate of {node}"), ends));
+    let kubelets = kubelet_ends(facts).map(|ends| (format!("the certificate of {node}'s kubelet"), ends));
+    kubeadms.into_iter().chain(kubelets)
 }
 
 /// Says that a renewal has begun.
@@ -143,9 +148,29 @@ pub fn kubelet_anew() -> [Command; 2] {
     ]
 }
 
-/// Returns how long a certificate is good still; none if it has ended.
-pub fn left(ends: u64, now: u64) -> Option<Duration> {
-    (ends > now).then(|| Duration::from_secs(ends - now))
+/// Says whether a certificate is renewed now: it ends soon, or has ended.
+pub fn is_due(ends: u64, now: u64) -> bool {
+    ends < now + CERTIFICATE_RENEWAL.as_secs()
+}
+
+/// Says when a certificate ends, or that it has: `ends in 23 days`, `ended 2 h ago`.
+pub fn ending(ends: u64, now: u64) -> String {
+    match ends.checked_sub(now) {
+        None | Some(0) => format!("ended {} ago", long(now - ends)),
+        Some(left) => format!("ends in {}", long(left)),
+    }
+}
+
+/// Returns a time in its largest fitting unit, to the nearest: `90 s`, `8 h`, `400 days`.
+pub fn long(seconds: u64) -> String {
+    const DAY: u64 = 24 * 3600;
+    let nearest = |unit: u64| (seconds + unit / 2) / unit;
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", nearest(60)),
+        7200..=172_799 => format!("{} h", nearest(3600)),
+        _ => format!("{} days", nearest(DAY)),
+    }
 }
 
 #[cfg(test)]

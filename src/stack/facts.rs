@@ -98,6 +98,8 @@ pub struct KubeNode {
     pub ready: bool,
     pub internal_ip: Option<Ipv4Addr>,
     pub kubelet_version: String,
+    /// The boot in which its kubelet last told of itself; compared with [`GuestFacts::boot_id`].
+    pub boot_id: String,
     pub control_plane: bool,
 }
 
@@ -314,10 +316,12 @@ pub(super) fn kube_node(node: &Value) -> KubeNode {
     let addresses = node["status"]["addresses"].as_array().into_iter().flatten();
     let internal = addresses.into_iter().find(|address| address["type"] == "InternalIP");
     let labels = &node["metadata"]["labels"];
+    let told = |name: &str| node["status"]["nodeInfo"][name].as_str().unwrap_or_default().to_owned();
     KubeNode {
         ready: condition(node, "Ready"),
         internal_ip: internal.and_then(|address| address["address"].as_str()?.parse().ok()),
-        kubelet_version: node["status"]["nodeInfo"]["kubeletVersion"].as_str().unwrap_or_default().to_owned(),
+        kubelet_version: told("kubeletVersion"),
+        boot_id: told("bootID"),
         control_plane: labels.get("node-role.kubernetes.io/control-plane").is_some(),
     }
 }

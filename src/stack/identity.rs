@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::formats::openssh::KeyPair;
-use crate::lab::limits::CERTIFICATE_RENEWAL;
 use crate::lab::{Lab, names};
+use crate::stack::certificates::is_due;
 use crate::stack::pki::{self, Keys, Pair, PkiError, Reach, Subject};
 
 /// The group that kubeadm binds to cluster-admin, and its user.
@@ -72,6 +72,24 @@ pub enum Leaf {
     LabServer,
 }
 
+impl Leaf {
+    /// Returns whose it is, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Admin => "the user's certificate",
+            Self::LabServer => "the certificate of the lab's sites",
+        }
+    }
+
+    /// Returns the name of its file in the identity folder.
+    fn file(self) -> &'static str {
+        match self {
+            Self::Admin => "admin.crt",
+            Self::LabServer => "lab.crt",
+        }
+    }
+}
+
 /// Why a certificate is issued anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -92,6 +110,13 @@ pub enum IdentityError {
     Mismatch(&'static str),
     #[error("{name}: {source}")]
     Unreadable { name: &'static str, source: PkiError },
+}
+
+/// Returns when the certificates among an identity's files end, in seconds since 1970. One that is not there is passed over.
+pub fn ends(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<(Leaf, u64)>, PkiError> {
+    let found = |leaf: Leaf| Some((leaf, files.get(leaf.file())?));
+    let read = |(leaf, pem): (Leaf, &Vec<u8>)| Ok((leaf, pki::expires_unix(&String::from_utf8_lossy(pem))?));
+    [Leaf::Admin, Leaf::LabServer].into_iter().filter_map(found).map(read).collect()
 }
 
 /// Returns the name of the authority that signs for a lab's applications.
@@ -150,18 +175,18 @@ impl Identity {
 
     /// Finds the certificates that [`Self::renew`] issues anew, and why.
     pub fn stale(&self, lab: &Lab, now_unix: u64) -> Result<Vec<(Leaf, Stale)>, PkiError> {
-        let soon = now_unix + CERTIFICATE_RENEWAL.as_secs();
-        let mut stale = Vec::new();
-        let ends = pki::expires_unix(&self.admin.certificate)?;
-        stale.extend((ends < soon).then_some((Leaf::Admin, Stale::Ends(ends))));
-        let server = &self.lab_server.certificate;
-        let ends = pki::expires_unix(server)?;
-        if pki::names_of(server)? != server_names(lab) {
-            stale.push((Leaf::LabServer, Stale::OtherNames));
-        } else if ends < soon {
-            stale.push((Leaf::LabServer, Stale::Ends(ends)));
-        }
-        Ok(stale)
+        let other_names = pki::names_of(&self.lab_server.certificate)? != server_names(lab);
+        let why = |(leaf, ends)| match leaf {
+            Leaf::LabServer if other_names => Some((leaf, Stale::OtherNames)),
+            leaf => is_due(ends, now_unix).then_some((leaf, Stale::Ends(ends))),
+        };
+        Ok(self.ends()?.into_iter().filter_map(why).collect())
+    }
+
+    /// Returns when its certificates end, in seconds since 1970.
+    pub fn ends(&self) -> Result<[(Leaf, u64); 2], PkiError> {
+        let ends = |pair: &Pair| pki::expires_unix(&pair.certificate);
+        Ok([(Leaf::Admin, ends(&self.admin)?), (Leaf::LabServer, ends(&self.lab_server)?)])
     }
 
     /// Returns the host key of a node.

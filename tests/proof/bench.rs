@@ -184,6 +184,16 @@ impl Bench {
         }
     }
 
+    /// Returns a file of the lab's folder on this machine.
+    pub fn lab_file(&self, name: &str) -> PathBuf {
+        Home(self.session.fusionlab_home()).lab(&self.lab.name).root().join(name)
+    }
+
+    /// Returns a file of the lab's keys and certificates there.
+    pub fn identity_file(&self, name: &str) -> PathBuf {
+        self.lab_file("identity").join(name)
+    }
+
     /// Returns a file of the simulated Mac.
     pub fn file(&self, path: &str) -> PathBuf {
         self.session.simulated_mac().join(path)

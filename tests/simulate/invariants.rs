@@ -6,13 +6,17 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fusionlab::host::lock;
+use fusionlab::engine::error::EngineError;
+use fusionlab::host::{HostError, lock};
+use fusionlab::lab::{Lab, paths};
 use fusionlab::sim::control::{self, Request};
 use fusionlab::sim::inside::WITNESS;
 use fusionlab::sim::seam::Segment;
 use sha2::{Digest, Sha256};
 
 use super::mac::{Mac, Verb};
+use super::networking::{self, Others, difference};
+use super::secrets;
 
 /// Something that must never be.
 #[derive(Debug)]
@@ -27,11 +31,11 @@ impl Violation {
     }
 }
 
-type Found = Result<(), Violation>;
+pub type Found = Result<(), Violation>;
 
 /// The Mac before fusionlab came.
 pub struct Before {
-    networking: Vec<u8>,
+    networking: Others,
     /// Everything in the library, by its digest.
     library: BTreeMap<PathBuf, String>,
     running: RefCell<BTreeSet<PathBuf>>,
@@ -39,16 +43,19 @@ pub struct Before {
     authority: RefCell<Option<Vec<u8>>>,
     /// How much of the trace has been looked at.
     seen: RefCell<usize>,
+    /// Our lines of the networking file after the last verb, unless a change was left in the middle.
+    ours: RefCell<Option<Vec<Vec<u8>>>>,
 }
 
 impl Before {
     pub fn of(mac: &Mac) -> Self {
         Self {
-            networking: networking(mac),
+            networking: Others::of(mac),
             library: library(mac),
             running: RefCell::new(mac.inside.machines().into_iter().map(|machine| machine.vmx).collect()),
             authority: RefCell::default(),
-            seen: RefCell::default(),
+            seen: RefCell::new(mac.inside.trace().len()),
+            ours: RefCell::new(Some(Vec::new())),
         }
     }
 
@@ -67,67 +74,66 @@ impl Before {
 
     /// Whatever was done, and however it ended.
     pub fn still_holds(&self, mac: &Mac, verb: Verb) -> Found {
-        let (was, is) = (foreign(&self.networking), foreign(&networking(mac)));
-        if was != is {
-            return Err(Violation::of("networking file", difference(&was, &is)));
-        }
+        self.networking.still_hold(mac)?;
         self.others_are_untouched(mac)?;
         one_of_each(mac)?;
-        self.nobody_asked_in_vain(mac)?;
-        nothing_secret_is_told(mac)?;
+        self.looks_at_the_trace(mac)?;
+        secrets::are_kept(mac)?;
         journal_is_readable(mac)?;
+        self.all_is_claimed(mac)?;
+        self.ours.replace((!pending(mac).exists()).then(|| networking::ours(mac)));
         self.authority_stays(mac, verb)
     }
 
     /// After a verb that says that all is well.
-    pub fn after_success(&self, mac: &Mac, verb: Verb) -> Found {
+    pub fn after_success(&self, mac: &Mac, lab: &Lab, verb: Verb) -> Found {
         match verb {
-            Verb::Up => self.lab_is_whole(mac),
-            Verb::Destroy => self.is_back(mac),
-            Verb::Verify => Ok(()),
+            Verb::Up => lab_is_whole(mac, lab),
+            Verb::Destroy if mac.second().is_none() => self.is_back(mac),
+            Verb::NetworkRestore if mac.second().is_none() => self.networking.is_back(mac),
+            Verb::Drill if mac.home.lab(&lab.name).drill().exists() => {
+                Err(Violation::of("put back", "what the drill broke is not"))
+            }
+            _ => Ok(()),
         }
     }
 
-    /// After an `up` that says that the lab is up.
-    pub fn lab_is_whole(&self, mac: &Mac) -> Found {
-        let vip = mac.lab.lan.vip;
-        let holders = mac.inside.machines().into_iter().filter(|machine| {
-            machine.holds.iter().any(|(segment, address)| *segment == Segment::Lan && *address == vip)
-        });
-        let holders: Vec<PathBuf> = holders.map(|machine| machine.vmx).collect();
-        if holders.len() != 1 {
-            return Err(Violation::of("one holder of the VIP", format!("{holders:?}")));
-        }
-        // A plug that was pulled is no deed of ours.
-        Ok(())
+    /// After an `up` that says that it failed: what it says of the networks is so, unless somebody else wrote meanwhile.
+    pub fn after_failure(&self, mac: &Mac, verb: Verb, error: &EngineError) -> Found {
+        let known = self.ours.borrow();
+        let is_said = verb == Verb::Up && says_restored(error) && !mac.inside.was_rewritten();
+        let (Some(before), true) = (&*known, is_said) else { return Ok(()) };
+        let now = networking::ours(mac);
+        if *before == now { Ok(()) } else { Err(Violation::of("put back", difference(before, &now))) }
     }
 
     /// After a `destroy` that says that the lab is gone.
     pub fn is_back(&self, mac: &Mac) -> Found {
-        let now = networking(mac);
-        if now != self.networking {
-            return Err(Violation::of("world as before", difference(&lines(&self.networking), &lines(&now))));
-        }
+        self.networking.is_back(mac)?;
+        self.others_are_untouched(mac)?;
         let left: Vec<PathBuf> =
             library(mac).into_keys().filter(|path| !self.library.contains_key(path)).collect();
         if !left.is_empty() {
             return Err(Violation::of("nothing left", format!("{left:?}")));
         }
-        let dir = mac.home.lab(&mac.lab.name);
-        if dir.root().exists() {
-            return Err(Violation::of("nothing left", dir.root().display()));
-        }
-        let temporary: Vec<PathBuf> =
-            everything(&mac.home.0).into_iter().filter(|path| is_temporary(path)).collect();
-        if !temporary.is_empty() {
-            return Err(Violation::of("nothing left", format!("{temporary:?}")));
+        let home = &mac.home;
+        let backups = home.network().join("backups");
+        let kept = [home.sim(), home.templates(), home.images(), home.locks(), home.0.join("runs"), backups];
+        let is_left =
+            |path: &PathBuf| is_temporary(path) || !kept.iter().any(|folder| path.starts_with(folder));
+        let files = everything(&home.0).into_iter().filter(|path| !path.is_dir());
+        let mut left: Vec<PathBuf> = files.filter(is_left).collect();
+        let folders = mac.labs().map(|lab| home.lab(&lab.name).root().to_owned());
+        left.extend(folders.filter(|folder| folder.exists()));
+        if !left.is_empty() {
+            return Err(Violation::of("nothing left", format!("{left:?}")));
         }
         for path in everything(&mac.home.locks()) {
             if lock::holder(&path).is_ok_and(|holder| holder.is_some()) {
                 return Err(Violation::of("nothing left", format!("{} is held", path.display())));
             }
         }
-        self.others_are_untouched(mac)
+        Ok(())
     }
 
     fn others_are_untouched(&self, mac: &Mac) -> Found {
@@ -139,24 +145,56 @@ impl Before {
                 None => return Err(Violation::of("others' VMs", format!("{} is gone", path.display()))),
             }
         }
-        let power_was_cut = mac.inside.trace().iter().any(|(_, text)| text == "the Mac loses power");
         let running: BTreeSet<PathBuf> =
             mac.inside.machines().into_iter().map(|machine| machine.vmx).collect();
         match self.running.borrow().iter().find(|vmx| !running.contains(*vmx)) {
-            Some(vmx) if !power_was_cut => {
+            Some(vmx) if !power_was_cut(mac) => {
                 Err(Violation::of("others' VMs", format!("{} does not run any more", vmx.display())))
             }
             _ => Ok(()),
         }
     }
 
-    fn nobody_asked_in_vain(&self, mac: &Mac) -> Found {
+    /// Nobody asked for what must not be, and no network was stopped under others' VMs.
+    fn looks_at_the_trace(&self, mac: &Mac) -> Found {
         let trace = mac.inside.trace();
         let from = self.seen.replace(trace.len());
-        match trace[from.min(trace.len())..].iter().find(|(_, text)| text.starts_with(WITNESS)) {
-            Some((_, text)) => Err(Violation::of("one of each", text)),
-            None => Ok(()),
+        let new = || trace[from.min(trace.len())..].iter().map(|(_, text)| text);
+        if let Some(text) = new().find(|text| text.starts_with(WITNESS)) {
+            return Err(Violation::of("never asked for", text));
         }
+        let others_run = !self.running.borrow().is_empty() && !power_was_cut(mac);
+        match new().find(|text| text.starts_with("vmnet-cli --stop")) {
+            Some(text) if others_run => Err(Violation::of("others' VMs", format!("cut off: {text}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whatever there is of ours has its name on the disk, so that it is known for ours whatever came between: a VM, or
+    /// half of one, in the journal; our lines of the networking file in the lab's record.
+    fn all_is_claimed(&self, mac: &Mac) -> Found {
+        for lab in mac.labs() {
+            let journal = fs::read(mac.home.lab(&lab.name).journal()).unwrap_or_default();
+            let journal = String::from_utf8_lossy(&journal);
+            for bundle in fs::read_dir(mac.fusion.library.join(&lab.name)).into_iter().flatten().flatten() {
+                let bundle = bundle.path();
+                let name = paths::node_in_making(&bundle)
+                    .or_else(|| Some(bundle.file_name()?.to_str()?.strip_suffix(".vmwarevm")?.to_owned()));
+                let Some(name) = name.filter(|_| !self.library.keys().any(|path| path.starts_with(&bundle)))
+                else {
+                    continue;
+                };
+                if !journal.contains(&format!("\"vm.clone/{name}\"")) {
+                    return Err(Violation::of("claimed", format!("the journal says nothing of {name}")));
+                }
+            }
+        }
+        let is_recorded = mac.labs().any(|lab| mac.home.lab(&lab.name).network_record().exists());
+        if !networking::ours(mac).is_empty() && !is_recorded {
+            let what = "our lines are in the networking file, and not in the record";
+            return Err(Violation::of("claimed", what));
+        }
+        Ok(())
     }
 
     /// The authority is the same from the moment on that there is one, until the lab is gone.
@@ -176,60 +214,61 @@ impl Before {
     }
 }
 
-fn networking(mac: &Mac) -> Vec<u8> {
-    fs::read(mac.fusion.networking()).unwrap_or_default()
+/// The record of a change of networks that is under way.
+fn pending(mac: &Mac) -> PathBuf {
+    mac.home.network().join("pending.json")
 }
 
-fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
-    bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+fn power_was_cut(mac: &Mac) -> bool {
+    let lost = ["the Mac loses power", "the Mac is started anew"];
+    mac.inside.trace().iter().any(|(_, text)| lost.contains(&text.as_str()))
 }
 
-/// Returns the lines that are not about the lab's network.
-fn foreign(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let ours = |line: &[u8]| {
-        let line = String::from_utf8_lossy(line);
-        let words: Vec<&str> = line.split_whitespace().collect();
-        matches!(words.as_slice(), ["answer", key, ..] if key.starts_with("VNET_2_"))
-            || matches!(words.as_slice(), ["add_dhcp_mac_to_ip", "2", ..])
-    };
-    let mut kept = lines(bytes);
-    kept.retain(|line| !ours(line));
-    // The last line's end comes and goes with what follows it.
-    while kept.last().is_some_and(|line| line.iter().all(u8::is_ascii_whitespace)) {
-        kept.pop();
+/// After an `up` that says that a lab is up.
+pub fn lab_is_whole(mac: &Mac, lab: &Lab) -> Found {
+    if pending(mac).exists() {
+        return Err(Violation::of("nothing under way", pending(mac).display()));
     }
-    if let Some(last) = kept.last_mut() {
-        last.retain(|byte| *byte != b'\r');
+    let holders = mac.inside.machines().into_iter().filter(|machine| {
+        machine.holds.iter().any(|(segment, address)| *segment == Segment::Lan && *address == lab.lan.vip)
+    });
+    let holders: Vec<PathBuf> = holders.map(|machine| machine.vmx).collect();
+    if holders.len() == 1 {
+        Ok(())
+    } else {
+        Err(Violation::of("one holder of the VIP", format!("{holders:?}")))
     }
-    kept
 }
 
-fn difference(was: &[Vec<u8>], is: &[Vec<u8>]) -> String {
-    let show = |line: &Vec<u8>| String::from_utf8_lossy(line).into_owned();
-    let gone: Vec<String> = was.iter().filter(|line| !is.contains(line)).map(show).collect();
-    let new: Vec<String> = is.iter().filter(|line| !was.contains(line)).map(show).collect();
-    format!("gone: {gone:?}, new: {new:?}, lines {} and {}", was.len(), is.len())
+/// Says whether an error says that Fusion's networks were put back.
+fn says_restored(error: &EngineError) -> bool {
+    match error {
+        EngineError::Host(HostError::Network { restored, .. }) => *restored,
+        EngineError::Steps { failures, .. } => failures.iter().any(|failure| says_restored(&failure.error)),
+        _ => false,
+    }
 }
 
-/// Returns every file below a folder.
-fn everything(folder: &Path) -> Vec<PathBuf> {
+/// Returns every file below a folder, and every folder with nothing in it.
+pub fn everything(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() && !path.is_symlink() {
-                folders.push(path);
-            } else {
-                found.push(path);
-            }
+    while let Some(next) = folders.pop() {
+        let paths: Vec<PathBuf> =
+            fs::read_dir(&next).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        if paths.is_empty() && next != folder {
+            found.push(next);
+        }
+        for path in paths {
+            let is_folder = path.is_dir() && !path.is_symlink();
+            if is_folder { &mut folders } else { &mut found }.push(path);
         }
     }
     found.sort();
     found
 }
 
-fn is_temporary(path: &Path) -> bool {
+pub fn is_temporary(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.strip_prefix(".fusionlab-").is_some_and(|rest| rest.len() == 6)
 }
@@ -274,57 +313,12 @@ fn one_of_each(mac: &Mac) -> Found {
     Ok(())
 }
 
-/// Returns what nobody may be told: the lab's private keys, by a line of each, and its token.
-fn secrets(mac: &Mac) -> Vec<(String, String)> {
-    let folder = mac.home.lab(&mac.lab.name).identity();
-    let mut found = Vec::new();
-    for path in everything(&folder) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let text = String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned();
-        let is_key = text.contains("PRIVATE KEY-----");
-        if name == "token" {
-            found.push((name, text.trim().to_owned()));
-        } else if is_key && let Some(line) = text.lines().nth(2).filter(|line| line.len() > 20) {
-            found.push((name, line.to_owned()));
-        }
-    }
-    found
-}
-
-fn nothing_secret_is_told(mac: &Mac) -> Found {
-    let secrets = secrets(mac);
-    let told = mac.told.lock().expect("nobody panics with it").join("\n");
-    let lab = mac.home.lab(&mac.lab.name);
-    let sim = mac.home.sim();
-    let is_public = |path: &PathBuf| {
-        !path.starts_with(lab.identity())
-            && !path.starts_with(lab.identity().with_extension("new"))
-            && !path.starts_with(&sim)
-            && !path.starts_with(mac.home.templates())
-            && *path != lab.kubeconfig()
-            && !is_temporary(path)
-    };
-    let files = everything(&mac.home.0).into_iter().filter(is_public);
-    let texts = files.map(|path| {
-        let text = String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned();
-        (path.display().to_string(), text)
-    });
-    let texts: Vec<(String, String)> = texts.chain([("what was told".to_owned(), told)]).collect();
-    for (name, secret) in secrets.iter().filter(|(_, secret)| !secret.is_empty()) {
-        if let Some((place, _)) = texts.iter().find(|(_, text)| text.contains(secret.as_str())) {
-            return Err(Violation::of("secrets", format!("{name} is in {place}")));
-        }
-    }
-    Ok(())
-}
-
 /// No record was lost: a crash may tear one, and what follows begins on a line of its own.
 fn journal_is_readable(mac: &Mac) -> Found {
     let text = fs::read(mac.home.lab(&mac.lab.name).journal()).unwrap_or_default();
     let text = String::from_utf8_lossy(&text).into_owned();
     for line in text.lines() {
-        let broken = serde_json::from_str::<serde_json::Value>(line).is_err();
-        if broken && line.matches("\"version\"").count() > 1 {
+        if line.rfind("{\"version\"").is_some_and(|begins| begins > 0) {
             return Err(Violation::of("journal", format!("two records in one line: {line}")));
         }
     }

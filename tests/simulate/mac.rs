@@ -1,5 +1,6 @@
 //! A simulated Mac in a folder of memory, and the verbs as the program runs them on it.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use fusionlab::host::lock::Lock;
 use fusionlab::lab::catalogue::Arch;
 use fusionlab::lab::paths::Home;
 use fusionlab::lab::{Lab, resolve};
+use fusionlab::plan::drill::Wish;
 use fusionlab::sim::inside::{Inside, InsideShell, Standing};
 use fusionlab::sim::install;
 use fusionlab::sim::places::Places;
@@ -35,6 +37,11 @@ pub enum Verb {
     Up,
     Destroy,
     Verify,
+    Drill,
+    NetworkApply,
+    NetworkRestore,
+    TemplateBuild,
+    TemplateRebuild,
 }
 
 impl Verb {
@@ -43,7 +50,16 @@ impl Verb {
             Self::Up => "up",
             Self::Destroy => "destroy",
             Self::Verify => "verify",
+            Self::Drill => "drill",
+            Self::NetworkApply => "network apply",
+            Self::NetworkRestore => "network restore",
+            Self::TemplateBuild | Self::TemplateRebuild => "template build",
         }
+    }
+
+    /// Says whether it takes the lab's lock.
+    pub fn changes(self) -> bool {
+        self != Self::Verify
     }
 }
 
@@ -53,6 +69,8 @@ pub struct Mac {
     pub home: Home,
     pub fusion: Fusion,
     pub lab: Lab,
+    /// Another lab on it, if there is one.
+    second: OnceCell<Lab>,
     /// Everything that a verb told, as JSON.
     pub told: Arc<Mutex<Vec<String>>>,
     // The stand-in goes before the folder does.
@@ -74,21 +92,44 @@ impl Mac {
         let path = folder.path().canonicalize().expect("it was just made");
         let (home, root) = (Home(path.clone()), path.join("sim"));
         let (inside, standing) = Inside::begin(&root, MORNING_MS, seed);
-        let mut lab = resolve::resolve(Some(lab_file), None, Arch::Arm64).expect("a good lab file").lab;
+        let lab = resolve::resolve(Some(lab_file), None, Arch::Arm64).expect("a good lab file").lab;
         let settings = Settings { speed: 1.0, seed, lan: lab.lan.subnet, ..Settings::default() };
         let exe = std::env::current_exe().expect("this program has a path");
         install::install(&root, &exe, &settings).expect("it can be laid out");
-        let image = Places::new(&root).image();
-        let digest = install::image(&image, None).expect("the image can be written");
-        lab.image.name = "simulated".to_owned();
-        lab.image.url = format!("file://{}", image.display());
-        lab.image.digest = Some(digest);
-        (lab.image.newest, lab.image.size) = (None, None);
+        let lab = on_simulated_image(lab, &root);
         let fusion = discover::find(Some(&root)).expect("Fusion is there");
-        Self { inside, home, fusion, lab, told: Arc::default(), _standing: standing, _folder: folder }
+        Self {
+            inside,
+            home,
+            fusion,
+            lab,
+            second: OnceCell::new(),
+            told: Arc::default(),
+            _standing: standing,
+            _folder: folder,
+        }
     }
 
-    fn engine(&self, verb: &'static str, cancel: &CancellationToken) -> Result<Arc<Engine>, EngineError> {
+    /// Puts a second lab beside the first: so far, its file.
+    pub fn add(&self, lab_file: &str) {
+        let lab = resolve::resolve(Some(lab_file), None, Arch::Arm64).expect("a good lab file").lab;
+        self.second.get_or_init(|| on_simulated_image(lab, self.inside.places.root()));
+    }
+
+    pub fn second(&self) -> Option<&Lab> {
+        self.second.get()
+    }
+
+    pub fn labs(&self) -> impl Iterator<Item = &Lab> {
+        std::iter::once(&self.lab).chain(self.second())
+    }
+
+    fn engine(
+        &self,
+        lab: &Lab,
+        verb: &'static str,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<Engine>, EngineError> {
         let (sender, mut events) = mpsc::unbounded_channel();
         let (inside, told) = (self.inside.clone(), self.told.clone());
         tokio::spawn(async move {
@@ -100,7 +141,9 @@ impl Mac {
                 told.lock().expect("nobody panics with it").push(json);
             }
         });
-        let limits = &self.lab.limits;
+        let makes_no_lab = verb == Verb::TemplateBuild.name();
+        let records = if makes_no_lab { self.home.runs(&lab.name) } else { self.home.lab(&lab.name) };
+        let limits = &lab.limits;
         let deadlines = Deadlines {
             fusion_query: limits.fusion_query,
             fusion_address: limits.fusion_address,
@@ -111,7 +154,7 @@ impl Mac {
             vm_unlock: limits.vm_unlock,
         };
         Ok(Arc::new(Engine::new(Parts {
-            lab: self.lab.clone(),
+            lab: lab.clone(),
             home: self.home.clone(),
             networks: Networks::new(self.fusion.clone(), self.home.network()),
             fusion: self.fusion.clone(),
@@ -121,37 +164,61 @@ impl Mac {
             events: sender,
             cancel: cancel.clone(),
             verb,
-            journal: self.home.lab(&self.lab.name).journal(),
+            journal: records.journal(),
         })?))
     }
 
-    /// Runs a verb as the program does, from its lock to its last word.
+    /// Runs a verb on the first lab.
     pub async fn run(&self, verb: Verb, cancel: &CancellationToken) -> Result<(), EngineError> {
-        let engine = self.engine(verb.name(), cancel)?;
+        self.run_on(&self.lab, verb, cancel).await
+    }
+
+    /// Runs a verb on a lab as the program does, from its lock to its last word.
+    pub async fn run_on(&self, lab: &Lab, verb: Verb, cancel: &CancellationToken) -> Result<(), EngineError> {
+        let _lock = match verb.changes() {
+            true => Some(take_lock(&self.home, &self.fusion, &lab.name, verb.name()).await?),
+            false => None,
+        };
+        let engine = self.engine(lab, verb.name(), cancel)?;
         match verb {
             Verb::Up => {
-                let _lock = take_lock(&engine, verb.name()).await?;
                 let plan = verbs::outlook(&engine).await?.plan;
                 verbs::carry_out(&engine, &plan).await?;
                 verify::verify(&engine, checks::all(&engine.lab)).await?;
             }
+            Verb::Verify | Verb::Drill if engine.identity().is_none() => {
+                // The program says that the lab is not up.
+            }
+            Verb::Verify => {
+                verify::verify(&engine, checks::all(&engine.lab)).await?;
+            }
+            Verb::Drill => {
+                let plan = verbs::drill_outlook(&engine, &Wish::default()).await?.plan;
+                verbs::carry_out(&engine, &plan).await?;
+            }
             Verb::Destroy => {
-                let _lock = take_lock(&engine, verb.name()).await?;
                 let plan = verbs::destroy_outlook(&engine).await?.plan;
                 verbs::carry_out(&engine, &plan).await?;
             }
-            Verb::Verify if engine.identity().is_some() => {
-                verify::verify(&engine, checks::all(&engine.lab)).await?;
+            Verb::NetworkApply => {
+                let plan = verbs::network_outlook(&engine).await?.plan;
+                verbs::carry_out(&engine, &plan).await?;
             }
-            // The program says that the lab is not up.
-            Verb::Verify => {}
+            Verb::NetworkRestore => {
+                let plan = verbs::network_undo_outlook(&engine).await?.plan;
+                verbs::carry_out(&engine, &plan).await?;
+            }
+            Verb::TemplateBuild | Verb::TemplateRebuild => {
+                let plan = verbs::template_outlook(&engine, verb == Verb::TemplateRebuild).await?.plan;
+                verbs::carry_out(&engine, &plan).await?;
+            }
         }
         Ok(())
     }
 
-    /// Returns how many steps an `up` would still take.
-    pub async fn missing(&self) -> Result<Vec<String>, EngineError> {
-        let engine = self.engine("plan", &CancellationToken::new())?;
+    /// Returns which steps an `up` of a lab would still take.
+    pub async fn missing(&self, lab: &Lab) -> Result<Vec<String>, EngineError> {
+        let engine = self.engine(lab, "plan", &CancellationToken::new())?;
         let plan = verbs::outlook(&engine).await?.plan;
         Ok(plan.steps.iter().map(|step| format!("{} ({})", step.id, step.why)).collect())
     }
@@ -182,7 +249,17 @@ pub fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Takes the lab's lock at once, or not at all.
-async fn take_lock(engine: &Engine, verb: &str) -> Result<Lock, EngineError> {
-    let (home, fusion, lab) = (&engine.home, &engine.fusion, &engine.lab.name);
+async fn take_lock(home: &Home, fusion: &Fusion, lab: &str, verb: &str) -> Result<Lock, EngineError> {
     verbs::lock(home, fusion, lab, verb, Duration::ZERO, &mut |_| {}).await
+}
+
+/// Lets a lab's machines start from the simulated cloud image.
+fn on_simulated_image(mut lab: Lab, root: &Path) -> Lab {
+    let image = Places::new(root).image();
+    let digest = install::image(&image, None).expect("the image can be written");
+    lab.image.name = "simulated".to_owned();
+    lab.image.url = format!("file://{}", image.display());
+    lab.image.digest = Some(digest);
+    (lab.image.newest, lab.image.size) = (None, None);
+    lab
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ use super::story;
 
 /// Futures of a build without optimisation are deep.
 const STACK: usize = 64 << 20;
+/// After so many seeds it is said how many there were.
+const PROGRESS: u64 = 500;
 /// Lines of a trace that a violation shows.
 const SHOWN: usize = 60;
 
@@ -31,13 +33,12 @@ pub fn number(name: &str, otherwise: u64) -> u64 {
 }
 
 /// Tells one seed's story.
-pub fn tell(seed: u64, broken: Option<&'static str>) -> Told {
+pub fn tell(seed: u64) -> Told {
     let told = move || {
         let mut chance = Chance::of(seed);
         let lab = story::lab(&mut chance);
         in_virtual_time(async {
             let mac = Mac::new(lab, seed);
-            broken.into_iter().for_each(|rule| mac.inside.break_rule(rule));
             let violation = story::happen(&mac, &mut chance).await.err();
             Told { seed, lab, trace: mac.inside.trace(), violation }
         })
@@ -52,42 +53,44 @@ pub fn tell(seed: u64, broken: Option<&'static str>) -> Told {
     })
 }
 
-/// Tells so many seeds' stories and returns those in which something was wrong, each said at once. With a broken rule,
-/// the first is enough.
-pub fn run(from: u64, count: u64, broken: Option<&'static str>) -> Vec<Told> {
-    let (next, enough) = (AtomicU64::new(from), AtomicBool::new(false));
+/// Tells so many seeds' stories and returns those in which something was wrong, each said at once. With
+/// `FUSIONLAB_SEEDS_ENOUGH` no other is begun once so many were.
+pub fn run(from: u64, count: u64) -> Vec<Told> {
+    let most = number("FUSIONLAB_SEEDS_ENOUGH", u64::MAX);
+    let (next, wrong) = (AtomicU64::new(from), AtomicU64::new(0));
     let found = Mutex::new(Vec::new());
     let began = Instant::now();
-    let virtual_seconds = AtomicU64::new(0);
+    let (virtual_seconds, done) = (AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                while !enough.load(Ordering::SeqCst) {
+                while wrong.load(Ordering::SeqCst) < most {
                     let seed = next.fetch_add(1, Ordering::SeqCst);
                     if seed >= from + count {
                         break;
                     }
-                    let told = tell(seed, broken);
+                    let told = tell(seed);
+                    let done = done.fetch_add(1, Ordering::SeqCst) + 1;
+                    if done.is_multiple_of(PROGRESS) {
+                        println!("{done} of {count} seeds in {:.0} s", began.elapsed().as_secs_f64());
+                    }
                     let took = told.trace.last().map_or(0, |(at, _)| at.as_secs());
                     virtual_seconds.fetch_add(took, Ordering::SeqCst);
                     if told.violation.is_some() {
-                        if broken.is_none() {
-                            say(&told);
-                        }
-                        enough.store(broken.is_some(), Ordering::SeqCst);
+                        say(&told);
+                        wrong.fetch_add(1, Ordering::SeqCst);
                         found.lock().expect("nobody panics with it").push(told);
                     }
                 }
             });
         }
     });
-    if broken.is_none() {
-        println!(
-            "{count} seeds in {:.1} s, {:.1} hours of virtual time",
-            began.elapsed().as_secs_f64(),
-            virtual_seconds.into_inner() as f64 / 3600.0
-        );
-    }
+    println!(
+        "{} seeds in {:.1} s, {:.1} hours of virtual time",
+        done.into_inner(),
+        began.elapsed().as_secs_f64(),
+        virtual_seconds.into_inner() as f64 / 3600.0
+    );
     let mut found = found.into_inner().expect("nobody panics with it");
     found.sort_by_key(|told| told.seed);
     found

@@ -1,5 +1,6 @@
 //! What verbs call in the layers below, in one place: each function is a few lines over the layer that does the work.
 
+mod certificates;
 mod session;
 
 use std::path::{Path, PathBuf};
@@ -207,6 +208,7 @@ pub async fn checkup(context: &Context, lab: &Lab) -> Result<(Option<Fusion>, Ve
         Err(other) => return Err(other),
     };
     groups.push(Group { title: "Networks", checks });
+    groups.push(Group { title: "Labs", checks: vec![certificates::check(context, lab).await?] });
     Ok((Some(fusion), groups))
 }
 

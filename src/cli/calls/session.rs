@@ -344,7 +344,7 @@ fn step_of(error: &EngineError) -> StepId {
 
 /// Returns the folder of a run's journal and logs: the lab's, which `destroy` removes, if the verb makes one.
 fn records_of(context: &Context, lab: &Lab, verb: &str) -> LabDir {
-    if verb == TEMPLATE_BUILD { context.home.runs() } else { context.home.lab(&lab.name) }
+    if verb == TEMPLATE_BUILD { context.home.runs(&lab.name) } else { context.home.lab(&lab.name) }
 }
 
 /// Checks what only this machine's size can tell; what the lab file alone tells was said when it was read.

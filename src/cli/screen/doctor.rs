@@ -188,6 +188,7 @@ fn said(remedy: &Remedy) -> String {
         Remedy::SeeRemarks => "this shows each such line:",
         Remedy::MendFile => "mend that line, or put an older file back; these are there:",
         Remedy::OwnFile => "give the file back to root:",
+        Remedy::RenewCertificates => "with that lab's file; it renews whatever ends soon:",
         Remedy::UseCable => {
             "use a cable, and name its card in the lab file: `lan: {interface: …}`; this says why Wi-Fi is no good:"
         }
@@ -215,6 +216,7 @@ fn command(remedy: &Remedy, place: &Place<'_>) -> Option<String> {
         Remedy::ReleaseAddress { .. } => ours("network show"),
         Remedy::SeeRemarks => ours("network plan"),
         Remedy::MendFile => ours("network backups"),
+        Remedy::RenewCertificates => ours("up"),
         Remedy::UseCable => Some("fusionlab explain wifi-bridge".to_owned()),
         Remedy::OwnFile => {
             let file = quoted(place.fusion?.networking());

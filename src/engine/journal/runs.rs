@@ -34,7 +34,7 @@ impl Run {
 }
 
 /// Returns the last run that was cut off and has not been gone on from. Records of one process belong to its last run
-/// that began before them: two runs at once write to one journal where no lab is made.
+/// that began before them.
 pub fn cut_off(lines: impl IntoIterator<Item = Line>, is_alive: impl Fn(&Holder) -> bool) -> Option<CutOff> {
     let mut open: Vec<Run> = Vec::new();
     for line in lines {

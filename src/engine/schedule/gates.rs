@@ -86,7 +86,8 @@ impl Gates {
         !self.kept_off.is_empty()
     }
 
-    fn room(&self, gate: &Gate) -> usize {
+    /// Returns how many steps a gate lets in at a time.
+    pub fn room(&self, gate: &Gate) -> usize {
         match gate {
             Gate::Parent => CLONES_AT_ONCE,
             Gate::PowerOn => usize::try_from(self.host.cpus).unwrap_or_default().max(LEAST_POWER_ONS),

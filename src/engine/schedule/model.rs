@@ -21,7 +21,7 @@ use crate::plan::facts::{Facts, TemplateFacts};
 use crate::plan::step::{Plan, Step, StepId};
 use crate::plan::up;
 
-use super::gates::Host;
+use super::gates::{Gates, Host};
 use super::order::{Costs, Order, one_at_a_time};
 use super::{Perform, Terms, carry_out};
 
@@ -37,6 +37,8 @@ pub struct Forecast<'a> {
     pub total: Duration,
     /// The longest way through it and its length, which no schedule beats.
     pub longest: Duration,
+    /// The longer of that and of what the slowest gate takes, which no schedule beats on this computer.
+    pub least: Duration,
     pub way: Vec<&'a Step>,
     /// One step after the other.
     pub in_a_row: Duration,
@@ -50,12 +52,15 @@ pub struct Forecast<'a> {
 /// None: no step of the model fails.
 pub async fn forecast<'a>(lab: &Lab, plan: &'a Plan) -> Result<Forecast<'a>> {
     let costs = Costs::default();
-    let (longest, way) = Order::of(plan, &costs).critical_path(plan);
+    let order = Order::of(plan, &costs);
+    let (longest, way) = order.critical_path(plan);
+    let gates = Gates::new(terms(lab).host);
+    let least = longest.max(order.slowest_gate(plan, &costs, |gate| gates.room(gate)));
     let in_a_row = one_at_a_time(plan, &costs);
     let model = Rc::new(Model::default());
     let began = clock::monotonic();
     carry_out(model.clone(), plan, terms(lab)).await?;
-    Ok(Forecast { total: began.elapsed(), longest, way, in_a_row, at_once: model.at_once.get() })
+    Ok(Forecast { total: began.elapsed(), longest, least, way, in_a_row, at_once: model.at_once.get() })
 }
 
 /// Returns a lab of that many machines: a preset where there is one of that size, else the document's with more workers.

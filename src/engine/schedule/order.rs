@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use crate::plan::step::{Plan, Step, StepId};
+use crate::plan::step::{Gate, Plan, Step, StepId};
 
 /// How long steps take: as this lab's own last run of each, else as its other machines' runs of the same kind, else as
 /// the plan supposes.
@@ -84,6 +84,27 @@ impl Order {
         }
         (length, way)
     }
+
+    /// Returns how long the slowest gate takes to let all its steps through, with the shortest ways before and behind it: no
+    /// schedule is shorter than that either. `room` is how many steps a gate lets in at a time.
+    pub fn slowest_gate(&self, plan: &Plan, costs: &Costs, room: impl Fn(&Gate) -> usize) -> Duration {
+        let mut begins = vec![Duration::ZERO; plan.steps.len()];
+        let mut queues: HashMap<&Gate, Vec<usize>> = HashMap::new();
+        for (place, step) in plan.steps.iter().enumerate() {
+            let ends = |need: &usize| begins[*need] + costs.of(&plan.steps[*need]);
+            begins[place] = self.needs[place].iter().map(ends).max().unwrap_or_default();
+            step.gate.iter().for_each(|gate| queues.entry(gate).or_default().push(place));
+        }
+        let length = |(gate, queue): (&Gate, Vec<usize>)| {
+            let cost = |place: &usize| costs.of(&plan.steps[*place]);
+            let inside: Duration = queue.iter().map(cost).sum();
+            let before = queue.iter().map(|place| begins[*place]).min().unwrap_or_default();
+            let behind =
+                queue.iter().map(|place| self.remaining[*place] - cost(place)).min().unwrap_or_default();
+            before + inside / u32::try_from(room(gate)).unwrap_or(u32::MAX) + behind
+        };
+        queues.into_iter().map(length).max().unwrap_or_default()
+    }
 }
 
 /// Returns how long a plan would take one step after the other.
@@ -98,6 +119,20 @@ mod tests {
 
     fn of(node: &str, needs: &[&str], cost_seconds: u32) -> Step {
         Step { cost_seconds, ..start(node, needs) }
+    }
+
+    #[test]
+    fn a_gate_that_lets_few_in_takes_longer_than_the_longest_way() {
+        let gated = |node| Step { gate: Some(Gate::Guest), ..of(node, &["vm.start/a"], 4) };
+        let plan = plan([of("a", &[], 1), gated("b"), gated("c"), gated("d"), of("e", &["vm.start/d"], 2)]);
+        let (order, costs) = (Order::of(&plan, &Costs::default()), Costs::default());
+        assert_eq!(order.critical_path(&plan).0.as_secs(), 7);
+        assert_eq!(
+            order.slowest_gate(&plan, &costs, |_| 1).as_secs(),
+            13,
+            "behind the last one may be nothing"
+        );
+        assert_eq!(order.slowest_gate(&plan, &costs, |_| 3).as_secs(), 5);
     }
 
     #[test]

@@ -67,8 +67,12 @@ pub fn of(action: &Action, limits: &Limits, members: u32) -> Policy {
         Action::StartVm { .. } => row(query + start),
         Action::StopVm { .. } => row(query + stop),
         Action::DeleteVm { .. } => row(query + delete * 2),
-        Action::AwaitGuest { .. } => guest(limits.guest_ssh + limits.guest_cloud_init + query),
+        // One that does not answer is switched off and on, and waited for again.
+        Action::AwaitGuest { .. } => {
+            guest(limits.guest_ssh * 2 + stop + start + limits.guest_cloud_init + query * 3)
+        }
         Action::SetClock { .. } => guest(limits.clock_sync),
+        Action::AwaitBack { .. } => guest(limits.vip_held * 2 + limits.api_endpoint + limits.nodes_ready),
         // The API server comes back, and each of a control plane's containers before it.
         Action::RenewCertificates { .. } => guest(limits.api_endpoint * (members + 4)),
         Action::ProbeLan { .. } => guest(limits.guest_command + limits.lan_probe),
@@ -134,7 +138,7 @@ mod tests {
             assert!(deadline > waits, "{action:?}: {deadline:?} is no longer than {waits:?}");
         };
         longer(Action::StartVm { node: node() }, limits.vm_start * verbs::START.tries + limits.fusion_query);
-        longer(Action::AwaitGuest { node: node() }, limits.guest_ssh + limits.guest_cloud_init);
+        longer(Action::AwaitGuest { node: node() }, limits.guest_ssh * 2 + limits.guest_cloud_init);
         longer(Action::InitControlPlane { node: node() }, limits.kubeadm_init * 2 + limits.api_endpoint);
         longer(Action::JoinControlPlane { node: node() }, limits.kubeadm_join * 6);
         longer(Action::AwaitEndpoint, limits.api_endpoint * 6);

@@ -10,7 +10,7 @@ use crate::engine::event::Event;
 use crate::engine::journal::State;
 use crate::engine::run::StepContext;
 use crate::engine::steps;
-use crate::host::{stand_in, system};
+use crate::host::system;
 use crate::plan::step::{Plan, Step, StepId};
 
 use super::gates::Host;
@@ -22,20 +22,7 @@ use super::{Perform, Summary, Terms, carry_out};
 /// # Errors
 /// [`EngineError::Steps`] with every failure, or [`EngineError::Interrupted`]; what was done stays done.
 pub async fn run(engine: &Arc<Engine>, plan: &Plan) -> Result<Summary> {
-    let world = Rc::new(Real(engine.clone()));
-    if stand_in::broken("second-learner") {
-        return carry_out(world, &all_joins_at_once(plan), terms(engine)).await;
-    }
-    carry_out(world, plan, terms(engine)).await
-}
-
-/// Returns the plan without the rule that control planes join one after the other.
-fn all_joins_at_once(plan: &Plan) -> Plan {
-    let mut plan = plan.clone();
-    for step in &mut plan.steps {
-        step.needs.retain(|need| !need.0.starts_with("kube.join/"));
-    }
-    plan
+    carry_out(Rc::new(Real(engine.clone())), plan, terms(engine)).await
 }
 
 fn terms(engine: &Engine) -> Terms {

@@ -22,7 +22,7 @@ use crate::formats::vmx::Vmx;
 use crate::host::copy::{self, Copied};
 use crate::host::disk_file::inspect;
 use crate::host::fusion::{vdiskmanager, vmx_file};
-use crate::host::{Clone, files, stand_in};
+use crate::host::{Clone, HostError, files, stand_in};
 use crate::lab::{CloneMode, Node, names, paths};
 use crate::stack::vm;
 
@@ -43,25 +43,19 @@ pub async fn clone(context: &StepContext, name: &str) -> Result<bool> {
         CloneMode::Linked => bundle.clone(),
         CloneMode::Full | CloneMode::Cow => paths::making(&bundle),
     };
-    let marks: &[&str] = if stand_in::broken("no-clone-mark") {
-        &[]
-    } else if made == bundle {
-        &[UNFINISHED, OURS]
-    } else {
-        &[OURS]
-    };
-    files::create_dir(&made)?;
-    for mark in marks {
-        files::create_new(&made.join(mark), files::PUBLIC_FILE)?;
-    }
+    let marks: &[&str] = if made == bundle { &[UNFINISHED, OURS] } else { &[OURS] };
+    mark(&made, marks)?;
     let vmx = made.join(paths::vmx_of(&bundle).file_name().expect("a VMX has a name"));
-    let base = match engine.lab.clone {
-        CloneMode::Linked => by_fusion(context, &template, &vmx, Clone::Linked, name).await?,
-        CloneMode::Full => {
-            let passing = paths::passing_name(&engine.lab.name, name);
-            by_fusion(context, &template, &vmx, Clone::Full, &passing).await?
+    let base = match by_its_kind(context, &template, &made, &vmx, name).await {
+        Err(error) if stands_already(&error) => {
+            context.note(format!(
+                "{name}: an earlier run's clone came to its end meanwhile; it is cleared away"
+            ));
+            clear_leftovers(engine, name).await?;
+            mark(&made, marks)?;
+            by_its_kind(context, &template, &made, &vmx, name).await?
         }
-        CloneMode::Cow => by_copy(context, &template, &made, name).await?,
+        made => made?,
     };
     let disk = made.join(disk_name(base.as_ref()));
     check_kinship(&template, &parent, &disk, engine.lab.clone)?;
@@ -75,6 +69,40 @@ pub async fn clone(context: &StepContext, name: &str) -> Result<bool> {
         files::rename(&made, &bundle)?;
     }
     Ok(true)
+}
+
+/// Makes the folder of a clone that begins, which is known for ours from then on.
+fn mark(made: &Path, marks: &[&str]) -> Result<()> {
+    files::create_dir(made)?;
+    for mark in marks {
+        files::create_new(&made.join(mark), files::PUBLIC_FILE)?;
+    }
+    Ok(())
+}
+
+/// Says whether Fusion found a VM where there was none: `vmrun clone` goes on when the run that began it is killed, and
+/// may end after its leftovers were looked for.
+fn stands_already(error: &EngineError) -> bool {
+    matches!(error, EngineError::Host(HostError::Fusion { message, .. }) if message.contains("already exists"))
+}
+
+/// Makes the clone's files, and returns the VMX that Fusion wrote, if it did.
+async fn by_its_kind(
+    context: &StepContext,
+    template: &TemplateDir,
+    made: &Path,
+    vmx: &Path,
+    name: &str,
+) -> Result<Option<Vmx>> {
+    let engine = &context.engine;
+    match engine.lab.clone {
+        CloneMode::Linked => by_fusion(context, template, vmx, Clone::Linked, name).await,
+        CloneMode::Full => {
+            let passing = paths::passing_name(&engine.lab.name, name);
+            by_fusion(context, template, vmx, Clone::Full, &passing).await
+        }
+        CloneMode::Cow => by_copy(context, template, made, name).await,
+    }
 }
 
 /// Removes what a crash left of a node's clone; says whether there was anything.
@@ -107,12 +135,6 @@ pub async fn clear_leftovers(engine: &Engine, node: &str) -> Result<bool> {
 pub fn clear(engine: &Engine, bundle: &Path) -> Result<()> {
     let library = &engine.fusion.library;
     let is_mark = |path: &Path| path.ends_with(OURS) || path.ends_with(UNFINISHED);
-    if stand_in::broken("marks-go-first") {
-        files::list(bundle)?
-            .iter()
-            .filter(|path| is_mark(path))
-            .try_for_each(|path| files::remove_file(path))?;
-    }
     for path in files::list(bundle)?.iter().filter(|path| !is_mark(path)) {
         files::remove_tree(path, library)?;
     }

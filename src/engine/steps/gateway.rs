@@ -4,6 +4,7 @@ use crate::engine::error::{Requirement, Result};
 use crate::engine::observe;
 use crate::engine::run::StepContext;
 use crate::engine::wait::{Probe, until};
+use crate::lab::Node;
 use crate::plan::facts::Facts;
 use crate::plan::up::vip_holder;
 use crate::stack::dns;
@@ -15,8 +16,15 @@ pub async fn configure(context: &StepContext, name: &str) -> Result<bool> {
     let node = engine.node(name)?;
     let identity = engine.need_identity()?;
     let written = settle_files(context, node, &identity).await?;
+    units_run(context, node).await?;
+    Ok(!written.is_empty())
+}
+
+/// Waits until all that a gateway does its part with runs.
+pub(super) async fn units_run(context: &StepContext, node: &Node) -> Result<()> {
+    let engine = &context.engine;
     let requirement = Requirement {
-        what: format!("nginx, keepalived and the name server run on {name}"),
+        what: format!("nginx, keepalived and the name server run on {}", node.name),
         limit_name: "vip_held",
         limit: engine.lab.limits.vip_held,
         hint: "`journalctl -u nginx -u keepalived -u fusionlab-dns` on the gateway says why not",
@@ -31,8 +39,7 @@ pub async fn configure(context: &StepContext, name: &str) -> Result<bool> {
             Probe::NotYet(format!("{} not active", down.join(" and ")))
         })
     })
-    .await?;
-    Ok(!written.is_empty())
+    .await
 }
 
 pub async fn vips(context: &StepContext) -> Result<bool> {

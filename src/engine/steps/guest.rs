@@ -19,12 +19,16 @@ use crate::stack::identity::Identity;
 use crate::stack::node as nodes;
 
 use super::upkeep::kubelet_runs;
+use super::vm;
 
 /// Waits for a login, then for cloud-init, then looks whether the guest is the one it should be.
 pub async fn ready(context: &StepContext, name: &str) -> Result<bool> {
     let engine = &context.engine;
     let node = engine.node(name)?;
-    login(context, node).await?;
+    if let Err(error) = login(context, node).await {
+        power_cycle(context, node, error).await?;
+        login(context, node).await?;
+    }
     cloud_init_done(context, node).await?;
     let facts = observe::guest(engine, node).await?;
     let mut wrong = Vec::new();
@@ -72,6 +76,17 @@ async fn login(context: &StepContext, node: &Node) -> Result<()> {
         }
     })
     .await
+}
+
+/// Switches a machine off and on that runs and was waited for in vain: one that hung while it booted, or that the DHCP
+/// server passed over then, does not get better by waiting. Any other error is passed on.
+async fn power_cycle(context: &StepContext, node: &Node, error: EngineError) -> Result<()> {
+    let EngineError::Requirement { requirement, .. } = &error else { return Err(error) };
+    let limit = requirement.limit.as_secs();
+    context.note(format!("{} has not answered for {limit} s; it is switched off and on, once", node.name));
+    vm::stop(context, &node.name).await?;
+    vm::start(context, &node.name).await?;
+    Ok(())
 }
 
 /// Whether a machine that does not answer runs at all: one without power is not waited for.

@@ -1,5 +1,6 @@
 //! One function per action of a plan. Each looks, acts if something is missing, and looks again.
 
+mod back;
 mod clone;
 mod cluster;
 mod gateway;
@@ -14,6 +15,7 @@ pub(in crate::engine) mod vm;
 
 use std::sync::Arc;
 
+use crate::host::process;
 use crate::plan::step::Action;
 
 use super::drill;
@@ -25,7 +27,10 @@ use super::run::StepContext;
 pub async fn perform(context: &StepContext) -> Result<bool> {
     let context =
         StepContext { engine: Arc::new(context.engine.recording(&context.step.id)), ..context.clone() };
-    let result = act(&context).await;
+    let result = match context.engine.output().map(|output| output.witness()) {
+        Some(witness) => process::witnessed(witness, act(&context)).await,
+        None => act(&context).await,
+    };
     for line in context.engine.output().map(|output| output.untold()).unwrap_or_default() {
         context.send(Event::Line { step: context.step.id.clone(), line });
     }
@@ -44,6 +49,7 @@ async fn act(context: &StepContext) -> Result<bool> {
         Action::ConfigureVm { node } => vm::configure(context, node).await,
         Action::StartVm { node } => vm::start(context, node).await,
         Action::AwaitGuest { node } => guest::ready(context, node).await,
+        Action::AwaitBack { node } => back::back(context, node).await,
         Action::SetClock { node } => upkeep::set_clock(context, node).await,
         Action::ProbeLan { node } => lan::probe(context, node).await,
         Action::ConfigureGateway { node } => gateway::configure(context, node).await,
@@ -68,6 +74,6 @@ async fn act(context: &StepContext) -> Result<bool> {
         Action::PutBackNetwork { backup, .. } => network::put_back(context, backup).await,
         Action::UnmergeKubeconfig { .. } => lab::unmerge_kubeconfig(context).await,
         Action::RemoveResolver { .. } => lab::remove_resolver(context).await,
-        Action::ForgetLab => lab::forget(context),
+        Action::ForgetLab => lab::forget(context).await,
     }
 }

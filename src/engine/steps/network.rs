@@ -6,7 +6,7 @@ use crate::engine::observe;
 use crate::engine::run::StepContext;
 use crate::host::fusion::networks::{Change, ChangeKind};
 use crate::host::lock::Lock;
-use crate::host::{HostError, files, stand_in};
+use crate::host::{HostError, files};
 use crate::plan::facts::Facts;
 use crate::plan::networks::{self, NetworkWish};
 
@@ -16,13 +16,8 @@ pub async fn apply(context: &StepContext) -> Result<bool> {
     let _turn = turn(context).await?;
     let facts = observe::network_facts(engine).await?;
     let after = settled(networks::wish(&engine.lab, &facts), &facts)?;
-    if !stand_in::broken("record-late") {
-        records::remember(engine, &facts)?;
-    }
+    records::remember(engine, &facts)?;
     change(context, &facts, after, engine.lab.internal.vmnet, ChangeKind::OfOneNetwork).await?;
-    if stand_in::broken("record-late") {
-        records::remember(engine, &facts)?;
-    }
     records::settle(engine)?;
     Ok(true)
 }
@@ -45,6 +40,12 @@ pub async fn restore(context: &StepContext) -> Result<bool> {
     }
     records::forget(engine, vmnet)?;
     Ok(true)
+}
+
+/// Forgets what was written down for a change that never came about: no line of it is in the file.
+pub async fn forget(context: &StepContext) -> Result<()> {
+    let _turn = turn(context).await?;
+    records::forget(&context.engine, records::vmnet(&context.engine)?)
 }
 
 /// Puts a backup in the file's place.
@@ -108,4 +109,31 @@ async fn change(
         context.line(line);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fixture::{self, Bench, Machines};
+    use crate::engine::steps::lab;
+
+    const NETWORKING: &str = "VERSION=1,0\nanswer VNET_8_DHCP yes\n";
+
+    #[tokio::test]
+    async fn a_network_that_a_cut_run_did_not_come_to_make_is_forgotten_with_the_lab() {
+        let bench = Bench::new(Machines::default());
+        let engine = &bench.engine;
+        bench.file(&engine.fusion.networking(), NETWORKING);
+        let facts = Facts { networking: Some(NETWORKING.into()), ..Facts::default() };
+        records::remember(engine, &facts).unwrap();
+        let vmnet = engine.lab.internal.vmnet;
+        let kept = [engine.home.made_network(vmnet), engine.home.before_made_network(vmnet)];
+        assert!(kept.iter().all(|path| files::exists(path)));
+
+        let step = std::sync::Arc::new(fixture::start("gateway1", &[]));
+        let context = StepContext { engine: engine.clone(), step };
+        lab::forget(&context).await.unwrap();
+        assert!(kept.iter().all(|path| !files::exists(path)), "somebody's later network is not ours");
+        assert!(!files::exists(engine.dir.root()));
+    }
 }

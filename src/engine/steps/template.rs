@@ -85,7 +85,14 @@ pub async fn bake(context: &StepContext) -> Result<bool> {
         dir.write(&Manifest { stage: Stage::Baking, ..manifest.clone() })?;
         engine.vms.start(&vmx).await?;
     }
-    let outcome = await_end(context, &dir, &vmx).await?;
+    let mut heard = String::new();
+    let outcome = match await_end(context, &dir, &vmx, &mut heard).await {
+        Err(error @ EngineError::Requirement { .. }) => {
+            let silent = [dir.said(), heard].iter().all(|said| bake::outcome(said) == Outcome::Silent);
+            return Err(if silent { hung(context, &vmx, error).await? } else { error });
+        }
+        ended => ended?,
+    };
     let baked = match outcome {
         Outcome::Done(baked) => Some(baked),
         Outcome::Failed(step) => return Err(bake_failed(context, &dir, &vmx, &step).await?),
@@ -108,9 +115,14 @@ pub async fn bake(context: &StepContext) -> Result<bool> {
 }
 
 /// Waits for the bake's last word, or for a power-off without one; tells on the way what is said.
-async fn await_end(context: &StepContext, dir: &TemplateDir, vmx: &Path) -> Result<Outcome> {
+async fn await_end(
+    context: &StepContext,
+    dir: &TemplateDir,
+    vmx: &Path,
+    heard: &mut String,
+) -> Result<Outcome> {
     let engine = &context.engine;
-    let (mut told, mut heard) = (0, String::new());
+    let mut told = 0;
     let requirement = Requirement {
         what: "the template bakes its packages and images".to_owned(),
         limit_name: "template_bake",
@@ -127,13 +139,13 @@ async fn await_end(context: &StepContext, dir: &TemplateDir, vmx: &Path) -> Resu
         if outcome == Outcome::Silent {
             // Fusion need not write a console (facts/vm-images-cloudinit.md §1.6); a guest variable lives as its VM does.
             if running && let Ok(Some(word)) = engine.vms.variable(vmx, bake::VARIABLE).await {
-                heard = word;
+                *heard = word;
             }
-            outcome = bake::outcome(&heard);
+            outcome = bake::outcome(heard);
         }
         Ok(match outcome {
             Outcome::Silent | Outcome::Running(_) if running => {
-                Probe::NotYet(last_line(if heard.is_empty() { &said } else { &heard }))
+                Probe::NotYet(last_line(if heard.is_empty() { &said } else { heard }))
             }
             // Its last word may have come and gone between two looks.
             Outcome::Running(step) if !heard.is_empty() && bake::is_last(&step) => {
@@ -154,6 +166,13 @@ async fn await_end(context: &StepContext, dir: &TemplateDir, vmx: &Path) -> Resu
 fn last_line(console: &str) -> String {
     let last = console.lines().rev().map(str::trim).find(|line| !line.is_empty());
     last.unwrap_or("booting").to_owned()
+}
+
+/// Stops a machine that did not come to its first bake step: it hangs, and the next run begins with a fresh disk. One that
+/// bakes is only slow, and is left at work.
+async fn hung(context: &StepContext, vmx: &Path, error: EngineError) -> Result<EngineError> {
+    context.engine.vms.stop(vmx, Stop::Hard).await?;
+    Ok(error)
 }
 
 /// Returns the failure of a bake step. Its machine is stopped: the next run begins with a fresh disk.

@@ -106,6 +106,11 @@ impl Row {
         }
     }
 
+    /// Says whether the line means nothing to us, and so something to whoever wrote it.
+    pub(super) fn is_others(&self) -> bool {
+        matches!(self.meaning, Meaning::Comment | Meaning::Unknown)
+    }
+
     /// Returns the line as text; what is not UTF-8 shows as replacement characters.
     pub(super) fn text(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.bytes)

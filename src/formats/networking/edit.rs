@@ -52,6 +52,15 @@ impl Document {
         Self::of(lines.cloned().collect())
     }
 
+    /// Says whether every comment, and every line that we do not know, was in an earlier file too.
+    fn says_nothing_new(&self, earlier: &Self) -> bool {
+        let words = |document: &Self| -> BTreeSet<Vec<u8>> {
+            let others = document.lines.iter().filter(|line| line.text.is_others());
+            others.map(|line| line.text.as_ref().to_vec()).collect()
+        };
+        words(self).is_subset(&words(earlier))
+    }
+
     /// Returns this file with a network's answers as they were in another one.
     fn with_answers_of(&self, former: &Model, vmnet: u8) -> Self {
         let mut answers = former.answers(vmnet);
@@ -143,7 +152,7 @@ fn reserve(lines: &mut Vec<Line<Row>>, model: &Model, wish: &Wish, ours: &Ours) 
 ///
 /// If that leaves what the file meant before our first change, these are the bytes of back then, so that
 /// comments, order and the final newline come back too; Fusion's own hashes do not count. If Fusion or
-/// somebody else has changed something since, it is kept, and only our lines go, except that leavings of an
+/// somebody else has changed something since, were it only a comment, it is kept, and only our lines go, except that leavings of an
 /// older network under our number come back. The same holds if the bytes of back then spell somebody else's
 /// lines in a way that root would not write ([`confined`](super::confined)). A current file that we cannot
 /// read stays as it is.
@@ -159,7 +168,7 @@ pub fn restore(
     let Some(original) = before.and_then(|bytes| Document::parse(bytes).ok()) else { return left.render() };
     let meaning = |document: &Document| document.model.clone().without_answers(&[HASH]);
     let same = meaning(&left) == meaning(&original.without(vmnet, made_vmnet, reservations));
-    if same && undoable(&document, &original, vmnet) {
+    if same && left.says_nothing_new(&original) && undoable(&document, &original, vmnet) {
         return original.render();
     }
     if !made_vmnet {

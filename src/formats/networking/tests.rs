@@ -203,6 +203,12 @@ fn what_fusion_added_to_our_network_goes_with_it() {
     let kept =
         String::from_utf8(restore(touched.as_bytes(), Some(before.as_bytes()), 2, true, &ours)).unwrap();
     assert!(kept.contains("VNET_8_NAT yes") && !kept.contains("VNET_2"), "{kept}");
+    for remark in ["# mine\n", "set_wonders on\n"] {
+        let touched = applied.clone() + remark;
+        let kept =
+            String::from_utf8(restore(touched.as_bytes(), Some(before.as_bytes()), 2, true, &ours)).unwrap();
+        assert!(kept.contains(remark) && !kept.contains("VNET_2"), "{kept}");
+    }
     let absent = Document::new().ensure(&wish(2, &[131]), new()).unwrap().render();
     assert_eq!(restore(&absent, None, 2, true, &ours), Document::new().render());
     assert_eq!(restore(b"\0", Some(before.as_bytes()), 2, true, &ours), b"\0");

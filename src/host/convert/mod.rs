@@ -16,6 +16,7 @@ use std::fs::File;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
+use super::stand_in::{self, Effect};
 use super::{HostError, Result, files};
 use crate::formats::block::{BadDisk, ReadAt, WriteAt};
 use crate::formats::image::{self, Image, ImageKind, Opened};
@@ -170,7 +171,8 @@ pub fn convert(
     let mut data_bytes = 0;
     let mut write = |offset: u64, bytes: &[u8]| {
         data_bytes += bytes.len() as u64;
-        disk.write(offset, bytes).map_err(failed)
+        let may = stand_in::before(Effect::Write(target.part(), bytes.len()));
+        may.and_then(|()| disk.write(offset, bytes)).map_err(failed)
     };
     let unreadable = |bad| HostError::image(request.source)(bad);
     pipeline::run(image, unreadable, &mut write, progress, cancelled)?;

@@ -9,7 +9,6 @@
 //! knows that all unfinished files are left-overs, and takes them away.
 
 use std::fs::{File, TryLockError};
-use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -92,8 +91,9 @@ impl Target {
 
     /// Writes the descriptor of a flat disk. From then on the file with the bytes is known to be ours, whatever its name.
     pub(super) fn descriptor(&self, text: &str) -> std::io::Result<()> {
+        stand_in::before(Effect::Sync(self.part()))?;
         self.data().sync_all()?;
-        (&self.file).write_all(text.as_bytes())
+        stand_in::write(&mut &self.file, &self.part, text.as_bytes())
     }
 
     /// Gives the files their names once they are safe on the disk, and returns what room they take.

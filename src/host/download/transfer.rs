@@ -1,7 +1,7 @@
 //! One download on its way: hashed while it arrives, resumed where a connection broke.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use super::client::{Cause, Failure, Patience, client};
 use super::{Digest, Item, Tell, Told};
+use crate::host::stand_in::{self, Effect};
 use crate::host::{HostError, Result, clock, files, system};
 
 const READ_BUFFER: usize = 1024 * 1024;
@@ -101,7 +102,7 @@ impl Transfer<'_> {
             // Whoever is told to stop is dropped here.
             tokio::task::yield_now().await;
         }
-        target.sync_all().map_err(HostError::file("write", self.part))?;
+        self.sync(&target)?;
         Ok(arrived.hasher.finish())
     }
 
@@ -147,7 +148,7 @@ impl Transfer<'_> {
             }
             pace.tell(arrived.bytes, total, tell);
         }
-        file.sync_all().map_err(HostError::file("write", self.part))?;
+        self.sync(&file)?;
         match total.filter(|total| arrived.bytes < *total) {
             None => Ok(()),
             Some(total) => {
@@ -248,8 +249,9 @@ impl Transfer<'_> {
         if let Some(mark) = tag.or_else(|| text(header::LAST_MODIFIED)) {
             // Half a mark fits no version, so that it need not be written at once.
             let kept = format!("{}\n{mark}", self.item.url);
-            let written = files::create_new(self.mark, files::PUBLIC_FILE)?.write_all(kept.as_bytes());
-            written.map_err(HostError::file("write", self.mark))?;
+            let mut file = files::create_new(self.mark, files::PUBLIC_FILE)?;
+            stand_in::write(&mut file, self.mark, kept.as_bytes())
+                .map_err(HostError::file("write", self.mark))?;
         }
         Ok(file)
     }
@@ -273,11 +275,17 @@ impl Transfer<'_> {
         } else {
             options.write(true).truncate(true)
         };
-        options.open(self.part).map_err(HostError::file("open", self.part))
+        let open = || stand_in::before(Effect::Write(self.part, 0)).and_then(|()| options.open(self.part));
+        open().map_err(HostError::file("open", self.part))
+    }
+
+    fn sync(&self, file: &File) -> Result<()> {
+        let sync = || stand_in::before(Effect::Sync(self.part)).and_then(|()| file.sync_all());
+        sync().map_err(HostError::file("write", self.part))
     }
 
     fn take(&self, bytes: &[u8], file: &mut File, arrived: &mut Arrived) -> Result<()> {
-        file.write_all(bytes).map_err(HostError::file("write", self.part))?;
+        stand_in::write(file, self.part, bytes).map_err(HostError::file("write", self.part))?;
         arrived.hasher.take(bytes);
         arrived.bytes += bytes.len() as u64;
         Ok(())

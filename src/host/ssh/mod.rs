@@ -9,7 +9,7 @@
 //! A session that a future abandons is cut at its socket, so that nothing blocks (facts/crates.md §3).
 
 mod connection;
-mod output;
+pub mod output;
 mod worker;
 
 use std::collections::HashMap;

@@ -209,7 +209,7 @@ section! {
         services: Ipv4Net = Live("10.96.0.0/12"),
         /// The name of the API server inside; every node's hosts file maps it to the internal VIP.
         api_name: DnsName = Live("k8s-api.lab.internal"),
-        /// More DNS names of the API server, for its certificate; a cluster that stands keeps the certificate that it has.
+        /// More DNS names of the API server, for its certificate; a cluster that stands is given a new one.
         api_names: Vec<DnsName> = Live("[]"),
         /// The version of Cilium.
         cilium: Version = Live("1.20.3"),

@@ -271,3 +271,19 @@ fn a_half_done_change_and_an_open_window_are_told() {
     assert_eq!(says(&survey, "network.unfinished", State::Fail, detail), [Remedy::ApplyNetwork]);
     assert_eq!(check(&survey, "network.window").fix, [Remedy::QuitFusion]);
 }
+
+#[test]
+fn of_each_lab_the_certificate_that_ends_first_is_told_if_it_ends_soon() {
+    const DAY: u64 = 24 * 3600;
+    let lab = |lab: &str, days: &[u64]| LabEnds {
+        lab: lab.to_owned(),
+        ends: days.iter().map(|day| (format!("number {day}"), 100 * DAY + day * DAY)).collect(),
+    };
+    let detail = |labs: &[LabEnds]| certificates(labs, 100 * DAY).detail;
+    assert_eq!(detail(&[]), "there is no lab");
+    assert_eq!(detail(&[lab("a", &[31, 300])]), "looked at those of 1 lab");
+    let labs = [lab("a", &[29, 300, 12]), lab("b", &[365]), lab("c", &[3])];
+    assert_eq!(detail(&labs), "a: number 12 ends in 12 days, and 1 more; c: number 3 ends in 3 days");
+    assert_eq!(certificates(&labs, 0).state, State::Ok);
+    assert_eq!(certificates(&labs, 100 * DAY).fix, [Remedy::RenewCertificates]);
+}

@@ -163,7 +163,8 @@ impl List<'_> {
                 (Some(_), None) => "they are not there".to_owned(),
                 (Some(_), Some(found)) => format!("the cluster has {found}"),
             });
-        self.add(draft, [self.init_step(), "kube.endpoint".to_owned()]);
+        let needs = [self.init_step(), "kube.endpoint".to_owned()].into_iter().chain(self.upkeep());
+        self.add(draft, needs.collect::<Vec<_>>());
     }
 
     pub(super) fn cilium(&mut self) {
@@ -194,10 +195,9 @@ impl List<'_> {
             ))
             .why(why);
         // The definitions go in before: Cilium's operator looks for them once (facts §4.2).
-        self.add(
-            draft,
-            ["gateway-api.install", "kube.endpoint"].map(str::to_owned).into_iter().chain([self.init_step()]),
-        );
+        let before = ["gateway-api.install", "kube.endpoint"].map(str::to_owned);
+        let needs = before.into_iter().chain([self.init_step()]).chain(self.upkeep());
+        self.add(draft, needs.collect::<Vec<_>>());
     }
 
     pub(super) fn nodes_ready(&mut self) {
@@ -276,7 +276,8 @@ impl List<'_> {
         let joins = hosts.map(|node| format!("kube.join/{}", node.name));
         let before =
             ["identity.create", "cilium.install", "gateway-api.install", "kube.endpoint"].map(str::to_owned);
-        let needs: Vec<String> = before.into_iter().chain([self.init_step()]).chain(joins).collect();
+        let needs = before.into_iter().chain([self.init_step()]).chain(joins);
+        let needs: Vec<String> = needs.chain(self.upkeep()).collect();
         self.add(draft, needs);
     }
 

@@ -48,9 +48,11 @@ impl List<'_> {
             .text(format!("configure nginx, keepalived and the name server on {}", node.name))
             .why(why)
             .gate(Gate::Guest);
-        let needs = [format!("guest.ready/{}", node.name), "network.apply".to_owned()];
+        // Another domain may take another authority, whose certificate is among the files.
+        let needs = ["network.apply", "identity.create"].map(str::to_owned);
+        let needs = needs.into_iter().chain([format!("guest.ready/{}", node.name)]);
         // Nothing takes the VIP before somebody has listened who else has it.
-        self.add(draft, needs.into_iter().chain(self.probes()).collect::<Vec<_>>());
+        self.add(draft, needs.chain(self.probes()).collect::<Vec<_>>());
     }
 
     pub(super) fn vips(&mut self) {

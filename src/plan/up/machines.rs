@@ -7,8 +7,8 @@ use crate::plan::facts::VmFacts;
 use crate::plan::step::{Action, Gate, Phase};
 
 impl List<'_> {
-    /// From nothing to a guest that takes our key.
-    pub(super) fn machine(&mut self, node: &Node) {
+    /// From nothing to a guest that takes our key. If it has to be stopped, then after these steps.
+    pub(super) fn machine(&mut self, node: &Node, first: &[String]) {
         let name = &node.name;
         let vm = self.vm(node).cloned();
         let changed = vm.as_ref().and_then(|vm| self.changed(node, vm));
@@ -25,7 +25,7 @@ impl List<'_> {
         if !spec_is_right {
             let why = changed.unwrap_or_else(|| "it is new".to_owned());
             if running && !stopped {
-                self.stop(node, &why);
+                self.stop(node, &why, first);
             }
             let draft =
                 Draft::of("vm.configure", node, Phase::Clone, 1, Action::ConfigureVm { node: name.clone() })
@@ -48,7 +48,7 @@ impl List<'_> {
     }
 
     /// Returns why a VM is configured anew; none if it is what the lab file says.
-    fn changed(&self, node: &Node, vm: &VmFacts) -> Option<String> {
+    pub(super) fn changed(&self, node: &Node, vm: &VmFacts) -> Option<String> {
         if vm.spec.is_none() || vm.spec.as_ref() != self.desired.specs.get(&node.name) {
             return Some("its VMX or seed is not what the lab file says".to_owned());
         }

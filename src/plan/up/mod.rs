@@ -6,6 +6,7 @@
 mod cluster;
 mod gateways;
 mod machines;
+mod turns;
 mod upkeep;
 
 use std::collections::BTreeSet;
@@ -34,9 +35,7 @@ pub fn plan(lab: &Lab, desired: &Desired, facts: &Facts) -> Result<Plan, Vec<Obs
     list.network();
     list.end_drill();
     list.template();
-    for node in &lab.nodes {
-        list.machine(node);
-    }
+    list.machines();
     for node in &lab.nodes {
         list.clock(node);
     }
@@ -184,17 +183,17 @@ impl List<'_> {
         }
         for node in &self.lab.nodes {
             if self.vm(node).is_some_and(|vm| vm.running) {
-                self.stop(node, "Fusion's networks restart, which would cut off a running card");
+                self.stop(node, "Fusion's networks restart, which would cut off a running card", &[]);
             }
         }
     }
 
-    fn stop(&mut self, node: &Node, why: &str) {
+    fn stop(&mut self, node: &Node, why: &str, first: &[String]) {
         let name = &node.name;
         let draft = Draft::of("vm.stop", node, Phase::Boot, 10, Action::StopVm { node: name.clone() })
             .text(format!("stop {name} to change its configuration or its network"))
             .why(why);
-        self.add(draft, []);
+        self.add(draft, first.iter().cloned());
     }
 
     fn network(&mut self) {

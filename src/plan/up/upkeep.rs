@@ -46,7 +46,10 @@ impl List<'_> {
             .why(why)
             .gate(Gate::Guest);
             let own = [format!("guest.ready/{}", node.name), format!("node.prepare/{}", node.name)];
-            let needs = own.into_iter().chain(clocks.clone()).chain(before.clone());
+            // A control plane that restarts for its hardware counts as one that is away.
+            let whole = lab.control_planes().map(|other| format!("guest.ready/{}", other.name));
+            let whole = whole.chain(self.returns());
+            let needs = own.into_iter().chain(clocks.clone()).chain(before.clone()).chain(whole);
             let id = draft.id.clone();
             self.add(draft, needs.collect::<Vec<_>>());
             if node.role == Role::ControlPlane {
@@ -71,6 +74,7 @@ impl List<'_> {
     /// Returns the steps of this part, of those that may be planned: what asks an API server comes after them.
     pub(super) fn upkeep(&self) -> Vec<String> {
         let nodes = self.lab.nodes.iter();
-        nodes.flat_map(|node| [CLOCK, CERTIFICATES].map(|verb| format!("{verb}/{}", node.name))).collect()
+        let steps = nodes.flat_map(|node| [CLOCK, CERTIFICATES].map(|verb| format!("{verb}/{}", node.name)));
+        steps.chain(self.returns()).collect()
     }
 }

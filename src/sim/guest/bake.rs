@@ -111,7 +111,8 @@ async fn step(model: &Model, path: &str, environment: &BTreeMap<String, String>)
         }
         model.pass(pace::BAKE_STEP).await;
     }
-    model.change_disk(|disk| Step { code: &code, environment }.apply(disk))
+    model.change_disk(|disk| Step { code: &code, environment }.apply(disk))?;
+    model.saved().map_err(|error| format!("dpkg: error: failed to write: {error}"))
 }
 
 /// One step's script and what it was told.

@@ -227,16 +227,19 @@ impl Model {
 
     /// Saves the disk if it changed. A machine without power saves nothing.
     pub(crate) fn sync(&self) {
+        if let Err(error) = self.saved() {
+            self.around.console(&format!("EXT4-fs error (device nvme0n1p1): I/O error: {error}"));
+        }
+    }
+
+    /// Like [`Self::sync`], for who looks whether it went well.
+    pub(crate) fn saved(&self) -> io::Result<()> {
         let mut slot = lock(&self.disk);
-        if !slot.dirty || slot.broken.is_some() || self.power.is_cancelled() {
-            return;
+        if slot.dirty && slot.broken.is_none() && !self.power.is_cancelled() {
+            self.host.save(self, &slot.disk)?;
+            slot.dirty = false;
         }
-        match self.host.save(self, &slot.disk) {
-            Ok(()) => slot.dirty = false,
-            Err(error) => {
-                self.around.console(&format!("EXT4-fs error (device nvme0n1p1): I/O error: {error}"))
-            }
-        }
+        Ok(())
     }
 
     pub(crate) fn live<T>(&self, with: impl FnOnce(&mut Live) -> T) -> T {

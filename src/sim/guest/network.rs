@@ -175,8 +175,9 @@ pub async fn bring_up(model: &Model, config: &NetworkConfig) {
             continue;
         };
         let mut interface = ethernet.interface(card);
-        if ethernet.dhcp4 && !take_lease(model, card, ethernet, &mut interface).await && !ethernet.optional {
-            waited = true;
+        if ethernet.dhcp4 && !take_lease(model, card, ethernet, &mut interface).await {
+            waited |= !ethernet.optional;
+            tokio::spawn(ask_on(model.arc(), card.clone(), ethernet.clone()));
         }
         for (address, prefix) in &interface.addresses {
             model.around.console(&format!("ci-info: | {} | True | {address}/{prefix} |", card.name));
@@ -188,6 +189,30 @@ pub async fn bring_up(model: &Model, config: &NetworkConfig) {
         model.around.console("[*     ] A start job is running for Wait for Network to be Configured");
         model.pass(pace::WAIT_ONLINE).await;
     }
+}
+
+/// Asks for a lease until there is one, as networkd does for as long as the machine runs.
+async fn ask_on(model: Arc<Model>, card: Card, ethernet: Ethernet) {
+    let asking = async {
+        let mut interface = ethernet.interface(&card);
+        loop {
+            model.pass(pace::DHCP_RETRY).await;
+            if take_lease(&model, &card, &ethernet, &mut interface).await {
+                return interface;
+            }
+        }
+    };
+    let Some(found) = model.power.run_until_cancelled(asking).await else { return };
+    model.live(|live| {
+        if let Some(there) = live.interfaces.iter_mut().find(|there| there.name == found.name) {
+            let new = found.addresses.iter().filter(|address| !there.addresses.contains(address));
+            let new: Vec<_> = new.copied().collect();
+            there.addresses.extend(new);
+            there.router = there.router.or(found.router);
+            there.dns = found.dns;
+        }
+    });
+    model.commons.announce();
 }
 
 impl Ethernet {

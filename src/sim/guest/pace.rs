@@ -38,6 +38,8 @@ paces! {
     CLOUD_INIT_LOCAL = 1_000,
     /// systemd-networkd-wait-online without a lease (facts/vm-images-cloudinit.md §4.4).
     WAIT_ONLINE = 120_000,
+    /// networkd's longest wait between two requests for a lease: a minute and a little.
+    DHCP_RETRY = 64_000,
     /// cloud-init's network stage: users, keys, files.
     CLOUD_INIT_NETWORK = 1_200,
     /// cloud-init's config and final stages, without the commands that users give it.

@@ -1,4 +1,5 @@
-//! What is on a model guest's disk: files, packages, enabled units, images, etcd's data; saved as JSON.
+//! What is on a model guest's disk: files, packages, enabled units, images, etcd's data; saved as JSON, or where all of it is
+//! inside one thread, kept in memory under a number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::kube::data::EtcdOnDisk;
+use crate::sim::inside;
 
 /// The first bytes of a disk that a model guest wrote; any other disk holds a cloud image as downloaded.
 pub const MARKER: &str = "{\"fusionlab_guest\":";
@@ -59,6 +61,9 @@ pub enum DiskError {
 impl Disk {
     /// Reads a disk; one that no model guest wrote is a fresh cloud image.
     pub fn read(bytes: Option<&[u8]>) -> Result<Self, DiskError> {
+        if let Some(disk) = bytes.and_then(|bytes| inside::current()?.kept(bytes)) {
+            return Ok(disk);
+        }
         let Some(bytes) = bytes.filter(|bytes| bytes.starts_with(MARKER.as_bytes())) else {
             return Ok(Self::cloud_image());
         };
@@ -71,6 +76,9 @@ impl Disk {
 
     /// Writes the disk's form.
     pub fn write(&self) -> Vec<u8> {
+        if let Some(inside) = inside::current() {
+            return inside.keep(self.clone());
+        }
         serde_json::to_vec(self).expect("a disk is maps with text keys: they always serialise")
     }
 

@@ -1,4 +1,7 @@
 //! TLS as the guests' programs use it: servers with their certificates, clients with what they trust.
+//!
+//! Servers and clients of the same certificates are made once while they are among the last ones; so they know each other again
+//! and resume their sessions, which spares most of the cryptography.
 
 use std::io;
 use std::sync::Arc;
@@ -12,8 +15,15 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use sha2::{Digest, Sha256};
 
+use crate::sim::recent::Recent;
+
+thread_local! {
+    static SERVERS: Recent<(Pair, Clients), Arc<ServerConfig>> = const { Recent::new() };
+    static CLIENTS: Recent<(Trust, Option<Pair>), Arc<ClientConfig>> = const { Recent::new() };
+}
+
 /// What a client trusts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// Anything: `--insecure`.
     Anything,
@@ -22,7 +32,7 @@ pub enum Trust {
 }
 
 /// A certificate chain with its key, both PEM.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
     pub certificate: String,
     pub key: String,
@@ -63,6 +73,7 @@ impl Pair {
 }
 
 /// Whose client certificates a server takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Clients {
     /// None is asked for.
     Unknown,
@@ -74,11 +85,16 @@ pub enum Clients {
 
 /// Makes a server with one certificate.
 pub fn server(pair: &Pair, clients: Clients) -> io::Result<Arc<ServerConfig>> {
+    SERVERS
+        .with(|servers| servers.answer((pair.clone(), clients), |(pair, clients)| new_server(pair, clients)))
+}
+
+fn new_server(pair: &Pair, clients: &Clients) -> io::Result<Arc<ServerConfig>> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(invalid)?;
-    let verifier = |ca: String| -> io::Result<_> {
-        Ok(WebPkiClientVerifier::builder_with_provider(Arc::new(roots(&ca)?), provider()))
+    let verifier = |ca: &str| -> io::Result<_> {
+        Ok(WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca)?), provider()))
     };
     let builder = match clients {
         Clients::Unknown => builder.with_no_client_auth(),
@@ -102,6 +118,12 @@ pub fn server_by_name(resolver: Arc<dyn ResolvesServerCert>) -> io::Result<Arc<S
 
 /// Makes a client.
 pub fn client(trust: &Trust, own: Option<&Pair>) -> io::Result<Arc<ClientConfig>> {
+    CLIENTS.with(|clients| {
+        clients.answer((trust.clone(), own.cloned()), |(trust, own)| new_client(trust, own.as_ref()))
+    })
+}
+
+fn new_client(trust: &Trust, own: Option<&Pair>) -> io::Result<Arc<ClientConfig>> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(invalid)?;

@@ -15,9 +15,9 @@ use super::{Inside, State, draw};
 use crate::host::dial::Stream;
 use crate::host::process::{Finished, Options};
 use crate::host::stand_in::{Computer, Doing, Effect, Refused};
-use crate::sim::faults;
 use crate::sim::pace::{Operation, Pace};
 use crate::sim::places::vm_name;
+use crate::sim::programs::caller::{self, Moment};
 use crate::sim::programs::{self, Screen};
 
 /// Where an exit status stands in what `wait` returns.
@@ -85,10 +85,6 @@ impl Computer for Inside {
 
     fn is_dead(&self) -> bool {
         self.has_died()
-    }
-
-    fn breaks(&self, rule: &str) -> bool {
-        self.state().broken.iter().any(|broken| broken == rule)
     }
 }
 
@@ -164,22 +160,25 @@ async fn run(inside: Arc<Inside>, name: String, args: Vec<String>) -> io::Result
     if !programs::NAMES.contains(&name.as_str()) {
         return Err(io::ErrorKind::NotFound.into());
     }
-    let first = match args.as_slice() {
-        [flag, _, verb, ..] if flag == "-T" => Some(verb),
-        args => args.first(),
-    };
-    let call = [Some(&name), first].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
-    if faults::strikes(&inside.places, faults::CALLER_DIES, &format!("{call} before")) {
+    let call = caller::call(&name, &args);
+    if caller::dies(&inside.places, &call, Moment::Before) {
         inside.kill(&format!("before {call}"));
         return Err(gone().error);
     }
     let died = inside.died();
-    let (places, whole) = (inside.places.clone(), brief(&call, &args));
+    let (places, calls, whole) = (inside.places.clone(), call.clone(), brief(&call, &args));
+    let power = inside.state().power.clone();
     let mut running = Running {
         inside: inside.clone(),
         task: tokio::spawn(async move {
             let mut screen = Screen::default();
-            let status = programs::run(&name, &places, &args, &mut screen).await;
+            let work = async {
+                caller::hangs(&places, &calls, Moment::Before).await;
+                let status = programs::run(&name, &places, &args, &mut screen).await;
+                caller::hangs(&places, &calls, Moment::After).await;
+                status
+            };
+            let status = power.run_until_cancelled(work).await.unwrap_or(programs::FAILED);
             (status, screen)
         }),
     };
@@ -192,7 +191,7 @@ async fn run(inside: Arc<Inside>, name: String, args: Vec<String>) -> io::Result
     if status != 0 || ORDERS.iter().any(|order| call.ends_with(order)) {
         inside.note(format!("{whole}: exit status {status}"));
     }
-    if faults::strikes(&inside.places, faults::CALLER_DIES, &format!("{call} after")) {
+    if caller::dies(&inside.places, &call, Moment::After) {
         inside.kill(&format!("after {call}"));
         return Err(gone().error);
     }

@@ -6,13 +6,17 @@
 //!   │     └─ host::stand_in ─▶ computer.rs   clock, programs, connections, files
 //!   │                            ├─ disk.rs  what of the files would outlive a power cut
 //!   │                            └─ shell.rs commands in guests, without SSH's cryptography
+//!   ├── people: power, sleep, clock, consoles (hands.rs)
 //!   └── the world (world.rs) with its machines
+//!         └─ kept.rs  what their disks hold
 //! ```
 //!
 //! What happens is written down with its virtual time, and is the same each time that the seed is.
 
 mod computer;
 mod disk;
+mod hands;
+mod kept;
 mod process;
 mod shell;
 
@@ -28,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::{Reply, Request};
 use super::guest::Models;
+use super::guest::state::Disk;
 use super::pace;
 use super::places::Places;
 use super::seam::Segment;
@@ -35,11 +40,9 @@ use super::world::{Vm, World};
 use crate::formats::mac::Mac;
 use crate::host::stand_in;
 use disk::Unsynced;
+use kept::Kept;
 pub use process::{Death, Lived, When};
 pub use shell::InsideShell;
-
-/// How long a Mac takes from a power cut until somebody logs in and goes on.
-const REBOOT: Duration = Duration::from_secs(90);
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Inside>>> = const { RefCell::new(None) };
@@ -54,6 +57,13 @@ pub fn current() -> Option<Arc<Inside>> {
 pub fn witness(what: &str) {
     if let Some(inside) = current() {
         inside.note(format!("{WITNESS}{what}"));
+    }
+}
+
+/// Tells a simulation that somebody else wrote Fusion's networking file: Fusion itself, its window, or a person.
+pub fn networking_rewritten(before: &[u8], after: &[u8]) {
+    if let Some(inside) = current() {
+        inside.state().rewrites.push((before.to_vec(), after.to_vec()));
     }
 }
 
@@ -74,6 +84,8 @@ struct State {
     world: Option<Arc<World>>,
     /// By how much the Mac's clock was set, in milliseconds.
     jumped_ms: i64,
+    /// Cancelled when the Mac's power goes.
+    power: CancellationToken,
     /// Cancelled when the process that runs is killed.
     died: CancellationToken,
     /// What is to end the process.
@@ -82,9 +94,11 @@ struct State {
     effects: u64,
     refusal: Option<FileFault>,
     unsynced: Unsynced,
-    broken: Vec<String>,
     trace: Vec<(Duration, String)>,
+    /// Fusion's networking file before and after each time that somebody else wrote it.
+    rewrites: Vec<(Vec<u8>, Vec<u8>)>,
     draws: u64,
+    kept: Kept,
 }
 
 /// A machine that has power.
@@ -130,15 +144,17 @@ impl Inside {
             state: Mutex::new(State {
                 world: None,
                 jumped_ms: 0,
+                power: CancellationToken::new(),
                 died: CancellationToken::new(),
                 death: None,
                 polls: 0,
                 effects: 0,
                 refusal: None,
                 unsynced: Unsynced::default(),
-                broken: Vec::new(),
                 trace: Vec::new(),
+                rewrites: Vec::new(),
                 draws: seed,
+                kept: Kept::default(),
             }),
         });
         CURRENT.with(|current| current.replace(Some(inside.clone())));
@@ -179,6 +195,16 @@ impl Inside {
         Ok(world.answer(request.clone()).await)
     }
 
+    /// Keeps what a guest has on its disk and returns the bytes that stand for it there.
+    pub(super) fn keep(&self, disk: Disk) -> Vec<u8> {
+        self.state().kept.keep(disk)
+    }
+
+    /// Returns what bytes on a disk stand for, if they came from [`Self::keep`].
+    pub(super) fn kept(&self, bytes: &[u8]) -> Option<Disk> {
+        self.state().kept.find(bytes)
+    }
+
     /// Writes down what happens.
     pub fn note(&self, text: impl Into<String>) {
         let at = self.began.elapsed();
@@ -202,15 +228,14 @@ impl Inside {
         vms.into_iter().map(running).collect()
     }
 
-    /// Sets the Mac's clock.
-    pub fn set_clock(&self, by_ms: i64) {
-        self.note(format!("the clock jumps by {} s", by_ms / 1000));
-        self.state().jumped_ms += by_ms;
+    /// Says whether others have written into Fusion's networking file since [`Self::rewrites`] was asked last.
+    pub fn was_rewritten(&self) -> bool {
+        !self.state().rewrites.is_empty()
     }
 
-    /// Breaks a rule of the product's on purpose.
-    pub fn break_rule(&self, rule: &str) {
-        self.state().broken.push(rule.to_owned());
+    /// Returns what others wrote into Fusion's networking file since this was asked last: the file before and after, each.
+    pub fn rewrites(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        std::mem::take(&mut self.state().rewrites)
     }
 
     /// Lets file operations fail from now on.
@@ -221,22 +246,6 @@ impl Inside {
     /// Returns how many changes of files the product has made.
     pub fn effects(&self) -> u64 {
         self.state().effects
-    }
-
-    /// Takes the power from everything, and gives it back: machines are off, and of the files there is what was synced.
-    pub async fn power_cut(&self) {
-        self.note("the Mac loses power");
-        let world = self.state().world.take();
-        if let Some(world) = world {
-            world.quit();
-        }
-        let lost = {
-            let mut state = self.state();
-            let State { unsynced, draws, .. } = &mut *state;
-            unsynced.lose(&mut || draw(draws))
-        };
-        lost.into_iter().for_each(|text| self.note(text));
-        pace::wait(REBOOT).await;
     }
 }
 

@@ -60,7 +60,7 @@ impl Inside {
             pace::wait(AFTERMATH).await;
             let power_cut = self.state().death.take().is_some_and(|death| death.power_cut);
             if power_cut {
-                self.power_cut().await;
+                self.power_cut().await.expect("the simulated Mac's own files can be written");
             }
             self.state().died = CancellationToken::new();
         }

@@ -9,16 +9,16 @@ use tokio::sync::mpsc;
 
 use super::Inside;
 use crate::formats::command::{Command, brief};
+use crate::host::ssh::output::Stream;
 use crate::host::{GuestShell, GuestTarget, HostError, LineSink, Output, Result, files};
-use crate::sim::faults;
+use crate::sim::command::{self, Listener};
 use crate::sim::pace::{Operation, Pace};
+use crate::sim::recent::Recent;
 use crate::sim::seam::{Chunk, SshFace};
 use crate::sim::world::Vm;
 
-/// How far a command gets before a fault cuts it short, in a real Mac's time.
-const MIDDLE_OF_A_COMMAND: Duration = Duration::from_millis(500);
-/// Chunks of a command's output that may wait.
-const OUTPUT_BUFFER: usize = 64;
+/// What of a command may wait until it is read.
+const NEWS_BUFFER: usize = 64;
 const SSH_PORT: u16 = 22;
 
 /// Runs commands in the guests of this thread's simulated Mac.
@@ -58,23 +58,33 @@ impl InsideShell {
     }
 }
 
+thread_local! {
+    static PUBLIC_PARTS: Recent<String, PublicKey> = const { Recent::new() };
+}
+
+/// Returns what others know of a private key.
+fn public_part(private: String) -> russh::keys::ssh_key::Result<PublicKey> {
+    let read = |private: &String| Ok(PrivateKey::from_openssh(private)?.public_key().clone());
+    PUBLIC_PARTS.with(|known| known.answer(private, read))
+}
+
 fn check_host_key(target: &GuestTarget, face: &SshFace) -> Result<()> {
     let unreadable = |reason: &str| HostError::Ssh { node: target.node.clone(), reason: reason.to_owned() };
-    let shown = PrivateKey::from_openssh(&face.host_key).map_err(|_| unreadable("handshake"))?;
+    let shown = public_part(face.host_key.clone()).map_err(|_| unreadable("handshake"))?;
     let pinned = PublicKey::from_openssh(&target.host_key).map_err(|_| unreadable("the pinned host key"))?;
-    if shown.public_key().key_data() == pinned.key_data() {
+    if shown.key_data() == pinned.key_data() {
         return Ok(());
     }
-    let found = shown.public_key().to_openssh().unwrap_or_default();
+    let found = shown.to_openssh().unwrap_or_default();
     Err(HostError::HostKey { node: target.node.clone(), expected: target.host_key.clone(), found })
 }
 
 fn check_user(target: &GuestTarget, face: &SshFace) -> Result<()> {
     let login = || HostError::Login { node: target.node.clone(), user: target.user.clone() };
-    let key = PrivateKey::from_openssh(files::read_text(&target.identity)?).map_err(|_| login())?;
+    let key = public_part(files::read_text(&target.identity)?).map_err(|_| login())?;
     let allowed = face.users.get(&target.user).map(Vec::as_slice).unwrap_or_default();
     let allowed = allowed.iter().filter_map(|line| PublicKey::from_openssh(line).ok());
-    let mut allowed = allowed.filter(|allowed| allowed.key_data() == key.public_key().key_data());
+    let mut allowed = allowed.filter(|allowed| allowed.key_data() == key.key_data());
     allowed.next().map(drop).ok_or_else(login)
 }
 
@@ -93,8 +103,7 @@ impl GuestShell for InsideShell {
         let vm = self.log_in(target).await?;
         let line = command.shell_line();
         let mut news = begin(vm, target.user.clone(), line.clone(), command.input.clone());
-        let mut output = Output::default();
-        let mut said = Said { lines, unfinished: Vec::new() };
+        let (mut stdout, mut stderr) = (Stream::default(), Stream::default());
         let lost = |reason: &str| HostError::Lost {
             node: target.node.clone(),
             command: brief(&line),
@@ -103,14 +112,8 @@ impl GuestShell for InsideShell {
         let reading = async {
             loop {
                 match news.recv().await {
-                    Some(News::Chunk(Chunk::Stdout(bytes))) => {
-                        said.take(&bytes);
-                        output.stdout.extend(bytes);
-                    }
-                    Some(News::Chunk(Chunk::Stderr(bytes))) => {
-                        said.take(&bytes);
-                        output.stderr.extend(bytes);
-                    }
+                    Some(News::Chunk(Chunk::Stdout(bytes))) => stdout.take(&bytes, lines.as_ref()),
+                    Some(News::Chunk(Chunk::Stderr(bytes))) => stderr.take(&bytes, lines.as_ref()),
                     Some(News::Ended(status)) => return Ok(status),
                     Some(News::Broken(why)) => return Err(lost(why)),
                     None => return Err(lost("connection lost")),
@@ -120,77 +123,37 @@ impl GuestShell for InsideShell {
         let ended = tokio::time::timeout(limit, reading).await;
         let what = format!("the end of `{}` on {}", brief(&line), target.node);
         let status = ended.unwrap_or(Err(HostError::Deadline { what, limit }))?;
-        said.finish();
-        Ok(Output { status: Some(status), ..output })
+        let (stdout, before_stdout) = stdout.finish(lines.as_ref());
+        let (stderr, before_stderr) = stderr.finish(lines.as_ref());
+        let left_out = before_stdout + before_stderr;
+        Ok(Output { status: Some(status), signal: None, stdout, stderr, left_out })
     }
 }
 
 /// Lets a command run in a guest. It goes on if nobody listens any more, as under a real SSH server.
-fn begin(vm: Arc<Vm>, user: String, line: String, input: Vec<u8>) -> mpsc::UnboundedReceiver<News> {
-    let (tell, news) = mpsc::unbounded_channel();
+fn begin(vm: Arc<Vm>, user: String, line: String, input: Vec<u8>) -> mpsc::Receiver<News> {
+    let (tell, news) = mpsc::channel(NEWS_BUFFER);
     tokio::spawn(async move {
-        // Nobody may listen any more: then nobody is told.
         let power_lost = vm.power_lost().clone();
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
-            () = power_lost.cancelled() => drop(tell.send(News::Broken("connection lost"))),
-            () = strike(&vm) => drop(tell.send(News::Broken("connection lost"))),
-            status = exec(&vm, &user, &line, input, &tell) => drop(tell.send(News::Ended(status))),
-        }
+            () = power_lost.cancelled() => News::Broken("connection lost"),
+            () = command::broken(&vm) => News::Broken("connection lost"),
+            status = exec(&vm, &user, &line, input, &tell) => News::Ended(status),
+        };
+        // Nobody may listen any more: then nobody is told.
+        let _ = tell.send(ended).await;
     });
     news
 }
 
-async fn exec(
-    vm: &Arc<Vm>,
-    user: &str,
-    line: &str,
-    input: Vec<u8>,
-    tell: &mpsc::UnboundedSender<News>,
-) -> i32 {
-    let (output, mut chunks) = mpsc::channel(OUTPUT_BUFFER);
-    let machine = vm.machine();
-    let pump = async {
-        while let Some(chunk) = chunks.recv().await {
-            let _ = tell.send(News::Chunk(chunk));
-        }
-    };
-    let (status, ()) = tokio::join!(machine.exec(user, line, input, output), pump);
-    status
+async fn exec(vm: &Arc<Vm>, user: &str, line: &str, input: Vec<u8>, tell: &mpsc::Sender<News>) -> i32 {
+    command::misbehave(vm, tell).await;
+    command::run(vm, user, line, input, tell).await
 }
 
-/// Cuts a command short if a fault was planted for it; otherwise never returns.
-async fn strike(vm: &Arc<Vm>) {
-    let drops = vm.fault(faults::SSH_DROPS);
-    let dies = vm.fault(faults::POWER_LOST);
-    if !drops && !dies {
-        std::future::pending::<()>().await;
-    }
-    vm.pass(MIDDLE_OF_A_COMMAND).await;
-    if dies {
-        vm.lose_power();
-    }
-}
-
-/// Tells a command's output line by line.
-struct Said {
-    lines: Option<LineSink>,
-    unfinished: Vec<u8>,
-}
-
-impl Said {
-    fn take(&mut self, bytes: &[u8]) {
-        let Some(lines) = &self.lines else { return };
-        self.unfinished.extend_from_slice(bytes);
-        while let Some(end) = self.unfinished.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.unfinished.drain(..=end).collect();
-            lines(String::from_utf8_lossy(&line).trim_end());
-        }
-    }
-
-    fn finish(&mut self) {
-        if !self.unfinished.is_empty() {
-            self.take(b"\n");
-        }
+impl Listener for mpsc::Sender<News> {
+    async fn hear(&self, chunk: Chunk) -> bool {
+        self.send(News::Chunk(chunk)).await.is_ok()
     }
 }

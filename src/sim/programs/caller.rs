@@ -26,33 +26,25 @@ impl Moment {
 pub struct Caller<'a> {
     places: &'a Places,
     parent: libc::pid_t,
-    /// The program and its first argument, such as `vmnet-cli --stop`; of `vmrun`, its verb.
+    /// As [`call`] names it.
     call: String,
 }
 
 impl<'a> Caller<'a> {
     /// Remembers who called this process, and what for.
     pub fn of_this_process(places: &'a Places, program: &str, args: &[String]) -> Self {
-        let first = match args {
-            [flag, _, verb, ..] if flag == "-T" => Some(verb),
-            _ => args.first(),
-        };
-        let words = [Some(program), first.map(String::as_str)];
-        let call = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
-        Self { places, parent: parent(), call }
+        Self { places, parent: parent(), call: call(program, args) }
     }
 
     /// Never returns if that fault strikes at this moment.
     pub async fn hangs(&self, moment: Moment) {
-        if faults::strikes(self.places, faults::PROGRAM_HANGS, &format!("{} {}", self.call, moment.word())) {
-            std::future::pending().await
-        }
+        hangs(self.places, &self.call, moment).await;
     }
 
     /// Kills the caller if that fault strikes at this moment, as a crash would end it; says whether it did. A caller
     /// that is gone already stays so.
     pub fn dies(&self, moment: Moment) -> bool {
-        if !faults::strikes(self.places, faults::CALLER_DIES, &format!("{} {}", self.call, moment.word())) {
+        if !dies(self.places, &self.call, moment) {
             return false;
         }
         if self.parent > INIT && self.parent == parent() {
@@ -61,6 +53,27 @@ impl<'a> Caller<'a> {
         }
         true
     }
+}
+
+/// Names a call by the program and its first argument, such as `vmnet-cli --stop`; one of `vmrun` by its verb.
+pub fn call(program: &str, args: &[String]) -> String {
+    let first = match args {
+        [flag, _, verb, ..] if flag == "-T" => Some(verb),
+        _ => args.first(),
+    };
+    [Some(program), first.map(String::as_str)].into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// Never returns if a call is to hang at this moment.
+pub async fn hangs(places: &Places, call: &str, moment: Moment) {
+    if faults::strikes(places, faults::PROGRAM_HANGS, &format!("{call} {}", moment.word())) {
+        std::future::pending().await
+    }
+}
+
+/// Says whether whoever makes a call is to die at this moment.
+pub fn dies(places: &Places, call: &str, moment: Moment) -> bool {
+    faults::strikes(places, faults::CALLER_DIES, &format!("{call} {}", moment.word()))
 }
 
 fn parent() -> libc::pid_t {

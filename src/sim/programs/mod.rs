@@ -1,7 +1,7 @@
 //! Fusion's programs as the simulation plays them: same names, arguments, output shapes, exit codes and quirks. And
 //! those of macOS that tell what a Mac's own folders do not: its routes and its processes.
 
-mod caller;
+pub mod caller;
 pub mod netstat;
 pub mod networksetup;
 pub mod pgrep;

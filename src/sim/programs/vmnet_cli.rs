@@ -6,6 +6,7 @@ use super::{FAILED, Screen};
 use crate::sim::configure;
 use crate::sim::faults;
 use crate::sim::files;
+use crate::sim::inside;
 use crate::sim::network::{self, Networks, Service, ServiceKind};
 use crate::sim::pace::{Operation, Pace};
 use crate::sim::places::Places;
@@ -68,6 +69,8 @@ async fn start(places: &Places, screen: &mut Screen) -> io::Result<u8> {
     }
     screen.line(if all { "Started all configured services on all networks" } else { SOME_FAILED });
     if let Some(view) = view {
+        let before = files::read(&places.networking())?.unwrap_or_default();
+        inside::networking_rewritten(before.as_bytes(), view.as_bytes());
         files::write(&places.networking(), view)?;
         configure::configure(places)?;
         network::start(places, None)?;

@@ -3,7 +3,9 @@
 use std::net::Ipv4Addr;
 
 use crate::formats::command::Command;
+use crate::lab::limits::CERTIFICATE_RENEWAL;
 use crate::lab::{Lab, Node};
+use crate::stack::certificates::long;
 use crate::stack::{kubeadm, kubectl};
 
 use super::ask::{cluster, cluster_https, curl, curl_each, labelled};
@@ -20,6 +22,7 @@ pub fn checks(lab: &Lab) -> Vec<Check> {
     checks.extend(of_names(lab));
     checks.extend(of_members(lab));
     checks.extend(of_ports(lab));
+    checks.extend(of_certificates());
     checks
 }
 
@@ -138,6 +141,32 @@ fn of_ports(lab: &Lab) -> Vec<Check> {
             Hint {
                 look: "on the member that is not reached, whether its kubelet runs",
                 command: "systemctl status kubelet; journalctl -u kubelet -n 30",
+            },
+        ),
+    ]
+}
+
+fn of_certificates() -> Vec<Check> {
+    let days = long(CERTIFICATE_RENEWAL.as_secs());
+    vec![
+        check(
+            "certificates.cluster",
+            format!("the certificates of every control plane and kubelet last another {days}"),
+            Probe::Facts,
+            Expect::Lasting,
+            Hint {
+                look: "up renews what ends soon; this shows what is due",
+                command: "fusionlab plan --verbose",
+            },
+        ),
+        check(
+            "certificates.lab",
+            format!("the user's certificate and that of the lab's sites last another {days}"),
+            Probe::Identity,
+            Expect::Lasting,
+            Hint {
+                look: "up renews what ends soon; this shows what is due",
+                command: "fusionlab plan --verbose",
             },
         ),
     ]

@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use crate::formats::mac::Mac;
+use crate::lab::limits::CERTIFICATE_RENEWAL;
+use crate::stack::certificates::long;
 
 /// What must have been seen.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +70,8 @@ pub enum Expect {
     OneHolder { nodes: Vec<String>, addresses: Vec<Ipv4Addr> },
     /// No two clocks differ by more than these milliseconds.
     ClocksWithin(u64),
+    /// No certificate ends within `CERTIFICATE_RENEWAL`.
+    Lasting,
     /// The lab's network is so on the host.
     Vmnet(VmnetWish),
 }
@@ -125,6 +129,7 @@ impl Expect {
             Self::NoneWithin { subnet, .. } => format!("none in {subnet}"),
             Self::OneHolder { addresses, .. } => format!("one gateway with {}", listed(addresses)),
             Self::ClocksWithin(ms) => format!("at most {ms} ms apart"),
+            Self::Lasting => format!("each lasts another {}", long(CERTIFICATE_RENEWAL.as_secs())),
             Self::Vmnet(wish) => wish.words(),
         }
     }

@@ -124,6 +124,8 @@ pub enum Probe {
     Pods { query: PodQuery, question: PodQuestion },
     /// The facts of every machine, and how far its clock is from the host's.
     Facts,
+    /// When the certificates of the lab's identity end.
+    Identity,
     /// The lab's network as Fusion's files and services on the host have it.
     Vmnet,
     /// Requests by the host, all at once.

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::Finding;
+use crate::stack::certificates;
 use crate::stack::checks::Expect;
 use crate::stack::facts::GuestFacts;
 
@@ -52,8 +53,15 @@ pub fn judge(expect: &Expect, machines: &[Observed], silent: &[(String, String)]
         }
         Expect::OneHolder { nodes, addresses } => holder(nodes.iter().filter_map(find).collect(), addresses),
         Expect::ClocksWithin(limit_ms) => clocks(*limit_ms, machines),
+        Expect::Lasting => super::lasting(machines.iter().flat_map(ends)),
         _ => Err("a command's answer is needed".to_owned()),
     }
+}
+
+/// Returns what a machine told of its certificates, and what time it was on this machine then.
+fn ends(machine: &Observed) -> impl Iterator<Item = (String, u64, u64)> {
+    let now = machine.facts.clock_ms.saturating_add_signed(machine.skew_ms.saturating_neg()) / 1000;
+    certificates::ends(&machine.node, &machine.facts).map(move |(whose, ends)| (whose, ends, now))
 }
 
 fn counted(all: usize, wrong: &[String]) -> Finding {

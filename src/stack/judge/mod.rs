@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 pub use machines::Observed;
 pub use vmnet::VmnetSeen;
 
+use crate::stack::certificates;
 use crate::stack::checks::Expect;
 
 /// What a probe saw.
@@ -36,6 +37,11 @@ pub enum Answer {
     /// What each request brought, by what was asked for.
     Replies(Vec<(String, Result<Reply, String>)>),
     Vmnet(Box<VmnetSeen>),
+    /// When certificates end and whose they are; all in seconds since 1970.
+    Ends {
+        ends: Vec<(String, u64)>,
+        now: u64,
+    },
     /// Nothing was heard, and why: a lower-case fragment.
     Unheard(String),
 }
@@ -85,6 +91,7 @@ pub fn judge(expect: &Expect, answer: &Answer) -> Verdict {
         Answer::Unheard(why) => Err(why.clone()),
         Answer::Facts { machines, silent } => machines::judge(expect, machines, silent),
         Answer::Vmnet(seen) => vmnet::judge(expect, seen),
+        Answer::Ends { ends, now } => lasting(ends.iter().map(|(whose, ends)| (whose.clone(), *ends, *now))),
         Answer::Replies(all) => of_replies(expect, all),
         Answer::Command(said) => of_said(expect, said),
         Answer::Each(all) => of_each(expect, all),
@@ -92,6 +99,20 @@ pub fn judge(expect: &Expect, answer: &Answer) -> Verdict {
     match finding {
         Ok(detail) => Verdict { passed: true, detail },
         Err(detail) => Verdict { passed: false, detail },
+    }
+}
+
+/// Judges certificates, each by whose it is, its end, and what time it was then.
+fn lasting(all: impl Iterator<Item = (String, u64, u64)>) -> Finding {
+    let mut all: Vec<_> = all.collect();
+    all.sort_by_key(|(_, ends, _)| *ends);
+    let due = all.iter().filter(|(_, ends, now)| certificates::is_due(*ends, *now));
+    let due: Vec<String> =
+        due.map(|(whose, ends, now)| format!("{whose} {}", certificates::ending(*ends, *now))).collect();
+    match (due.as_slice(), all.first()) {
+        (_, None) => Err("nobody told of a certificate".to_owned()),
+        ([], Some((_, ends, now))) => Ok(format!("the first {}", certificates::ending(*ends, *now))),
+        (due, _) => Err(due.join("; ")),
     }
 }
 

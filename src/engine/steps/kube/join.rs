@@ -5,7 +5,6 @@ use crate::engine::error::{EngineError, Requirement, Result};
 use crate::engine::observe;
 use crate::engine::run::StepContext;
 use crate::engine::wait::{Probe, until};
-use crate::host::stand_in;
 use crate::lab::{Node, Role};
 use crate::stack::kubeadm::{self, NodeState};
 use crate::stack::kubectl::{self, EtcdMember};
@@ -101,7 +100,7 @@ async fn mark(context: &StepContext, node: &Node) -> Result<bool> {
 /// can still be asked, the Node last, since a kubelet that runs would make it anew.
 async fn clear(context: &StepContext, node: &Node, state: NodeState, contact: &Node) -> Result<()> {
     let engine = &context.engine;
-    if node.role == Role::ControlPlane && !stand_in::broken("stale-member") {
+    if node.role == Role::ControlPlane {
         remove_stale_member(context, node, contact).await?;
     }
     if state != NodeState::Fresh {

@@ -239,7 +239,7 @@ async fn cluster_info(context: &StepContext, contact: &Node) -> Result<()> {
 }
 
 /// Returns what the API server knows of a node, asked on a control plane; none if it does not know it.
-async fn known(context: &StepContext, node: &Node, contact: &Node) -> Result<Option<KubeNode>> {
+pub(super) async fn known(context: &StepContext, node: &Node, contact: &Node) -> Result<Option<KubeNode>> {
     let output = context.engine.must(contact, &kubectl::get("nodes", &node.name, None)).await?;
     facts::one_node(&output.text()).map_err(|error| EngineError::Cluster {
         reason: format!("what the API server says of {} cannot be read: {error}", node.name),

@@ -18,7 +18,7 @@ use super::look::{self, Expected};
 use super::services::{self, CONFIGURE, Programs, START, STOP, Service, Services};
 use super::{Applied, ChangeKind, Log, PUTTING_BACK, Restarted, dhcp_only, refused};
 use crate::formats::networking::{Document, Scope, scope};
-use crate::host::{HostError, Result, files, lock, stand_in};
+use crate::host::{HostError, Result, files, lock};
 
 /// A change, with all that was decided about it.
 #[derive(Clone, Debug)]
@@ -114,10 +114,11 @@ pub(super) async fn perform(
             Ok(()) => Ok(Applied { output: log.into_text(), restarted: Restarted::Dhcp }),
             Err(doubt) => {
                 log.note(&format!("restarting all networks instead of one DHCP server: {doubt}"));
-                full(programs, job, log).await
+                // The file may be the new one by now, with Fusion's own notes.
+                full(programs, job, None, log).await
             }
         },
-        _ => full(programs, job, log).await,
+        _ => full(programs, job, Some(job.before.as_deref()), log).await,
     }
 }
 
@@ -231,19 +232,50 @@ async fn dhcp(programs: &Programs, job: &Job, log: &mut Log) -> Result<(), Strin
     look::look(programs, &expected, job.limit, log).await
 }
 
-/// Stops the networks, replaces the file, starts them and looks; on failure goes back the same way.
-async fn full(programs: &Programs, job: &Job, mut log: Log) -> StdResult<Applied, Failure> {
+/// Stops the networks, replaces the file, if `instead_of` is given only that one, starts them and looks; on failure goes
+/// back the same way.
+async fn full(
+    programs: &Programs,
+    job: &Job,
+    instead_of: Option<Option<&[u8]>>,
+    mut log: Log,
+) -> StdResult<Applied, Failure> {
     // What does not answer now cannot be missed afterwards.
     let ran = programs.services(job.limit).await.unwrap_or_default();
-    let Err(reason) = go(programs, job, job.new.as_deref(), &ran, &mut log).await else {
-        return Ok(Applied { output: log.into_text(), restarted: Restarted::Networks });
-    };
-    if stand_in::broken("no-rollback") {
-        return Err(failed(reason, Ok(()), log));
+    match go(programs, job, instead_of, job.new.as_deref(), &ran, &mut log).await {
+        Ok(()) => Ok(Applied { output: log.into_text(), restarted: Restarted::Networks }),
+        Err(Trouble::Theirs(file)) => {
+            let back = follow(programs, job, file.as_deref(), &ran, &mut log).await;
+            Err(failed(changed().to_string(), back, log))
+        }
+        Err(Trouble::Because(reason)) => {
+            log.note(PUTTING_BACK);
+            let back = go(programs, job, None, job.rollback.as_deref(), &ran, &mut log).await;
+            Err(failed(reason, back.map_err(Trouble::into_reason), log))
+        }
     }
-    log.note(PUTTING_BACK);
-    let back = go(programs, job, job.rollback.as_deref(), &ran, &mut log).await;
-    Err(failed(reason, back, log))
+}
+
+/// Why the networks do not follow a file.
+enum Trouble {
+    /// Somebody else has written this file meanwhile: it stays.
+    Theirs(Option<Vec<u8>>),
+    Because(String),
+}
+
+impl Trouble {
+    fn into_reason(self) -> String {
+        match self {
+            Self::Theirs(_) => changed().to_string(),
+            Self::Because(reason) => reason,
+        }
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(reason: String) -> Self {
+        Self::Because(reason)
+    }
 }
 
 fn failed(reason: String, back: Result<(), String>, log: Log) -> Failure {
@@ -255,8 +287,29 @@ fn failed(reason: String, back: Result<(), String>, log: Log) -> Failure {
     Failure::Tried { reason, output: log.into_text(), restored: back.is_ok() }
 }
 
-/// Makes the networks follow `file`; an error says what did not come about.
+/// Puts a file in the place of another one, if that is given and still there, while the networks are stopped.
 async fn go(
+    programs: &Programs,
+    job: &Job,
+    instead_of: Option<Option<&[u8]>>,
+    file: Option<&[u8]>,
+    ran: &Services,
+    log: &mut Log,
+) -> Result<(), Trouble> {
+    // Whether it had anything to stop, and so a good exit status, is not known; what counts is seen at the end.
+    if let Err(reason) = programs.obey(STOP, job.limit, log).await {
+        log.note(&format!("({reason})"));
+    }
+    let there = files::read_if_exists(&programs.fusion.networking()).map_err(|error| error.to_string())?;
+    if instead_of.is_some_and(|expected| expected != there.as_deref()) {
+        return Err(Trouble::Theirs(there));
+    }
+    put(programs, file)?;
+    Ok(follow(programs, job, file, ran, log).await?)
+}
+
+/// Makes networks that are stopped follow the file that is there; an error says what did not come about.
+async fn follow(
     programs: &Programs,
     job: &Job,
     file: Option<&[u8]>,
@@ -264,13 +317,8 @@ async fn go(
     log: &mut Log,
 ) -> Result<(), String> {
     let limit = job.limit;
-    // Whether it had anything to stop, and so a good exit status, is not known; what counts is seen at the end.
-    if let Err(reason) = programs.obey(STOP, limit, log).await {
-        log.note(&format!("({reason})"));
-    }
     let leases = LeaseFiles::read(&programs.fusion).map_err(|error| error.to_string())?;
-    put(programs, file)?;
-    // From here on something must be started again, whatever fails.
+    // Something must be started again, whatever fails.
     let configured = programs.obey(CONFIGURE, limit, log).await;
     let kept = leases.put_back().map_err(|error| error.to_string());
     let started = programs.obey(START, limit, log).await;

@@ -38,7 +38,7 @@ use crate::formats::networking::Scope;
 use crate::formats::routes::{self, Route};
 use crate::host::files::{self, Ownership};
 use crate::host::process::Finished;
-use crate::host::{HostError, Result, clock, stand_in, system};
+use crate::host::{HostError, Result, clock, system};
 
 mod apples;
 mod apply;
@@ -192,8 +192,7 @@ impl Networks {
             return Err(apply::changed());
         }
         apples::refuse(self, before.as_deref())?;
-        let earlier =
-            if stand_in::broken("interruption-forgotten") { None } else { unfinished::read(&self.folder)? };
+        let earlier = unfinished::read(&self.folder)?;
         let (rollback, doubt) = match &earlier {
             Some(earlier) => self.way_back(earlier, kind, vmnet, before.clone()),
             None => (before.clone(), None),

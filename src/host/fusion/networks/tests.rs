@@ -39,7 +39,7 @@ const VMNET_CLI: &str = r#"
 leases="$FOLDER/var/db/vmware/vmnet-dhcpd-vmnet8.leases"
 status=0
 case "$1" in
---stop) rm -rf "$run"; [ "$fault" != stop ] || status=1 ;;
+--stop) rm -rf "$run"; [ "$fault" != stop ] || status=1; [ "$fault" != meanwhile ] || echo wonders >> "$file" ;;
 --configure)
     : > "$leases"
     [ "$fault" = forget ] && grep -v mac_to_ip "$file" > "$FOLDER/t" && cat "$FOLDER/t" > "$file"
@@ -198,6 +198,16 @@ async fn a_new_network_is_stop_replace_configure_start_look() {
     assert!(leases.contains("172.16.8.130"), "leases of other networks survive");
     let told = world.networks.services(LIMIT).await.unwrap();
     assert_eq!(told.runs(2, Service::Nat), Some(true));
+}
+
+#[tokio::test]
+async fn what_somebody_writes_while_the_networks_stop_stays() {
+    let world = World::new(BEFORE);
+    world.fault("meanwhile");
+    let ended = world.apply(&made()).await;
+    assert!(matches!(ended, Err(HostError::Network { restored: true, .. })), "{ended:?}");
+    assert!(world.text().contains("wonders\n") && !world.text().contains("VNET_2"), "{}", world.text());
+    assert_eq!((world.running(), world.is_clean()), (vec!["8 DHCP".to_owned()], true));
 }
 
 #[tokio::test]

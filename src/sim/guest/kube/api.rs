@@ -124,7 +124,7 @@ fn objects(data: &Data, path: &str) -> Response {
     };
     let find = |plural: &str| {
         let same = |one: &Resource| one.plural == plural && one.group == group && one.version == version;
-        resources::all(data).into_iter().find(same)
+        resources::all(data).find(same)
     };
     match rest {
         [plural] => match find(plural) {

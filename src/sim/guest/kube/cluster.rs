@@ -1,9 +1,10 @@
 //! One living cluster: whose disks hold its data, whether they are enough, and how a change reaches them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
+use super::controllers::Settled;
 use super::data::{Data, EtcdOnDisk, Member};
 use super::objects;
 use crate::sim::guest::{Commons, Model, lock};
@@ -22,6 +23,7 @@ pub struct Cluster {
     state: Mutex<State>,
     /// Spreads requests over pods, by the node that spreads them.
     turns: Mutex<BTreeMap<String, usize>>,
+    settled: Mutex<Option<Settled>>,
 }
 
 #[derive(Default)]
@@ -85,6 +87,7 @@ impl Cluster {
             ca_hash: data.ca_hash.clone(),
             state: Mutex::new(state),
             turns: Mutex::default(),
+            settled: Mutex::default(),
         });
         clusters.insert(data.ca_hash.clone(), Arc::downgrade(&cluster));
         cluster
@@ -154,6 +157,11 @@ impl Cluster {
             state.write_disks();
         }
         Ok(answer)
+    }
+
+    /// Returns where the controllers last had nothing to change.
+    pub fn settled(&self) -> MutexGuard<'_, Option<Settled>> {
+        lock(&self.settled)
     }
 
     /// Saves the members' disks, as etcd does before it answers.

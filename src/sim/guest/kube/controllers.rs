@@ -18,18 +18,26 @@ pub struct Health {
     pub network: bool,
 }
 
+/// What the controllers made of a cluster's data when they last left it as it was. They would do the same again as long as
+/// neither the data nor what is known of the machines is another.
+pub struct Settled {
+    data: Arc<Data>,
+    health: BTreeMap<String, Health>,
+    outlook: Outlook,
+}
+
+/// What is to be done in the background.
+#[derive(Clone)]
+struct Outlook {
+    waiting: Vec<pods::Waiting>,
+    /// Whether the gateway's controller has something to do.
+    programming: bool,
+}
+
 /// Brings the cluster's objects to where its controllers would, and starts what takes time in the background.
 pub fn settle(cluster: &Arc<Cluster>) {
     let Some(leader) = cluster.leader() else { return };
-    let health = health(cluster);
-    let now_ms = leader.around.clock_ms();
-    let changed = cluster.change(|data| {
-        reconcile(data, &health, now_ms);
-        let waiting = pods::waiting(data, &health);
-        let programming = gateway::operator_serves(data) && gateway::would_change(data, now_ms);
-        Ok((waiting, programming))
-    });
-    let Ok((waiting, programming)) = changed else { return };
+    let Ok(Outlook { waiting, programming }) = decide(cluster, leader.around.clock_ms()) else { return };
     routes::follow(cluster, &cluster.data());
     for pod in waiting {
         pods::start(cluster, &leader, pod);
@@ -49,6 +57,24 @@ pub fn settle(cluster: &Arc<Cluster>) {
     }
     cluster.sync();
     leader.commons.announce();
+}
+
+fn decide(cluster: &Cluster, now_ms: u64) -> Result<Outlook, String> {
+    let (before, health) = (cluster.read()?, health(cluster));
+    let mut settled = cluster.settled();
+    if let Some(settled) = settled.as_ref().filter(|it| Arc::ptr_eq(&it.data, &before) && it.health == health)
+    {
+        return Ok(settled.outlook.clone());
+    }
+    let outlook = cluster.change(|data| {
+        reconcile(data, &health, now_ms);
+        let waiting = pods::waiting(data, &health);
+        let programming = gateway::operator_serves(data) && gateway::would_change(data, now_ms);
+        Ok(Outlook { waiting, programming })
+    })?;
+    let unchanged = Arc::ptr_eq(&cluster.data(), &before);
+    *settled = unchanged.then(|| Settled { data: before, health, outlook: outlook.clone() });
+    Ok(outlook)
 }
 
 fn health(cluster: &Cluster) -> BTreeMap<String, Health> {

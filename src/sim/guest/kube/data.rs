@@ -1,7 +1,11 @@
 //! What etcd holds: members, cluster-wide facts, and every object as JSON.
+//!
+//! A change works on a copy of everything and is compared with what was, so copies share the objects that they do not change:
+//! nothing else in a simulated lab is copied and compared as often.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -19,7 +23,8 @@ pub struct Data {
     pub version: String,
     pub members: BTreeMap<String, Member>,
     /// `resource/namespace/name` → object.
-    objects: BTreeMap<String, Value>,
+    #[serde(serialize_with = "write_objects", deserialize_with = "read_objects")]
+    objects: BTreeMap<Arc<str>, Arc<Value>>,
     next_number: u64,
 }
 
@@ -49,26 +54,35 @@ fn read_shared<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Data>, D::Error
     Data::deserialize(from).map(Arc::new)
 }
 
+fn write_objects<S: Serializer>(objects: &BTreeMap<Arc<str>, Arc<Value>>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(objects.iter().map(|(key, object)| (&**key, &**object)))
+}
+
+fn read_objects<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Arc<str>, Arc<Value>>, D::Error> {
+    let objects = BTreeMap::<String, Value>::deserialize(from)?;
+    Ok(objects.into_iter().map(|(key, object)| (key.into(), Arc::new(object))).collect())
+}
+
 fn key(id: &str, namespace: &str, name: &str) -> String {
     format!("{id}/{namespace}/{name}")
 }
 
 impl Data {
     pub fn get(&self, id: &str, namespace: &str, name: &str) -> Option<&Value> {
-        self.objects.get(&key(id, namespace, name))
+        self.objects.get(key(id, namespace, name).as_str()).map(|object| &**object)
     }
 
     pub fn get_mut(&mut self, id: &str, namespace: &str, name: &str) -> Option<&mut Value> {
-        self.objects.get_mut(&key(id, namespace, name))
+        self.objects.get_mut(key(id, namespace, name).as_str()).map(Arc::make_mut)
     }
 
     /// Returns the objects of a kind, of one namespace or of all, by namespace and name.
     pub fn list(&self, id: &str, namespace: Option<&str>) -> Vec<&Value> {
         let prefix = namespace.map_or_else(|| format!("{id}/"), |namespace| format!("{id}/{namespace}/"));
         self.objects
-            .range(prefix.clone()..)
+            .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
             .take_while(|(key, _)| key.starts_with(&prefix))
-            .map(|(_, value)| value)
+            .map(|(_, object)| &**object)
             .collect()
     }
 
@@ -76,12 +90,12 @@ impl Data {
     pub fn store(&mut self, id: &str, object: Value) {
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        self.objects.insert(key(id, &namespace, &name), object);
+        self.objects.insert(key(id, &namespace, &name).into(), Arc::new(object));
     }
 
     /// Removes an object and everything it owns, or that lies in it if it is a namespace.
     pub fn remove(&mut self, id: &str, namespace: &str, name: &str) -> bool {
-        let Some(gone) = self.objects.remove(&key(id, namespace, name)) else { return false };
+        let Some(gone) = self.objects.remove(key(id, namespace, name).as_str()) else { return false };
         if id == "namespaces" {
             self.objects.retain(|_, object| object["metadata"]["namespace"] != name);
         }
@@ -93,7 +107,7 @@ impl Data {
                 .flatten()
                 .any(|owner| owner["uid"] == uid)
         };
-        let orphans: Vec<String> = self
+        let orphans: Vec<Arc<str>> = self
             .objects
             .iter()
             .filter(|(_, object)| !uid.is_null() && owned(object))

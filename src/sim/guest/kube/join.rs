@@ -16,6 +16,7 @@ use super::phases::{Ended, done};
 use super::pki::{self, PKI, Subject};
 use crate::sim::guest::tls::{self, Pair, Trust};
 use crate::sim::guest::{Model, pace, units, yaml};
+use crate::sim::inside;
 
 const BOOTSTRAP: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
 const CLUSTER_INFO: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
@@ -265,6 +266,11 @@ async fn promote(model: &Arc<Model>, name: &str, cluster: &Arc<Cluster>) -> Resu
 pub async fn reset(model: &Arc<Model>) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some(etcd) = model.disk(|disk| disk.etcd.clone()) {
+        let votes = etcd.data.members.get(&etcd.name).is_some_and(|member| !member.learner);
+        let pods_ran = model.disk(|disk| disk.file(kubelet::CNI).is_some());
+        if votes && etcd.data.voters() == 1 && pods_ran {
+            inside::witness("a reset of the only member that has a cluster's data");
+        }
         let told = match client::kubeconfig(model, ADMIN) {
             Ok(config) => client::cluster(model, &config).await,
             Err(why) => Err(why),

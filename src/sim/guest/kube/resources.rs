@@ -101,10 +101,10 @@ fn defined(definition: &Value) -> Vec<Resource> {
         .collect()
 }
 
-/// Returns every kind the API server serves.
-pub fn all(data: &Data) -> Vec<Resource> {
+/// Goes through every kind the API server serves.
+pub fn all(data: &Data) -> impl Iterator<Item = Resource> {
     let definitions = data.list(DEFINITIONS, None).into_iter().flat_map(defined);
-    BUILT_IN.iter().map(built_in).chain(definitions).collect()
+    BUILT_IN.iter().map(built_in).chain(definitions)
 }
 
 /// Finds a kind by a word that kubectl takes: plural, singular, short name, or `plural.group`.
@@ -114,11 +114,11 @@ pub fn by_word(data: &Data, word: &str) -> Option<Resource> {
     short.or_else(|| {
         let names =
             |one: &Resource| one.plural == word || one.kind.to_lowercase() == word || one.id() == word;
-        all(data).into_iter().find(names)
+        all(data).find(names)
     })
 }
 
 /// Finds the kind of a manifest.
 pub fn by_manifest(data: &Data, api_version: &str, kind: &str) -> Option<Resource> {
-    all(data).into_iter().find(|one| one.kind == kind && one.api_version() == api_version)
+    all(data).find(|one| one.kind == kind && one.api_version() == api_version)
 }
