@@ -80,7 +80,10 @@ impl Page {
             "1. A browser asks for `https://myapp.{}`, whose address is {}.",
             lab.cluster.domain, lab.lan.vip
         ));
-        self.line(format!("2. The packet arrives at the gateway that holds the VIP, on `{}`.", card(lab, Nic::guest_name)));
+        self.line(format!(
+            "2. The packet arrives at the gateway that holds the VIP, on `{}`.",
+            card(lab, Nic::guest_name)
+        ));
         self.line(format!(
             "3. nginx takes the connection on port {} as it is, without opening TLS, and chooses one of {workers}.",
             ports.https
@@ -90,7 +93,9 @@ impl Page {
             lab.vmnet_name(),
             ports.https_node_port
         ));
-        self.line("5. Cilium takes it there in eBPF, with no kube-proxy, to Envoy behind the Gateway's listener.");
+        self.line(
+            "5. Cilium takes it there in eBPF, with no kube-proxy, to Envoy behind the Gateway's listener.",
+        );
         self.line("6. The Gateway ends TLS, chooses by the request's host name, and passes it on to a pod of the application.");
         self.line("");
         self.line("`fusionlab verify` goes this way with real requests and says at which hop one is lost.");
@@ -103,14 +108,22 @@ impl Page {
         self.table(
             ["segment", "subnet", "what it is"],
             [
-                row("home network", lan.subnet.to_string(), format!("the gateways are bridged to it; router {}", lan.router)),
+                row(
+                    "home network",
+                    lan.subnet.to_string(),
+                    format!("the gateways are bridged to it; router {}", lan.router),
+                ),
                 row(
                     &lab.vmnet_name(),
                     internal.subnet.to_string(),
                     format!("made by Fusion: host {}, NAT and DNS {}", internal.host, internal.nat),
                 ),
                 row("pods", cluster.pods.to_string(), "routed by Cilium without a tunnel".to_owned()),
-                row("services", cluster.services.to_string(), "ClusterIPs, in each node's eBPF maps".to_owned()),
+                row(
+                    "services",
+                    cluster.services.to_string(),
+                    "ClusterIPs, in each node's eBPF maps".to_owned(),
+                ),
             ],
         );
     }
@@ -121,7 +134,13 @@ impl Page {
             let lan = node.lan().map_or("–".to_owned(), |nic| nic.address.to_string());
             let cards: Vec<String> =
                 node.nics.iter().map(|nic| format!("{} `{}`", nic.guest_name(), nic.mac)).collect();
-            [format!("`{}`", node.name), role(node.role).to_owned(), node.address().to_string(), lan, cards.join(", ")]
+            [
+                format!("`{}`", node.name),
+                role(node.role).to_owned(),
+                node.address().to_string(),
+                lan,
+                cards.join(", "),
+            ]
         };
         self.table(
             ["machine", "role", &lab.vmnet_name(), "home network", "cards"],
@@ -255,10 +274,35 @@ mod tests {
     fn every_value_of_the_networking_document_is_on_the_page() {
         let page = page(&fixture::lab(), PICTURE);
         for value in [
-            "192.168.68.0/24", "192.168.68.200", "192.168.68.56", "192.168.68.57", "10.10.0.0/24", "10.10.0.1",
-            "10.10.0.2", "10.10.0.11", "10.10.0.12", "10.10.0.131", "10.10.0.132", "10.10.0.133", "10.10.0.141",
-            "10.10.0.142", "10.10.0.128", "10.10.0.254", "10.244.0.0/16", "10.96.0.0/12", ":6443", ":443", ":80",
-            "30443", "30080", "10250", "2379", "2380", "30000 to 32767", "ens160", "ens192",
+            "192.168.68.0/24",
+            "192.168.68.200",
+            "192.168.68.56",
+            "192.168.68.57",
+            "10.10.0.0/24",
+            "10.10.0.1",
+            "10.10.0.2",
+            "10.10.0.11",
+            "10.10.0.12",
+            "10.10.0.131",
+            "10.10.0.132",
+            "10.10.0.133",
+            "10.10.0.141",
+            "10.10.0.142",
+            "10.10.0.128",
+            "10.10.0.254",
+            "10.244.0.0/16",
+            "10.96.0.0/12",
+            ":6443",
+            ":443",
+            ":80",
+            "30443",
+            "30080",
+            "10250",
+            "2379",
+            "2380",
+            "30000 to 32767",
+            "ens160",
+            "ens192",
         ] {
             assert!(page.contains(value), "{value}");
         }

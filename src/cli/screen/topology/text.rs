@@ -65,9 +65,9 @@ impl Sheet {
             return 3;
         }
         let mut line = 2;
-        for words in words::wrap(&diagram.vip.ports.join(", "), self.width - vip - 5) {
+        for ports in in_lines(&diagram.vip.ports, self.width - vip - 5) {
             line += 1;
-            self.canvas.text(vip + 3, line, words.trim_end_matches(','), None);
+            self.canvas.text(vip + 3, line, &ports, None);
         }
         line + 1
     }
@@ -157,11 +157,11 @@ impl Sheet {
         self.line += 1;
         self.canvas.text(MARGIN, self.line, &group.title, Some(Ink::Strong));
         let beside = MARGIN + group.title.len() + 2;
-        for (index, line) in words::wrap(&group.text, self.width - beside - MARGIN).iter().enumerate() {
+        let text = words::wrap(&group.text, self.width - beside - MARGIN);
+        for (index, line) in text.iter().enumerate() {
             self.canvas.text(beside, self.line + index, line, None);
-            self.line += usize::from(index > 0);
         }
-        self.line += 1;
+        self.line += text.len().max(1);
         let (width, height) = (words_of(&group.machines) + SIDES, 5);
         let fitting = ((self.width - 2 * MARGIN + GAP) / (width + GAP)).max(1);
         for row in group.machines.chunks(fitting) {
@@ -197,6 +197,18 @@ impl Sheet {
     }
 }
 
+/// Returns texts beside each other, on as many lines as it takes; none is broken.
+fn in_lines(texts: &[String], room: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for text in texts {
+        match lines.last_mut().filter(|line| line.len() + 2 + text.len() <= room) {
+            Some(line) => line.extend(["  ", text]),
+            None => lines.push(text.clone()),
+        }
+    }
+    lines
+}
+
 /// Returns the columns that the words of the widest of these boxes take.
 fn words_of(machines: &[Machine]) -> usize {
     let of = |machine: &Machine| {
@@ -216,10 +228,8 @@ fn middles(diagram: &Diagram) -> Vec<usize> {
 
 /// The same as a list, where there is no room for a picture.
 fn list(diagram: &Diagram, pen: &Pen) -> Vec<String> {
-    let mut lines = vec![
-        format!("home network {}", diagram.lan),
-        format!("  VIP {}  {}", diagram.vip.address, diagram.vip.ports.join("  ")),
-    ];
+    let mut lines = vec![format!("home network {}", diagram.lan), format!("  VIP {}", diagram.vip.address)];
+    lines.extend(in_lines(&diagram.vip.ports, pen.width - 4).iter().map(|ports| format!("    {ports}")));
     let line = |machine: &Machine| {
         let lan = machine.lan.as_ref().map(|lan| format!(" {lan}")).unwrap_or_default();
         let mark = machine.mark.map(|mark| pen.paint(mark.ink(), &machine.text)).unwrap_or_default();
