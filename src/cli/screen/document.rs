@@ -23,7 +23,7 @@ pub fn page(lab: &Lab, picture: &str) -> String {
     page.machines(lab);
     page.ports(lab);
     page.fusion(lab);
-    page.looking(lab);
+    page.looking();
     page.text
 }
 
@@ -64,10 +64,12 @@ impl Page {
         self.line("```");
         self.line("");
         self.line(format!(
-            "The gateways have a card in each network and nothing else has: what comes from the home network reaches the \
+            "The gateways have a card in each network, and {}: what comes from the home network reaches the \
              cluster through nginx on one of them, and the control plane is never seen there. Keepalived keeps {} with a \
              gateway that works, and {} with the same one.",
-            lab.lan.vip, lab.internal.vip
+            both_homed(lab),
+            lab.lan.vip,
+            lab.internal.vip
         ));
     }
 
@@ -193,27 +195,34 @@ impl Page {
         self.line(format!(
             "{} is a network of VMware Fusion's with NAT and DHCP: {first} to {last} is its pool, {} its NAT gateway, {} this \
              Mac. fusionlab writes it into `/Library/Preferences/VMware Fusion/networking`, line by line, and takes the same \
-             lines out again: [network.md](network.md).",
+             lines out again; `fusionlab network plan` shows them.",
             lab.vmnet_name(),
             lab.internal.nat,
             lab.internal.host
         ));
     }
 
-    fn looking(&mut self, lab: &Lab) {
+    fn looking(&mut self) {
         self.heading("Where to look");
-        let first = lab.first_control_plane();
         self.line("```console");
         self.lines([
             "$ fusionlab verify            # every hop, with what was expected and seen",
             "$ fusionlab doctor            # this Mac and Fusion's networks",
             "$ fusionlab network show      # what Fusion has, and whether it runs",
+            "$ fusionlab topology --live   # the drawing above, as it is found now",
         ]);
-        if let Some(gateway) = lab.gateways().next() {
-            self.line(format!("$ fusionlab exec {} -- ping -c 1 {}", gateway.name, first.address()));
-        }
-        self.line(format!("$ fusionlab exec {} -- ip route", first.name));
         self.line("```");
+    }
+}
+
+/// Says who besides the gateways is in both networks.
+fn both_homed(lab: &Lab) -> String {
+    let others: Vec<String> =
+        lab.members().filter(|node| node.lan().is_some()).map(|node| format!("`{}`", node.name)).collect();
+    if others.is_empty() {
+        "nothing else has".to_owned()
+    } else {
+        format!("so has {}, by the lab file", listed(&others))
     }
 }
 
