@@ -11,6 +11,8 @@ const WIDEST: usize = 92;
 const NARROWEST: usize = 46;
 /// From a frame to what is in it.
 const MARGIN: usize = 3;
+/// The way down from the VIP stands no further left: the way from you comes before it.
+const LEAST_TRUNK: usize = 9;
 /// Between two boxes.
 const GAP: usize = 2;
 /// What a box has beside its words: its sides, and a space at each.
@@ -45,7 +47,7 @@ impl Sheet {
         let middles = middles(diagram);
         let trunk = (middles[0] + middles[middles.len() - 1]) / 2;
         self.canvas.text(2, 2, "you", Some(Ink::Strong));
-        let vip = trunk.max(2 + "you ─▶ ".len() - 4);
+        let vip = trunk.max(LEAST_TRUNK);
         self.canvas.across(6, vip.saturating_sub(4), 2, None);
         self.canvas.spot(vip.saturating_sub(3), 2, '▶', None);
         let ink = diagram.vip.mark.map_or(Some(Ink::Strong), |mark| Some(mark.ink()));

@@ -365,7 +365,7 @@ fn pod_ranges(data: &mut Data) {
 }
 
 /// Returns the pod network's next free part for a node that has none.
-pub fn pod_range(data: &Data, node: &str) -> Option<String> {
+fn pod_range(data: &Data, node: &str) -> Option<String> {
     let config = data.get("configmaps", "kube-system", "model-cluster-cidr")?;
     let all: ipnet::Ipv4Net = config["data"]["podSubnet"].as_str()?.parse().ok()?;
     let taken: Vec<&str> = data
