@@ -345,13 +345,8 @@ impl Machine for Model {
     fn sleep(&self, slept: Duration) {
         let behind = i64::try_from(slept.as_millis()).unwrap_or(i64::MAX);
         self.live(|live| live.clock_ahead_ms = live.clock_ahead_ms.saturating_sub(behind));
-        let machines = self.commons.running();
-        let signer = machines
-            .iter()
-            .find_map(|machine| machine.disk(|disk| kube::pki::authority(disk, "ca").map(|_| disk.clone())));
-        if let Some(signer) = signer {
-            self.change_disk(|disk| kube::aging::age(disk, &signer, slept));
-        }
+        let others: Vec<_> = self.commons.running().iter().map(|one| one.disk(|disk| disk.clone())).collect();
+        self.change_disk(|disk| kube::aging::age(disk, &others, slept));
         if let Some(cluster) = self.live(|live| live.cluster.clone()) {
             cluster.sleep(slept);
         }

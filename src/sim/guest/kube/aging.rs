@@ -95,12 +95,20 @@ pub fn api_names(disk: &Disk) -> Vec<String> {
     text.and_then(|text| read(&text)).map(|certificate| certificate.names).unwrap_or_default()
 }
 
-/// Makes certificates older by a time. `authorities` are the disk of a machine that has them.
-pub fn age(disk: &mut Disk, authorities: &Disk, by: Duration) {
+/// Makes a machine's certificates older by a time. Whoever signs them is among `machines`: disks of control planes, perhaps of
+/// several clusters.
+pub fn age(disk: &mut Disk, machines: &[Disk], by: Duration) {
+    let Some(authorities) = trusted(disk, machines) else { return };
     for path in leaves(disk) {
         // What cannot be read cannot age either.
         let _ = reissue(disk, authorities, &path, |ends| ends.saturating_sub(by.as_secs()));
     }
+}
+
+/// Returns the disk that holds the keys of the very authority that a machine trusts: another cluster's has the same name.
+fn trusted<'a>(disk: &Disk, machines: &'a [Disk]) -> Option<&'a Disk> {
+    let certificate = disk.text(&format!("{PKI}/ca.crt"))?;
+    machines.iter().find(|other| pki::authority(other, "ca").is_some_and(|ca| ca.certificate == certificate))
 }
 
 /// Issues all of a control plane's certificates anew but its kubelet's, as `kubeadm certs renew all` does.
@@ -153,4 +161,49 @@ fn reissue_inside(
     user["client-certificate-data"] = STANDARD.encode(certificate).into();
     disk.put(path, 0o600, format!("{config:#}\n"));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use x509_parser::prelude::FromDer;
+
+    use super::super::kubelet::KUBECONFIG;
+    use super::*;
+    use crate::sim::guest::tls;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// A control plane's disk, and that of a worker which it has let in.
+    fn cluster() -> [Disk; 2] {
+        let (mut control_plane, mut worker) = (Disk::empty(), Disk::empty());
+        let ca = pki::ensure_authority(&mut control_plane, "ca", "kubernetes").unwrap();
+        let node = Subject { name: "node", organization: None, server: false, alternative: &[] };
+        for disk in [&mut control_plane, &mut worker] {
+            let pair = pki::issue(&ca, &node).unwrap();
+            disk.put(KUBECONFIG, 0o600, pki::kubeconfig("lab", "node", "https://k8s:6443", "", &pair));
+        }
+        worker.put(&format!("{PKI}/ca.crt"), 0o644, ca.certificate);
+        [control_plane, worker]
+    }
+
+    fn signed_by(disk: &Disk, ca: &Pair) -> bool {
+        let certificate = tls::certificates(&inside(&disk.text(KUBECONFIG).unwrap()).unwrap()).unwrap();
+        let ca = tls::certificates(&ca.certificate).unwrap();
+        let (_, ca) = X509Certificate::from_der(&ca[0]).unwrap();
+        let (_, leaf) = X509Certificate::from_der(&certificate[0]).unwrap();
+        leaf.verify_signature(Some(ca.public_key())).is_ok()
+    }
+
+    #[test]
+    fn a_clusters_certificates_age_by_its_own_authority() {
+        let ([other, _], [control_plane, mut worker]) = (cluster(), cluster());
+        let before = ends(&worker)[0].1;
+        age(&mut worker, &[other.clone(), control_plane.clone()], HOUR);
+        assert_eq!(ends(&worker)[0].1, before - HOUR.as_secs());
+        assert!(signed_by(&worker, &pki::authority(&control_plane, "ca").unwrap()));
+
+        let mut stranger = worker.clone();
+        age(&mut stranger, &[other], HOUR);
+        assert_eq!(ends(&stranger), ends(&worker), "nobody who could sign is here");
+    }
 }
