@@ -105,9 +105,17 @@ pub fn without(facts: &Facts, originals: &[&[u8]]) -> NetworkWish {
     };
     let gone = is_gone_with(&document, facts, record);
     let undo = |original| restore(bytes, original, record.vmnet, gone, &record.reservations);
+    // A network that goes does not come back from a file that had it: another lab had made it before this one came.
+    let mut before =
+        originals.iter().copied().filter(|original| !gone || !has(original, record.vmnet)).peekable();
     // Where none comes back exactly, the first still tells what an older network had left under our number.
-    let exact = originals.iter().find(|original| undo(Some(original)) == **original);
-    NetworkWish::of(bytes, undo(exact.or(originals.first()).copied()), record.vmnet)
+    let first = before.peek().copied();
+    let exact = before.find(|original| undo(Some(original)) == **original);
+    NetworkWish::of(bytes, undo(exact.or(first)), record.vmnet)
+}
+
+fn has(networking: &[u8], vmnet: u8) -> bool {
+    Document::parse(networking).is_ok_and(|document| document.vmnet(vmnet).exists)
 }
 
 /// Says whether the network itself goes with a lab's lines: fusionlab made it, and nobody else is on it.

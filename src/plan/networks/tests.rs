@@ -86,6 +86,24 @@ fn a_network_that_another_lab_uses_stays_and_goes_with_the_last_lab() {
 }
 
 #[test]
+fn a_network_that_goes_does_not_come_back_from_a_file_that_another_lab_had_made_it_in() {
+    let before = World::empty().facts.networking.unwrap();
+    let mut world = World::complete();
+    let ours = world.facts.networking.clone().unwrap();
+    let edited = "answer VNET_8_NAT_PARAM_UDP_TIMEOUT 45\n";
+    // This lab came second: after somebody's edit, and when the network stood with the first lab's reservation.
+    let without_us: String = text(&ours)
+        .lines()
+        .filter(|line| !line.starts_with("add_dhcp"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let first_labs = format!("{without_us}add_dhcp_mac_to_ip 2 00:50:56:10:00:01 10.10.0.99\n{edited}");
+    append(&mut world, edited);
+    let after = text(&change(without(&world.facts, &[&before, first_labs.as_bytes()])).after);
+    assert_eq!(after, text(&before) + edited);
+}
+
+#[test]
 fn a_network_that_another_lab_uses_is_not_given_another_subnet() {
     let mut world = World::complete();
     append(&mut world, ANOTHERS);
