@@ -20,6 +20,7 @@ pub mod names;
 pub mod networks;
 pub mod observe;
 pub mod output;
+pub mod proof;
 pub mod recovery;
 pub mod run;
 pub mod schedule;

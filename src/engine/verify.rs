@@ -78,6 +78,11 @@ pub async fn verify(engine: &Arc<Engine>, checks: Vec<Check>) -> Result<usize> {
     if failed.is_empty() { Ok(total) } else { Err(EngineError::Verification { failed, total }) }
 }
 
+/// Asks one question, once.
+pub async fn ask(engine: &Arc<Engine>, probe: &Probe) -> Answer {
+    Shared::default().look(engine, probe).await
+}
+
 async fn prove(engine: &Arc<Engine>, shared: &Shared, check: &Check) -> Verdict {
     let started = clock::monotonic();
     loop {

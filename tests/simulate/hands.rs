@@ -170,19 +170,6 @@ async fn append(mac: &Mac, node: &Node, path: &str) {
     }
 }
 
-/// Lets Cilium's agents start again.
-pub async fn restart_agents(mac: &Mac) {
-    for lab in mac.labs() {
-        let masters = lab.nodes.iter().filter(|node| node.role == Role::ControlPlane);
-        for master in masters.take(1) {
-            let restart =
-                format!("kubectl --kubeconfig {ADMIN_CONF} -n kube-system rollout restart ds/cilium");
-            let ended = mac.inside.at_console(&vmx(mac, lab, master), &restart, "").await;
-            mac.inside.note(format!("somebody restarts the agents of {}: {ended:?}", lab.name));
-        }
-    }
-}
-
 /// Takes the locks away that another Mac left on VMs of ours: nobody but a person can know that they are stale.
 pub fn remove_stale_locks(mac: &Mac) {
     for path in everything(&mac.home.0) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fusionlab::engine::context::{Engine, Parts, deadlines};
 use fusionlab::engine::error::EngineError;
 use fusionlab::engine::event::Event;
-use fusionlab::engine::{verbs, verify};
+use fusionlab::engine::{proof, verbs, verify};
 use fusionlab::host::fusion::networks::Networks;
 use fusionlab::host::fusion::vmrun::Vmrun;
 use fusionlab::host::fusion::{Fusion, discover};
@@ -174,7 +174,7 @@ impl Mac {
             Verb::Up => {
                 let plan = verbs::outlook(&engine).await?.plan;
                 verbs::carry_out(&engine, &plan).await?;
-                verify::verify(&engine, checks::all(&engine.lab)).await?;
+                proof::prove(&engine).await?;
             }
             Verb::Verify | Verb::Drill if engine.identity().is_none() => {
                 // The program says that the lab is not up.

@@ -91,8 +91,6 @@ pub const MIDDLE: u64 = 420;
 pub struct Mishaps {
     pub death: Option<Death>,
     pub cancel: CancellationToken,
-    /// Whether Envoy was to refuse an agent's configuration.
-    refused: bool,
     timers: Vec<JoinHandle<()>>,
 }
 
@@ -135,7 +133,6 @@ impl Mishaps {
 
     fn plant(&mut self, mac: &Mac, chance: &mut Chance) {
         let (name, of_machine) = *chance.pick(FAULTS);
-        self.refused |= name == faults::ENVOY_REFUSES;
         let target = of_machine.then(|| machine(mac, chance)).flatten();
         put(mac, Fault { name: name.to_owned(), target, times: Some(times(chance)), after: after(chance) });
     }
@@ -163,9 +160,6 @@ impl Mishaps {
         faults::clear(&mac.inside.places).expect("settings can be written");
         install::links_changed(mac.inside.places.root()).await.expect("the world answers");
         hands::remove_stale_locks(mac);
-        if self.refused {
-            hands::restart_agents(mac).await;
-        }
     }
 }
 

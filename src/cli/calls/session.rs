@@ -23,7 +23,7 @@ use crate::engine::event::Event;
 use crate::engine::output::RunFolder;
 use crate::engine::recovery::Before;
 pub use crate::engine::verbs::Outlook;
-use crate::engine::{networks as records, observe, verbs, verify};
+use crate::engine::{networks as records, observe, proof, verbs, verify};
 use crate::host::dial::Dial;
 use crate::host::fusion::Fusion;
 use crate::host::fusion::networks::{ChangeKind, Networks};
@@ -40,7 +40,7 @@ use crate::lab::{Driver, Lab};
 use crate::plan::drill::{Drill, Wish};
 use crate::plan::facts::Facts;
 use crate::plan::step::{Plan, StepId};
-use crate::stack::checks::{self, Check};
+use crate::stack::checks::Check;
 
 /// The verbs for which the lab must fit this machine; the others look at what stands.
 const MAKING_VERBS: [&str; 2] = ["up", "plan"];
@@ -200,8 +200,7 @@ impl Session {
             verbs::carry_out(&self.engine, plan).await?;
             if self.verb == "up" {
                 let engine = Arc::new(self.engine.recording(&StepId(PROOF.to_owned())));
-                let proof = verify::verify(&engine, checks::all(&self.lab));
-                unless_stopped(&self.engine, proof).await?;
+                unless_stopped(&self.engine, proof::prove(&engine)).await?;
             }
             Ok(())
         };

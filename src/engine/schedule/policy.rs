@@ -38,6 +38,8 @@ pub fn of(action: &Action, limits: &Limits, members: u32) -> Policy {
     let clone = all_tries(&verbs::CLONE, limits.vm_clone);
     let delete = all_tries(&verbs::DELETE, limits.vm_clone);
     let query = all_tries(&verbs::LIST, limits.fusion_query);
+    let convert = query + delete + limits.template_bake;
+    let bake = query + start + limits.template_bake + stop;
     // A join first waits for a kubeadm that an earlier run left, then resets, then joins; a control plane's twice.
     let join = (limits.kubeadm_join * 3 + limits.api_endpoint * 2) * 2 + limits.api_endpoint;
     let row =
@@ -58,8 +60,9 @@ pub fn of(action: &Action, limits: &Limits, members: u32) -> Policy {
         }
         // Goes on as long as bytes come: `download_stall` ends it.
         Action::FetchImage => endless,
-        Action::ConvertImage => row(limits.turn + query + delete + limits.template_bake),
-        Action::BakeTemplate => row(limits.turn + query + start + limits.template_bake + stop),
+        Action::ConvertImage => row(limits.turn + convert),
+        // One that hangs at its boot is made anew from the image, and waited for again.
+        Action::BakeTemplate => row(limits.turn + bake * 2 + convert),
         Action::FreezeTemplate => row(limits.turn + query + clone),
         Action::DiscardTemplate | Action::RemoveTemplate => row(limits.turn + query + stop + delete),
         Action::CloneVm { .. } => row(limits.turn + delete + clone * 2),
@@ -143,7 +146,7 @@ mod tests {
         longer(Action::JoinControlPlane { node: node() }, limits.kubeadm_join * 6);
         longer(Action::AwaitEndpoint, limits.api_endpoint * 6);
         longer(Action::AwaitNodes, limits.cilium_ready + limits.nodes_ready);
-        longer(Action::BakeTemplate, limits.turn + limits.template_bake);
+        longer(Action::BakeTemplate, limits.turn + limits.template_bake * 2);
         longer(Action::CloneVm { node: node() }, limits.turn + limits.vm_clone * verbs::CLONE.tries);
     }
 

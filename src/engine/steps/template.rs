@@ -68,13 +68,39 @@ fn write_disk(context: &StepContext) -> Result<()> {
     Ok(())
 }
 
+/// How a machine ended that was to bake.
+enum Ended {
+    Baked,
+    /// It was so already.
+    AsItWas,
+    /// It did not come to its first step, and its power was cut.
+    Hung(EngineError),
+}
+
 pub async fn bake(context: &StepContext) -> Result<bool> {
+    let ended = match bake_once(context).await? {
+        // As with any machine that hangs at its boot, once in a run; this one's disk may be spoilt by its power cut.
+        Ended::Hung(error) => {
+            context.note(format!("{error}; it is made anew from its image"));
+            convert(context).await?;
+            bake_once(context).await?
+        }
+        ended => ended,
+    };
+    match ended {
+        Ended::Baked => Ok(true),
+        Ended::AsItWas => Ok(false),
+        Ended::Hung(error) => Err(error),
+    }
+}
+
+async fn bake_once(context: &StepContext) -> Result<Ended> {
     let engine = &context.engine;
     let dir = TemplateDir::of(engine);
     hold(context, &dir).await?;
     let manifest = usable(engine, &dir).await?;
     if manifest.stage >= Stage::Baked {
-        return Ok(false);
+        return Ok(Ended::AsItWas);
     }
     let vmx = files::canonicalize(&dir.vmx())?;
     if manifest.stage == Stage::Written {
@@ -89,7 +115,12 @@ pub async fn bake(context: &StepContext) -> Result<bool> {
     let outcome = match await_end(context, &dir, &vmx, &mut heard).await {
         Err(error @ EngineError::Requirement { .. }) => {
             let silent = [dir.said(), heard].iter().all(|said| bake::outcome(said) == Outcome::Silent);
-            return Err(if silent { hung(context, &vmx, error).await? } else { error });
+            // One that bakes is only slow, and is left at work.
+            if !silent {
+                return Err(error);
+            }
+            engine.vms.stop(&vmx, Stop::Hard).await?;
+            return Ok(Ended::Hung(error));
         }
         ended => ended?,
     };
@@ -111,7 +142,7 @@ pub async fn bake(context: &StepContext) -> Result<bool> {
     await_power_off(context, &vmx).await?;
     files::remove_file(&dir.seed())?;
     dir.write(&Manifest { stage: Stage::Baked, baked, ..manifest })?;
-    Ok(true)
+    Ok(Ended::Baked)
 }
 
 /// Waits for the bake's last word, or for a power-off without one; tells on the way what is said.
@@ -166,13 +197,6 @@ async fn await_end(
 fn last_line(console: &str) -> String {
     let last = console.lines().rev().map(str::trim).find(|line| !line.is_empty());
     last.unwrap_or("booting").to_owned()
-}
-
-/// Stops a machine that did not come to its first bake step: it hangs, and the next run begins with a fresh disk. One that
-/// bakes is only slow, and is left at work.
-async fn hung(context: &StepContext, vmx: &Path, error: EngineError) -> Result<EngineError> {
-    context.engine.vms.stop(vmx, Stop::Hard).await?;
-    Ok(error)
 }
 
 /// Returns the failure of a bake step. Its machine is stopped: the next run begins with a fresh disk.

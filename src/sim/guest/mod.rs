@@ -346,7 +346,10 @@ impl Machine for Model {
         let behind = i64::try_from(slept.as_millis()).unwrap_or(i64::MAX);
         self.live(|live| live.clock_ahead_ms = live.clock_ahead_ms.saturating_sub(behind));
         let others: Vec<_> = self.commons.running().iter().map(|one| one.disk(|disk| disk.clone())).collect();
-        self.change_disk(|disk| kube::aging::age(disk, &others, slept));
+        // Who is in no cluster has nothing on its disk that ages.
+        if let Some(authorities) = self.disk(|disk| kube::aging::signer(disk, &others).cloned()) {
+            self.change_disk(|disk| kube::aging::age(disk, &authorities, slept));
+        }
         if let Some(cluster) = self.live(|live| live.cluster.clone()) {
             cluster.sleep(slept);
         }

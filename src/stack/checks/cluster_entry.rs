@@ -11,6 +11,11 @@ use super::ask::{cluster, from_gateways, worker_http, worker_https};
 use super::pods::{PodQuery, PodQuestion};
 use super::{Check, Expect, Hint, Hop, Probe};
 
+/// The check of what Cilium's agents say of Envoy.
+pub const AGENT_LOG: &str = "cilium.agent-log";
+/// What an agent's log says of a configuration that Envoy refused (facts/kubernetes-cilium.md §4).
+pub const REFUSALS: [&str; 2] = ["NACK", "Skipping CiliumEnvoyConfig"];
+
 /// Requests in which both of two pods answer all but surely: Envoy takes them in turn.
 pub const ENOUGH_REQUESTS: usize = 8;
 /// Lines of a log that are looked through: what is older has been put right since.
@@ -112,10 +117,10 @@ fn of_envoy(lab: &Lab) -> Vec<Check> {
             },
         ),
         check(
-            "cilium.agent-log",
+            AGENT_LOG,
             "no agent's configuration was refused by Envoy",
             logs("k8s-app=cilium", "cilium-agent"),
-            Expect::Lacks(vec!["NACK".into(), "Skipping CiliumEnvoyConfig".into()]),
+            Expect::Lacks(REFUSALS.map(str::to_owned).into()),
             Hint {
                 look: "what Envoy refused; when that is put right, let the agents start again",
                 command: "kubectl -n kube-system logs ds/cilium -c cilium-agent | grep -E 'NACK|Skipping'",

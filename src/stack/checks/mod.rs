@@ -11,7 +11,7 @@
 //! [`judge`](super::judge::judge) compares what was seen with what was expected; nothing here looks.
 
 mod ask;
-mod cluster_entry;
+pub mod cluster_entry;
 mod control_plane;
 mod end_to_end;
 mod expect;
