@@ -116,6 +116,33 @@ fn row_2_a_control_plane_that_held_pods_is_never_reset() {
 }
 
 #[test]
+fn a_cluster_that_lost_its_majority_is_kept_and_named_and_a_destroy_makes_room() {
+    let crash = Crash {
+        session: Session::new().file(
+            "fusionlab.yaml",
+            "version: 1\ngateways: {count: 1}\ncontrol_planes: {count: 2}\nworkers: {count: 0}\nlimits: {api_endpoint: 8}\n",
+        ),
+        authority: None,
+    };
+    crash.fusionlab(&["up", "--yes"]).exits(0);
+    power_cut(&crash.session);
+    let library = crash.session.simulated_mac().join("Virtual Machines.localized/lab");
+    fs::remove_dir_all(library.join("k8s-master1.vmwarevm")).expect("it can be removed");
+    let failed = crash.fusionlab(&["up", "--yes"]).exits(9);
+    for said in [
+        "cluster-data-kept",
+        "k8s-master2",
+        "etcd needs more than half of its members",
+        "no data on k8s-master1 any more",
+    ] {
+        assert!(failed.stderr.contains(said), "{said}: {}", failed.stderr);
+    }
+    crash.fusionlab(&["destroy", "--yes"]).exits(0);
+    crash.fusionlab(&["up", "--yes"]).exits(0);
+    crash.fusionlab(&["destroy", "--yes"]).exits(0);
+}
+
+#[test]
 fn row_3_an_init_cut_after_its_api_answered_is_finished_not_reset() {
     for phase in ["wait-control-plane", "upload-config", "bootstrap-token"] {
         let said = Crash::new().killed_at(&format!("k8s-master1:{phase}"), "1").recovers();

@@ -54,6 +54,9 @@ const HAZARDS: &[&str] = &[
     "wifi",
 ];
 
+/// What `up` says of a cluster whose etcd cannot answer any more.
+const MAJORITY_GONE: &str = "etcd needs more than half of its members";
+
 /// No verb takes longer than this, whatever befalls it.
 const LONGEST_VERB: Duration = Duration::from_secs(48 * 3600);
 const MOST_ROUNDS: u64 = 3;
@@ -126,14 +129,27 @@ async fn ends_well(mac: &Mac, chance: &mut Chance, before: &Before) -> Result<()
         return second::end_well(mac, second, chance, before).await;
     }
     if chance.percent(12) {
-        calm(mac, &mac.lab, Verb::Up).await?;
+        comes_up(mac, before).await?;
         hands::meddle(mac, chance).await;
     }
-    calm(mac, &mac.lab, Verb::Up).await?;
+    comes_up(mac, before).await?;
     is_whole(mac, &mac.lab).await?;
     before.still_holds(mac, Verb::Up)?;
     calm(mac, &mac.lab, Verb::Destroy).await?;
     before.is_back(mac)
+}
+
+/// `up`; where most control planes were taken away, it says so, and a person who reads it begins anew.
+async fn comes_up(mac: &Mac, before: &Before) -> Found {
+    let taken = |(_, text): &(Duration, String)| text.contains("destroy of") || text.ends_with(": Finder");
+    match calm(mac, &mac.lab, Verb::Up).await {
+        Err(said) if said.what.contains(MAJORITY_GONE) && mac.inside.trace().iter().any(taken) => {
+            before.lab_may_be_gone();
+            calm(mac, &mac.lab, Verb::Destroy).await?;
+            calm(mac, &mac.lab, Verb::Up).await
+        }
+        ended => ended,
+    }
 }
 
 /// Looks whether a lab that came up lacks nothing.

@@ -15,7 +15,8 @@ pub const CLUSTER: &[Explained] = &[
         "The node has etcd's data and its API server does not answer. fusionlab makes such a node anew by itself if it is \
          the only control plane with data and no pod but the control plane's own ever ran there: then the cluster cannot \
          hold anything of yours. Here that could not be proved. The logs of the API server and of etcd are shown; a full \
-         disk, a changed clock and expired certificates are usual causes.",
+         disk, a changed clock and expired certificates are usual causes. Where most control planes were deleted, by a \
+         `destroy` that was cut off or in the Finder, etcd cannot answer any more: put their folders back, or begin anew.",
     ),
     explained(
         "cluster-not-right",

@@ -122,6 +122,26 @@ async fn other_control_plane(context: &StepContext, node: &Node) -> Result<Optio
         }
     }
     let Some(first) = holders.first() else { return Ok(None) };
-    api_must_answer(context, first).await?;
-    Ok(Some((*first).clone()))
+    match api_must_answer(context, first).await {
+        Err(EngineError::Requirement { .. }) if 2 * holders.len() <= engine.lab.control_planes().count() => {
+            Err(majority_gone(context, &holders).await?)
+        }
+        answered => answered.map(|()| Some((*first).clone())),
+    }
+}
+
+/// The few control planes that still have a cluster's data cannot answer: etcd does so with more than half of its members.
+async fn majority_gone(context: &StepContext, holders: &[&Node]) -> Result<EngineError> {
+    let bare =
+        context.engine.lab.control_planes().filter(|node| !holders.iter().any(|one| one.name == node.name));
+    let bare: Vec<&str> = bare.map(|node| node.name.as_str()).collect();
+    let evidence = format!(
+        "etcd needs more than half of its members, and there are no data on {} any more",
+        bare.join(" and ")
+    );
+    Ok(EngineError::DataKept {
+        node: holders[0].name.clone(),
+        evidence,
+        tail: nothing::last_words(context, holders[0]).await?,
+    })
 }
