@@ -105,6 +105,16 @@ async fn by_its_kind(
     }
 }
 
+/// Removes what clones of the lab's have left in the making.
+pub async fn clear_all_leftovers(engine: &Engine) -> Result<()> {
+    let folder = engine.fusion.library.join(&engine.lab.name);
+    let there = if files::exists(&folder) { files::list(&folder)? } else { Vec::new() };
+    for node in there.iter().filter_map(|path| paths::node_in_making(path)) {
+        clear_leftovers(engine, &node).await?;
+    }
+    Ok(())
+}
+
 /// Removes what a crash left of a node's clone; says whether there was anything.
 pub async fn clear_leftovers(engine: &Engine, node: &str) -> Result<bool> {
     let bundle = engine.bundle(node);

@@ -11,6 +11,7 @@ use crate::host::files;
 use crate::lab::names;
 use crate::plan::desired::kubeconfig_text;
 
+use super::clone::clear_all_leftovers;
 use super::network;
 use super::vm::forget_folder;
 
@@ -85,10 +86,12 @@ pub async fn remove_resolver(context: &StepContext) -> Result<bool> {
     Ok(removed)
 }
 
-/// Removes the lab's folder, and before it what a run that was cut off may have left elsewhere: the folder of its VMs,
-/// empty, and the record of a network that it did not come to make.
+/// Removes the lab's folder, and before it what a run that was cut off may have left elsewhere: what its clone, which went on
+/// without it, has made since the machines were deleted; the folder of its VMs, empty; and the record of a network that it
+/// did not come to make.
 pub async fn forget(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
+    clear_all_leftovers(engine).await?;
     forget_folder(engine)?;
     network::forget(context).await?;
     files::remove_tree(engine.dir.root(), &engine.home.labs())?;

@@ -73,14 +73,14 @@ enum Ended {
     Baked,
     /// It was so already.
     AsItWas,
-    /// It did not come to its first step, and its power was cut.
-    Hung(EngineError),
+    /// It did not come to its first step, or what an earlier run began has failed; its power was cut.
+    Spoilt(EngineError),
 }
 
 pub async fn bake(context: &StepContext) -> Result<bool> {
     let ended = match bake_once(context).await? {
-        // As with any machine that hangs at its boot, once in a run; this one's disk may be spoilt by its power cut.
-        Ended::Hung(error) => {
+        // As with any machine that hangs at its boot, once in a run; this one's disk is spoilt by its power cut.
+        Ended::Spoilt(error) => {
             context.note(format!("{error}; it is made anew from its image"));
             convert(context).await?;
             bake_once(context).await?
@@ -90,7 +90,7 @@ pub async fn bake(context: &StepContext) -> Result<bool> {
     match ended {
         Ended::Baked => Ok(true),
         Ended::AsItWas => Ok(false),
-        Ended::Hung(error) => Err(error),
+        Ended::Spoilt(error) => Err(error),
     }
 }
 
@@ -120,13 +120,17 @@ async fn bake_once(context: &StepContext) -> Result<Ended> {
                 return Err(error);
             }
             engine.vms.stop(&vmx, Stop::Hard).await?;
-            return Ok(Ended::Hung(error));
+            return Ok(Ended::Spoilt(error));
         }
         ended => ended?,
     };
     let baked = match outcome {
         Outcome::Done(baked) => Some(baked),
-        Outcome::Failed(step) => return Err(bake_failed(context, &dir, &vmx, &step).await?),
+        Outcome::Failed(step) => {
+            let error = bake_failed(context, &dir, &vmx, &step).await?;
+            // What was done to the Mac since an earlier run began it, such as to its networks, may be why.
+            return if manifest.stage == Stage::Baking { Ok(Ended::Spoilt(error)) } else { Err(error) };
+        }
         Outcome::Running(step) => {
             let reason = format!("the template's machine was switched off in the bake step {step}");
             return Err(EngineError::Template { reason, tail: last_lines(&dir.said()) });

@@ -75,6 +75,18 @@ impl State {
     }
 }
 
+/// Work of a controller that another must not begin, too.
+pub struct UnderWay {
+    cluster: Arc<Cluster>,
+    name: String,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        lock(&self.cluster.state).busy.remove(&self.name);
+    }
+}
+
 impl Cluster {
     /// Returns the cluster of this CA, made known now if nobody knew it.
     pub fn of(commons: &Commons, data: &Arc<Data>) -> Arc<Self> {
@@ -192,13 +204,10 @@ impl Cluster {
         *turn
     }
 
-    /// Marks work as begun; false if it was already.
-    pub fn begin_work(&self, name: &str) -> bool {
-        lock(&self.state).busy.insert(name.to_owned())
-    }
-
-    pub fn end_work(&self, name: &str) {
-        lock(&self.state).busy.remove(name);
+    /// Marks work as begun until what is returned goes, be it with the power of whoever does it; none if it was already.
+    pub fn begin_work(self: &Arc<Self>, name: &str) -> Option<UnderWay> {
+        let begun = lock(&self.state).busy.insert(name.to_owned());
+        begun.then(|| UnderWay { cluster: Arc::clone(self), name: name.to_owned() })
     }
 
     /// Adds a learner: there may be one at a time.

@@ -42,7 +42,7 @@ pub fn settle(cluster: &Arc<Cluster>) {
     for pod in waiting {
         pods::start(cluster, &leader, pod);
     }
-    if programming && cluster.begin_work("gateway") {
+    if let Some(under_way) = programming.then(|| cluster.begin_work("gateway")).flatten() {
         let (held, cluster) = (Arc::clone(&leader), Arc::clone(cluster));
         leader.spawn(async move {
             held.pass(pace::GATEWAY_PROGRAM).await;
@@ -51,7 +51,7 @@ pub fn settle(cluster: &Arc<Cluster>) {
                 gateway::reconcile(data, now_ms);
                 Ok(())
             });
-            cluster.end_work("gateway");
+            drop(under_way);
             settle(&cluster);
         });
     }

@@ -44,9 +44,7 @@ pub fn waiting(data: &Data, health: &BTreeMap<String, Health>) -> Vec<Waiting> {
 /// Starts a pod in the background, unless that is under way.
 pub fn start(cluster: &Arc<Cluster>, leader: &Arc<Model>, pod: Waiting) {
     let work = format!("pod/{}/{}", pod.namespace, pod.name);
-    if !cluster.begin_work(&work) {
-        return;
-    }
+    let Some(under_way) = cluster.begin_work(&work) else { return };
     let (cluster, held) = (Arc::clone(cluster), Arc::clone(leader));
     leader.spawn(async move {
         let outcome = run(&cluster, &pod).await;
@@ -54,7 +52,7 @@ pub fn start(cluster: &Arc<Cluster>, leader: &Arc<Model>, pod: Waiting) {
             note(&cluster, &pod, why);
             held.look_again(pace::POD_BACKOFF).await;
         }
-        cluster.end_work(&work);
+        drop(under_way);
         if outcome.is_ok() || cluster.data().get("pods", &pod.namespace, &pod.name).is_some() {
             controllers::settle(&cluster);
         }
