@@ -185,7 +185,7 @@ fn what_belongs_to_others_is_a_conflict_that_says_whose_it_is() {
     let silent = lab.replace("NAT yes", "NAT no").replace("DHCP yes", "DHCP no");
     assert_eq!(
         conflicts(&silent, &wish(2, &[]), new()),
-        ["vmnet2 is there, but not made by fusionlab and without NAT, DHCP"]
+        ["vmnet2 is there without NAT, DHCP, and is not this lab's alone to change"]
     );
     assert_eq!(parse(&silent).ensure(&wish(2, &[131]), made(&[])), Ok(parse(&lab)));
 }

@@ -41,8 +41,8 @@ pub enum Conflict {
     #[error("vmnet{vmnet} is taken by the bridge to {interface}")]
     VmnetBridged { vmnet: u8, interface: String, free_vmnet: Option<u8> },
 
-    /// The network is there with the wished subnet, but is not ours and lacks something.
-    #[error("vmnet{vmnet} is there, but not made by fusionlab and without {}", missing.join(", "))]
+    /// The network is there with the wished subnet and lacks something; somebody else made it, or another lab is on it, too.
+    #[error("vmnet{vmnet} is there without {}, and is not this lab's alone to change", missing.join(", "))]
     VmnetLacks { vmnet: u8, missing: Vec<&'static str> },
 
     /// Two networks would have the same addresses.
