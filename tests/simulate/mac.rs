@@ -133,6 +133,9 @@ impl Mac {
         let (inside, told) = (self.inside.clone(), self.told.clone());
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
+                if let Event::StepStarted { step } = &event {
+                    inside.step_began(&step.to_string());
+                }
                 if let Some(text) = text(&event) {
                     inside.note(text);
                 }

@@ -83,6 +83,27 @@ const CALLS: &[&str] = &[
     "vmrun deleteVM",
 ];
 
+/// Steps in whose middle a death is worth aiming at: what they leave half done is the next run's business.
+const STEPS: &[&str] = &[
+    "network.apply",
+    "network.restore",
+    "identity.create",
+    "image.convert",
+    "template.bake",
+    "template.freeze",
+    "vm.clone",
+    "vm.configure",
+    "vm.start",
+    "vm.stop",
+    "vm.delete",
+    "gateway.configure",
+    "kube.certificates",
+    "kube.init",
+    "kube.join",
+    "ingress.configure",
+    "lab.forget",
+];
+
 /// A verb's length in seconds, as far as what comes in its middle is concerned.
 pub const MIDDLE: u64 = 420;
 
@@ -99,7 +120,12 @@ impl Mishaps {
     pub fn draw(&mut self, mac: &Mac, chance: &mut Chance) -> bool {
         match chance.below(24) {
             0..=4 => self.dies(mac, When::Poll(chance.of_any_size(13)), chance.percent(30)),
-            5..=9 => self.dies(mac, When::Effect(chance.of_any_size(9)), chance.percent(40)),
+            5..=7 => self.dies(mac, When::Effect(chance.of_any_size(9)), chance.percent(40)),
+            8..=9 => self.dies(
+                mac,
+                When::Within(chance.pick::<&str>(STEPS), chance.of_any_size(7)),
+                chance.percent(40),
+            ),
             10..=14 => self.plant(mac, chance),
             15 => kubeadm_dies(mac, chance),
             16 => of_a_call(mac, chance, faults::CALLER_DIES),

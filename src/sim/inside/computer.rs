@@ -98,6 +98,7 @@ impl State {
         let now = self.effects;
         self.effects += 1;
         matches!(self.death, Some(Death { when: When::Effect(last), .. }) if now == last)
+            || self.is_last_within()
     }
 
     /// Says with which error an effect is refused, if it is.

@@ -92,6 +92,8 @@ struct State {
     death: Option<Death>,
     polls: u64,
     effects: u64,
+    /// Polls and files since the step began in which the process is to die.
+    within: Option<u64>,
     refusal: Option<FileFault>,
     unsynced: Unsynced,
     trace: Vec<(Duration, String)>,
@@ -149,6 +151,7 @@ impl Inside {
                 death: None,
                 polls: 0,
                 effects: 0,
+                within: None,
                 refusal: None,
                 unsynced: Unsynced::default(),
                 trace: Vec::new(),

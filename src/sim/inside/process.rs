@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Inside, pace};
+use super::{Inside, State, pace};
 
 /// How long after a process was killed the next one begins, at least.
 const AFTERMATH: Duration = Duration::from_secs(1);
@@ -27,6 +27,8 @@ pub enum When {
     Poll(u64),
     /// As it is about to change a file for this time, counted from 0.
     Effect(u64),
+    /// In a step whose name begins so: at this poll or file, counted together from 0 since [`Inside::step_began`] was told of it.
+    Within(&'static str, u64),
     /// By whoever calls [`Inside::kill`].
     Never,
 }
@@ -47,6 +49,7 @@ impl Inside {
             state.death = death;
             state.polls = 0;
             state.effects = 0;
+            state.within = None;
         }
         let lived = {
             let work = pin!(work);
@@ -83,17 +86,36 @@ impl Inside {
         self.state().died.clone()
     }
 
+    /// Notes that the process has begun a step.
+    pub fn step_began(&self, step: &str) {
+        let mut state = self.state();
+        if matches!(state.death, Some(Death { when: When::Within(name, _), .. }) if step.starts_with(name)) {
+            state.within.get_or_insert(0);
+        }
+    }
+
     /// Counts a poll; says whether the process dies of it.
     fn is_last_poll(&self) -> bool {
         let mut state = self.state();
         let now = state.polls;
         state.polls += 1;
         matches!(state.death, Some(Death { when: When::Poll(last), .. }) if now == last)
+            || state.is_last_within()
     }
 
     /// Returns how often the last process was given the processor.
     pub fn polls(&self) -> u64 {
         self.state().polls
+    }
+}
+
+impl State {
+    /// Counts a poll or a file within the step in which the process is to die; says whether it dies of it.
+    pub(super) fn is_last_within(&mut self) -> bool {
+        let Some(now) = self.within.as_mut() else { return false };
+        let is_last = matches!(self.death, Some(Death { when: When::Within(_, last), .. }) if *now == last);
+        *now += 1;
+        is_last
     }
 }
 
