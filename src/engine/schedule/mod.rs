@@ -131,6 +131,8 @@ struct Schedule<P> {
     /// When the user said stop.
     stopped: Option<Instant>,
     cut_off: bool,
+    /// Why the journal could not be written, the first time.
+    unwritten: Option<EngineError>,
     summary: Summary,
     failures: Vec<StepFailure>,
     skipped: usize,
@@ -143,6 +145,9 @@ struct Rest {
     members: u32,
     cancel: CancellationToken,
 }
+
+/// Why a step is skipped once the user has said stop.
+const INTERRUPTED: &str = "interrupted";
 
 /// What the scheduler waits for.
 enum Turn {
@@ -170,6 +175,7 @@ impl<P: Perform> Schedule<P> {
             said: HashMap::new(),
             stopped: None,
             cut_off: false,
+            unwritten: None,
             summary: Summary::default(),
             failures: Vec::new(),
             skipped: 0,
@@ -184,13 +190,19 @@ impl<P: Perform> Schedule<P> {
             }
         }
         if self.terms.cancel.is_cancelled() {
-            self.stop();
+            self.stop(INTERRUPTED);
         }
         self.start_ready();
         while !self.running.is_empty() || !self.ready.is_empty() {
             match self.next().await {
-                Turn::Ended(ended) => self.ended(ended)?,
-                Turn::Stop => self.stop(),
+                Turn::Ended(ended) => {
+                    if let Err(error) = self.ended(ended) {
+                        // Whoever works is given the time to come to a whole state, as if the user had said stop.
+                        self.unwritten.get_or_insert(error);
+                        self.stop("the journal cannot be written");
+                    }
+                }
+                Turn::Stop => self.stop(INTERRUPTED),
                 Turn::CutOff => self.cut_off(),
                 Turn::Memory => {}
             }
@@ -305,8 +317,8 @@ impl<P: Perform> Schedule<P> {
                 self.done(place);
             }
             Err(EngineError::Host(HostError::Interrupted)) => {
-                self.skip(place, "interrupted".to_owned());
-                self.stop();
+                self.skip(place, INTERRUPTED.to_owned());
+                self.stop(INTERRUPTED);
             }
             Err(error) => {
                 let error = self.world.clean(error);
@@ -366,7 +378,7 @@ impl<P: Perform> Schedule<P> {
     }
 
     /// Begins nothing new from here on.
-    fn stop(&mut self) {
+    fn stop(&mut self, because: &str) {
         if self.stopped.is_some() {
             return;
         }
@@ -374,7 +386,7 @@ impl<P: Perform> Schedule<P> {
         self.ready.clear();
         for place in 0..self.steps.len() {
             if matches!(self.stages[place], Stage::Waiting | Stage::Ready) {
-                self.skip(place, "interrupted".to_owned());
+                self.skip(place, because.to_owned());
             }
         }
     }
@@ -394,6 +406,9 @@ impl<P: Perform> Schedule<P> {
     }
 
     fn finish(self) -> Result<Summary> {
+        if let Some(error) = self.unwritten {
+            return Err(error);
+        }
         let (done, planned) = (self.summary.done.len(), self.steps.len());
         if !self.failures.is_empty() {
             return Err(EngineError::Steps { failures: self.failures, done, skipped: self.skipped, planned });

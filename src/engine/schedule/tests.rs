@@ -122,6 +122,8 @@ struct Told {
     takes: BTreeMap<&'static str, u64>,
     fails: RefCell<BTreeMap<&'static str, VecDeque<EngineError>>>,
     events: RefCell<Vec<(u64, Event)>>,
+    /// Of this step the journal does not take any more that it is done.
+    unwritten: Option<&'static str>,
     began: Option<Instant>,
 }
 
@@ -136,7 +138,13 @@ impl Perform for Told {
         }
     }
 
-    fn record(&self, _: &StepId, _: State, _: Option<Duration>, _: Option<String>) -> Result<()> {
+    fn record(&self, step: &StepId, state: State, _: Option<Duration>, _: Option<String>) -> Result<()> {
+        if state == State::Done && self.unwritten == Some(step.0.as_str()) {
+            return Err(EngineError::Host(HostError::Content {
+                path: "journal".into(),
+                reason: "full".into(),
+            }));
+        }
         Ok(())
     }
 
@@ -308,6 +316,25 @@ async fn a_step_that_hangs_is_ended_at_its_deadline_and_the_others_went_on() {
     };
     let EngineError::Requirement { requirement, .. } = &failures[0].error else { panic!("{failures:?}") };
     assert_eq!((requirement.limit_name, requirement.limit), ("step_slack", deadline));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_cannot_be_written_leaves_no_network_half_changed() {
+    let scope = crate::formats::networking::Scope::Networks;
+    let plan = plan([
+        costing(start("quick", &[]), 12),
+        costing(start("next", &["vm.start/quick"]), 1),
+        of("network.apply", &[], 40, Action::ApplyNetwork { diff: String::new(), scope }),
+    ]);
+    let world = Told { unwritten: Some("vm.start/quick"), ..Told::new([]) };
+    let outcome = world.carry_out(&plan, |_| {}).await;
+    assert!(
+        matches!(outcome.result, Err(EngineError::Host(HostError::Content { .. }))),
+        "{:?}",
+        outcome.result
+    );
+    assert_eq!(outcome.took.as_secs(), 40, "Fusion's networks are brought to their end");
+    assert!(outcome.starts().iter().all(|(_, step)| *step != "vm.start/next"), "nothing new begins");
 }
 
 #[tokio::test(start_paused = true)]
