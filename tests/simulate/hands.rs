@@ -170,6 +170,17 @@ async fn append(mac: &Mac, node: &Node, path: &str) {
     }
 }
 
+/// Lets the kubelets of the control planes start again, and so what crashed under them.
+pub async fn restart_kubelets(mac: &Mac) {
+    for lab in mac.labs() {
+        for master in lab.control_planes() {
+            let restart = "systemctl restart kubelet";
+            let ended = mac.inside.at_console(&vmx(mac, lab, master), restart, "").await;
+            mac.inside.note(format!("the kubelet of {} starts anew: {ended:?}", master.name));
+        }
+    }
+}
+
 /// Takes the locks away that another Mac left on VMs of ours: nobody but a person can know that they are stale.
 pub fn remove_stale_locks(mac: &Mac) {
     for path in everything(&mac.home.0) {

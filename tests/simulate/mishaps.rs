@@ -112,6 +112,8 @@ pub const MIDDLE: u64 = 420;
 pub struct Mishaps {
     pub death: Option<Death>,
     pub cancel: CancellationToken,
+    /// Whether an API server was to crash.
+    crashes: bool,
     timers: Vec<JoinHandle<()>>,
 }
 
@@ -159,6 +161,7 @@ impl Mishaps {
 
     fn plant(&mut self, mac: &Mac, chance: &mut Chance) {
         let (name, of_machine) = *chance.pick(FAULTS);
+        self.crashes |= name == faults::API_SERVER_CRASHES;
         let target = of_machine.then(|| machine(mac, chance)).flatten();
         put(mac, Fault { name: name.to_owned(), target, times: Some(times(chance)), after: after(chance) });
     }
@@ -179,13 +182,17 @@ impl Mishaps {
         self.at(mac, chance.below(MIDDLE) * 1000, move |inside| inside.set_clock(by));
     }
 
-    /// Lets nothing go wrong any more. What nobody but a person can put right is put right, as `verify` advises.
+    /// Lets nothing go wrong any more. What nobody but a person can put right is put right, and the model's kubelets are told to
+    /// try again what crashed, as real ones do by themselves.
     pub async fn end(self, mac: &Mac) {
         self.timers.iter().for_each(JoinHandle::abort);
         mac.inside.refuse_files(None);
         faults::clear(&mac.inside.places).expect("settings can be written");
         install::links_changed(mac.inside.places.root()).await.expect("the world answers");
         hands::remove_stale_locks(mac);
+        if self.crashes {
+            hands::restart_kubelets(mac).await;
+        }
     }
 }
 

@@ -82,8 +82,6 @@ paces! {
     CILIUM_AGENT_START = 15_000,
     /// The retry of a pod that cannot start yet.
     POD_BACKOFF = 10_000,
-    /// The longest back-off of a container that crashes: it is doubled from 10 s, and soon that long.
-    CRASH_BACKOFF = 300_000,
     /// From a change of a Gateway to Envoy having it (facts/kubernetes-cilium.md §1.10: under 10 s).
     GATEWAY_PROGRAM = 3_000,
     /// `node-monitor-grace-period`: a silent kubelet's node becomes NotReady.

@@ -1,7 +1,6 @@
 //! The kubelet: crash-loops until configured, runs static pods, registers its node, and is missed when it is silent.
 
 use std::net::Ipv4Addr;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -145,11 +144,11 @@ pub async fn start_static_pods(model: &Arc<Model>) {
         let stays = |name: &String| {
             name != "etcd" && model.disk(|disk| disk.file(&format!("{MANIFESTS}/{name}.yaml")).is_some())
         };
+        // A real one tries again after its back-off; here, when it or its machine starts again.
         let crashes =
             missing.iter().any(|name| name == API_SERVER) && model.around.fault("api-server-crashes");
         if crashes {
             model.log("kubelet", "E CrashLoopBackOff: back-off restarting failed container=kube-apiserver");
-            again_after_back_off(model);
         }
         let started: Vec<_> =
             missing.into_iter().filter(stays).filter(|name| !(crashes && name == API_SERVER)).collect();
@@ -159,18 +158,6 @@ pub async fn start_static_pods(model: &Arc<Model>) {
             controllers::settle(&cluster);
         }
     }
-}
-
-/// Lets the kubelet start again what crashed, if it still runs then.
-fn again_after_back_off(model: &Arc<Model>) {
-    let (held, run) = (Arc::clone(model), model.live(|live| live.kubelet_run));
-    let again: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-        held.look_again(pace::CRASH_BACKOFF).await;
-        if current(&held, run) {
-            start_static_pods(&held).await;
-        }
-    });
-    model.spawn(again);
 }
 
 /// Does what a kubelet that runs does when its manifests changed: ends pods whose manifest is gone, starts new ones.
