@@ -23,6 +23,7 @@ pub mod process;
 pub mod resolver;
 pub mod ssh;
 pub mod stand_in;
+pub mod surroundings;
 pub mod system;
 pub mod trust;
 
