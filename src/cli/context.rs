@@ -12,6 +12,7 @@ use super::init::PresetName;
 use super::options::Options;
 use super::screen::{confirm, problems};
 use super::terminal::Terminal;
+use crate::host::terminal::Modes;
 use crate::lab::Lab;
 use crate::lab::catalogue::Image;
 use crate::lab::paths::Home;
@@ -211,9 +212,15 @@ impl Context {
         &self,
         question: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> Result<Option<T>, Failure> {
+        let modes = Modes::kept();
         let answer = tokio::select! {
             answer = tokio::task::spawn_blocking(question) => answer,
-            () = self.cancel.cancelled() => return Ok(None),
+            () = self.cancel.cancelled() => {
+                // Nobody waits for the question, so it cannot tidy up itself.
+                modes.put_back();
+                let _ = console::Term::stderr().show_cursor();
+                return Ok(None);
+            }
         };
         match answer {
             Ok(Ok(answer)) => Ok(Some(answer)),

@@ -25,6 +25,7 @@ pub mod ssh;
 pub mod stand_in;
 pub mod surroundings;
 pub mod system;
+pub mod terminal;
 pub mod trust;
 
 use std::collections::BTreeSet;

@@ -55,6 +55,8 @@ pub struct Seen {
     pub files: BTreeSet<String>,
     /// Addresses that somebody was looked for at, with whoever answered.
     pub asked: BTreeMap<Ipv4Addr, Option<Mac>>,
+    /// Whether there is no way to look for somebody from here.
+    pub deaf: bool,
     /// What each size takes: memory in MiB, processors.
     pub sizes: Vec<(Preset, Takes)>,
 }
@@ -78,6 +80,13 @@ pub struct LanAnswer {
     pub own: Option<Ipv4Addr>,
     /// The interface, if it is Wi-Fi.
     pub wifi: Option<String>,
+}
+
+impl LanAnswer {
+    /// Returns the subnet if this machine is in it: elsewhere nobody can be looked for, since ARP ends at the router.
+    pub fn in_reach(&self) -> Option<Ipv4Net> {
+        self.own.map(|_| self.subnet)
+    }
 }
 
 /// A public key that is let in.

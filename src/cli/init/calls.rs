@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 
 use super::answers::{KeyAnswer, Seen, Takes};
 use super::check::{self, Refused};
-use crate::cli::calls;
+use crate::cli::calls::{self, Outlook, Session};
 use crate::cli::context::Context;
 use crate::cli::error::Failure;
 use crate::formats::networking::Document;
 use crate::host::fusion::Fusion;
 use crate::host::fusion::networks::Networks;
 use crate::host::{files, surroundings};
+use crate::lab::Lab;
 use crate::lab::catalogue::Arch;
 use crate::lab::limits::{ADDRESS_PROBE, Limits};
 use crate::lab::presets::Preset;
 use crate::lab::resolve;
+use crate::plan::step::Plan;
 
 /// The root of a Mac without Fusion.
 const MAC: &str = "/";
@@ -75,12 +77,23 @@ fn takes(preset: Preset) -> Option<Takes> {
 pub async fn ask_around(seen: &mut Seen, addresses: &[Ipv4Addr]) {
     let new: Vec<Ipv4Addr> =
         addresses.iter().filter(|address| !seen.asked.contains_key(address)).copied().collect();
-    if new.is_empty() {
+    if new.is_empty() || seen.deaf {
         return;
     }
-    if let Some(found) = surroundings::probe(&seen.root, &new, ADDRESS_PROBE).await {
-        seen.asked.extend(new.into_iter().map(|address| (address, found.get(&address).copied())));
+    match surroundings::probe(&seen.root, &new, ADDRESS_PROBE).await {
+        Some(found) => {
+            seen.asked.extend(new.into_iter().map(|address| (address, found.get(&address).copied())));
+        }
+        None => seen.deaf = true,
     }
+}
+
+/// Looks at what stands, and returns the lab as it would be made with what `up` would do.
+pub async fn plan(context: &Context, lab: Lab) -> Result<(Lab, Plan), Failure> {
+    let lab = Lab { image: context.image(lab.image)?, ..lab };
+    let session = Session::open(context, lab, "plan").await?;
+    let Outlook { plan, .. } = session.outlook(false).await?;
+    Ok((session.lab, plan))
 }
 
 /// Reads the keys that were named.

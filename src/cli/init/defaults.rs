@@ -30,9 +30,13 @@ pub fn size(seen: &Seen) -> Preset {
     found.map_or(Preset::Solo, |(preset, _)| *preset)
 }
 
-/// Says whether this machine carries a lab with ease; one that does not tell its memory is taken for large enough.
+/// Says whether this machine carries a lab with ease; one that does not tell its memory is taken for large enough. A
+/// simulated Fusion's machines take nothing of it.
 pub fn fits(takes: &Takes, seen: &Seen) -> bool {
     let around = &seen.around;
+    if seen.fusion.as_ref().is_some_and(|fusion| fusion.simulated) {
+        return true;
+    }
     let memory = around.memory_mib == 0 || takes.memory_mib <= around.memory_mib * COMFORTABLE_PERCENT / 100;
     memory && takes.cpus <= around.cpus * CPUS_FOR_EACH
 }

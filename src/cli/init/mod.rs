@@ -10,7 +10,7 @@
 pub mod answers;
 mod calls;
 pub mod check;
-mod defaults;
+pub mod defaults;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -24,13 +24,15 @@ use serde_json::json;
 
 use super::calls as verbs;
 use super::context::{Context, LAB_FILE};
-use super::error::{Failure, LabFileProblems, Report, Success};
-use super::quoted;
+use super::error::{Failure, Kind, LabFileProblems, Report, Success};
+use super::options::Options;
 use super::screen::topology::{self, Diagram};
-use super::screen::{init as screen, problems, prompt, table};
+use super::screen::{init as screen, plan, problems, prompt, table};
+use super::terminal::Ink;
 use super::up::UpArgs;
 use crate::host::HostError;
 use crate::lab::Lab;
+use crate::plan::text::Detail;
 use answers::{Answers, Given, Seen};
 
 /// Sizes of labs.
@@ -168,7 +170,7 @@ pub async fn run(args: InitArgs, context: &Context) -> Result<Success, Failure> 
         let out = args.out.unwrap_or_else(|| PathBuf::from(LAB_FILE));
         return finish(context, &out, &verbs::preset_file(preset), None);
     }
-    if !args.yes && !context.can_ask() {
+    if !args.yes && !hears(context) {
         return Err(Report::usage("this asks what is not said, and nobody can answer here")
             .advise("say --yes to take what is found here, or a size alone:")
             .run("fusionlab init --preset ha")
@@ -182,16 +184,22 @@ pub async fn run(args: InitArgs, context: &Context) -> Result<Success, Failure> 
     let made = if args.yes {
         unasked(context, &given, &mut seen, &target).await?
     } else {
-        asked(context, &given, &mut seen, &target).await?
+        asked(context, &given, &mut seen, &target, Shown::WithPlan).await?
     };
     finish(context, &made.file, &made.text, Some(&made))
+}
+
+/// Says whether somebody is there who sees the questions and can answer them.
+fn hears(context: &Context) -> bool {
+    context.can_ask() && !context.options.quiet
 }
 
 /// A file that is about to be written.
 struct Made {
     file: PathBuf,
     text: String,
-    command: String,
+    /// What writes the same again, in parts that stay together.
+    command: Vec<String>,
     /// What was taken as found.
     assumed: Vec<(&'static str, String)>,
 }
@@ -201,7 +209,7 @@ impl Made {
         let file = target.file(&answers.name, seen);
         let named = (file != Path::new(LAB_FILE)).then(|| file.display().to_string());
         // The lab file of this run is no matter of the new one.
-        let options = super::options::Options { lab: None, ..context.options.clone() };
+        let options = Options { lab: None, ..context.options.clone() };
         Self {
             text: write::file(answers),
             command: write::command(answers, &options.again(), named.as_deref()),
@@ -219,10 +227,12 @@ async fn unasked(
     target: &Target,
 ) -> Result<Made, Failure> {
     let lan = check::lan(given, seen);
-    if let Ok(lan) = &lan {
+    if let Ok(lan) = &lan
+        && let Some(subnet) = lan.in_reach()
+    {
         let mut addresses = defaults::candidates(lan);
         let said = [&given.vip, &given.gateways].into_iter().flatten();
-        addresses.extend(said.flat_map(|text| check::addresses_in(text, lan.subnet)));
+        addresses.extend(said.flat_map(|text| check::addresses_in(text, subnet)));
         tokio::select! {
             () = calls::ask_around(seen, &addresses) => {}
             () = context.cancel.cancelled() => return Err(wizard::left(context)),
@@ -241,7 +251,7 @@ async fn unasked(
     resolved(&made)?;
     let pen = &context.terminal.err;
     if !made.assumed.is_empty() {
-        context.say(["taken as found here:"]);
+        context.say([pen.paint(Ink::Strong, "Taken as found here")]);
         context.say(table::labelled(made.assumed.clone(), pen));
     }
     Ok(made)
@@ -257,8 +267,22 @@ fn wrong_options(mut refused: Vec<String>) -> Failure {
     report.advise("nothing was written; on a terminal, without --yes, each is asked for").into()
 }
 
+/// How much is shown before the file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    WithPlan,
+    /// For `up`, which shows its plan itself.
+    WithoutPlan,
+}
+
 /// Asks, shows what comes of it, and asks whether to write it.
-async fn asked(context: &Context, given: &Given, seen: &mut Seen, target: &Target) -> Result<Made, Failure> {
+async fn asked(
+    context: &Context,
+    given: &Given,
+    seen: &mut Seen,
+    target: &Target,
+    shown: Shown,
+) -> Result<Made, Failure> {
     let pen = context.terminal.err;
     context.say(screen::found(seen, &pen));
     let answers = wizard::ask(context, given, seen, target).await?;
@@ -268,17 +292,38 @@ async fn asked(context: &Context, given: &Given, seen: &mut Seen, target: &Targe
     context.say([""]);
     context.say(topology::lines(&Diagram::of(&lab, None), &pen));
     context.say([""]);
-    context.say(found.iter().flat_map(|problem| problems::brief(problem, &pen)));
-    context.say(["The same without questions:"]);
+    if shown == Shown::WithPlan {
+        context.say(["What fusionlab up will do:", ""]);
+        context.say(planned(context, lab).await?);
+        context.say([""]);
+    }
+    if !found.is_empty() {
+        context.say(found.iter().flat_map(|problem| problems::brief(problem, &pen)));
+        context.say([""]);
+    }
+    context.say([pen.paint(Ink::Strong, "The same without questions")]);
     context.say(screen::command(&made.command, &pen));
     context.say([""]);
+    let terminal = context.terminal;
     let question = match made.file.as_os_str() == STDOUT {
         true => "Print the lab file?".to_owned(),
         false => format!("Write {}?", made.file.display()),
     };
-    match context.answered(move || prompt::yes(&question)).await?.flatten() {
+    match context.answered(move || prompt::yes(&question, &terminal)).await?.flatten() {
         Some(true) => Ok(made),
         _ => Err(wizard::left(context)),
+    }
+}
+
+/// Returns what `up` would do for the new lab; where that cannot be known yet, why not.
+async fn planned(context: &Context, lab: Lab) -> Result<Vec<String>, Failure> {
+    let pen = &context.terminal.err;
+    match calls::plan(context, lab).await {
+        Ok((lab, steps)) => Ok(plan::lines(&steps, &lab, Detail::Brief, pen)),
+        Err(failure) if failure.kind() == Kind::Interrupted => Err(wizard::left(context)),
+        Err(Failure::Report(report)) => Ok(screen::no_plan(&report.what, pen)),
+        // Of a lab that does not fit this machine the warnings tell.
+        Err(_) => Ok(screen::no_plan("the lab does not fit this machine", pen)),
     }
 }
 
@@ -300,17 +345,17 @@ fn finish(context: &Context, out: &Path, text: &str, made: Option<&Made>) -> Res
     if context.json() {
         let mut told = json!({ "schema": SCHEMA, "file": out });
         if let Some(made) = made {
-            told["command"] = json!(made.command);
+            told["command"] = json!(made.command.join(" "));
             told["assumed"] = made.assumed.iter().map(|(what, value)| (*what, value.as_str())).collect();
         }
         context.print_json(&told)?;
         return Ok(Success::Done);
     }
-    let named = match out.as_os_str() == LAB_FILE {
-        true => String::new(),
-        false => format!("--lab {} ", quoted(out)),
-    };
-    context.say([format!("wrote {}; edit it, then: fusionlab {named}plan", out.display())]);
+    let named = (out.as_os_str() != LAB_FILE).then(|| out.to_owned());
+    let options = Options { lab: named, ..context.options.clone() };
+    let words = ["fusionlab".to_owned(), options.again(), "plan".to_owned()];
+    let next = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    context.say([format!("wrote {}; edit it, then: {next}", out.display())]);
     Ok(Success::Done)
 }
 
@@ -331,13 +376,17 @@ fn exists(out: &Path) -> Failure {
 /// would be meant without one.
 pub async fn before_up(context: &Context, args: &UpArgs) -> Result<(), Failure> {
     let is_told = args.is_told() || context.options.lab.is_some() || calls::is_there(Path::new(LAB_FILE));
-    if is_told || !context.can_ask() || verbs::built_in_stands(context) {
+    if is_told || !hears(context) || verbs::built_in_stands(context) {
         return Ok(());
     }
-    context.say(["There is no fusionlab.yaml here; a few questions make one. Escape leaves."]);
     let mut seen = calls::look(context).await?;
+    if seen.fusion.is_none() {
+        // Better said now, by the verb itself, than after eight answers.
+        return Ok(());
+    }
+    context.say([format!("There is no {LAB_FILE} here; a few questions make one."), String::new()]);
     let target = Target { out: Some(PathBuf::from(LAB_FILE)) };
-    let made = asked(context, &Given::default(), &mut seen, &target).await?;
+    let made = asked(context, &Given::default(), &mut seen, &target, Shown::WithoutPlan).await?;
     write_new(&made.file, &made.text)?;
     context.say([format!("wrote {}", made.file.display()), String::new()]);
     Ok(())

@@ -164,6 +164,8 @@ fn keys_domains_and_names_are_judged_as_the_lab_file_would() {
 fn what_is_proposed_is_free_and_fits() {
     let (lan, seen) = (lan(), seen());
     assert_eq!(defaults::size(&seen), Preset::Small, "22 GiB are too much for 16");
+    let simulated = Seen { fusion: Some(crate::cli::screen::status::tests::fusion(true)), ..seen.clone() };
+    assert_eq!(defaults::size(&simulated), Preset::Ha, "what is simulated takes nothing");
     assert_eq!(defaults::vip(&lan, &seen), Some(address("192.168.68.201")));
     let vip = defaults::vip(&lan, &seen);
     let gateways = defaults::gateways(Preset::Ha, &lan, vip, &seen).unwrap();
@@ -215,7 +217,7 @@ fn the_file_holds_the_answers_and_nothing_is_wrong_with_it() {
         let gateways: Vec<_> = lab.gateways().map(|node| node.lan().unwrap().address).collect();
         assert_eq!(gateways, answers.gateways);
         assert_eq!(lab.authorized_keys, [KEY]);
-        let command = write::command(&answers, "--sim", None);
+        let command = write::command(&answers, "--sim", None).join(" ");
         assert!(
             command.starts_with("fusionlab --sim init --preset ") && command.ends_with(" --yes"),
             "{command}"

@@ -102,7 +102,7 @@ impl Notes {
         match lan {
             Ok(lan) => {
                 if given.lan.is_none() {
-                    self.assumed.push(("LAN", format!("{}, router {}", lan.subnet, lan.router)));
+                    self.assumed.push(("home network", format!("{}, router {}", lan.subnet, lan.router)));
                 }
                 Some(lan)
             }

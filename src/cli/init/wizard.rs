@@ -19,7 +19,6 @@ use super::{Target, calls, defaults, told};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Kind};
 use crate::cli::screen::{init as screen, prompt};
-use crate::cli::words;
 use crate::host::surroundings::LanInterface;
 use crate::lab::limits::ADDRESS_PROBE;
 use crate::lab::presets::Preset;
@@ -44,7 +43,9 @@ pub async fn ask(
     let preset = wizard.size().await?;
     let lan = wizard.lan().await?;
     context.say(screen::wifi(&lan, &context.terminal.err));
-    wizard.look_for(&defaults::candidates(&lan)).await?;
+    if lan.in_reach().is_some() {
+        wizard.look_for(&defaults::candidates(&lan)).await?;
+    }
     let vip = wizard.vip(&lan).await?;
     let gateways = wizard.gateways(preset, &lan, vip).await?;
     let internal = wizard.internal(&lan).await?;
@@ -87,7 +88,9 @@ impl Wizard<'_> {
             |(preset, takes): &(Preset, _)| screen::size(*preset, takes, defaults::fits(takes, self.seen));
         let items: Vec<String> = self.seen.sizes.iter().map(item).collect();
         let chosen = self.choice("Size", items, usual).await?;
-        Ok(self.seen.sizes[chosen].0)
+        let preset = self.seen.sizes[chosen].0;
+        self.taken(&format!("{preset}: {}", screen::machines(preset)));
+        Ok(preset)
     }
 
     async fn lan(&mut self) -> Result<LanAnswer, Failure> {
@@ -106,13 +109,17 @@ impl Wizard<'_> {
         loop {
             let chosen =
                 if ways.is_empty() { 0 } else { self.choice("Home network", items.clone(), 0).await? };
+            let way = ways.get(chosen).map(screen::way);
             given = match ways.get(chosen) {
                 Some(way) if chosen == 0 => Given { lan: Some(way.subnet.to_string()), ..Given::default() },
                 Some(way) => Given { interface: Some(way.interface.clone()), ..Given::default() },
                 None => self.subnet().await?,
             };
             match check::lan(&given, self.seen) {
-                Ok(lan) => return Ok(lan),
+                Ok(lan) => {
+                    self.taken(&way.unwrap_or_else(|| format!("{}, router {}", lan.subnet, lan.router)));
+                    return Ok(lan);
+                }
                 Err(refused) => self.refuse(refused),
             }
         }
@@ -135,7 +142,7 @@ impl Wizard<'_> {
     async fn vip(&mut self, lan: &LanAnswer) -> Result<Ipv4Addr, Failure> {
         let usual = defaults::vip(lan, self.seen).map(|vip| vip.to_string()).unwrap_or_default();
         let given = self.given.vip.clone();
-        self.text(Question::Vip, "Address", usual, given, Some(lan.subnet), |text, seen| {
+        self.text(Question::Vip, "Address", usual, given, lan.in_reach(), |text, seen| {
             check::vip(text, lan, seen)
         })
         .await
@@ -151,7 +158,7 @@ impl Wizard<'_> {
         let usual = found.map(|found| told::list(&found)).unwrap_or_default();
         let prompt = if preset.counts().0 == 1 { "Address" } else { "Addresses" };
         let given = self.given.gateways.clone();
-        self.text(Question::Gateways, prompt, usual, given, Some(lan.subnet), |text, seen| {
+        self.text(Question::Gateways, prompt, usual, given, lan.in_reach(), |text, seen| {
             check::gateways(text, (preset, lan, Some(vip)), seen)
         })
         .await
@@ -191,15 +198,20 @@ impl Wizard<'_> {
             self.head(question);
         }
         loop {
-            let text = match given.take() {
-                Some(text) => text,
-                None => self.line(prompt, usual.clone()).await?,
+            let (text, typed) = match given.take() {
+                Some(text) => (text, false),
+                None => (self.line(prompt, usual.clone()).await?, true),
             };
             if let Some(lan) = lan {
                 self.look_for(&check::addresses_in(&text, lan)).await?;
             }
             match judge(&text, self.seen) {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    if typed {
+                        self.taken(&text);
+                    }
+                    return Ok(answer);
+                }
                 Err(reason) => self.context.say(screen::refused(&reason, &self.context.terminal.err)),
             }
         }
@@ -208,11 +220,8 @@ impl Wizard<'_> {
     /// Looks for somebody at addresses that were not asked yet, and says for how long.
     async fn look_for(&mut self, addresses: &[Ipv4Addr]) -> Result<(), Failure> {
         let new = addresses.iter().filter(|address| !self.seen.asked.contains_key(address)).count();
-        if new > 0 {
-            let most = words::duration(ADDRESS_PROBE);
-            let what = words::count(new, "address").replace("addresss", "addresses");
-            let line = format!("looking for somebody at {what} of the home network, at most {most}");
-            self.context.say(words::wrap(&line, self.context.terminal.err.prose_width()));
+        if new > 0 && !self.seen.deaf {
+            self.context.say(screen::looking(new, ADDRESS_PROBE, &self.context.terminal.err));
         }
         tokio::select! {
             () = calls::ask_around(self.seen, addresses) => Ok(()),
@@ -221,20 +230,21 @@ impl Wizard<'_> {
     }
 
     fn head(&self, question: Question) {
-        self.context.say(screen::head(question, &self.context.terminal.err));
+        self.context.say(screen::head(question, self.seen, &self.context.terminal.err));
     }
 
     async fn choice(&self, prompt: &str, items: Vec<String>, usual: usize) -> Result<usize, Failure> {
-        let (prompt, pen) = (prompt.to_owned(), self.context.terminal.err);
-        let shown = items.clone();
-        let chosen = self.answered(move || prompt::choice(&prompt, &shown, usual, &pen)).await?;
-        self.context.say(screen::taken(&items[chosen], &self.context.terminal.err));
-        Ok(chosen)
+        let (prompt, terminal) = (prompt.to_owned(), self.context.terminal);
+        self.answered(move || prompt::choice(&prompt, &items, usual, &terminal)).await
+    }
+
+    fn taken(&self, answer: &str) {
+        self.context.say(screen::taken(answer, &self.context.terminal.err));
     }
 
     async fn line(&self, prompt: &str, usual: String) -> Result<String, Failure> {
-        let (prompt, pen) = (prompt.to_owned(), self.context.terminal.err);
-        self.answered(move || prompt::line(&prompt, &usual, &pen)).await
+        let (prompt, terminal) = (prompt.to_owned(), self.context.terminal);
+        self.answered(move || prompt::line(&prompt, &usual, &terminal)).await
     }
 
     async fn answered<T: Send + 'static>(

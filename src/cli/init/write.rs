@@ -39,13 +39,14 @@ pub fn file(answers: &Answers) -> String {
     text
 }
 
-/// Returns the command that writes the same file without a question; `options` are those of every verb.
-pub fn command(answers: &Answers, options: &str, out: Option<&str>) -> String {
+/// Returns the command that writes the same file without a question, in parts that stay together: each option with its
+/// value. `options` are those of every verb.
+pub fn command(answers: &Answers, options: &str, out: Option<&str>) -> Vec<String> {
     let lan = &answers.lan;
-    let mut words =
-        vec![if options.is_empty() { "fusionlab".to_owned() } else { format!("fusionlab {options}") }];
-    let mut say = |option: &str, value: &str| words.push(format!("{option} {}", quote(value)));
-    say("init --preset", &answers.preset.to_string());
+    let program = if options.is_empty() { "fusionlab".to_owned() } else { format!("fusionlab {options}") };
+    let mut parts = vec![format!("{program} init")];
+    let mut say = |option: &str, value: &str| parts.push(format!("{option} {}", quote(value)));
+    say("--preset", &answers.preset.to_string());
     say("--lan", &lan.subnet.to_string());
     say("--router", &lan.router.to_string());
     say("--dns", &list(&lan.dns));
@@ -62,11 +63,11 @@ pub fn command(answers: &Answers, options: &str, out: Option<&str>) -> String {
     for key in &answers.keys {
         // The shell itself puts the home folder in the place of `~`.
         match key.file.strip_prefix("~/") {
-            Some(rest) => words.push(format!("--ssh-key ~/{}", quote(rest))),
-            None => words.push(format!("--ssh-key {}", quote(&key.file))),
+            Some(rest) => parts.push(format!("--ssh-key ~/{}", quote(rest))),
+            None => parts.push(format!("--ssh-key {}", quote(&key.file))),
         }
     }
-    let mut say = |option: &str, value: &str| words.push(format!("{option} {}", quote(value)));
+    let mut say = |option: &str, value: &str| parts.push(format!("{option} {}", quote(value)));
     if answers.domain != defaults::DOMAIN {
         say("--domain", &answers.domain);
     }
@@ -74,6 +75,6 @@ pub fn command(answers: &Answers, options: &str, out: Option<&str>) -> String {
     if let Some(out) = out {
         say("--out", out);
     }
-    words.push("--yes".to_owned());
-    words.join(" ")
+    parts.push("--yes".to_owned());
+    parts
 }

@@ -1,12 +1,20 @@
 //! The words of a new lab file's questions: what was found, what is asked, what is about to be written.
 
+use std::time::Duration;
+
+use console::measure_text_width as width_of;
+
 use super::table::labelled;
 use crate::cli::init::answers::{LanAnswer, Question, Seen, Takes};
-use crate::cli::init::check;
+use crate::cli::init::{check, defaults};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
+use crate::formats::printable;
 use crate::host::surroundings::LanInterface;
 use crate::lab::presets::Preset;
+
+/// Marks a size that does not fit.
+const TOO_MUCH: char = '!';
 
 /// Returns what was found before the first question.
 pub fn found(seen: &Seen, pen: &Pen) -> Vec<String> {
@@ -29,6 +37,9 @@ pub fn found(seen: &Seen, pen: &Pen) -> Vec<String> {
         [("Fusion", fusion), ("this machine", machine.join(", ")), ("home network", lan)],
         pen,
     ));
+    lines.push(String::new());
+    let keys = "Enter takes what is proposed, Tab lets you change it, Escape leaves. Nothing is written before the end.";
+    lines.extend(words::wrap(keys, pen.prose_width()).iter().map(|line| pen.paint(Ink::Dim, line)));
     lines
 }
 
@@ -42,36 +53,41 @@ pub fn way(way: &LanInterface) -> String {
         let dns: Vec<String> = way.dns.iter().map(ToString::to_string).collect();
         text.push_str(&format!(", DNS {}", dns.join(" and ")));
     }
-    text
+    // The name is whatever its owner typed.
+    printable::printable(&text).into_owned()
 }
 
-/// Returns a size with what it takes.
+/// Returns a size with what it takes, marked if that is too much here.
 pub fn size(preset: Preset, takes: &Takes, fits: bool) -> String {
-    let memory = words::bytes(takes.memory_mib << 20);
-    let much = if fits { "" } else { ", more than this machine has to spare" };
-    let summary = preset.summary().split(':').next().unwrap_or_default().to_owned();
-    format!("{:<6} {memory}, {} CPUs{much}: {summary}", preset.to_string(), takes.cpus)
+    let (name, memory) = (preset.to_string(), words::bytes(takes.memory_mib << 20));
+    let much = if fits { ' ' } else { TOO_MUCH };
+    format!("{name:<5} {much} {memory:>8}, {:>2} CPUs  {}", takes.cpus, machines(preset))
+}
+
+/// Returns a size's machines in words.
+pub fn machines(preset: Preset) -> &'static str {
+    preset.summary().split(':').next().unwrap_or_default()
 }
 
 /// Returns the head of a question: its number, its name, and what there is to know.
-pub fn head(question: Question, pen: &Pen) -> Vec<String> {
+pub fn head(question: Question, seen: &Seen, pen: &Pen) -> Vec<String> {
     let number = Question::ALL.iter().position(|other| *other == question).unwrap_or_default() + 1;
     let (title, about) = match question {
         Question::Size => ("Size", "How many machines. The lab file can change each of them."),
         Question::Lan => ("Home network", "The gateways are bridged to it."),
         Question::Vip => (
             "VIP",
-            "The address that you will use; the gateways pass it to each other. Nobody answered at the one that is proposed; \
-             it should also lie outside what your router gives away by DHCP.",
+            "The address that you will use; the gateways pass it to each other. Take one that your router does not give \
+             away by DHCP.",
         ),
-        Question::Gateways => ("Gateways", "Their own addresses on the home network, likewise."),
+        Question::Gateways => ("Gateways", "Their own addresses on the home network, outside of DHCP, too."),
         Question::Internal => (
             "Internal network",
             "The cluster's own, made in Fusion: a number and a subnet that nothing else uses.",
         ),
         Question::Keys => (
             "SSH key",
-            "Public keys that may log in to the machines, besides the lab's own; several with commas, or none.",
+            "Public keys that may log in to the machines, besides the lab's own; several with commas, or the word none.",
         ),
         Question::Domain => ("Domain", "What names of published applications end in."),
         Question::Name => ("Name", "The lab's own; VMs and the kubeconfig's context bear it."),
@@ -79,8 +95,32 @@ pub fn head(question: Question, pen: &Pen) -> Vec<String> {
     let count = format!("{number}/{}", Question::ALL.len());
     let mut lines =
         vec![String::new(), format!("{} {}", pen.paint(Ink::Dim, &count), pen.paint(Ink::Strong, title))];
-    lines.extend(words::wrap(about, pen.prose_width()).iter().map(|line| pen.paint(Ink::Dim, line)));
+    let is_much = seen.sizes.iter().any(|(_, takes)| !defaults::fits(takes, seen));
+    let more = match question {
+        Question::Size if is_much => format!(" {TOO_MUCH} is more than this machine has to spare."),
+        Question::Vip | Question::Gateways if !seen.asked.is_empty() => {
+            " Nobody answers at what is proposed.".to_owned()
+        }
+        _ => String::new(),
+    };
+    let about = format!("{about}{more}");
+    lines.extend(words::wrap(&about, pen.prose_width()).iter().map(|line| pen.paint(Ink::Dim, line)));
     lines
+}
+
+/// Returns what is going on while nobody is asked.
+pub fn looking(addresses: usize, most: Duration, pen: &Pen) -> Vec<String> {
+    let noun = if addresses == 1 { "address" } else { "addresses" };
+    let line = format!(
+        "looking for somebody at {addresses} {noun} of the home network, at most {}",
+        words::duration(most)
+    );
+    words::wrap(&line, pen.prose_width()).iter().map(|line| pen.paint(Ink::Dim, line)).collect()
+}
+
+/// Returns why the plan cannot be shown before the file is written.
+pub fn no_plan(reason: &str, pen: &Pen) -> Vec<String> {
+    marked("!", Ink::Warn, &format!("that cannot be told yet: {reason}"), pen)
 }
 
 /// Returns the reason against an answer.
@@ -109,26 +149,18 @@ fn marked(mark: &str, ink: Ink, text: &str, pen: &Pen) -> Vec<String> {
     lines.iter().enumerate().map(|(index, line)| format!("{} {line}", first(index))).collect()
 }
 
-/// Returns a long command on lines that fit, to be pasted as they are.
-pub fn command(line: &str, pen: &Pen) -> Vec<String> {
+/// Returns a long command on lines that fit, to be pasted as they are; no part of it is broken.
+pub fn command(parts: &[String], pen: &Pen) -> Vec<String> {
     const INDENT: &str = "  ";
     let room = pen.prose_width().saturating_sub(INDENT.len() + 2).max(1);
-    // An option stays with its value.
-    let mut parts: Vec<String> = Vec::new();
-    for word in line.split(' ') {
-        match parts.last_mut() {
-            Some(last) if !word.starts_with("--") => *last = format!("{last} {word}"),
-            _ => parts.push(word.to_owned()),
-        }
-    }
     let mut lines: Vec<String> = Vec::new();
     for part in parts {
         match lines.last_mut() {
-            Some(last) if console::measure_text_width(last) + 1 + part.len() <= room => {
+            Some(last) if width_of(last) + 1 + width_of(part) <= room => {
                 *last = format!("{last} {part}");
             }
             Some(_) => lines.push(format!("{INDENT}{part}")),
-            None => lines.push(part),
+            None => lines.push(part.clone()),
         }
     }
     let last = lines.len().saturating_sub(1);
@@ -145,21 +177,55 @@ mod tests {
 
     #[test]
     fn a_command_can_be_pasted_at_any_width() {
-        let line =
-            "fusionlab init --preset ha --lan 192.168.68.0/24 --gateways 192.168.68.56,192.168.68.57 --yes";
+        let parts = [
+            "fusionlab init",
+            "--preset ha",
+            "--lan 192.168.68.0/24",
+            "--gateways 192.168.68.56,192.168.68.57",
+            "--ssh-key 'a --b  c.pub'",
+            "--yes",
+        ];
+        let (parts, line) = (parts.map(str::to_owned), parts.join(" "));
         for width in [30, 60, 80] {
-            let lines = command(line, &Pen::plain(width));
-            let whole = lines.join("\n").replace(" \\\n", " ");
-            assert_eq!(whole.split_whitespace().collect::<Vec<_>>().join(" "), line);
+            let lines = command(&parts, &Pen::plain(width));
+            let whole: Vec<&str> =
+                lines.iter().map(|line| line.trim_end_matches(" \\").trim_start()).collect();
+            assert_eq!(whole.join(" "), line);
+            assert!(lines[..lines.len() - 1].iter().all(|line| line.ends_with(" \\")), "{lines:?}");
             assert!(width == 30 || lines.iter().all(|line| line.len() <= width), "{lines:?}");
         }
     }
 
     #[test]
+    fn sizes_stand_in_columns_and_one_that_is_too_much_says_so() {
+        let sizes = [(Preset::Ha, 22, 12, false), (Preset::Small, 9, 5, true)]
+            .map(|(preset, gib, cpus, fits)| size(preset, &Takes { memory_mib: gib << 10, cpus }, fits));
+        assert_eq!(
+            sizes,
+            [
+                "ha    ! 22.0 GiB, 12 CPUs  2 gateways, 3 control planes, 2 workers",
+                "small    9.0 GiB,  5 CPUs  1 gateway, 1 control plane, 1 worker",
+            ]
+        );
+        let all = Seen { sizes: vec![(Preset::Ha, Takes { memory_mib: 0, cpus: 12 })], ..Seen::default() };
+        assert!(head(Question::Size, &all, &Pen::plain(80)).concat().contains("! is more than"));
+        assert!(!head(Question::Size, &Seen::default(), &Pen::plain(80)).concat().contains('!'));
+    }
+
+    #[test]
+    fn that_nobody_answers_is_said_only_where_somebody_was_looked_for() {
+        let told =
+            |seen: &Seen| head(Question::Vip, seen, &Pen::plain(80)).join(" ").contains("Nobody answers");
+        let asked = [(std::net::Ipv4Addr::LOCALHOST, None)].into();
+        assert!(told(&Seen { asked, ..Seen::default() }) && !told(&Seen::default()));
+    }
+
+    #[test]
     fn every_question_has_a_head_of_few_words() {
         for question in Question::ALL {
-            let lines = head(question, &Pen::plain(40));
-            assert!(lines.iter().all(|line| console::measure_text_width(line) <= 40), "{lines:?}");
+            let asked = [(std::net::Ipv4Addr::LOCALHOST, None)].into();
+            let lines = head(question, &Seen { asked, ..Seen::default() }, &Pen::plain(40));
+            assert!(lines.iter().all(|line| width_of(line) <= 40), "{lines:?}");
             assert!(lines.len() <= 8, "there is room for the answer on a small terminal: {lines:?}");
         }
     }

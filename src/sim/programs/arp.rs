@@ -65,3 +65,39 @@ pub async fn neighbours(places: &Places) -> io::Result<BTreeMap<Ipv4Addr, Mac>> 
 fn short(mac: Mac) -> String {
     mac.bytes().map(|byte| format!("{byte:x}")).join(":")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::neighbours::of_mac;
+    use crate::sim::settings::Stranger;
+
+    #[tokio::test]
+    async fn the_table_reads_as_a_macs_with_everybody_in_it() {
+        let root = tempfile::tempdir().unwrap();
+        let places = Places::new(root.path());
+        let printer = Stranger {
+            mac: "00:11:0a:03:00:07".parse().unwrap(),
+            address: Ipv4Addr::new(192, 168, 68, 200),
+            router_id: None,
+        };
+        Settings { strangers: vec![printer.clone()], ..Settings::default() }.save(&places).unwrap();
+        let mut screen = Screen::default();
+        assert_eq!(run(&places, &["-an".to_owned()], &mut screen).await, 0);
+        assert!(screen.out.contains("? (192.168.68.200) at 0:11:a:3:0:7 on en0 ifscope [ethernet]\n"));
+        assert!(
+            screen.out.contains("? (192.168.68.20) at 80:a9:97:b:1d:2e on en0 ifscope permanent [ethernet]")
+        );
+        let read = of_mac(&screen.out);
+        assert_eq!(read, neighbours(&places).await.unwrap(), "{}", screen.out);
+        assert_eq!((read.len(), read.get(&printer.address)), (3, Some(&printer.mac)));
+    }
+
+    #[tokio::test]
+    async fn another_question_is_refused_as_macos_refuses_it() {
+        let root = tempfile::tempdir().unwrap();
+        let mut screen = Screen::default();
+        assert_eq!(run(&Places::new(root.path()), &["-a".to_owned()], &mut screen).await, USAGE);
+        assert_eq!((screen.out.as_str(), screen.err.as_str()), ("", "usage: arp -an\n"));
+    }
+}

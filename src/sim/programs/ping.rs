@@ -30,3 +30,38 @@ fn usage(screen: &mut Screen) -> u8 {
     screen.error_line("usage: ping -c 1 -t 1 host");
     USAGE
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn pinged(words: &[&str]) -> (u8, Screen) {
+        let root = tempfile::tempdir().unwrap();
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let mut screen = Screen::default();
+        let status = run(&Places::new(root.path()), &words, &mut screen).await;
+        (status, screen)
+    }
+
+    #[tokio::test]
+    async fn who_is_there_answers_and_nobody_answers_elsewhere() {
+        let (status, screen) = pinged(&["-c", "1", "-t", "1", "192.168.68.1"]).await;
+        assert_eq!(status, 0, "{screen:?}");
+        assert!(screen.out.contains("64 bytes from 192.168.68.1: icmp_seq=0"), "{screen:?}");
+        assert!(screen.out.ends_with("1 packets transmitted, 1 packets received, 0.0% packet loss\n"));
+        let (status, screen) = pinged(&["-c", "1", "-t", "1", "192.168.68.77"]).await;
+        assert_eq!(status, SILENCE, "{screen:?}");
+        assert!(screen.out.ends_with("1 packets transmitted, 0 packets received, 100.0% packet loss\n"));
+        assert!(!screen.out.contains("bytes from"), "{screen:?}");
+    }
+
+    #[tokio::test]
+    async fn only_one_question_of_a_second_is_understood() {
+        for words in
+            [&["-c", "2", "-t", "1", "192.168.68.1"][..], &["192.168.68.1"], &["-c", "1", "-t", "1", "x"]]
+        {
+            let (status, screen) = pinged(words).await;
+            assert_eq!((status, screen.out.as_str()), (USAGE, ""), "{words:?}");
+        }
+    }
+}
