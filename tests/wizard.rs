@@ -118,6 +118,7 @@ fn with_key() -> Session {
 
 /// Returns the one line of a session's printed command, whose parts stand on several.
 fn printed_command(screen: &str) -> String {
+    let screen = console::strip_ansi_codes(screen);
     let shown: Vec<&str> = screen.lines().map(str::trim).collect();
     let first = shown.iter().position(|line| line.starts_with("fusionlab --sim init")).expect("a command");
     let last = first + shown[first..].iter().position(|line| line.contains("--yes")).expect("its end");
@@ -161,6 +162,10 @@ fn eight_answers_write_a_file_and_the_printed_command_writes_it_again() {
     for part in ["VIP 192.168.68.200", "gateway2", "10.10.0.0/24", "Machines", "steps"] {
         assert!(screen.contains(part), "the picture and the plan are shown: {part}\n{screen}");
     }
+    assert!(
+        !screen.contains("memory-exceeds-host"),
+        "what is simulated takes none of this host's:\n{screen}"
+    );
     let command = printed_command(&screen);
     fs::rename(session.work().join("fusionlab.yaml"), session.work().join("first")).expect("it is there");
     session.clone().args(words_of(&command, &session)).run().exits(0);
@@ -332,7 +337,9 @@ fn a_tiny_terminal_is_enough() {
         // The networking file's change is shown as it will be.
         let is_change =
             ["      +", "      -", "      @", "       "].iter().any(|begin| line.starts_with(begin));
-        assert!(is_change || line.chars().count() <= 40, "{line:?}\n{screen}");
+        // An option of the printed command stays with its value, so that it can be pasted.
+        let is_option = line.starts_with("    --");
+        assert!(is_change || is_option || line.chars().count() <= 40, "{line:?}\n{screen}");
     }
 }
 
@@ -382,6 +389,7 @@ fn up_goes_on_with_the_file_that_its_questions_made() {
     let (code, screen, session) = dialogue.end();
     assert_eq!(code, Some(130), "{screen}");
     assert_eq!(screen.matches("Machines").count(), 1, "the plan is shown once:\n{screen}");
+    assert_eq!(screen.matches("reservation-in-dhcp-pool").count(), 1, "and so are the warnings:\n{screen}");
     assert!(written(&session).is_some(), "the file is the user's, whatever becomes of the plan:\n{screen}");
     // With a file nothing is asked but whether to go on.
     let mut dialogue = Dialogue::begin(session, "up --sim", 40, 100);

@@ -30,6 +30,7 @@ use super::screen::topology::{self, Diagram};
 use super::screen::{init as screen, plan, problems, prompt, table};
 use super::terminal::Ink;
 use super::up::UpArgs;
+use super::words;
 use crate::host::HostError;
 use crate::lab::Lab;
 use crate::plan::text::Detail;
@@ -271,7 +272,7 @@ fn wrong_options(mut refused: Vec<String>) -> Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
     WithPlan,
-    /// For `up`, which shows its plan itself.
+    /// For `up`, which shows its plan and the warnings itself.
     WithoutPlan,
 }
 
@@ -288,7 +289,9 @@ async fn asked(
     let answers = wizard::ask(context, given, seen, target).await?;
     let made = Made::of(context, &answers, seen, target);
     let (lab, mut found) = resolved(&made)?;
-    found.extend(verbs::problems_of_size(&lab));
+    if !seen.fusion.as_ref().is_some_and(|fusion| fusion.simulated) {
+        found.extend(verbs::problems_of_size(&lab));
+    }
     context.say([""]);
     context.say(topology::lines(&Diagram::of(&lab, None), &pen));
     context.say([""]);
@@ -297,7 +300,7 @@ async fn asked(
         context.say(planned(context, lab).await?);
         context.say([""]);
     }
-    if !found.is_empty() {
+    if shown == Shown::WithPlan && !found.is_empty() {
         context.say(found.iter().flat_map(|problem| problems::brief(problem, &pen)));
         context.say([""]);
     }
@@ -353,9 +356,10 @@ fn finish(context: &Context, out: &Path, text: &str, made: Option<&Made>) -> Res
     }
     let named = (out.as_os_str() != LAB_FILE).then(|| out.to_owned());
     let options = Options { lab: named, ..context.options.clone() };
-    let words = ["fusionlab".to_owned(), options.again(), "plan".to_owned()];
-    let next = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    context.say([format!("wrote {}; edit it, then: {next}", out.display())]);
+    let parts = ["fusionlab".to_owned(), options.again(), "plan".to_owned()];
+    let next = parts.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let line = format!("wrote {}; edit it, then: {next}", out.display());
+    context.say(words::wrap(&line, context.terminal.err.width));
     Ok(Success::Done)
 }
 
