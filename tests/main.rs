@@ -47,6 +47,7 @@ mod template;
 mod together;
 mod up;
 mod vmx;
+mod wizard;
 
 use std::fs;
 use std::path::Path;

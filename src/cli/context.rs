@@ -12,6 +12,7 @@ use super::init::PresetName;
 use super::options::Options;
 use super::screen::{confirm, problems};
 use super::terminal::Terminal;
+use crate::host::terminal::Modes;
 use crate::lab::Lab;
 use crate::lab::catalogue::Image;
 use crate::lab::paths::Home;
@@ -182,8 +183,13 @@ impl Context {
         self.asked(move || confirm::typed(&prompt, &name)).await
     }
 
+    /// Says whether somebody is there to answer a question.
+    pub fn can_ask(&self) -> bool {
+        self.terminal.can_ask && !self.json()
+    }
+
     fn may_ask(&self) -> Result<(), Failure> {
-        if self.terminal.can_ask && !self.json() {
+        if self.can_ask() {
             return Ok(());
         }
         Err(Report::usage("this asks before it changes anything, and nobody can answer here")
@@ -191,19 +197,34 @@ impl Context {
             .into())
     }
 
-    /// Waits for an answer or for Ctrl-C, whichever comes first.
     async fn asked(
         &self,
         question: impl FnOnce() -> io::Result<bool> + Send + 'static,
     ) -> Result<(), Failure> {
+        match self.answered(question).await? {
+            Some(true) => Ok(()),
+            Some(false) | None => Err(not_done()),
+        }
+    }
+
+    /// Waits for an answer or for Ctrl-C, whichever comes first; none for the latter.
+    pub async fn answered<T: Send + 'static>(
+        &self,
+        question: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<Option<T>, Failure> {
+        let modes = Modes::kept();
         let answer = tokio::select! {
             answer = tokio::task::spawn_blocking(question) => answer,
-            () = self.cancel.cancelled() => return Err(not_done()),
+            () = self.cancel.cancelled() => {
+                // Nobody waits for the question, so it cannot tidy up itself.
+                modes.put_back();
+                let _ = console::Term::stderr().show_cursor();
+                return Ok(None);
+            }
         };
         match answer {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => Err(not_done()),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Err(not_done()),
+            Ok(Ok(answer)) => Ok(Some(answer)),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
             Ok(Err(error)) => Err(Report::usage(format!("the question could not be asked: {error}"))
                 .advise("say --yes if you mean it")
                 .into()),

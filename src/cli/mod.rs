@@ -195,7 +195,7 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Success, Failure> {
         Verb::Doctor(args) => doctor::run(args, context).await,
         Verb::Destroy(args) => destroy::run(args, context).await,
         Verb::Render(args) => render::run(args, context).await,
-        Verb::Init(args) => init::run(args, context),
+        Verb::Init(args) => init::run(args, context).await,
         Verb::Schema(args) => schema::run(args, context),
         Verb::Explain(args) => explain::run(args, context),
         Verb::Kubeconfig(args) => kubeconfig::run(args, context).await,

@@ -5,7 +5,7 @@ use clap::Args;
 use super::calls::{self, Outlook, Session};
 use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
-use super::init::PresetName;
+use super::init::{self, PresetName};
 use super::screen::{closing, opening, plan, problems, timings};
 use super::wait::WaitArgs;
 use crate::plan::text::Detail;
@@ -36,7 +36,15 @@ pub struct UpArgs {
     timings: bool,
 }
 
+impl UpArgs {
+    /// Says whether the command itself says which lab is meant, or that nobody wants to be asked.
+    pub fn is_told(&self) -> bool {
+        self.yes || self.preset.is_some()
+    }
+}
+
 pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
+    init::before_up(context, &args).await?;
     let pen = &context.terminal.err;
     let lab = context.lab(args.preset, Warnings::Brief)?;
     let session = Session::open_to_change(context, lab, "up", args.wait).await?;

@@ -23,7 +23,9 @@ pub mod process;
 pub mod resolver;
 pub mod ssh;
 pub mod stand_in;
+pub mod surroundings;
 pub mod system;
+pub mod terminal;
 pub mod trust;
 
 use std::collections::BTreeSet;

@@ -8,6 +8,9 @@ use serde::Serialize;
 /// a kubelet that runs renews its own long before.
 pub const CERTIFICATE_RENEWAL: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// One look for whoever answers at addresses of the LAN, before there is a lab file that could say how long.
+pub const ADDRESS_PROBE: Duration = Duration::from_secs(5);
+
 macro_rules! limits {
     ($($(#[doc = $doc:literal])+ $name:ident = $seconds:literal,)+) => {
         /// How long each requirement may take. A lab file overrides one by its name, in seconds.

@@ -9,8 +9,14 @@ const APP: &str = "Applications/VMware Fusion.app";
 /// Where Fusion keeps its programs.
 const PROGRAMS: &str = "Applications/VMware Fusion.app/Contents/Library";
 /// macOS's own programs that are there too, each with its folder.
-const SYSTEM_PROGRAMS: &[(&str, &str)] =
-    &[("netstat", "usr/sbin"), ("networksetup", "usr/sbin"), ("pgrep", "usr/bin")];
+const SYSTEM_PROGRAMS: &[(&str, &str)] = &[
+    ("arp", "usr/sbin"),
+    ("netstat", "usr/sbin"),
+    ("networksetup", "usr/sbin"),
+    ("pgrep", "usr/bin"),
+    ("ping", "sbin"),
+    ("system_profiler", "usr/sbin"),
+];
 /// The longest path that a Unix socket's address holds on macOS, with room for the final zero.
 const SOCKET_PATH_MAX: usize = 100;
 

@@ -135,6 +135,13 @@ impl Session {
         self.start().wait()
     }
 
+    /// Returns `script`, which runs a command in a terminal of its own, with the environment that the program is given.
+    pub fn terminal(&self) -> Command {
+        let mut command = self.home.command(OsStr::new("/usr/bin/script"));
+        command.env("TERM", "xterm");
+        command
+    }
+
     /// Starts the program and lets it run, for tests that interrupt it.
     pub fn start(self) -> Running {
         let mut program = self.home.program_under(&self.wrapper);
@@ -320,13 +327,18 @@ impl Home {
         self.program_under(&[])
     }
 
-    /// Returns the program with nothing of the tester's environment but where the system's programs are.
     fn program_under(&self, wrapper: &[OsString]) -> Command {
         let program = OsString::from(env!("CARGO_BIN_EXE_fusionlab"));
         let mut words = wrapper.iter().chain([&program]);
-        let mut command = Command::new(words.next().expect("there is the program at least"));
+        let mut command = self.command(words.next().expect("there is the program at least"));
+        command.args(words);
         command
-            .args(words)
+    }
+
+    /// Returns a program with nothing of the tester's environment but where the system's programs are.
+    fn command(&self, program: &OsStr) -> Command {
+        let mut command = Command::new(program);
+        command
             .current_dir(self.path("work"))
             .env_clear()
             .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")

@@ -37,7 +37,7 @@ use crate::plan::facts::Facts;
 use crate::plan::survey::Survey;
 use crate::plan::{health, loss, rendering, wifi};
 use crate::stack::{identity, pki};
-pub use session::{NetworkVerb, Session, TEMPLATE_BUILD, hold_lab};
+pub use session::{NetworkVerb, Session, TEMPLATE_BUILD, hold_lab, problems_of_size};
 
 /// Reads a text file; none if it is not there.
 pub fn read_text(path: &Path) -> Result<Option<String>, HostError> {
@@ -144,7 +144,7 @@ pub async fn fusion(context: &Context) -> Result<Fusion, Failure> {
     simulated::fusion(context)
 }
 /// Errors that `doctor` tells as a check that failed.
-const FINDINGS: [&str; 2] = ["fusion-not-found", "fusion-too-old"];
+pub const FINDINGS: [&str; 2] = ["fusion-not-found", "fusion-too-old"];
 
 /// The error of programs that root does not run.
 const DISTRUSTED: &str = "root-distrusts";
@@ -154,6 +154,11 @@ pub fn any_lab(context: &Context) -> Result<Lab, Failure> {
         Ok(lab) => Ok(lab),
         Err(failure) => Ok(resolve(None, None).map_err(|_| failure)?.0),
     }
+}
+
+/// Says whether the lab stands that is meant where there is no lab file.
+pub fn built_in_stands(context: &Context) -> bool {
+    resolve(None, None).is_ok_and(|(lab, _)| files::exists(context.home.lab(&lab.name).root()))
 }
 
 /// Returns Fusion's networks.

@@ -34,7 +34,7 @@ use crate::host::ssh::SshShell;
 use crate::host::{HostError, Hypervisor, system};
 use crate::lab::lint::{self, HostSize};
 use crate::lab::paths::LabDir;
-use crate::lab::problem::Severity;
+use crate::lab::problem::{Problem, Severity};
 use crate::lab::spec::Origin;
 use crate::lab::{Driver, Lab};
 use crate::plan::drill::{Drill, Wish};
@@ -346,14 +346,20 @@ fn records_of(context: &Context, lab: &Lab, verb: &str) -> LabDir {
     if verb == TEMPLATE_BUILD { context.home.runs(&lab.name) } else { context.home.lab(&lab.name) }
 }
 
-/// Checks what only this machine's size can tell; what the lab file alone tells was said when it was read.
-fn fits_host(context: &Context, lab: &Lab) -> Result<(), Failure> {
+/// Returns what only this machine's size can tell.
+pub fn problems_of_size(lab: &Lab) -> Vec<Problem> {
     // 0 stands for a machine that does not say.
     let size = Some(system::memory_mib()).filter(|size| *size > 0).map(|memory_mib| HostSize { memory_mib });
     let origin = Origin::default();
     let said = lint::lint(lab, &origin, None);
     let mut found = lint::lint(lab, &origin, size);
     found.retain(|problem| !said.contains(problem));
+    found
+}
+
+/// Checks what only this machine's size can tell; what the lab file alone tells was said when it was read.
+fn fits_host(context: &Context, lab: &Lab) -> Result<(), Failure> {
+    let found = problems_of_size(lab);
     if found.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(Failure::LabFile(context.problems_of_lab(found)));
     }

@@ -46,7 +46,8 @@ pub fn changed(line: &str, indent: usize, pen: &Pen) -> String {
     format!("{}{}", " ".repeat(indent), pen.paint(ink, line))
 }
 
-/// Returns a step's or a machine's line; what does not fit goes on below its last column.
+/// Returns a step's or a machine's line; what does not fit goes on below its last column, and where that leaves too little
+/// room, all the words stand below the line.
 fn step(line: &str, sign: char, pen: &Pen) -> Vec<String> {
     let (ink, symbol) = match sign {
         '+' => (Ink::Good, "+"),
@@ -58,9 +59,14 @@ fn step(line: &str, sign: char, pen: &Pen) -> Vec<String> {
     let column = rest.rfind("  ").map_or(0, |gap| gap + 2);
     let (fixed, words) = rest.split_at(column);
     let indent = SIGN + console::measure_text_width(fixed);
-    let width = pen.width.saturating_sub(indent).max(LEAST_WIDTH);
-    let wrapped = words::wrap(words, width);
     let first = format!("  {} {fixed}", pen.paint(ink, symbol));
+    let width = pen.width.saturating_sub(indent);
+    if column > 0 && width < LEAST_WIDTH {
+        let below = words::wrap(words, pen.width.saturating_sub(INNER).max(LEAST_WIDTH));
+        let below = below.iter().map(|line| format!("{}{line}", " ".repeat(INNER)));
+        return std::iter::once(first.trim_end().to_owned()).chain(below).collect();
+    }
+    let wrapped = words::wrap(words, width.max(LEAST_WIDTH));
     let begin = |index| if index == 0 { first.clone() } else { " ".repeat(indent) };
     wrapped.iter().enumerate().map(|(index, line)| format!("{}{line}", begin(index))).collect()
 }
@@ -78,6 +84,14 @@ mod tests {
             [
                 "  + k8s-master1  10.10.0.131  clone, set up, start, await,",
                 "                              prepare, kubeadm init",
+            ]
+        );
+        assert_eq!(
+            shown(line, &Pen::plain(40)),
+            [
+                "  + k8s-master1  10.10.0.131",
+                "      clone, set up, start, await,",
+                "      prepare, kubeadm init",
             ]
         );
     }

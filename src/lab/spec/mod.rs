@@ -22,6 +22,7 @@ pub use keys::{ANY_NODE, ImageKeys, ImageSpec, LimitsSpec, NodeSpec, Nodes, Spec
 pub use reader::{Fault, Word};
 pub use reader::{Key, Origin, Usual, closest};
 use reader::{Read, Reader};
+pub use values::{AuthorizedKey, DnsName, Interface, Label, Vmnet};
 
 /// A lab file that was read: what it says, where, and what is wrong with it.
 #[derive(Clone, Debug, Default, PartialEq)]

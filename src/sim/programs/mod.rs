@@ -1,11 +1,14 @@
 //! Fusion's programs as the simulation plays them: same names, arguments, output shapes, exit codes and quirks. And
-//! those of macOS that tell what a Mac's own folders do not: its routes and its processes.
+//! those of macOS that tell what a Mac's own folders do not: its networks, its neighbours and its processes.
 
+pub mod arp;
 pub mod caller;
 pub mod netstat;
 pub mod networksetup;
 pub mod pgrep;
+pub mod ping;
 mod rest_calls;
+pub mod system_profiler;
 pub mod vdiskmanager;
 pub mod vmnet_cfgcli;
 pub mod vmnet_cli;
@@ -32,6 +35,9 @@ pub const NAMES: &[&str] = &[
     "netstat",
     "networksetup",
     "pgrep",
+    "arp",
+    "ping",
+    "system_profiler",
 ];
 
 /// The exit status of a program that failed: -1 as a byte.
@@ -115,6 +121,9 @@ pub async fn run(name: &str, places: &Places, args: &[String], screen: &mut Scre
         "netstat" => netstat::run(places, args, screen).await,
         "networksetup" => networksetup::run(places, args, screen).await,
         "pgrep" => pgrep::run(places, args, screen).await,
+        "arp" => arp::run(places, args, screen).await,
+        "ping" => ping::run(places, args, screen).await,
+        "system_profiler" => system_profiler::run(places, args, screen),
         _ => FAILED,
     };
     if name.starts_with("vmnet-") {

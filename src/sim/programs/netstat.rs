@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::Screen;
+use super::system_profiler::router;
 use crate::sim::control::{self, Reply, Request};
 use crate::sim::network::Networks;
 use crate::sim::places::Places;
@@ -13,14 +14,14 @@ use crate::sim::settings::Settings;
 
 const USAGE: u8 = 64;
 /// The Mac's way into its home network.
-const LAN_INTERFACE: &str = "en0";
+pub(super) const LAN_INTERFACE: &str = "en0";
 /// The kernel's numbers of interfaces, which stand for the gateway of a direct link.
 const LAN_LINK: u32 = 14;
 const FIRST_OTHER_LINK: u32 = 20;
 /// The interface of the first of Fusion's networks that a VM is on; the next ones count up
 /// (facts/fusion-networking.md §2.5).
 const FIRST_BRIDGE: u32 = 100;
-const ROUTER_MAC: &str = "38:94:ed:56:6f:8d";
+pub(super) const ROUTER_MAC: &str = "38:94:ed:56:6f:8d";
 /// Whether an entry ends: never for most, and for links that are up macOS prints this.
 const UP: &str = "!";
 
@@ -62,7 +63,7 @@ pub async fn run(places: &Places, args: &[String], screen: &mut Screen) -> u8 {
 
 async fn rows(places: &Places) -> io::Result<Vec<Row>> {
     let settings = Settings::load(places)?;
-    let router = settings.lan.hosts().next().unwrap_or(settings.lan.network());
+    let router = router(settings.lan);
     let host = |address: Ipv4Addr| address.to_string();
     let row = |destination: String, gateway: String, flags, interface: &str, expire| Row {
         destination,

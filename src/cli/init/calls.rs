@@ -1,0 +1,111 @@
+//! What `init` asks of the layers below: the machine, Fusion and its networks, who is on the LAN, files.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use super::answers::{KeyAnswer, Seen, Takes};
+use super::check::{self, Refused};
+use crate::cli::calls::{self, Outlook, Session};
+use crate::cli::context::Context;
+use crate::cli::error::Failure;
+use crate::formats::networking::Document;
+use crate::host::fusion::Fusion;
+use crate::host::fusion::networks::Networks;
+use crate::host::{files, surroundings};
+use crate::lab::Lab;
+use crate::lab::catalogue::Arch;
+use crate::lab::limits::{ADDRESS_PROBE, Limits};
+use crate::lab::presets::Preset;
+use crate::lab::resolve;
+use crate::plan::step::Plan;
+
+/// The root of a Mac without Fusion.
+const MAC: &str = "/";
+
+/// Looks at everything once, and changes nothing.
+pub async fn look(context: &Context) -> Result<Seen, Failure> {
+    let limit = Limits::default().fusion_query;
+    let fusion = match calls::fusion(context).await {
+        Ok(fusion) => Some(fusion),
+        Err(Failure::Report(report)) if calls::FINDINGS.contains(&report.id) => None,
+        Err(other) => return Err(other),
+    };
+    let root = fusion.as_ref().map_or_else(|| PathBuf::from(MAC), |fusion| fusion.root.clone());
+    let home = context.user_home().ok();
+    let mut seen = Seen {
+        around: surroundings::look(&root, home.as_deref(), limit).await,
+        root,
+        labs: names(&context.home.labs()),
+        files: names(Path::new(".")),
+        sizes: Preset::ALL.into_iter().filter_map(|preset| Some((preset, takes(preset)?))).collect(),
+        ..Seen::default()
+    };
+    if let Some(fusion) = &fusion {
+        networks_of(context, fusion, &mut seen).await;
+    }
+    Ok(Seen { fusion, ..seen })
+}
+
+/// Fusion's networks and the ways out are a matter of what is proposed; what cannot be read is left out.
+async fn networks_of(context: &Context, fusion: &Fusion, seen: &mut Seen) {
+    let networks = Networks::new(fusion.clone(), context.home.network());
+    let bytes = networks.read().ok().flatten();
+    if let Some(Ok(document)) = bytes.as_deref().map(Document::parse) {
+        let standing = document.model().vmnets().into_iter().filter(|vmnet| vmnet.exists);
+        seen.networks = standing.map(|vmnet| (vmnet.number, vmnet.subnet)).collect();
+    }
+    let routes = networks.routes(Limits::default().fusion_query).await.ok().flatten().unwrap_or_default();
+    let ways = routes.into_iter().filter(|route| route.destination.prefix_len() > 0);
+    seen.routes = ways.map(|route| (route.destination, route.interface)).collect();
+}
+
+fn names(folder: &Path) -> std::collections::BTreeSet<String> {
+    let found = files::list(folder).unwrap_or_default();
+    found.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect()
+}
+
+fn takes(preset: Preset) -> Option<Takes> {
+    // The processor decides on the image alone.
+    let lab = resolve::resolve(None, Some(preset), Arch::Arm64).ok()?.lab;
+    Some(Takes {
+        memory_mib: lab.nodes.iter().map(|node| u64::from(node.memory_mib)).sum(),
+        cpus: lab.nodes.iter().map(|node| u32::from(node.cpus)).sum(),
+    })
+}
+
+/// Looks for somebody at each address that was not asked yet, and notes who is there.
+pub async fn ask_around(seen: &mut Seen, addresses: &[Ipv4Addr]) {
+    let new: Vec<Ipv4Addr> =
+        addresses.iter().filter(|address| !seen.asked.contains_key(address)).copied().collect();
+    if new.is_empty() || seen.deaf {
+        return;
+    }
+    match surroundings::probe(&seen.root, &new, ADDRESS_PROBE).await {
+        Some(found) => {
+            seen.asked.extend(new.into_iter().map(|address| (address, found.get(&address).copied())));
+        }
+        None => seen.deaf = true,
+    }
+}
+
+/// Looks at what stands, and returns the lab as it would be made with what `up` would do.
+pub async fn plan(context: &Context, lab: Lab) -> Result<(Lab, Plan), Failure> {
+    let lab = Lab { image: context.image(lab.image)?, ..lab };
+    let session = Session::open(context, lab, "plan").await?;
+    let Outlook { plan, .. } = session.outlook(false).await?;
+    Ok((session.lab, plan))
+}
+
+/// Reads the keys that were named.
+pub fn read_keys(text: &str, home: Option<&Path>) -> Result<Vec<KeyAnswer>, Refused> {
+    let read = |(file, path): (String, PathBuf)| {
+        let content = calls::read_text(&path).map_err(|_| format!("{file} cannot be read"))?;
+        check::key(&file, content.as_deref())
+    };
+    check::key_files(text, home).into_iter().map(read).collect()
+}
+
+/// Says whether something lies under a name.
+pub fn is_there(path: &Path) -> bool {
+    files::exists(path) || files::is_link(path)
+}
