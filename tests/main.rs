@@ -21,6 +21,7 @@ mod fake_fusion;
 mod fusion_argv;
 mod guest_image;
 mod guests;
+mod guests_verbs;
 mod hazards;
 mod heal;
 mod image;

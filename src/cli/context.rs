@@ -71,6 +71,14 @@ impl Context {
         }
     }
 
+    /// Writes what failed to standard error, also where only results are wanted.
+    pub fn complain<L: AsRef<str>>(&self, lines: impl IntoIterator<Item = L>) {
+        let mut err = io::stderr().lock();
+        for line in lines {
+            let _ = writeln!(err, "{}", line.as_ref());
+        }
+    }
+
     /// Writes results to standard output.
     pub fn print<L: AsRef<str>>(&self, lines: impl IntoIterator<Item = L>) -> Result<(), Failure> {
         let mut out = io::stdout().lock();

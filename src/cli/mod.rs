@@ -17,7 +17,9 @@ mod destroy;
 mod doctor;
 mod drill;
 pub mod error;
+mod exec;
 mod explain;
+mod guests;
 mod image;
 mod init;
 mod kubeconfig;
@@ -37,6 +39,7 @@ mod sim_guests;
 mod sim_image;
 #[cfg_attr(not(feature = "sim"), path = "unsimulated.rs")]
 mod simulated;
+mod ssh;
 mod status;
 mod template;
 pub mod terminal;
@@ -95,6 +98,8 @@ enum Verb {
     Plan(plan::PlanArgs),
     Status(status::StatusArgs),
     Topology(topology::TopologyArgs),
+    Ssh(ssh::SshArgs),
+    Exec(exec::ExecArgs),
     Verify(verify::VerifyArgs),
     Drill(drill::DrillArgs),
     Doctor(doctor::DoctorArgs),
@@ -190,6 +195,8 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Success, Failure> {
         Verb::Plan(args) => plan::run(args, context).await,
         Verb::Status(args) => status::run(args, context).await,
         Verb::Topology(args) => topology::run(args, context).await,
+        Verb::Ssh(args) => ssh::run(args, context).await,
+        Verb::Exec(args) => exec::run(args, context).await,
         Verb::Verify(args) => verify::run(args, context).await,
         Verb::Drill(args) => drill::run(args, context).await,
         Verb::Doctor(args) => doctor::run(args, context).await,

@@ -59,6 +59,10 @@ pub enum EngineError {
     #[error("{node}: {reason}")]
     Guest { node: String, reason: String, tail: Vec<String> },
 
+    /// A guest was to do something, and its machine does not run.
+    #[error("{node} is off")]
+    Off { node: String },
+
     /// Somebody else on the LAN has the address that the gateways are to hold.
     #[error("{vip} is taken: {mac} answers for it on the LAN")]
     VipTaken { node: String, vip: Ipv4Addr, mac: Mac },

@@ -12,6 +12,7 @@ pub mod error;
 pub mod event;
 #[cfg(test)]
 mod fixture;
+pub mod guests;
 pub mod identities;
 pub mod images;
 pub mod journal;
@@ -23,6 +24,7 @@ pub mod output;
 pub mod recovery;
 pub mod run;
 pub mod schedule;
+pub mod ssh_files;
 pub mod steps;
 pub mod store;
 pub mod survey;

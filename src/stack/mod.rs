@@ -32,4 +32,5 @@ pub mod pki;
 mod render;
 pub mod runtime;
 pub mod secrets;
+pub mod ssh_config;
 pub mod vm;

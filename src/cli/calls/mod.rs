@@ -1,6 +1,7 @@
 //! What verbs call in the layers below, in one place: each function is a few lines over the layer that does the work.
 
 mod certificates;
+mod guests;
 mod session;
 
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ use crate::plan::facts::Facts;
 use crate::plan::survey::Survey;
 use crate::plan::{health, loss, rendering, wifi};
 use crate::stack::{identity, pki};
+pub use guests::{EndSink, Ended, become_ssh, carry};
 pub use session::{NetworkVerb, Session, TEMPLATE_BUILD, hold_lab};
 
 /// Reads a text file; none if it is not there.

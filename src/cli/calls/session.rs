@@ -123,6 +123,14 @@ impl Session {
         Ok(Self { lab, fusion, engine: Arc::new(engine), events, verb, lock })
     }
 
+    /// Returns the engine of a lab that has guests to go into.
+    pub(super) fn engine_of_guests(&self) -> Result<Arc<Engine>, Failure> {
+        if self.engine.identity().is_none() {
+            return Err(Report::no_guests(&self.lab.name).into());
+        }
+        Ok(self.engine.clone())
+    }
+
     /// Returns what an earlier run left that was cut off, and who works on the lab now.
     pub fn before(&self) -> Result<Before, Failure> {
         Ok(verbs::before(&self.engine, self.lock.as_ref())?)

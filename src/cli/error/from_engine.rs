@@ -46,6 +46,7 @@ impl From<&EngineError> for Report {
         };
         match error {
             EngineError::Host(host) => Self::from(host),
+            EngineError::Off { node } => Self::off(node),
             EngineError::Invalid(_) => {
                 Self::new("lab-file-invalid", Kind::LabFile, what).run("fusionlab plan")
             }

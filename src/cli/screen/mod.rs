@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod document;
 pub mod drill;
 pub mod error;
+pub mod exec;
 pub mod junit;
 pub mod kubeconfig;
 pub mod names;

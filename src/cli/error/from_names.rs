@@ -1,0 +1,71 @@
+//! Advice on names that the lab does not know.
+
+use super::{Kind, Report};
+use crate::lab::Lab;
+use crate::lab::spec::closest;
+
+/// Returns the report of a machine that the lab does not have, with the one that was likely meant.
+pub fn unknown_node(name: &str, lab: &Lab) -> Report {
+    let names: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).collect();
+    let report = Report::usage(format!("there is no machine {name} in the lab \"{}\"", lab.name));
+    let report = match closest(name, names.iter().copied()) {
+        Some(meant) => report.advise(format!("did you mean {meant}?")),
+        None => report,
+    };
+    report.advise(format!("its machines are {}", names.join(", ")))
+}
+
+impl Report {
+    /// A role that no machine has.
+    pub fn no_node_of_role(lab: &str) -> Self {
+        Self::usage(format!("the lab \"{lab}\" has no machine of that role"))
+            .advise("see which machines it has:")
+            .run("fusionlab topology")
+    }
+
+    /// There is no lab whose guests could be reached.
+    pub fn no_guests(lab: &str) -> Self {
+        Self::new("lab-not-up", Kind::Guest, format!("the lab \"{lab}\" is not up"))
+            .because("it has no keys on this machine, so it was never made here, or was destroyed")
+            .run("fusionlab up")
+    }
+
+    /// The user said stop while commands ran in guests.
+    pub fn interrupted_in_guests() -> Self {
+        Self::new("interrupted", Kind::Interrupted, "interrupted")
+            .advise("the connections are cut; what was begun in the machines may go on there")
+    }
+
+    /// A machine that does not run.
+    pub fn off(node: &str) -> Self {
+        Self::new("guest-off", Kind::Guest, format!("{node} is off"))
+            .at(node)
+            .because(
+                "Fusion does not run it: it was shut down or suspended, it crashed, or it was never made",
+            )
+            .advise("up starts what is off, and makes what is missing:")
+            .run("fusionlab up")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue;
+    use super::*;
+    use crate::cli::screen::status::tests::lab;
+
+    #[test]
+    fn a_misspelt_machine_is_recognised_and_what_nobody_could_mean_is_answered_by_the_list() {
+        let fixes = |name: &str| format!("{:?}", unknown_node(name, &lab()).fix);
+        assert!(fixes("gatway1").contains("did you mean gateway1?"), "{}", fixes("gatway1"));
+        assert!(fixes("k8s-masterl").contains("did you mean k8s-master"), "{}", fixes("k8s-masterl"));
+        assert!(!fixes("database").contains("did you mean") && fixes("database").contains("k8s-worker1"));
+    }
+
+    #[test]
+    fn what_can_be_wrong_with_a_machine_is_explained() {
+        for report in [Report::off("gateway1"), Report::no_guests("lab"), Report::no_node_of_role("lab")] {
+            assert!(catalogue::find(report.id).is_some() && !report.fix.is_empty(), "{}", report.id);
+        }
+    }
+}
