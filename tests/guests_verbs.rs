@@ -1,4 +1,4 @@
-//! The verbs that go into guests, on one small lab of the simulated Fusion: `exec` and `ssh`.
+//! The verbs that go into guests, on one small lab of the simulated Fusion: `exec`, `ssh`, `cp`, `logs` and `console`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -22,6 +22,11 @@ fn verbs_that_go_into_guests() {
     exec_in_several(&session);
     exec_that_hangs(&session);
     ssh(&session);
+    cp(&session);
+    cp_of_folders(&session);
+    logs(&session);
+    logs_that_go_on(&session);
+    console(&session);
     who_is_off(&session);
     let config = session.fusionlab_home().join("labs/lab/ssh_config");
     assert!(config.exists());
@@ -71,11 +76,15 @@ fn exec_in_several(session: &Session) {
     let ended = run(session, &["exec", "--all", "--", "hostname"]).exits(0);
     let mut lines: Vec<&str> = ended.stdout.lines().collect();
     lines.sort_unstable();
-    assert!(lines.contains(&"gateway1    │ gateway1") && lines.contains(&"k8s-worker1 │ k8s-worker1"), "{lines:?}");
+    assert!(
+        lines.contains(&"gateway1    │ gateway1") && lines.contains(&"k8s-worker1 │ k8s-worker1"),
+        "{lines:?}"
+    );
     assert!(!ended.shown().contains('\u{1b}'), "NO_COLOR is heard");
     let ended = run(session, &["exec", "--all", "--color", "always", "--", "hostname"]).exits(0);
     assert!(ended.stdout.contains("\u{1b}[36mgateway1\u{1b}[0m"), "{:?}", ended.stdout);
-    let words = ["exec", "--role", "worker", "--role", "gateway", "--", "systemctl", "is-active", "keepalived"];
+    let words =
+        ["exec", "--role", "worker", "--role", "gateway", "--", "systemctl", "is-active", "keepalived"];
     let ended = run(session, &words).exits(3);
     has(&ended, "machines failed");
     has(&ended, "k8s-worker1  exit status 3");
@@ -130,8 +139,121 @@ fn ssh(session: &Session) {
     let typed = session.clone().input("hostname\nexit\n").args(["ssh", "gateway1"]).run().exits(0);
     has(&typed, "This machine is simulated");
     has(&typed, "fusionlab@gateway1:~$ ");
-    let plain = Command::new("ssh").arg("-F").arg(&config).args(["k8s-worker1", "hostname"]).output().unwrap();
+    let plain =
+        Command::new("ssh").arg("-F").arg(&config).args(["k8s-worker1", "hostname"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&plain.stdout), "k8s-worker1\n", "{plain:?}");
+}
+
+fn cp(session: &Session) {
+    let content: Vec<u8> = (0..=255).cycle().take(200_000).collect();
+    let session = session.clone().file("a.bin", &content).file("b.txt", "b");
+    let ended = run(&session, &["cp", "a.bin", "gateway1:/tmp/copy.bin"]).exits(0);
+    has(&ended, "a.bin is gateway1:/tmp/copy.bin (1 file, 195.3 KiB)");
+    run(&session, &["cp", "gateway1:/tmp/copy.bin", "back.bin"]).exits(0);
+    assert_eq!(fs::read(session.work().join("back.bin")).unwrap(), content, "every byte comes back");
+    // Several go into a folder, and what is there gives way.
+    run(&session, &["cp", "a.bin", "b.txt", "gateway1:/tmp"]).exits(0);
+    run(&session, &["cp", "b.txt", "gateway1:/tmp/copy.bin"]).exits(0);
+    let json =
+        run(&session, &["cp", "gateway1:/tmp/copy.bin", "gateway1:/tmp/b.txt", ".", "--output", "json"]);
+    let json = json.exits(0).json();
+    assert_eq!(
+        (&json["schema"], &json["copies"][0]["bytes"]),
+        (&"fusionlab.cp/1".into(), &1.into()),
+        "{json}"
+    );
+    assert_eq!(fs::read_to_string(session.work().join("copy.bin")).unwrap(), "b");
+    // What fails leaves nothing behind, at neither end.
+    has(&run(&session, &["cp", "gateway1:/nothing", "x"]).exits(8), "/nothing: No such file or directory");
+    has(&run(&session, &["cp", "a.bin", "gateway1:/etc/a.bin"]).exits(8), "Permission denied");
+    run(&session, &["cp", "missing", "gateway1:"]).exits(1);
+    has(&run(&session, &["cp", "a.bin", "b.txt"]).exits(2), "gateway1:");
+    has(&run(&session, &["cp", "gateway1:/a", "k8s-worker1:/a"]).exits(2), "gateway1:");
+    has(&run(&session, &["cp", "a.bin", "gatway1:"]).exits(2), "did you mean gateway1?");
+    nothing_half_done(&session);
+}
+
+fn cp_of_folders(session: &Session) {
+    let session = session.clone().file("site/index.html", "<p>").file("site/deep/data", vec![7; 70_000]);
+    has(&run(&session, &["cp", "site", "gateway1:/tmp"]).exits(2), "-r");
+    has(
+        &run(&session, &["cp", "-r", "site", "gateway1:/tmp"]).exits(0),
+        "gateway1:/tmp/site (2 files, 68.4 KiB)",
+    );
+    has(
+        &run(&session, &["cp", "-r", "site", "gateway1:/tmp"]).exits(2),
+        "gateway1:/tmp/site is there already",
+    );
+    has(&run(&session, &["cp", "gateway1:/tmp/site", "."]).exits(2), "-r");
+    run(&session, &["cp", "-r", "gateway1:/tmp/site", "back"]).exits(0);
+    let work = session.work();
+    assert_eq!(fs::read_to_string(work.join("back/index.html")).unwrap(), "<p>");
+    assert_eq!(fs::read(work.join("back/deep/data")).unwrap(), vec![7; 70_000]);
+    nothing_half_done(&session);
+}
+
+/// Passing names are gone, here and in the guest.
+fn nothing_half_done(session: &Session) {
+    let left: Vec<_> = fs::read_dir(session.work())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| name.contains("fusionlab-"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+fn logs(session: &Session) {
+    let ended = run(session, &["logs", "gateway1", "-n", "1000"]).exits(0);
+    has(&ended, "  console     [    0.000000] Linux version");
+    has(&ended, "  cloud-init  Cloud-init v. 26.2 running 'init-local' at ");
+    has(&ended, "  journal     nginx: Started nginx.service.");
+    assert!(!ended.shown().contains('\u{1b}'), "NO_COLOR is heard");
+    let lines =
+        |words: &[&str]| run(session, words).exits(0).stdout.lines().map(str::to_owned).collect::<Vec<_>>();
+    let last = lines(&["logs", "gateway1", "--source", "journal", "-n", "3"]);
+    assert_eq!(last.len(), 3, "{last:?}");
+    assert!(last.iter().all(|line| line.contains("  journal  ")), "{last:?}");
+    assert!(lines(&["logs", "gateway1", "--source", "journal", "--since", "1h"]).len() > 3);
+    let all = lines(&["logs", "--all", "--source", "console", "-n", "2"]);
+    assert!(all.iter().any(|line| line.contains("  gateway1     console")), "{all:?}");
+    assert!(all.iter().any(|line| line.contains("  k8s-master1  console")), "{all:?}");
+    for line in lines(&["logs", "gateway1", "--output", "json"]) {
+        let entry: serde_json::Value = serde_json::from_str(&line).expect("each line is an object");
+        assert_eq!((&entry["schema"], &entry["node"]), (&"fusionlab.logs/1".into(), &"gateway1".into()));
+        assert!(entry["at"].as_str().is_none_or(|at| at.ends_with('Z')), "{entry}");
+    }
+    has(&run(session, &["logs", "gatway1"]).exits(2), "did you mean gateway1?");
+}
+
+/// What comes is shown until Ctrl-C, which is the way to end it and no failure.
+fn logs_that_go_on(session: &Session) {
+    let words = ["logs", "gateway1", "--source", "journal", "-n", "1", "-f"];
+    let mut logs = to_file(session, &words, "logs.txt").start();
+    let out = session.work().join("logs.txt");
+    let lines = || fs::read_to_string(&out).unwrap_or_default().lines().count();
+    logs.wait_until(|| lines() == 1);
+    run(session, &["exec", "gateway1", "--", "sudo", "systemctl", "restart", "nginx"]).exits(0);
+    logs.wait_until(|| lines() > 1);
+    logs.signal("INT");
+    logs.wait().exits(0);
+    has_text(&fs::read_to_string(&out).unwrap(), "nginx: Started nginx.service.");
+}
+
+fn console(session: &Session) {
+    let json = run(session, &["console", "gateway1", "--output", "json"]).exits(0).json();
+    assert_eq!((&json["schema"], &json["window"]), (&"fusionlab.console/1".into(), &().into()));
+    assert!(json["lines"].as_array().unwrap().iter().any(|line| line == "gateway1 login: "), "{json:#}");
+    let mut console = to_file(session, &["console", "gateway1"], "console.txt").start();
+    let out = session.work().join("console.txt");
+    console.wait_until(|| fs::read_to_string(&out).unwrap_or_default().contains("gateway1 login:"));
+    console.signal("INT");
+    has(&console.wait().exits(0), "it is simulated and has no window");
+    has(&run(session, &["console", "gatway1"]).exits(2), "did you mean gateway1?");
+}
+
+#[track_caller]
+fn has_text(text: &str, part: &str) {
+    assert!(text.contains(part), "{part:?} is not in\n{text}");
 }
 
 fn who_is_off(session: &Session) {
@@ -147,4 +269,9 @@ fn who_is_off(session: &Session) {
     let ended = run(session, &["exec", "--all", "--", "hostname"]).exits(8);
     has(&ended, "✗ k8s-worker1  k8s-worker1 is off");
     has(&ended, "gateway1    │ gateway1");
+    // Its console is a file on this machine.
+    has(&run(session, &["logs", "k8s-worker1", "--source", "console"]).exits(0), "reboot: Power down");
+    let ended = run(session, &["logs", "k8s-worker1"]).exits(8);
+    has(&ended, "reboot: Power down");
+    has(&ended, "guest-off");
 }

@@ -12,7 +12,9 @@
 
 mod calls;
 mod completions;
+mod console;
 mod context;
+mod cp;
 mod destroy;
 mod doctor;
 mod drill;
@@ -23,6 +25,7 @@ mod guests;
 mod image;
 mod init;
 mod kubeconfig;
+mod logs;
 mod names;
 mod network;
 mod options;
@@ -100,6 +103,9 @@ enum Verb {
     Topology(topology::TopologyArgs),
     Ssh(ssh::SshArgs),
     Exec(exec::ExecArgs),
+    Console(console::ConsoleArgs),
+    Cp(cp::CpArgs),
+    Logs(logs::LogsArgs),
     Verify(verify::VerifyArgs),
     Drill(drill::DrillArgs),
     Doctor(doctor::DoctorArgs),
@@ -197,6 +203,9 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Success, Failure> {
         Verb::Topology(args) => topology::run(args, context).await,
         Verb::Ssh(args) => ssh::run(args, context).await,
         Verb::Exec(args) => exec::run(args, context).await,
+        Verb::Console(args) => console::run(args, context).await,
+        Verb::Cp(args) => cp::run(args, context).await,
+        Verb::Logs(args) => logs::run(args, context).await,
         Verb::Verify(args) => verify::run(args, context).await,
         Verb::Drill(args) => drill::run(args, context).await,
         Verb::Doctor(args) => doctor::run(args, context).await,

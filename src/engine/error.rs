@@ -63,6 +63,14 @@ pub enum EngineError {
     #[error("{node} is off")]
     Off { node: String },
 
+    /// A folder was to be copied as a file.
+    #[error("{place} is a folder")]
+    IsFolder { place: String },
+
+    /// A folder was to be copied to where something is.
+    #[error("{place} is there already")]
+    Taken { place: String },
+
     /// Somebody else on the LAN has the address that the gateways are to hold.
     #[error("{vip} is taken: {mac} answers for it on the LAN")]
     VipTaken { node: String, vip: Ipv4Addr, mac: Mac },

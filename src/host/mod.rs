@@ -26,6 +26,7 @@ pub mod ssh;
 pub mod stand_in;
 pub mod system;
 pub mod through;
+pub mod tree;
 pub mod trust;
 
 use std::collections::BTreeSet;

@@ -25,6 +25,7 @@ pub mod kubeadm;
 pub mod kubeconfig;
 pub mod kubectl;
 pub mod lan;
+pub mod logs;
 pub mod network;
 pub mod nginx;
 pub mod node;

@@ -9,6 +9,7 @@ use super::{Session, fusion};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Kind};
 use crate::engine::error::EngineError;
+use crate::engine::transfer::{self, Arrived};
 use crate::engine::{guests, ssh_files};
 use crate::formats::command::Command;
 use crate::host::dial::Dial;
@@ -58,6 +59,30 @@ impl Session {
     /// Writes the lab's configuration for ssh, if it is not there as it must be, and returns its path.
     pub fn ssh_config(&self) -> Result<PathBuf, Failure> {
         Ok(ssh_files::write(&*self.engine_of_guests()?)?)
+    }
+
+    /// Copies a file or folder into a machine.
+    pub async fn upload(
+        &self,
+        node: &str,
+        from: &Path,
+        to: &str,
+        deep: bool,
+    ) -> Result<Arrived<String>, Failure> {
+        let engine = self.engine_of_guests()?;
+        Ok(transfer::upload(&engine, engine.node(node)?, from, to, deep).await?)
+    }
+
+    /// Copies a file or folder out of a machine.
+    pub async fn download(
+        &self,
+        node: &str,
+        from: &str,
+        to: &Path,
+        deep: bool,
+    ) -> Result<Arrived<PathBuf>, Failure> {
+        let engine = self.engine_of_guests()?;
+        Ok(transfer::download(&engine, engine.node(node)?, from, to, deep).await?)
     }
 
     /// Fails if Fusion does not run a machine: ssh would try for minutes.

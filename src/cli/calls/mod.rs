@@ -2,6 +2,7 @@
 
 mod certificates;
 mod guests;
+mod logs;
 mod session;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +40,7 @@ use crate::plan::survey::Survey;
 use crate::plan::{health, loss, rendering, wifi};
 use crate::stack::{identity, pki};
 pub use guests::{EndSink, Ended, become_ssh, carry};
+pub use logs::LogSink;
 pub use session::{NetworkVerb, Session, TEMPLATE_BUILD, hold_lab};
 
 /// Reads a text file; none if it is not there.

@@ -61,7 +61,7 @@ const PROOF: &str = "verify";
 pub struct Session {
     pub lab: Lab,
     pub fusion: Fusion,
-    engine: Arc<Engine>,
+    pub(super) engine: Arc<Engine>,
     events: mpsc::UnboundedReceiver<Event>,
     verb: &'static str,
     /// Held by the verbs that change something, from before they look until they are done.

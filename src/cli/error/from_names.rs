@@ -36,6 +36,18 @@ impl Report {
             .advise("the connections are cut; what was begun in the machines may go on there")
     }
 
+    /// A copy from here to here, or between machines.
+    pub fn one_end_each() -> Self {
+        Self::usage("a copy goes from this machine into one of the lab's, or from one of those to here")
+            .advise("say which end is the machine's, by its name and a colon:")
+            .run("fusionlab cp notes.txt gateway1:")
+    }
+
+    /// A folder that would have to be merged with what is there.
+    pub fn taken(what: String) -> Self {
+        Self::usage(what).advise("a folder takes nobody's place: name another one, or remove what is there")
+    }
+
     /// A machine that does not run.
     pub fn off(node: &str) -> Self {
         Self::new("guest-off", Kind::Guest, format!("{node} is off"))

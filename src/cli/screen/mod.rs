@@ -10,6 +10,7 @@ pub mod error;
 pub mod exec;
 pub mod junit;
 pub mod kubeconfig;
+pub mod logs;
 pub mod names;
 pub mod network_plan;
 pub mod networks;
