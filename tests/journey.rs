@@ -269,6 +269,8 @@ fn what_is_rendered_for_the_documents_lab() {
     template/seed/user-data
     cluster/cilium-values.yaml
     cluster/ingress.yaml
+    networking.md
+    topology.svg
     gateway1 gateway2:
       NODE.vmx
       seed/meta-data

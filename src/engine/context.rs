@@ -11,8 +11,10 @@ use crate::formats::command::{Command, brief};
 use crate::formats::printable;
 use crate::host::fusion::Fusion;
 use crate::host::fusion::networks::Networks;
+use crate::host::fusion::verbs::Deadlines;
 use crate::host::lock::Lock;
 use crate::host::{GuestShell, GuestTarget, HostError, Hypervisor, LineSink, Output};
+use crate::lab::limits::Limits;
 use crate::lab::paths::{self, Home, LabDir};
 use crate::lab::{Lab, Node, names};
 use crate::plan::step::StepId;
@@ -264,6 +266,19 @@ impl Engine {
             return Err(command_failed(&node.name, command, &output));
         }
         Ok(output)
+    }
+}
+
+/// Returns a lab's limits for what Fusion is asked and told.
+pub fn deadlines(limits: &Limits) -> Deadlines {
+    Deadlines {
+        fusion_query: limits.fusion_query,
+        fusion_address: limits.fusion_address,
+        vm_start: limits.vm_start,
+        vm_stop_soft: limits.vm_stop_soft,
+        vm_stop_hard: limits.vm_stop_hard,
+        vm_clone: limits.vm_clone,
+        vm_unlock: limits.vm_unlock,
     }
 }
 

@@ -5,7 +5,7 @@
 //! process::run ──▲                               └──▶ Event::Line, a bounded number of them
 //! ```
 //!
-//! Memory is bounded whatever a guest prints: an entry holds [`HELD`] bytes, a step [`TAIL`].
+//! Memory is bounded whatever a guest prints: an entry holds `HELD` bytes, a step [`TAIL`].
 
 use std::collections::VecDeque;
 use std::fs::File;

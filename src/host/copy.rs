@@ -1,7 +1,7 @@
 //! Copying a large file: at once where blocks can be shared, else without its holes.
 #![expect(clippy::disallowed_methods, reason = "this is where the program copies files")]
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -60,7 +60,7 @@ fn share_blocks(from: &Path, to: &Path) -> io::Result<()> {
 
     let source = File::open(from)?;
     let mode = source.metadata()?.mode() & 0o777;
-    let target = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(to)?;
+    let target = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(to)?;
     // SAFETY: FICLONE takes a file descriptor by value; both are open for the whole call.
     let outcome = unsafe { libc::ioctl(target.as_raw_fd(), libc::FICLONE, source.as_raw_fd()) };
     if outcome == 0 {
@@ -68,7 +68,7 @@ fn share_blocks(from: &Path, to: &Path) -> io::Result<()> {
     }
     let error = io::Error::last_os_error();
     drop(target);
-    fs::remove_file(to)?;
+    std::fs::remove_file(to)?;
     Err(error)
 }
 
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(copy_sparse(&from, &to, &mut |_, _| true).unwrap().next_multiple_of(1 << 20), 1 << 20);
         assert_eq!(sha256_file(&from).unwrap(), sha256_file(&to).unwrap());
         assert_eq!(ownership(&to).unwrap().mode, 0o440);
-        assert!(fs::metadata(&to).unwrap().blocks() * 512 < 1 << 20, "holes stay holes");
+        assert!(std::fs::metadata(&to).unwrap().blocks() * 512 < 1 << 20, "holes stay holes");
         assert!(clone_file(&from, &to, &mut |_, _| true).is_err(), "nothing is overwritten");
         clone_file(&from, &folder.path().join("c"), &mut |_, _| true).unwrap();
         let ended = folder.path().join("d");

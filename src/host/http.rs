@@ -101,7 +101,7 @@ fn client(tls: &Tls) -> Result<(Arc<ClientConfig>, ServerName<'static>), String>
 
 /// The clock that certificates are judged by: the one that they were made by.
 #[derive(Debug)]
-struct OurClock;
+pub struct OurClock;
 
 impl TimeProvider for OurClock {
     fn current_time(&self) -> Option<UnixTime> {

@@ -48,7 +48,8 @@ fn list(lab: &str, facts: &Facts, network: &NetworkWish) -> Plan {
         let action = Action::RemoveResolver { file: file.clone(), domain: domain.clone() };
         plan.steps.push(of_host("names.unresolve", 1, format!("remove {}", file.display()), action));
     }
-    if facts.lab_folder {
+    // This very run's journal lies there as well, once there is something to do.
+    if facts.lab_folder || !plan.steps.is_empty() {
         let needs = plan.steps.iter().map(|step| step.id.clone()).collect();
         let text = format!("remove the keys, kubeconfig and records of {lab}");
         plan.steps.push(Step { needs, ..of_host("lab.forget", 1, text, Action::ForgetLab) });

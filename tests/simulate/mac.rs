@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fusionlab::engine::context::{Engine, Parts};
+use fusionlab::engine::context::{Engine, Parts, deadlines};
 use fusionlab::engine::error::EngineError;
 use fusionlab::engine::event::Event;
 use fusionlab::engine::{verbs, verify};
 use fusionlab::host::fusion::networks::Networks;
-use fusionlab::host::fusion::verbs::Deadlines;
 use fusionlab::host::fusion::vmrun::Vmrun;
 use fusionlab::host::fusion::{Fusion, discover};
 use fusionlab::host::lock::Lock;
@@ -144,21 +143,12 @@ impl Mac {
         let makes_no_lab = verb == Verb::TemplateBuild.name();
         let records = if makes_no_lab { self.home.runs(&lab.name) } else { self.home.lab(&lab.name) };
         let limits = &lab.limits;
-        let deadlines = Deadlines {
-            fusion_query: limits.fusion_query,
-            fusion_address: limits.fusion_address,
-            vm_start: limits.vm_start,
-            vm_stop_soft: limits.vm_stop_soft,
-            vm_stop_hard: limits.vm_stop_hard,
-            vm_clone: limits.vm_clone,
-            vm_unlock: limits.vm_unlock,
-        };
         Ok(Arc::new(Engine::new(Parts {
             lab: lab.clone(),
             home: self.home.clone(),
             networks: Networks::new(self.fusion.clone(), self.home.network()),
             fusion: self.fusion.clone(),
-            vms: Arc::new(Vmrun::new(self.fusion.clone(), deadlines)),
+            vms: Arc::new(Vmrun::new(self.fusion.clone(), deadlines(limits))),
             shell: Arc::new(InsideShell::new(self.inside.clone(), limits.guest_connect)),
             host_cpus: HOST_CPUS,
             events: sender,

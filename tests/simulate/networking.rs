@@ -135,21 +135,23 @@ fn is_strangers(mac: &str) -> bool {
 
 /// Returns the lines that say how our labs' networks are to be, in order; Fusion's own notes of them are none.
 pub fn ours(mac: &Mac) -> Vec<Vec<u8>> {
-    let is_note = |line: &[u8]| {
-        let line = String::from_utf8_lossy(line);
-        line.split_whitespace().nth(1).is_some_and(|key| key.ends_with("_HASH"))
-    };
     let mut kept = lines(&read(mac));
-    kept.retain(|line| is_ours(mac, line) && !is_note(line));
+    kept.retain(|line| is_ours(mac, line) && !is_fusions_own(line));
     kept.iter_mut().for_each(|line| line.retain(|byte| *byte != b'\r'));
     kept.sort();
     kept
 }
 
+/// Says whether a line is Fusion's own note of what it made of the others, which it makes anew each time that it looks.
+fn is_fusions_own(line: &[u8]) -> bool {
+    let line = String::from_utf8_lossy(line);
+    line.split_whitespace().nth(1).is_some_and(|key| key.ends_with("_CFG_HASH"))
+}
+
 /// Returns the lines that are not about our labs' networks.
 fn foreign(mac: &Mac, bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut kept = lines(bytes);
-    kept.retain(|line| !is_ours(mac, line));
+    kept.retain(|line| !is_ours(mac, line) && !is_fusions_own(line));
     // The last line's end comes and goes with what follows it.
     while kept.last().is_some_and(|line| line.iter().all(u8::is_ascii_whitespace)) {
         kept.pop();

@@ -223,8 +223,16 @@ async fn together(
         (was_at_work, ended)
     };
     let both = mac.inside.live(async { tokio::join!(one, other) }, None);
-    let Ok(Lived::Done((one, (was_at_work, other)))) = tokio::time::timeout(LONGEST_VERB, both).await else {
-        return Err(Violation::of("ends", "two verbs at once"));
+    let destroys = |(lab, verb): (&Lab, Verb)| verb == Verb::Destroy && lab.name == mac.lab.name;
+    let (one, (was_at_work, other)) = match tokio::time::timeout(LONGEST_VERB, both).await {
+        Ok(Lived::Done(both)) => both,
+        Ok(Lived::Killed) => {
+            if destroys((lab, first)) || destroys((beside, second)) {
+                before.lab_may_be_gone();
+            }
+            return Ok(());
+        }
+        Err(_) => return Err(Violation::of("ends", "two verbs at once")),
     };
     for (verb, ended) in [(first, &one), (second, &other)] {
         let told = ended.as_ref().err().map_or_else(|| "is done".to_owned(), words);
@@ -238,7 +246,6 @@ async fn together(
     if !same && refused {
         return Err(Violation::of("two labs", format!("{} was kept from its own lab", second.name())));
     }
-    let destroys = |(lab, verb): (&Lab, Verb)| verb == Verb::Destroy && lab.name == mac.lab.name;
     if destroys((lab, first)) || (destroys((beside, second)) && !refused) {
         before.lab_may_be_gone();
     }

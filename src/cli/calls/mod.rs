@@ -18,12 +18,12 @@ use crate::cli::screen::templates::{ImageLine, Prunable, TemplateLine};
 use crate::cli::screen::topology::{self, Diagram};
 use crate::cli::simulated;
 use crate::cli::wait::Patience;
+pub use crate::engine::context::deadlines;
 use crate::engine::template::TemplateDir;
 pub use crate::engine::verbs::Outlook;
 use crate::engine::{images, store, survey, templates};
 use crate::formats::networking::scope;
 use crate::host::fusion::networks::{Backup, Networks};
-use crate::host::fusion::verbs::Deadlines;
 use crate::host::fusion::vmrun::Vmrun;
 use crate::host::fusion::{Fusion, discover};
 use crate::host::lock::Occupant;
@@ -157,19 +157,6 @@ pub fn any_lab(context: &Context) -> Result<Lab, Failure> {
     match context.lab(None, Warnings::Untold) {
         Ok(lab) => Ok(lab),
         Err(failure) => Ok(resolve(None, None).map_err(|_| failure)?.0),
-    }
-}
-
-/// Returns a lab's limits for what Fusion is asked and told.
-pub fn deadlines(limits: &Limits) -> Deadlines {
-    Deadlines {
-        fusion_query: limits.fusion_query,
-        fusion_address: limits.fusion_address,
-        vm_start: limits.vm_start,
-        vm_stop_soft: limits.vm_stop_soft,
-        vm_stop_hard: limits.vm_stop_hard,
-        vm_clone: limits.vm_clone,
-        vm_unlock: limits.vm_unlock,
     }
 }
 

@@ -23,7 +23,7 @@ pub fn page(lab: &Lab, picture: &str) -> String {
     page.machines(lab);
     page.ports(lab);
     page.fusion(lab);
-    page.looking(lab);
+    page.looking();
     page.text
 }
 
@@ -64,10 +64,12 @@ impl Page {
         self.line("```");
         self.line("");
         self.line(format!(
-            "The gateways have a card in each network and nothing else has: what comes from the home network reaches the \
+            "The gateways have a card in each network, and {}: what comes from the home network reaches the \
              cluster through nginx on one of them, and the control plane is never seen there. Keepalived keeps {} with a \
              gateway that works, and {} with the same one.",
-            lab.lan.vip, lab.internal.vip
+            both_homed(lab),
+            lab.lan.vip,
+            lab.internal.vip
         ));
     }
 
@@ -80,7 +82,10 @@ impl Page {
             "1. A browser asks for `https://myapp.{}`, whose address is {}.",
             lab.cluster.domain, lab.lan.vip
         ));
-        self.line(format!("2. The packet arrives at the gateway that holds the VIP, on `{}`.", card(lab, Nic::guest_name)));
+        self.line(format!(
+            "2. The packet arrives at the gateway that holds the VIP, on `{}`.",
+            card(lab, Nic::guest_name)
+        ));
         self.line(format!(
             "3. nginx takes the connection on port {} as it is, without opening TLS, and chooses one of {workers}.",
             ports.https
@@ -90,7 +95,9 @@ impl Page {
             lab.vmnet_name(),
             ports.https_node_port
         ));
-        self.line("5. Cilium takes it there in eBPF, with no kube-proxy, to Envoy behind the Gateway's listener.");
+        self.line(
+            "5. Cilium takes it there in eBPF, with no kube-proxy, to Envoy behind the Gateway's listener.",
+        );
         self.line("6. The Gateway ends TLS, chooses by the request's host name, and passes it on to a pod of the application.");
         self.line("");
         self.line("`fusionlab verify` goes this way with real requests and says at which hop one is lost.");
@@ -103,14 +110,22 @@ impl Page {
         self.table(
             ["segment", "subnet", "what it is"],
             [
-                row("home network", lan.subnet.to_string(), format!("the gateways are bridged to it; router {}", lan.router)),
+                row(
+                    "home network",
+                    lan.subnet.to_string(),
+                    format!("the gateways are bridged to it; router {}", lan.router),
+                ),
                 row(
                     &lab.vmnet_name(),
                     internal.subnet.to_string(),
                     format!("made by Fusion: host {}, NAT and DNS {}", internal.host, internal.nat),
                 ),
                 row("pods", cluster.pods.to_string(), "routed by Cilium without a tunnel".to_owned()),
-                row("services", cluster.services.to_string(), "ClusterIPs, in each node's eBPF maps".to_owned()),
+                row(
+                    "services",
+                    cluster.services.to_string(),
+                    "ClusterIPs, in each node's eBPF maps".to_owned(),
+                ),
             ],
         );
     }
@@ -121,7 +136,13 @@ impl Page {
             let lan = node.lan().map_or("–".to_owned(), |nic| nic.address.to_string());
             let cards: Vec<String> =
                 node.nics.iter().map(|nic| format!("{} `{}`", nic.guest_name(), nic.mac)).collect();
-            [format!("`{}`", node.name), role(node.role).to_owned(), node.address().to_string(), lan, cards.join(", ")]
+            [
+                format!("`{}`", node.name),
+                role(node.role).to_owned(),
+                node.address().to_string(),
+                lan,
+                cards.join(", "),
+            ]
         };
         self.table(
             ["machine", "role", &lab.vmnet_name(), "home network", "cards"],
@@ -174,27 +195,34 @@ impl Page {
         self.line(format!(
             "{} is a network of VMware Fusion's with NAT and DHCP: {first} to {last} is its pool, {} its NAT gateway, {} this \
              Mac. fusionlab writes it into `/Library/Preferences/VMware Fusion/networking`, line by line, and takes the same \
-             lines out again: [network.md](network.md).",
+             lines out again; `fusionlab network plan` shows them.",
             lab.vmnet_name(),
             lab.internal.nat,
             lab.internal.host
         ));
     }
 
-    fn looking(&mut self, lab: &Lab) {
+    fn looking(&mut self) {
         self.heading("Where to look");
-        let first = lab.first_control_plane();
         self.line("```console");
         self.lines([
             "$ fusionlab verify            # every hop, with what was expected and seen",
             "$ fusionlab doctor            # this Mac and Fusion's networks",
             "$ fusionlab network show      # what Fusion has, and whether it runs",
+            "$ fusionlab topology --live   # the drawing above, as it is found now",
         ]);
-        if let Some(gateway) = lab.gateways().next() {
-            self.line(format!("$ fusionlab exec {} -- ping -c 1 {}", gateway.name, first.address()));
-        }
-        self.line(format!("$ fusionlab exec {} -- ip route", first.name));
         self.line("```");
+    }
+}
+
+/// Says who besides the gateways is in both networks.
+fn both_homed(lab: &Lab) -> String {
+    let others: Vec<String> =
+        lab.members().filter(|node| node.lan().is_some()).map(|node| format!("`{}`", node.name)).collect();
+    if others.is_empty() {
+        "nothing else has".to_owned()
+    } else {
+        format!("so has {}, by the lab file", listed(&others))
     }
 }
 
@@ -255,10 +283,35 @@ mod tests {
     fn every_value_of_the_networking_document_is_on_the_page() {
         let page = page(&fixture::lab(), PICTURE);
         for value in [
-            "192.168.68.0/24", "192.168.68.200", "192.168.68.56", "192.168.68.57", "10.10.0.0/24", "10.10.0.1",
-            "10.10.0.2", "10.10.0.11", "10.10.0.12", "10.10.0.131", "10.10.0.132", "10.10.0.133", "10.10.0.141",
-            "10.10.0.142", "10.10.0.128", "10.10.0.254", "10.244.0.0/16", "10.96.0.0/12", ":6443", ":443", ":80",
-            "30443", "30080", "10250", "2379", "2380", "30000 to 32767", "ens160", "ens192",
+            "192.168.68.0/24",
+            "192.168.68.200",
+            "192.168.68.56",
+            "192.168.68.57",
+            "10.10.0.0/24",
+            "10.10.0.1",
+            "10.10.0.2",
+            "10.10.0.11",
+            "10.10.0.12",
+            "10.10.0.131",
+            "10.10.0.132",
+            "10.10.0.133",
+            "10.10.0.141",
+            "10.10.0.142",
+            "10.10.0.128",
+            "10.10.0.254",
+            "10.244.0.0/16",
+            "10.96.0.0/12",
+            ":6443",
+            ":443",
+            ":80",
+            "30443",
+            "30080",
+            "10250",
+            "2379",
+            "2380",
+            "30000 to 32767",
+            "ens160",
+            "ens192",
         ] {
             assert!(page.contains(value), "{value}");
         }

@@ -152,10 +152,10 @@ fn reserve(lines: &mut Vec<Line<Row>>, model: &Model, wish: &Wish, ours: &Ours) 
 ///
 /// If that leaves what the file meant before our first change, these are the bytes of back then, so that
 /// comments, order and the final newline come back too; Fusion's own hashes do not count. If Fusion or
-/// somebody else has changed something since, were it only a comment, it is kept, and only our lines go, except that leavings of an
-/// older network under our number come back. The same holds if the bytes of back then spell somebody else's
-/// lines in a way that root would not write ([`confined`](super::confined)). A current file that we cannot
-/// read stays as it is.
+/// somebody else has changed something since, were it only a comment, it is kept, and only our lines go,
+/// except that leavings of an older network under our number come back. The same holds if the bytes of back
+/// then spell somebody else's lines in a way that root would not write ([`confined`](super::confined)). A
+/// current file that we cannot read stays as it is.
 pub fn restore(
     current: &[u8],
     before: Option<&[u8]>,

@@ -9,7 +9,7 @@ pub const KEPT: usize = 8 * 1024 * 1024;
 /// A line without an end is handed on in pieces of this size.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// One stream of a command. Holds no more than [`KEPT`] and [`LONGEST_LINE`] bytes, whatever comes.
+/// One stream of a command. Holds no more than [`KEPT`] and `LONGEST_LINE` bytes, whatever comes.
 #[derive(Default)]
 pub struct Stream {
     kept: VecDeque<u8>,

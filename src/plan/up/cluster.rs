@@ -95,20 +95,31 @@ impl List<'_> {
 
     pub(super) fn endpoint(&mut self) {
         let any_join = self.lab.members().any(|node| self.why_join(node).is_some());
-        if !any_join && !self.planned("gateway.vips") {
+        let restarts = self.endpoint_restarts();
+        if !any_join && !restarts && !self.planned("gateway.vips") {
             return;
         }
         let draft = Draft::new("kube.endpoint", Phase::Cluster, 3, Action::AwaitEndpoint)
             .text(format!("prove from every member that {} answers", self.lab.control_plane_endpoint()))
-            .why("joins go through it");
-        let prepares = self
-            .lab
-            .members()
-            .flat_map(|node| [format!("node.prepare/{}", node.name), format!("guest.ready/{}", node.name)]);
+            .why(if restarts { "machines behind it start" } else { "joins go through it" });
+        let prepares =
+            self.lab.nodes.iter().flat_map(|node| {
+                [format!("node.prepare/{}", node.name), format!("guest.ready/{}", node.name)]
+            });
         let first = self.lab.first_control_plane();
         let needs = prepares.chain([format!("kube.init/{}", first.name), "gateway.vips".to_owned()]);
         let needs: Vec<String> = needs.chain(self.upkeep()).collect();
         self.add(draft, needs);
+    }
+
+    /// Says whether a machine behind the endpoint starts that nobody waits for until it does its part again, as when
+    /// Fusion's networks restart: whoever asks the API server next would ask too early.
+    fn endpoint_restarts(&self) -> bool {
+        let starts = |node: &Node| {
+            self.planned(&format!("vm.start/{}", node.name))
+                && !self.planned(&format!("node.back/{}", node.name))
+        };
+        self.lab.gateways().chain(self.lab.control_planes()).any(starts)
     }
 
     pub(super) fn join_control_planes(&mut self) {
@@ -242,7 +253,10 @@ impl List<'_> {
     pub(super) fn ingress(&mut self) {
         let ports = &self.lab.cluster.ports;
         let renewed = self.facts.stale_identity.iter().any(|(leaf, _)| *leaf == Leaf::LabServer);
-        let joins = |node: &Node| self.planned(&format!("kube.join/{}", node.name));
+        // The first control plane has a step of its own, also where it joins the others again.
+        let joins = |node: &Node| {
+            ["kube.join", "kube.init"].iter().any(|verb| self.planned(&format!("{verb}/{}", node.name)))
+        };
         let comes_back = self.lab.ingress_nodes().any(joins);
         let why = match self.cluster() {
             None => NOBODY_TO_ASK.to_owned(),

@@ -5,6 +5,8 @@ use super::super::fixture::World;
 use super::super::lint::lint;
 use super::losses::LOSSES;
 use super::*;
+use crate::lab::Role;
+use crate::plan::facts::VmState;
 
 /// The document's lab from nothing.
 const FROM_NOTHING: &[&str] = &[
@@ -308,6 +310,26 @@ fn where_the_networks_restart_all_machines_are_off_and_nobody_has_a_turn() {
     let stops = plan.steps.iter().filter(|step| step.id.0.starts_with("vm.stop"));
     assert_eq!(stops.inspect(|stop| assert_eq!(stop.needs, [])).count(), 7);
     assert!(!ids(&plan).iter().any(|id| id.starts_with("node.back")));
+    // The API servers start anew, and what asks them comes after they answer.
+    for before in ["guest.ready/k8s-master1", "guest.ready/gateway1"] {
+        assert!(waits(&plan, "kube.endpoint", before), "{before}");
+    }
+    assert!(waits(&plan, "kube.nodes", "kube.endpoint"));
+}
+
+#[test]
+fn the_test_application_is_spread_anew_where_a_node_comes_back_that_is_to_serve_it() {
+    let mut world = World::complete_as(|lab| {
+        lab.nodes.retain(|node| node.role != Role::Worker);
+        lab.nodes.iter_mut().for_each(|node| node.schedulable = node.role == Role::ControlPlane);
+    });
+    assert_eq!(world.steps(), Vec::<String>::new());
+    world.switch_off("k8s-master1");
+    world.vm("k8s-master1").state = VmState::Absent;
+    let steps = world.steps();
+    for step in ["kube.init/k8s-master1", "ingress.configure"] {
+        assert!(steps.iter().any(|planned| planned == step), "{step}: {steps:?}");
+    }
 }
 
 #[test]

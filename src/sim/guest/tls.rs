@@ -15,6 +15,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use sha2::{Digest, Sha256};
 
+use crate::host::http::OurClock;
 use crate::sim::recent::Recent;
 
 thread_local! {
@@ -90,7 +91,7 @@ pub fn server(pair: &Pair, clients: Clients) -> io::Result<Arc<ServerConfig>> {
 }
 
 fn new_server(pair: &Pair, clients: &Clients) -> io::Result<Arc<ServerConfig>> {
-    let builder = ServerConfig::builder_with_provider(provider())
+    let builder = ServerConfig::builder_with_details(provider(), Arc::new(OurClock))
         .with_safe_default_protocol_versions()
         .map_err(invalid)?;
     let verifier = |ca: &str| -> io::Result<_> {
@@ -110,7 +111,7 @@ fn new_server(pair: &Pair, clients: &Clients) -> io::Result<Arc<ServerConfig>> {
 
 /// Makes a server that chooses its certificate by the name that the client asks for.
 pub fn server_by_name(resolver: Arc<dyn ResolvesServerCert>) -> io::Result<Arc<ServerConfig>> {
-    let builder = ServerConfig::builder_with_provider(provider())
+    let builder = ServerConfig::builder_with_details(provider(), Arc::new(OurClock))
         .with_safe_default_protocol_versions()
         .map_err(invalid)?;
     Ok(Arc::new(builder.with_no_client_auth().with_cert_resolver(resolver)))
@@ -124,7 +125,7 @@ pub fn client(trust: &Trust, own: Option<&Pair>) -> io::Result<Arc<ClientConfig>
 }
 
 fn new_client(trust: &Trust, own: Option<&Pair>) -> io::Result<Arc<ClientConfig>> {
-    let builder = ClientConfig::builder_with_provider(provider())
+    let builder = ClientConfig::builder_with_details(provider(), Arc::new(OurClock))
         .with_safe_default_protocol_versions()
         .map_err(invalid)?;
     let builder = match trust {

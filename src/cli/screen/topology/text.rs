@@ -11,6 +11,8 @@ const WIDEST: usize = 92;
 const NARROWEST: usize = 46;
 /// From a frame to what is in it.
 const MARGIN: usize = 3;
+/// The way down from the VIP stands no further left: the way from you comes before it.
+const LEAST_TRUNK: usize = 9;
 /// Between two boxes.
 const GAP: usize = 2;
 /// What a box has beside its words: its sides, and a space at each.
@@ -45,7 +47,7 @@ impl Sheet {
         let middles = middles(diagram);
         let trunk = (middles[0] + middles[middles.len() - 1]) / 2;
         self.canvas.text(2, 2, "you", Some(Ink::Strong));
-        let vip = trunk.max(2 + "you ─▶ ".len() - 4);
+        let vip = trunk.max(LEAST_TRUNK);
         self.canvas.across(6, vip.saturating_sub(4), 2, None);
         self.canvas.spot(vip.saturating_sub(3), 2, '▶', None);
         let ink = diagram.vip.mark.map_or(Some(Ink::Strong), |mark| Some(mark.ink()));
@@ -65,9 +67,9 @@ impl Sheet {
             return 3;
         }
         let mut line = 2;
-        for words in words::wrap(&diagram.vip.ports.join(", "), self.width - vip - 5) {
+        for ports in in_lines(&diagram.vip.ports, self.width - vip - 5) {
             line += 1;
-            self.canvas.text(vip + 3, line, words.trim_end_matches(','), None);
+            self.canvas.text(vip + 3, line, &ports, None);
         }
         line + 1
     }
@@ -157,11 +159,11 @@ impl Sheet {
         self.line += 1;
         self.canvas.text(MARGIN, self.line, &group.title, Some(Ink::Strong));
         let beside = MARGIN + group.title.len() + 2;
-        for (index, line) in words::wrap(&group.text, self.width - beside - MARGIN).iter().enumerate() {
+        let text = words::wrap(&group.text, self.width - beside - MARGIN);
+        for (index, line) in text.iter().enumerate() {
             self.canvas.text(beside, self.line + index, line, None);
-            self.line += usize::from(index > 0);
         }
-        self.line += 1;
+        self.line += text.len().max(1);
         let (width, height) = (words_of(&group.machines) + SIDES, 5);
         let fitting = ((self.width - 2 * MARGIN + GAP) / (width + GAP)).max(1);
         for row in group.machines.chunks(fitting) {
@@ -197,6 +199,18 @@ impl Sheet {
     }
 }
 
+/// Returns texts beside each other, on as many lines as it takes; none is broken.
+fn in_lines(texts: &[String], room: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for text in texts {
+        match lines.last_mut().filter(|line| line.len() + 2 + text.len() <= room) {
+            Some(line) => line.extend(["  ", text]),
+            None => lines.push(text.clone()),
+        }
+    }
+    lines
+}
+
 /// Returns the columns that the words of the widest of these boxes take.
 fn words_of(machines: &[Machine]) -> usize {
     let of = |machine: &Machine| {
@@ -216,10 +230,8 @@ fn middles(diagram: &Diagram) -> Vec<usize> {
 
 /// The same as a list, where there is no room for a picture.
 fn list(diagram: &Diagram, pen: &Pen) -> Vec<String> {
-    let mut lines = vec![
-        format!("home network {}", diagram.lan),
-        format!("  VIP {}  {}", diagram.vip.address, diagram.vip.ports.join("  ")),
-    ];
+    let mut lines = vec![format!("home network {}", diagram.lan), format!("  VIP {}", diagram.vip.address)];
+    lines.extend(in_lines(&diagram.vip.ports, pen.width - 4).iter().map(|ports| format!("    {ports}")));
     let line = |machine: &Machine| {
         let lan = machine.lan.as_ref().map(|lan| format!(" {lan}")).unwrap_or_default();
         let mark = machine.mark.map(|mark| pen.paint(mark.ink(), &machine.text)).unwrap_or_default();

@@ -207,7 +207,8 @@ async fn a_kubeadm_that_is_killed_stops_where_it_was() {
     master.good("kubeadm reset --force").await;
     assert!(!master.has("/var/lib/etcd/member"));
     identity(&master, &known);
-    master.good(INIT).await;
+    // What reset ended lets go of its ports a moment later.
+    master.until("it comes up anew", async || master.run_as(true, INIT, "").await.0 == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -92,6 +92,7 @@ fn health(cluster: &Cluster) -> BTreeMap<String, Health> {
 fn reconcile(data: &mut Data, health: &BTreeMap<String, Health>, now_ms: u64) {
     let now = timestamp(now_ms);
     nodes(data, health, &now);
+    pod_ranges(data);
     forget_lost_pods(data, health);
     for id in ["daemonsets.apps", "deployments.apps"] {
         let workloads: Vec<Value> = data.list(id, None).into_iter().cloned().collect();
@@ -349,8 +350,22 @@ pub fn selected<'a>(data: &'a Data, service: &Value) -> Vec<&'a Value> {
         .collect()
 }
 
+/// Gives each node that has none a part of the pod network; one may have come before there was any to give.
+fn pod_ranges(data: &mut Data) {
+    let has_none = |node: &&Value| node["spec"].get("podCIDR").is_none();
+    let name = |node: &Value| node["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let without: Vec<String> = data.list("nodes", None).into_iter().filter(has_none).map(name).collect();
+    for node in without {
+        let Some(range) = pod_range(data, &node) else { continue };
+        if let Some(node) = data.get_mut("nodes", "", &node) {
+            node["spec"]["podCIDRs"] = json!([range]);
+            node["spec"]["podCIDR"] = range.into();
+        }
+    }
+}
+
 /// Returns the pod network's next free part for a node that has none.
-pub fn pod_range(data: &Data, node: &str) -> Option<String> {
+fn pod_range(data: &Data, node: &str) -> Option<String> {
     let config = data.get("configmaps", "kube-system", "model-cluster-cidr")?;
     let all: ipnet::Ipv4Net = config["data"]["podSubnet"].as_str()?.parse().ok()?;
     let taken: Vec<&str> = data

@@ -227,17 +227,11 @@ async fn register(model: &Arc<Model>, name: &str) -> Result<Arc<Cluster>, String
     let now = timestamp(now_ms);
     cluster.change(|data| {
         super::objects::apply(data, node, now_ms)?;
-        let pods = controllers::pod_range(data, name);
-        if let Some(node) = data.get_mut("nodes", "", name) {
-            if let Some(range) = pods.filter(|_| node["spec"].get("podCIDR").is_none()) {
-                node["spec"]["podCIDR"] = range.clone().into();
-                node["spec"]["podCIDRs"] = json!([range]);
-            }
-            if node["status"]["conditions"].is_null() {
-                let why =
-                    "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady";
-                set_condition(node, "Ready", false, "KubeletNotReady", why, &now);
-            }
+        if let Some(node) = data.get_mut("nodes", "", name)
+            && node["status"]["conditions"].is_null()
+        {
+            let why = "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady";
+            set_condition(node, "Ready", false, "KubeletNotReady", why, &now);
         }
         Ok(())
     })?;

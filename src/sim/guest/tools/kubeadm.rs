@@ -197,7 +197,7 @@ async fn init(call: &Call<'_>, path: &str) -> Result<(), Ended> {
     model.pass(pace::KUBEADM_UPLOAD).await;
     call.say("[upload-config] Storing the configuration used in ConfigMap \"kubeadm-config\" in the \"kube-system\" Namespace").await;
     init.upload_config(&cluster, model)?;
-    give_pod_range(&cluster, &init.node.name)?;
+    controllers::settle(&cluster);
     cluster.sync();
     done(model, "upload-config").await?;
     call.say(format!("[mark-control-plane] Marking the node {} as control-plane", init.node.name)).await;
@@ -222,20 +222,6 @@ async fn init(call: &Call<'_>, path: &str) -> Result<(), Ended> {
     Ok(())
 }
 
-/// The first node registered before the configuration was uploaded: the controller manager gives its range now.
-fn give_pod_range(cluster: &crate::sim::guest::kube::cluster::Cluster, name: &str) -> Result<(), String> {
-    cluster.change(|data| {
-        let range = controllers::pod_range(data, name);
-        if let (Some(range), Some(node)) = (range, data.get_mut("nodes", "", name))
-            && node["spec"].get("podCIDR").is_none()
-        {
-            node["spec"]["podCIDRs"] = serde_json::json!([range]);
-            node["spec"]["podCIDR"] = range.into();
-        }
-        Ok(())
-    })
-}
-
 async fn init_phase(call: &Call<'_>, phase: &[&str], path: &str) -> Result<(), String> {
     let model = call.model;
     let documents = read(call, path)?;
@@ -245,7 +231,7 @@ async fn init_phase(call: &Call<'_>, phase: &[&str], path: &str) -> Result<(), S
     match phase {
         ["upload-config", "all" | "kubeadm"] => {
             init.upload_config(&cluster, model)?;
-            give_pod_range(&cluster, &init.node.name)?;
+            controllers::settle(&cluster);
         }
         ["mark-control-plane"] => init.mark_control_plane(&cluster)?,
         ["bootstrap-token"] => init.bootstrap_token(&cluster, model)?,
