@@ -163,9 +163,15 @@ fn cp(session: &Session) {
         "{json}"
     );
     assert_eq!(fs::read_to_string(session.work().join("copy.bin")).unwrap(), "b");
+    // A path without a slash is seen from the user's home folder.
+    has(&run(&session, &["cp", "b.txt", "gateway1:"]).exits(0), "b.txt is gateway1:b.txt (1 file, 1 B)");
+    run(&session, &["cp", "gateway1:./b.txt", "home.txt"]).exits(0);
+    assert_eq!(fs::read_to_string(session.work().join("home.txt")).unwrap(), "b");
     // What fails leaves nothing behind, at neither end.
     has(&run(&session, &["cp", "gateway1:/nothing", "x"]).exits(8), "/nothing: No such file or directory");
-    has(&run(&session, &["cp", "a.bin", "gateway1:/etc/a.bin"]).exits(8), "Permission denied");
+    let denied = run(&session, &["cp", "a.bin", "gateway1:/etc/a.bin"]).exits(8);
+    has(&denied, "error: gateway1:/etc/a.bin: Permission denied");
+    has(&denied, "fusionlab exec gateway1 -- sudo mv");
     run(&session, &["cp", "missing", "gateway1:"]).exits(1);
     has(&run(&session, &["cp", "a.bin", "b.txt"]).exits(2), "gateway1:");
     has(&run(&session, &["cp", "gateway1:/a", "k8s-worker1:/a"]).exits(2), "gateway1:");
@@ -247,7 +253,7 @@ fn console(session: &Session) {
     let out = session.work().join("console.txt");
     console.wait_until(|| fs::read_to_string(&out).unwrap_or_default().contains("gateway1 login:"));
     console.signal("INT");
-    has(&console.wait().exits(0), "it is simulated and has no window");
+    has(&console.wait().exits(0), "none: it is simulated");
     has(&run(session, &["console", "gatway1"]).exits(2), "did you mean gateway1?");
 }
 

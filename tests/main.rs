@@ -7,6 +7,7 @@
 mod adversity;
 mod bake;
 mod bounds;
+mod bundle;
 mod clone;
 mod contract;
 mod crash;

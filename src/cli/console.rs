@@ -20,7 +20,8 @@ const LINES: usize = 50;
 /// Show a machine's serial console while it is written
 ///
 /// Firmware, kernel and cloud-init write there before anybody can log in. It is a file beside the VM, so it is read and not
-/// typed into; for that a machine has its window in Fusion, and the command that opens it is said first. Ctrl-C ends.
+/// typed into; for that a machine has its window in Fusion, and the command that opens it is said first. Ctrl-C ends it,
+/// with exit code 0. As JSON, what was written before is all.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   fusionlab console k8s-master1
@@ -68,10 +69,16 @@ pub async fn run(args: ConsoleArgs, context: &Context) -> Result<Success, Failur
     }
     let pen = &context.terminal.err;
     let way = match &window {
-        Some(command) => format!("its window: {}", pen.paint(Ink::Accent, command)),
-        None => "it is simulated and has no window".to_owned(),
+        Some(command) => pen.paint(Ink::Accent, command),
+        None => "none: it is simulated".to_owned(),
     };
-    context.say([format!("{}: {}; {way}; Ctrl-C ends", node.name, context.shown(&file))]);
+    // Neither is broken into lines, so that it can be copied.
+    context.say([
+        format!("{}  {}", pen.paint(Ink::Dim, "file  "), context.shown(&file)),
+        format!("{}  {way}", pen.paint(Ink::Dim, "window")),
+        format!("{}  Ctrl-C", pen.paint(Ink::Dim, "end   ")),
+        String::new(),
+    ]);
     let sink: LogSink<'_> = &|read| context.print(read.iter().map(|(_, entry)| &entry.text));
     let (mut reading, failure) = reading.first(sink).await?;
     failure.map_or(Ok(()), Err)?;

@@ -160,7 +160,7 @@ impl Context {
     }
 
     /// Returns the lab file's name and text; none if none was named and the default one is not there.
-    fn lab_text(&self) -> Result<(Option<String>, Option<String>), Failure> {
+    pub fn lab_text(&self) -> Result<(Option<String>, Option<String>), Failure> {
         let path = self.options.lab.clone().unwrap_or_else(|| PathBuf::from(LAB_FILE));
         let text = calls::read_text(&path)?;
         match (text, &self.options.lab) {

@@ -23,7 +23,7 @@ const SCHEMA: &str = "fusionlab.cp/1";
 #[command(after_help = "Examples:
   fusionlab cp notes.txt gateway1:
   fusionlab cp a.yaml b.yaml k8s-master1:/tmp
-  fusionlab cp k8s-master1:/var/log/cloud-init.log .
+  fusionlab cp k8s-master1:/etc/os-release .
   fusionlab cp -r site gateway1:/tmp/site")]
 pub struct CpArgs {
     /// What to copy, and in the end where to

@@ -11,7 +11,7 @@ use crate::lab::{Lab, Node, Role};
 #[derive(Args, Clone, Debug, Default)]
 pub struct GuestsArgs {
     /// Machines by name, such as gateway1
-    #[arg(value_name = "NODE", required_unless_present_any = ["all", "role"])]
+    #[arg(value_name = "NODE")]
     nodes: Vec<String>,
 
     /// Every machine of the lab
@@ -44,6 +44,9 @@ impl From<RoleName> for Role {
 impl GuestsArgs {
     /// Returns the machines that are meant: one at least.
     pub fn chosen(&self, lab: &Lab) -> Result<Vec<Node>, Failure> {
+        if self.nodes.is_empty() && self.role.is_empty() && !self.all {
+            return Err(from_names::no_node(lab).into());
+        }
         let roles = self.role.iter().map(|role| (*role).into()).collect();
         let wanted = Wanted { names: self.nodes.clone(), roles, all: self.all };
         let nodes = wanted.of(lab).map_err(|unknown| from_names::unknown_node(&unknown, lab))?;

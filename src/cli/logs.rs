@@ -21,6 +21,7 @@ const LINES: usize = 50;
 ///
 /// The lines of all sources stand in the order of their times, with the source beside each. The console is a file on this
 /// machine and can be read while its guest is off. Secrets of the lab are taken out, and so is what a terminal would obey.
+/// With --follow it goes on until Ctrl-C, which is its end and no failure: exit code 0.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   fusionlab logs k8s-master1
@@ -87,7 +88,7 @@ pub async fn run(args: LogsArgs, context: &Context) -> Result<Success, Failure> 
             )
         } else {
             let pen = &context.terminal.out;
-            context.print(read.iter().map(|(node, entry)| columns.line(node, entry, pen)))
+            context.print(read.iter().flat_map(|(node, entry)| columns.lines(node, entry, pen)))
         }
     };
     let (mut reading, failure) = session.logs(&nodes, &sources, extent)?.first(sink).await?;

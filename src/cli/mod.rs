@@ -44,6 +44,7 @@ mod sim_image;
 mod simulated;
 mod ssh;
 mod status;
+mod support;
 mod template;
 pub mod terminal;
 mod topology;
@@ -106,6 +107,7 @@ enum Verb {
     Console(console::ConsoleArgs),
     Cp(cp::CpArgs),
     Logs(logs::LogsArgs),
+    Support(support::SupportArgs),
     Verify(verify::VerifyArgs),
     Drill(drill::DrillArgs),
     Doctor(doctor::DoctorArgs),
@@ -206,6 +208,7 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Success, Failure> {
         Verb::Console(args) => console::run(args, context).await,
         Verb::Cp(args) => cp::run(args, context).await,
         Verb::Logs(args) => logs::run(args, context).await,
+        Verb::Support(args) => support::run(args, context).await,
         Verb::Verify(args) => verify::run(args, context).await,
         Verb::Drill(args) => drill::run(args, context).await,
         Verb::Doctor(args) => doctor::run(args, context).await,

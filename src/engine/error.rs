@@ -71,6 +71,10 @@ pub enum EngineError {
     #[error("{place} is there already")]
     Taken { place: String },
 
+    /// A machine did not give or take what was to be copied; what its program said is in `reason`.
+    #[error("{place}: {reason}")]
+    NotCopied { node: String, place: String, reason: String, tail: Vec<String> },
+
     /// Somebody else on the LAN has the address that the gateways are to hold.
     #[error("{vip} is taken: {mac} answers for it on the LAN")]
     VipTaken { node: String, vip: Ipv4Addr, mac: Mac },
@@ -130,6 +134,7 @@ impl EngineError {
         if let Self::Requirement { tail, .. }
         | Self::Command { tail, .. }
         | Self::Guest { tail, .. }
+        | Self::NotCopied { tail, .. }
         | Self::Cluster { tail, .. }
         | Self::DataKept { tail, .. }
         | Self::Template { tail, .. } = &mut self
@@ -141,6 +146,7 @@ impl EngineError {
         if let Self::Requirement { last: text, .. }
         | Self::Command { reason: text, .. }
         | Self::Guest { reason: text, .. }
+        | Self::NotCopied { reason: text, .. }
         | Self::Cluster { reason: text, .. }
         | Self::DataKept { evidence: text, .. }
         | Self::Template { reason: text, .. } = &mut self

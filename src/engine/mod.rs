@@ -28,6 +28,7 @@ pub mod schedule;
 pub mod ssh_files;
 pub mod steps;
 pub mod store;
+pub mod support;
 pub mod survey;
 pub mod template;
 pub mod templates;

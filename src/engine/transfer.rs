@@ -64,7 +64,8 @@ pub async fn upload(
         // What is left of it; the failure itself is what is told.
         let _ = ask(engine, node, &Command::new(["rm", "-rf", &passing])).await;
     }
-    Ok(Arrived { place, copied: moved? })
+    let copied = moved.map_err(|error| not_copied(node, &place, error))?;
+    Ok(Arrived { place, copied })
 }
 
 /// Copies a file, or with `deep` a folder, out of a guest: to a path, or into a folder that is there.
@@ -85,12 +86,23 @@ pub async fn download(
     let copied = if is_folder {
         let command = Command::new(["tar", "-C", &from, "-c", "-h", "-f", "-", "."]);
         let folder = IncomingFolder::new(&place)?;
-        receive(engine, node, &command, folder, IncomingFolder::take).await?.finish()?
+        let received = receive(engine, node, &command, folder, IncomingFolder::take).await;
+        received.map_err(|error| not_copied(node, &from, error))?.finish()?
     } else {
         let file = IncomingFile::new(&place)?;
-        receive(engine, node, &Command::new(["cat", &from]), file, IncomingFile::take).await?.finish()?
+        let received = receive(engine, node, &Command::new(["cat", &from]), file, IncomingFile::take).await;
+        received.map_err(|error| not_copied(node, &from, error))?.finish()?
     };
     Ok(Arrived { place, copied })
+}
+
+/// Returns a failed command's error in words of the copy: the place, and why.
+fn not_copied(node: &Node, place: &str, error: EngineError) -> EngineError {
+    let EngineError::Command { reason, tail, .. } = error else { return error };
+    // Programs say `name: what they did: why`; their names for passing files tell nobody anything.
+    let why = tail.last().and_then(|line| line.rsplit_once(": ")).map(|(_, why)| why.to_owned());
+    let place = format!("{}:{place}", node.name);
+    EngineError::NotCopied { node: node.name.clone(), place, reason: why.unwrap_or(reason), tail }
 }
 
 /// Sends a file or a folder to its passing name.
@@ -134,24 +146,25 @@ async fn receive<T: Send + 'static>(
     taker: T,
     take: fn(&mut T, &[u8]) -> host::Result<()>,
 ) -> Result<T> {
-    let state = Arc::new(Mutex::new((taker, None::<HostError>)));
+    let state = Arc::new(Mutex::new((Some(taker), None::<HostError>)));
     let theirs = state.clone();
     let output = Box::new(move |pipe, bytes: &[u8]| {
         let mut state = theirs.lock().unwrap_or_else(PoisonError::into_inner);
-        let (taker, failure) = &mut *state;
-        if pipe == Pipe::Stdout && failure.is_none() {
+        if let (Some(taker), failure @ None) = &mut *state
+            && pipe == Pipe::Stdout
+        {
             *failure = take(taker, bytes).err();
         }
     });
     let output = guests::attend(engine, node, command, NO_LIMIT, Flow { input: None, output }).await?;
     succeeded(node, command, output)?;
-    let state = Arc::into_inner(state).ok_or_else(|| EngineError::Guest {
-        node: node.name.clone(),
-        reason: "the connection still writes though the command has ended".to_owned(),
-        tail: Vec::new(),
-    })?;
-    let (taker, failure) = state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    failure.map_or(Ok(taker), |failure| Err(failure.into()))
+    // All of it has come; whoever carried it may not have let go of its end yet.
+    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    match (state.1.take(), state.0.take()) {
+        (None, Some(taker)) => Ok(taker),
+        (Some(failure), _) => Err(failure.into()),
+        (None, None) => unreachable!("it is taken once, here"),
+    }
 }
 
 async fn holds(engine: &Engine, node: &Node, test: &str, path: &str) -> Result<bool> {
@@ -192,6 +205,21 @@ fn passing_name(place: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn why_nothing_was_copied_is_said_of_the_place_that_was_named() {
+        let (lab, _) = crate::stack::fixture::document();
+        let failed = |tail: &[&str]| EngineError::Command {
+            node: "gateway1".to_owned(),
+            command: "install -m 644 /dev/stdin /etc/.x.fusionlab-1".to_owned(),
+            reason: "exit status 1".to_owned(),
+            tail: tail.iter().map(|line| (*line).to_owned()).collect(),
+        };
+        let said = |tail: &[&str]| not_copied(&lab.nodes[0], "/etc/x", failed(tail)).to_string();
+        let line = "install: cannot create regular file '/etc/.x.fusionlab-1': Permission denied";
+        assert_eq!(said(&[line]), "gateway1:/etc/x: Permission denied");
+        assert_eq!(said(&[]), "gateway1:/etc/x: exit status 1");
+    }
 
     #[test]
     fn a_passing_name_stands_beside_its_place() {

@@ -53,6 +53,11 @@ impl Session {
 }
 
 impl Reading {
+    /// Tells what was written so far; also returns the machines of which a source could not be read, and why.
+    pub async fn all(self, sink: LogSink<'_>) -> Result<Vec<(String, Failure)>, Failure> {
+        self.round(true, sink).await
+    }
+
     /// Tells what was written so far; also returns the first failure of a source, if one could not be read.
     pub async fn first(self, sink: LogSink<'_>) -> Result<(Self, Option<Failure>), Failure> {
         let failures = self.round(true, sink).await?;
@@ -102,7 +107,8 @@ impl Reading {
         let (mut told, mut failures) = (Vec::new(), Vec::new());
         for (node, (entries, failed)) in rounds {
             told.extend(entries.into_iter().map(|entry| (node.clone(), entry)));
-            failures.extend(failed.into_iter().map(|error| (node.clone(), Failure::from(error))));
+            // One that is off is so for each of its sources.
+            failures.extend(failed.into_iter().next().map(|error| (node.clone(), Failure::from(error))));
         }
         told.sort_by_key(|(_, entry)| entry.at_ms);
         if !told.is_empty() {

@@ -4,6 +4,7 @@ mod certificates;
 mod guests;
 mod logs;
 mod session;
+mod support;
 
 use std::path::{Path, PathBuf};
 
@@ -42,6 +43,7 @@ use crate::stack::{identity, pki};
 pub use guests::{EndSink, Ended, become_ssh, carry};
 pub use logs::LogSink;
 pub use session::{NetworkVerb, Session, TEMPLATE_BUILD, hold_lab};
+pub use support::{Bundle, bundle, must_be_new, write_bundle};
 
 /// Reads a text file; none if it is not there.
 pub fn read_text(path: &Path) -> Result<Option<String>, HostError> {

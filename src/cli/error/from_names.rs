@@ -4,6 +4,9 @@ use super::{Kind, Report};
 use crate::lab::Lab;
 use crate::lab::spec::closest;
 
+/// What the C library says of what somebody may not do.
+const DENIED: &str = "Permission denied";
+
 /// Returns the report of a machine that the lab does not have, with the one that was likely meant.
 pub fn unknown_node(name: &str, lab: &Lab) -> Report {
     let names: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).collect();
@@ -13,6 +16,14 @@ pub fn unknown_node(name: &str, lab: &Lab) -> Report {
         None => report,
     };
     report.advise(format!("its machines are {}", names.join(", ")))
+}
+
+/// Returns the report of a wish that names no machine.
+pub fn no_node(lab: &Lab) -> Report {
+    let names: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).collect();
+    Report::usage("which machines are meant?")
+        .advise(format!("name one or several: {}", names.join(", ")))
+        .advise("or say --role gateway, control-plane or worker, or --all")
 }
 
 impl Report {
@@ -46,6 +57,21 @@ impl Report {
     /// A folder that would have to be merged with what is there.
     pub fn taken(what: String) -> Self {
         Self::usage(what).advise("a folder takes nobody's place: name another one, or remove what is there")
+    }
+
+    /// A machine that did not give or take what was to be copied.
+    pub fn not_copied(what: String, node: &str, reason: &str) -> Self {
+        let report = Self::new("guest-command-failed", Kind::Guest, what).at(node);
+        if !reason.contains(DENIED) {
+            return report
+                .advise("nothing was copied; see what is there:")
+                .run(format!("fusionlab exec {node} -- ls -la"));
+        }
+        report
+            .because("a copy is made as the lab's user, who may not do that there")
+            .advise("that user may use sudo; take the way through /tmp, or read as root:")
+            .run(format!("fusionlab exec {node} -- sudo mv /tmp/FILE PATH"))
+            .run(format!("fusionlab exec {node} -- sudo cat PATH > FILE"))
     }
 
     /// A machine that does not run.

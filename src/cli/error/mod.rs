@@ -10,6 +10,7 @@ mod from_image;
 pub mod from_lock;
 pub mod from_names;
 pub mod from_run;
+mod from_support;
 pub mod from_vm;
 
 use serde::Serialize;

@@ -20,6 +20,7 @@ pub mod problems;
 pub mod root;
 pub mod runs;
 pub mod status;
+pub mod support;
 pub mod table;
 pub mod templates;
 pub mod timings;

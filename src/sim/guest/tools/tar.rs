@@ -13,7 +13,7 @@ pub async fn run(call: &mut Call<'_>) -> i32 {
 }
 
 async fn pack(call: &Call<'_>, folder: &str) -> i32 {
-    let folder = folder.trim_end_matches('/');
+    let folder = &call.place(folder.trim_end_matches('/'));
     let mut archive = tar::folder("./", 0o755);
     call.model.disk(|disk| {
         for path in disk.under(folder) {
@@ -30,7 +30,8 @@ async fn pack(call: &Call<'_>, folder: &str) -> i32 {
 }
 
 async fn unpack(call: &Call<'_>, folder: &str, archive: &[u8]) -> i32 {
-    if !call.root && !folder.starts_with("/tmp/") {
+    let folder = &call.place(folder);
+    if !call.may_write(folder) {
         return call.fail(2, format!("tar: {folder}: Cannot open: Permission denied")).await;
     }
     let (mut reader, mut files) = (Reader::default(), Vec::new());
