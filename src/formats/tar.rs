@@ -283,8 +283,11 @@ fn name_of(kind: u8, content: &[u8]) -> Option<String> {
 /// Reads an octal number, or GNU's binary one.
 fn number(field: &[u8]) -> Result<u64, TarError> {
     if field[0] & 0x80 != 0 {
-        let (above, low) = field.split_at(field.len() - 8);
-        if above[0] != 0x80 || above[1..].iter().any(|byte| *byte != 0) {
+        // A field may be as short as the number itself.
+        let mut bytes = field.to_vec();
+        bytes[0] &= 0x7f;
+        let (above, low) = bytes.split_at(bytes.len() - size_of::<u64>());
+        if above.iter().any(|byte| *byte != 0) {
             return Err(TarError::Number);
         }
         return low.try_into().map(u64::from_be_bytes).map_err(|_| TarError::Number);
@@ -365,5 +368,7 @@ mod tests {
         let head = file("big", 0o644, 1 << 40);
         assert_eq!(number(&head[124..136]), Ok(1 << 40));
         assert_eq!(number(&file("small", 0o644, 7)[124..136]), Ok(7));
+        assert_eq!(number(&[0x80, 0, 0, 0, 0, 0, 1, 0]), Ok(256), "in the shortest field, too");
+        assert_eq!(number(&[0xff; 12]), Err(TarError::Number), "a negative one");
     }
 }

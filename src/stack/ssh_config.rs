@@ -67,7 +67,7 @@ mod tests {
         let (lab, identity) = fixture::document();
         let places = Places { key: Path::new("/a b/100%/key"), known_hosts: Path::new("/known") };
         let text = config(&lab, places, None);
-        assert!(text.contains("Host gateway1\n    HostName 10.10.0.131\n"), "{text}");
+        assert!(text.contains("Host k8s-master1\n    HostName 10.10.0.131\n"), "{text}");
         assert!(text.contains("IdentityFile \"/a b/100%%/key\"") && !text.contains("ProxyCommand"), "{text}");
         assert!(!text.contains("Host *"), "a file that is included must not rule other hosts");
         assert!(config(&lab, places, Some("way %h")).ends_with("ProxyCommand way %h\n"));

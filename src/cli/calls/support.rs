@@ -26,6 +26,8 @@ use crate::stack::support::{Piece, Sealer, pack};
 
 /// Entries of each machine's logs.
 const LINES: usize = 2000;
+/// A guest's answer may take as long as so many connections to it.
+const CONNECTIONS: u32 = 2;
 /// How texts are drawn that will be read in an editor.
 const PEN: Pen = Pen::plain(120);
 /// Logs are searched, and so not broken.
@@ -135,7 +137,7 @@ async fn gather(context: &Context) -> Result<Gathered, Failure> {
             Err(failure) => collected.lacks("fusion/", why(&failure)),
         }
         collected.machines(fusion, &lab);
-        match Session::open(context, lab.clone(), "support").await {
+        match Session::open(context, hasty(&lab), "support").await {
             Ok(session) => of_session(&session, &mut collected).await,
             Err(failure) => {
                 for what in ["status", "plan", "guests/"] {
@@ -145,6 +147,13 @@ async fn gather(context: &Context) -> Result<Gathered, Failure> {
         }
     }
     Ok(Gathered { lab, fusion, collected })
+}
+
+/// Returns the lab with little patience for what guests are asked: who gathers many things can do without one.
+fn hasty(lab: &Lab) -> Lab {
+    let mut lab = lab.clone();
+    lab.limits.guest_command = lab.limits.guest_command.min(lab.limits.guest_connect * CONNECTIONS);
+    lab
 }
 
 async fn doctors_word(context: &Context, lab: &Lab, collected: &mut Collected) {
