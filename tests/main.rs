@@ -7,6 +7,7 @@
 mod adversity;
 mod bake;
 mod bounds;
+mod bundle;
 mod clone;
 mod contract;
 mod crash;
@@ -21,6 +22,7 @@ mod fake_fusion;
 mod fusion_argv;
 mod guest_image;
 mod guests;
+mod guests_verbs;
 mod hazards;
 mod heal;
 mod image;

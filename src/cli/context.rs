@@ -72,6 +72,14 @@ impl Context {
         }
     }
 
+    /// Writes what failed to standard error, also where only results are wanted.
+    pub fn complain<L: AsRef<str>>(&self, lines: impl IntoIterator<Item = L>) {
+        let mut err = io::stderr().lock();
+        for line in lines {
+            let _ = writeln!(err, "{}", line.as_ref());
+        }
+    }
+
     /// Writes results to standard output.
     pub fn print<L: AsRef<str>>(&self, lines: impl IntoIterator<Item = L>) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
@@ -153,7 +161,7 @@ impl Context {
     }
 
     /// Returns the lab file's name and text; none if none was named and the default one is not there.
-    fn lab_text(&self) -> Result<(Option<String>, Option<String>), Failure> {
+    pub fn lab_text(&self) -> Result<(Option<String>, Option<String>), Failure> {
         let path = self.options.lab.clone().unwrap_or_else(|| PathBuf::from(LAB_FILE));
         let text = calls::read_text(&path)?;
         match (text, &self.options.lab) {

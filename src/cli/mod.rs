@@ -12,15 +12,20 @@
 
 mod calls;
 mod completions;
+mod console;
 mod context;
+mod cp;
 mod destroy;
 mod doctor;
 mod drill;
 pub mod error;
+mod exec;
 mod explain;
+mod guests;
 mod image;
 mod init;
 mod kubeconfig;
+mod logs;
 mod names;
 mod network;
 mod options;
@@ -37,7 +42,9 @@ mod sim_guests;
 mod sim_image;
 #[cfg_attr(not(feature = "sim"), path = "unsimulated.rs")]
 mod simulated;
+mod ssh;
 mod status;
+mod support;
 mod template;
 pub mod terminal;
 mod topology;
@@ -95,6 +102,12 @@ enum Verb {
     Plan(plan::PlanArgs),
     Status(status::StatusArgs),
     Topology(topology::TopologyArgs),
+    Ssh(ssh::SshArgs),
+    Exec(exec::ExecArgs),
+    Console(console::ConsoleArgs),
+    Cp(cp::CpArgs),
+    Logs(logs::LogsArgs),
+    Support(support::SupportArgs),
     Verify(verify::VerifyArgs),
     Drill(drill::DrillArgs),
     Doctor(doctor::DoctorArgs),
@@ -190,6 +203,12 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Success, Failure> {
         Verb::Plan(args) => plan::run(args, context).await,
         Verb::Status(args) => status::run(args, context).await,
         Verb::Topology(args) => topology::run(args, context).await,
+        Verb::Ssh(args) => ssh::run(args, context).await,
+        Verb::Exec(args) => exec::run(args, context).await,
+        Verb::Console(args) => console::run(args, context).await,
+        Verb::Cp(args) => cp::run(args, context).await,
+        Verb::Logs(args) => logs::run(args, context).await,
+        Verb::Support(args) => support::run(args, context).await,
         Verb::Verify(args) => verify::run(args, context).await,
         Verb::Drill(args) => drill::run(args, context).await,
         Verb::Doctor(args) => doctor::run(args, context).await,

@@ -18,7 +18,7 @@ pub enum ColorChoice {
 /// Width assumed where a terminal does not tell.
 const DEFAULT_WIDTH: usize = 80;
 /// Width for files and pipes: wide enough that nothing is cut off there.
-const PIPE_WIDTH: usize = 1000;
+pub const PIPE_WIDTH: usize = 1000;
 /// Prose wider than this is hard to read.
 const PROSE_WIDTH: usize = 100;
 
@@ -105,6 +105,11 @@ impl Pen {
     /// What stands for "no value" in a table.
     pub fn none(&self) -> &'static str {
         self.symbol("–", "-")
+    }
+
+    /// Says whether lines end somewhere: those of files and pipes are their readers' to break.
+    pub fn wraps(&self) -> bool {
+        self.width < PIPE_WIDTH
     }
 
     /// Returns the width for running text.

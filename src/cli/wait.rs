@@ -41,7 +41,7 @@ impl Patience {
 }
 
 /// Reads `30`, `30s`, `10m` or `2h`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 3] = [("s", 1), ("m", 60), ("h", 3600)];
     let unit = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)));
     let (number, seconds) = unit.unwrap_or((text, 1));

@@ -59,6 +59,22 @@ pub enum EngineError {
     #[error("{node}: {reason}")]
     Guest { node: String, reason: String, tail: Vec<String> },
 
+    /// A guest was to do something, and its machine does not run.
+    #[error("{node} is off")]
+    Off { node: String },
+
+    /// A folder was to be copied as a file.
+    #[error("{place} is a folder")]
+    IsFolder { place: String },
+
+    /// A folder was to be copied to where something is.
+    #[error("{place} is there already")]
+    Taken { place: String },
+
+    /// A machine did not give or take what was to be copied; what its program said is in `reason`.
+    #[error("{place}: {reason}")]
+    NotCopied { node: String, place: String, reason: String, tail: Vec<String> },
+
     /// Somebody else on the LAN has the address that the gateways are to hold.
     #[error("{vip} is taken: {mac} answers for it on the LAN")]
     VipTaken { node: String, vip: Ipv4Addr, mac: Mac },
@@ -118,6 +134,7 @@ impl EngineError {
         if let Self::Requirement { tail, .. }
         | Self::Command { tail, .. }
         | Self::Guest { tail, .. }
+        | Self::NotCopied { tail, .. }
         | Self::Cluster { tail, .. }
         | Self::DataKept { tail, .. }
         | Self::Template { tail, .. } = &mut self
@@ -129,6 +146,7 @@ impl EngineError {
         if let Self::Requirement { last: text, .. }
         | Self::Command { reason: text, .. }
         | Self::Guest { reason: text, .. }
+        | Self::NotCopied { reason: text, .. }
         | Self::Cluster { reason: text, .. }
         | Self::DataKept { evidence: text, .. }
         | Self::Template { reason: text, .. } = &mut self

@@ -13,6 +13,9 @@ use super::error::Result;
 /// The private key with which we log in to the guests.
 pub const USER_KEY: &str = "id_ed25519";
 
+/// Endings of the names of those files of an identity that are no secrets.
+const PUBLIC: [&str; 2] = [".crt", ".pub"];
+
 /// Reads the identity; none if the lab has none. A node that is new to the lab has no host key in it yet.
 pub fn load(lab: &Lab, dir: &LabDir) -> Result<Option<Identity>> {
     let stored = stored_files(dir)?;
@@ -126,6 +129,21 @@ pub fn settle(dir: &LabDir) -> Result<()> {
         files::remove_tree(&places.old, dir.root())?;
     }
     Ok(())
+}
+
+/// Returns every file of a lab's identity as it lies there, be it whole or not, the next and the former one's as well: all
+/// that may be secret. What is not known to be public is.
+pub fn whatever_is_there(dir: &LabDir) -> Result<Vec<StoredFile>> {
+    let Places { folder, new, old } = Places::of(dir);
+    let mut found = Vec::new();
+    for path in
+        [folder, new, old].iter().map(|folder| files::list(folder)).collect::<Result<Vec<_>, _>>()?.concat()
+    {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let secret = !PUBLIC.iter().any(|ending| name.ends_with(ending));
+        found.push(StoredFile { name, secret, content: files::read(&path)? });
+    }
+    Ok(found)
 }
 
 fn stored_files(dir: &LabDir) -> Result<BTreeMap<String, Vec<u8>>> {
@@ -249,6 +267,28 @@ mod tests {
         let error = create(&fixture::lab(), &dir).unwrap_err().to_string();
         assert!(error.contains("ca.key"), "{error}");
         assert_eq!(files::read(&dir.identity().join(USER_KEY)).unwrap(), kept);
+    }
+
+    #[test]
+    fn all_that_may_be_secret_is_known_also_of_a_broken_identity() {
+        let (_folder, dir) = lab_dir();
+        assert_eq!(whatever_is_there(&dir).unwrap(), []);
+        let identity = create(&fixture::lab(), &dir).unwrap();
+        let sorted = |mut files: Vec<StoredFile>| {
+            files.sort_by(|one, other| one.name.cmp(&other.name));
+            files
+        };
+        assert_eq!(sorted(whatever_is_there(&dir).unwrap()), sorted(identity.files()));
+        files::remove_file(&dir.identity().join("ca.crt")).unwrap();
+        files::create_private_dir(&dir.identity().with_extension("new")).unwrap();
+        files::write_atomic(&dir.identity().with_extension("new").join("token"), b"half", 0o600).unwrap();
+        let found = whatever_is_there(&dir).unwrap();
+        assert!(found.contains(&StoredFile {
+            name: "token".into(),
+            secret: true,
+            content: b"half".to_vec()
+        }));
+        assert_eq!(found.len(), identity.files().len());
     }
 
     #[test]

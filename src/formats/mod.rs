@@ -12,6 +12,7 @@ pub mod image;
 pub mod kubeconfig;
 pub mod lines;
 pub mod mac;
+pub mod mail_time;
 pub mod neighbours;
 pub mod network_services;
 pub mod networking;
@@ -23,6 +24,7 @@ pub mod qcow2;
 pub mod resolver;
 pub mod routes;
 pub mod seed_iso;
+pub mod tar;
 #[cfg(test)]
 pub(crate) mod test_tools;
 pub mod unpack;

@@ -14,6 +14,7 @@ pub mod error;
 pub mod files;
 pub mod fusion;
 pub mod http;
+pub mod input;
 #[cfg(feature = "sim")]
 pub mod knife;
 pub mod kubeconfig;
@@ -26,11 +27,14 @@ pub mod stand_in;
 pub mod surroundings;
 pub mod system;
 pub mod terminal;
+pub mod through;
+pub mod tree;
 pub mod trust;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -128,6 +132,23 @@ impl Output {
 /// Receives a guest command's output line by line while it runs.
 pub type LineSink = Box<dyn Fn(&str) + Send + Sync>;
 
+/// One of a command's two outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pipe {
+    Stdout,
+    Stderr,
+}
+
+/// Receives a guest command's output while it runs, as the bytes come; no bytes are a pipe's end.
+pub type ByteSink = Box<dyn Fn(Pipe, &[u8]) + Send + Sync>;
+
+/// What goes into a guest command while it runs, and where its output goes.
+pub struct Flow {
+    /// Pieces for its standard input, which ends when their sender goes; without it, [`Command::input`] is all.
+    pub input: Option<Receiver<Vec<u8>>>,
+    pub output: ByteSink,
+}
+
 /// Commands in guests.
 #[async_trait]
 pub trait GuestShell: Send + Sync {
@@ -140,4 +161,23 @@ pub trait GuestShell: Send + Sync {
         limit: Duration,
         lines: Option<LineSink>,
     ) -> Result<Output>;
+
+    /// Runs a command as [`Self::run`] does, with its input and output on their way while it runs. Who cannot do that
+    /// hands the output on in the end.
+    async fn attend(
+        &self,
+        target: &GuestTarget,
+        command: &Command,
+        limit: Duration,
+        flow: Flow,
+    ) -> Result<Output> {
+        let mut command = command.clone();
+        command.input.extend(flow.input.iter().flatten().flatten());
+        let output = self.run(target, &command, limit, None).await?;
+        for (pipe, bytes) in [(Pipe::Stdout, &output.stdout), (Pipe::Stderr, &output.stderr)] {
+            (flow.output)(pipe, bytes);
+            (flow.output)(pipe, &[]);
+        }
+        Ok(output)
+    }
 }

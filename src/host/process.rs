@@ -230,6 +230,14 @@ pub fn spawn_serving<A: AsRef<OsStr>>(
     spawn(program, &mut command)
 }
 
+/// Becomes another program, with our streams, our terminal and our process id. Returns only if that fails.
+pub fn replace_us<A: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = A>) -> HostError {
+    use std::os::unix::process::CommandExt;
+    #[expect(clippy::disallowed_methods, reason = "the one place that becomes another program")]
+    let source = std::process::Command::new(program).args(args).exec();
+    HostError::Spawn { program: program.to_owned(), source }
+}
+
 fn command<A: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = A>, options: &Options) -> Command {
     #[expect(clippy::disallowed_methods, reason = "this is where the program starts programs")]
     let mut command = Command::new(program);

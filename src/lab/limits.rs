@@ -11,6 +11,9 @@ pub const CERTIFICATE_RENEWAL: Duration = Duration::from_secs(30 * 24 * 3600);
 /// One look for whoever answers at addresses of the LAN, before there is a lab file that could say how long.
 pub const ADDRESS_PROBE: Duration = Duration::from_secs(5);
 
+/// What stands for no limit at all: nobody waits for a hundred years.
+pub const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 macro_rules! limits {
     ($($(#[doc = $doc:literal])+ $name:ident = $seconds:literal,)+) => {
         /// How long each requirement may take. A lab file overrides one by its name, in seconds.

@@ -7,6 +7,9 @@ use tokio::sync::mpsc;
 use super::seam::Chunk;
 use super::world::Vm;
 
+/// What one reads who logs in: nobody is to take the model for a machine.
+const GREETING: &str = "This machine is simulated: fusionlab's model of a guest, no Linux behind it.\r\n\
+     It knows the commands that a lab needs, in plain words; no pipes, no wildcards.\r\n\r\n";
 const BACKSPACE: [u8; 2] = [0x7f, 0x08];
 const INTERRUPT: u8 = 0x03;
 const END_OF_INPUT: u8 = 0x04;
@@ -29,6 +32,7 @@ pub async fn run(
     let prompt = format!("{user}@{}:~$ ", vm.hardware.name);
     let mut status = 0;
     let mut line = String::new();
+    terminal.show(GREETING.as_bytes().to_vec()).await;
     terminal.show(prompt.clone().into_bytes()).await;
     while let Some(bytes) = typed.recv().await {
         for byte in bytes {

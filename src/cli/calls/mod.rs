@@ -1,7 +1,10 @@
 //! What verbs call in the layers below, in one place: each function is a few lines over the layer that does the work.
 
 mod certificates;
+mod guests;
+mod logs;
 mod session;
+mod support;
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +40,10 @@ use crate::plan::facts::Facts;
 use crate::plan::survey::Survey;
 use crate::plan::{health, loss, rendering, wifi};
 use crate::stack::{identity, pki};
+pub use guests::{EndSink, Ended, become_ssh, carry};
+pub use logs::LogSink;
 pub use session::{NetworkVerb, Session, TEMPLATE_BUILD, hold_lab, problems_of_size};
+pub use support::{Bundle, bundle, must_be_new, write_bundle};
 
 /// Reads a text file; none if it is not there.
 pub fn read_text(path: &Path) -> Result<Option<String>, HostError> {

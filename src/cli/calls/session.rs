@@ -61,7 +61,7 @@ const PROOF: &str = "verify";
 pub struct Session {
     pub lab: Lab,
     pub fusion: Fusion,
-    engine: Arc<Engine>,
+    pub(super) engine: Arc<Engine>,
     events: mpsc::UnboundedReceiver<Event>,
     verb: &'static str,
     /// Held by the verbs that change something, from before they look until they are done.
@@ -121,6 +121,14 @@ impl Session {
         let (sender, events) = mpsc::unbounded_channel();
         let engine = engine(context, &lab, &fusion, verb, sender).await?;
         Ok(Self { lab, fusion, engine: Arc::new(engine), events, verb, lock })
+    }
+
+    /// Returns the engine of a lab that has guests to go into.
+    pub(super) fn engine_of_guests(&self) -> Result<Arc<Engine>, Failure> {
+        if self.engine.identity().is_none() {
+            return Err(Report::no_guests(&self.lab.name).into());
+        }
+        Ok(self.engine.clone())
     }
 
     /// Returns what an earlier run left that was cut off, and who works on the lab now.

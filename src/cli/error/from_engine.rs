@@ -46,6 +46,10 @@ impl From<&EngineError> for Report {
         };
         match error {
             EngineError::Host(host) => Self::from(host),
+            EngineError::IsFolder { .. } => Self::usage(what).advise("folders are copied with -r"),
+            EngineError::Taken { .. } => Self::taken(what),
+            EngineError::NotCopied { node, reason, tail, .. } => Self::not_copied(what, node, reason).with_tail(tail),
+            EngineError::Off { node } => Self::off(node),
             EngineError::Invalid(_) => {
                 Self::new("lab-file-invalid", Kind::LabFile, what).run("fusionlab plan")
             }

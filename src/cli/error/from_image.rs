@@ -53,7 +53,7 @@ pub(super) fn capacity(path: &Path, size: u64, wished: u64) -> Report {
 /// Returns what is told where something stands already.
 pub(super) fn exists(path: &Path) -> Report {
     Report::new("file-exists", Kind::Usage, format!("{} exists already", path.display()))
-        .because("nothing is overwritten that could be somebody's disk")
+        .because("nothing is overwritten that somebody may still want")
         .advise("choose another name, or move the file away")
 }
 

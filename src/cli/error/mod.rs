@@ -8,7 +8,9 @@ pub mod from_engine;
 pub mod from_host;
 mod from_image;
 pub mod from_lock;
+pub mod from_names;
 pub mod from_run;
+mod from_support;
 pub mod from_vm;
 
 use serde::Serialize;
@@ -77,6 +79,8 @@ pub enum Success {
     Done,
     /// `plan --detailed-exitcode`: the plan is not empty.
     Changes,
+    /// `exec`: the exit status of the guest's command.
+    Guest(u8),
 }
 
 impl Success {
@@ -84,6 +88,7 @@ impl Success {
         match self {
             Self::Done => 0,
             Self::Changes => 12,
+            Self::Guest(status) => status,
         }
     }
 }

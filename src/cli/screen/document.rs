@@ -206,10 +206,13 @@ impl Page {
         self.heading("Where to look");
         self.line("```console");
         self.lines([
-            "$ fusionlab verify            # every hop, with what was expected and seen",
-            "$ fusionlab doctor            # this Mac and Fusion's networks",
-            "$ fusionlab network show      # what Fusion has, and whether it runs",
-            "$ fusionlab topology --live   # the drawing above, as it is found now",
+            "$ fusionlab verify                                  # every hop, with what was expected and seen",
+            "$ fusionlab doctor                                  # this Mac and Fusion's networks",
+            "$ fusionlab network show                            # what Fusion has, and whether it runs",
+            "$ fusionlab topology --live                         # the drawing above, as it is found now",
+            "$ fusionlab exec --role gateway -- ip -br address   # who holds the VIPs, seen from inside",
+            "$ fusionlab logs --role gateway --source journal    # what nginx and Keepalived say",
+            "$ fusionlab support                                 # all of this in one file, for a helper",
         ]);
         self.line("```");
     }

@@ -9,7 +9,7 @@ use crate::host::clock::{self, Instant};
 use crate::plan::step::{Action, Gate, Step};
 
 /// SSH logins at once: OpenSSH starts to refuse at ten (facts/crates.md §3).
-const GUESTS_AT_ONCE: usize = 8;
+pub const GUESTS_AT_ONCE: usize = 8;
 /// Clones of one parent at once: a clone writes the parent's records (facts/vmrun-vmrest.md §1.5).
 const CLONES_AT_ONCE: usize = 1;
 /// Power-ons at once on the smallest machine.

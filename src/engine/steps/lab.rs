@@ -4,11 +4,9 @@ use crate::engine::error::Result;
 use crate::engine::kubeconfig::Merger;
 use crate::engine::names::Names;
 use crate::engine::run::StepContext;
-use crate::engine::store;
-use crate::formats::openssh;
+use crate::engine::{ssh_files, store};
 use crate::host::dial::Dial;
 use crate::host::files;
-use crate::lab::names;
 use crate::plan::desired::kubeconfig_text;
 
 use super::clone::clear_all_leftovers;
@@ -20,30 +18,8 @@ pub fn create_identity(context: &StepContext) -> Result<bool> {
     let identity = store::create(&engine.lab, &engine.dir)?;
     files::write_atomic(&engine.dir.lab_ca(), identity.lab_ca.certificate.as_bytes(), 0o644)?;
     engine.set_identity(identity);
-    write_ssh_files(context)?;
+    ssh_files::write(engine)?;
     Ok(true)
-}
-
-/// Writes `known_hosts` and `ssh_config`, so that the user's own ssh knows the guests from the first contact.
-fn write_ssh_files(context: &StepContext) -> Result<()> {
-    let engine = &context.engine;
-    let identity = engine.need_identity()?;
-    let mut known_hosts = String::new();
-    let mut config = String::new();
-    for node in &engine.lab.nodes {
-        let Some(key) = identity.host(&node.name).map(|key| &key.public_line) else { continue };
-        known_hosts += &openssh::known_hosts_line(&format!("{},{}", node.name, node.address()), key);
-        config += &format!("Host {}\n  HostName {}\n", node.name, node.address());
-    }
-    config += &format!(
-        "Host *\n  User {}\n  IdentityFile \"{}\"\n  IdentitiesOnly yes\n  UserKnownHostsFile \"{}\"\n  StrictHostKeyChecking yes\n",
-        names::GUEST_USER,
-        engine.dir.identity().join(store::USER_KEY).display(),
-        engine.dir.known_hosts().display(),
-    );
-    files::write_atomic(&engine.dir.known_hosts(), known_hosts.as_bytes(), 0o644)?;
-    files::write_atomic(&engine.dir.ssh_config(), config.as_bytes(), 0o644)?;
-    Ok(())
 }
 
 pub async fn write_kubeconfig(context: &StepContext) -> Result<bool> {

@@ -1,8 +1,11 @@
 //! One SSH session of libssh2, used by the rules of facts/crates.md §3.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,10 +13,10 @@ use base64::prelude::BASE64_STANDARD;
 use ssh2::{BlockDirections, Channel, ErrorCode, HostKeyType, MethodType, Session};
 
 use super::output::Stream;
-use super::worker::{Cut, Failure, Job, KEEPALIVE};
+use super::worker::{Cut, Failure, Job, KEEPALIVE, Listener};
 use crate::formats::command::brief;
 use crate::host::dial::Dial;
-use crate::host::{GuestTarget, HostError, Output, Result, clock, files};
+use crate::host::{GuestTarget, HostError, Output, Pipe, Result, clock, files};
 
 const SSH_PORT: u16 = 22;
 const STDOUT: i32 = 0;
@@ -21,6 +24,8 @@ const STDERR: i32 = 1;
 const READ_BUFFER: usize = 64 * 1024;
 /// How long to wait for the socket before looking at the clock again.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
+/// How long to wait for it at the most while more input may come, of which the socket tells nothing.
+const FED_WAIT: Duration = Duration::from_millis(10);
 /// How long to leave a server that has said half a word.
 const SHORTEST_WAIT: Duration = Duration::from_millis(5);
 /// What an SSH server's first line begins with (RFC 4253 §4.2).
@@ -87,7 +92,7 @@ impl Connection {
         let deadline = clock::monotonic() + job.limit;
         channel.exec(&job.line).map_err(|error| self.lost(job, error.message()))?;
         self.session.set_blocking(false);
-        let mut pump = Pump::new(&job.input);
+        let mut pump = Pump::new(job);
         while !channel.eof() {
             if !pump.turn(self, channel, job)? {
                 self.wait(deadline, job)?;
@@ -123,7 +128,8 @@ impl Connection {
             BlockDirections::Inbound | BlockDirections::None => libc::POLLIN,
         };
         let mut poll = libc::pollfd { fd: self.socket, events, revents: 0 };
-        let patience = left.min(LONGEST_WAIT).as_millis().max(1);
+        let longest = if job.feed.is_some() { FED_WAIT } else { LONGEST_WAIT };
+        let patience = left.min(longest).as_millis().max(1);
         let patience = libc::c_int::try_from(patience).unwrap_or(1);
         // SAFETY: poll reads and writes the one record it is given; the session keeps the socket open.
         unsafe { libc::poll(&raw mut poll, 1, patience) };
@@ -153,16 +159,47 @@ struct Pump<'a> {
     buffer: Vec<u8>,
 }
 
-/// How far the command's input is.
-enum Input<'a> {
-    Left(&'a [u8]),
-    Ended,
+/// The command's input: the piece at hand, and where more comes from.
+struct Input<'a> {
+    piece: Cow<'a, [u8]>,
+    sent: usize,
+    more: Option<MutexGuard<'a, Receiver<Vec<u8>>>>,
+    ended: bool,
+}
+
+impl<'a> Input<'a> {
+    fn of(job: &'a Job) -> Self {
+        let more = job.feed.as_ref().map(|feed| feed.lock().unwrap_or_else(PoisonError::into_inner));
+        Self { piece: Cow::Borrowed(&job.input), sent: 0, more, ended: false }
+    }
+
+    /// Returns what is to be sent now, nothing at the end of all input; none if there is nothing to do.
+    fn next(&mut self) -> Option<&[u8]> {
+        if self.ended {
+            return None;
+        }
+        while self.sent == self.piece.len()
+            && let Some(more) = &self.more
+        {
+            match more.try_recv() {
+                Ok(piece) => (self.piece, self.sent) = (Cow::Owned(piece), 0),
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Disconnected) => self.more = None,
+            }
+        }
+        Some(&self.piece[self.sent..])
+    }
+
+    /// Says whether there is something that libssh2 may have begun to send.
+    fn is_under_way(&self) -> bool {
+        !self.ended && (self.sent < self.piece.len() || self.more.is_none())
+    }
 }
 
 impl<'a> Pump<'a> {
-    fn new(input: &'a [u8]) -> Self {
+    fn new(job: &'a Job) -> Self {
         let (stdout, stderr) = (Stream::default(), Stream::default());
-        Self { input: Input::Left(input), stdout, stderr, buffer: vec![0; READ_BUFFER] }
+        Self { input: Input::of(job), stdout, stderr, buffer: vec![0; READ_BUFFER] }
     }
 
     /// Moves what can be moved now; false if nothing could.
@@ -176,8 +213,15 @@ impl<'a> Pump<'a> {
             match channel.stream(id).read(&mut self.buffer) {
                 Ok(0) => {}
                 Ok(count) => {
-                    let stream = if id == STDOUT { &mut self.stdout } else { &mut self.stderr };
-                    stream.take(&self.buffer[..count], job.lines.as_ref());
+                    let bytes = &self.buffer[..count];
+                    let (pipe, stream) = match id {
+                        STDOUT => (Pipe::Stdout, &mut self.stdout),
+                        _ => (Pipe::Stderr, &mut self.stderr),
+                    };
+                    if let Listener::Bytes(sink) = &job.listener {
+                        sink(pipe, bytes);
+                    }
+                    stream.take(bytes, job.listener.of_lines());
                     moved = true;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -192,38 +236,43 @@ impl<'a> Pump<'a> {
             connection.session.block_directions(),
             BlockDirections::Outbound | BlockDirections::Both
         );
-        outbound && matches!(self.input, Input::Left(_))
+        outbound && self.input.is_under_way()
     }
 
     /// Sends some of the input, or its end.
     fn send(&mut self, channel: &mut Channel) -> bool {
-        let Input::Left(left) = self.input else { return false };
+        let Some(left) = self.input.next() else { return false };
         if left.is_empty() {
             return match channel.send_eof() {
                 Err(error) if error.code() == ErrorCode::Session(WOULD_BLOCK) => false,
                 // A command that ended without reading needs no end of input.
                 _ => {
-                    self.input = Input::Ended;
+                    self.input.ended = true;
                     true
                 }
             };
         }
         match channel.write(left) {
             Ok(count) => {
-                self.input = Input::Left(&left[count..]);
+                self.input.sent += count;
                 count > 0
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             // It closed its input, which is its right; a broken connection shows in reading.
             Err(_) => {
-                self.input = Input::Ended;
+                self.input.ended = true;
                 true
             }
         }
     }
 
     fn finish(self, job: &Job) -> ((Vec<u8>, u64), (Vec<u8>, u64)) {
-        (self.stdout.finish(job.lines.as_ref()), self.stderr.finish(job.lines.as_ref()))
+        if let Listener::Bytes(sink) = &job.listener {
+            sink(Pipe::Stdout, &[]);
+            sink(Pipe::Stderr, &[]);
+        }
+        let lines = job.listener.of_lines();
+        (self.stdout.finish(lines), self.stderr.finish(lines))
     }
 }
 

@@ -20,9 +20,9 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::dial::Dial;
-use super::{GuestShell, GuestTarget, LineSink, Output, Result};
+use super::{Flow, GuestShell, GuestTarget, LineSink, Output, Result};
 use crate::formats::command::Command;
-use worker::{Failure, Job, Worker};
+use worker::{Failure, Job, Listener, Worker};
 
 /// Sessions to one guest at once. OpenSSH starts to refuse at ten logins in progress.
 const SESSIONS: usize = 3;
@@ -59,6 +59,28 @@ impl SshShell {
         guests.retain(|target, _| target.node != node);
     }
 
+    /// Runs a job on a session of the guest's, kept or new.
+    async fn work(&self, target: &GuestTarget, job: Job) -> Result<Output> {
+        let (guest, job) = (self.guest(target), Arc::new(job));
+        let _permit = guest.permits.acquire().await.expect("the semaphore is never closed");
+        loop {
+            let kept = guest.idle().pop();
+            let fresh = kept.is_none();
+            let worker = kept
+                .unwrap_or_else(|| Worker::start(guest.target.clone(), Arc::clone(&self.dial), self.connect));
+            // Dropping this future drops the worker, which cuts its connection.
+            match worker.run(Arc::clone(&job), self.connect * STAGES + job.limit).await {
+                Ok(output) => {
+                    guest.idle().push(worker);
+                    return Ok(output);
+                }
+                // A kept session may have died of old age, of a reboot; the guest has seen nothing of the command.
+                Err(Failure::NotBegun(_)) if !fresh => {}
+                Err(Failure::NotBegun(error) | Failure::Broken(error)) => return Err(error),
+            }
+        }
+    }
+
     fn guest(&self, target: &GuestTarget) -> Arc<Guest> {
         let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
         let guest = guests.entry(target.clone()).or_insert_with(|| {
@@ -84,25 +106,21 @@ impl GuestShell for SshShell {
         limit: Duration,
         lines: Option<LineSink>,
     ) -> Result<Output> {
-        let guest = self.guest(target);
-        let _permit = guest.permits.acquire().await.expect("the semaphore is never closed");
-        let job = Arc::new(Job { line: command.shell_line(), input: command.input.clone(), limit, lines });
-        loop {
-            let kept = guest.idle().pop();
-            let fresh = kept.is_none();
-            let worker = kept
-                .unwrap_or_else(|| Worker::start(guest.target.clone(), Arc::clone(&self.dial), self.connect));
-            // Dropping this future drops the worker, which cuts its connection.
-            match worker.run(Arc::clone(&job), self.connect * STAGES + limit).await {
-                Ok(output) => {
-                    guest.idle().push(worker);
-                    return Ok(output);
-                }
-                // A kept session may have died of old age, of a reboot; the guest has seen nothing of the command.
-                Err(Failure::NotBegun(_)) if !fresh => {}
-                Err(Failure::NotBegun(error) | Failure::Broken(error)) => return Err(error),
-            }
-        }
+        let listener = lines.map_or(Listener::Nobody, Listener::Lines);
+        let (line, input) = (command.shell_line(), command.input.clone());
+        self.work(target, Job { line, input, feed: None, limit, listener }).await
+    }
+
+    async fn attend(
+        &self,
+        target: &GuestTarget,
+        command: &Command,
+        limit: Duration,
+        flow: Flow,
+    ) -> Result<Output> {
+        let (line, input) = (command.shell_line(), command.input.clone());
+        let (feed, listener) = (flow.input.map(Mutex::new), Listener::Bytes(flow.output));
+        self.work(target, Job { line, input, feed, limit, listener }).await
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::DialSource;
 use super::connection::Connection;
 use crate::formats::command::brief;
-use crate::host::{GuestTarget, HostError, LineSink, Output};
+use crate::host::{ByteSink, GuestTarget, HostError, LineSink, Output};
 
 /// How often an idle session shows that it lives.
 pub const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -20,9 +20,24 @@ pub struct Job {
     /// As the guest's shell is to read it.
     pub line: String,
     pub input: Vec<u8>,
+    /// More input, while the command runs.
+    pub feed: Option<Mutex<Receiver<Vec<u8>>>>,
     /// From when the command starts to its end.
     pub limit: Duration,
-    pub lines: Option<LineSink>,
+    pub listener: Listener,
+}
+
+/// Who hears what a command prints while it runs.
+pub enum Listener {
+    Nobody,
+    Lines(LineSink),
+    Bytes(ByteSink),
+}
+
+impl Listener {
+    pub fn of_lines(&self) -> Option<&LineSink> {
+        if let Self::Lines(sink) = self { Some(sink) } else { None }
+    }
 }
 
 /// Why a command has no [`Output`].

@@ -8,9 +8,13 @@ use super::network::NetworkConfig;
 use super::state::Disk;
 use super::user_data::{ManageHosts, Run, User, UserData, WriteFile, meta_data};
 use super::{Model, pace, shell, yaml};
+use crate::formats::mail_time;
 
 /// The instance-id of DataSourceNone (facts/vm-images-cloudinit.md §4.3).
 const NONE_INSTANCE: &str = "iid-datasource-none";
+
+/// Where modules, and what they run, print to.
+pub const OUTPUT: &str = "/var/log/cloud-init-output.log";
 
 /// What the local stage decided for this boot.
 pub struct Plan {
@@ -34,7 +38,7 @@ pub async fn local_stage(model: &Model) -> Option<Plan> {
         model.live(|live| live.cloud_init.status = "disabled");
         return None;
     }
-    model.around.console("cloud-init[local]: Cloud-init running 'init-local'");
+    begin(model, "init-local");
     model.live(|live| {
         live.cloud_init.status = "running";
         live.cloud_init.datasource = if seed.is_some() { "nocloud" } else { "none" };
@@ -159,24 +163,42 @@ pub async fn final_stage(model: &Arc<Model>, plan: &Plan) {
         live.cloud_init.stage = "";
         status
     });
-    model
-        .around
-        .console(&format!("cloud-init[final]: Cloud-init finished: {status}. Datasource DataSourceNoCloud"));
+    say(model, "cloud-init[final]", &format!("Cloud-init finished: {status}. Datasource DataSourceNoCloud"));
     model.sync();
 }
 
+/// Says that a stage begins, as cloud-init does.
+fn begin(model: &Model, stage: &str) {
+    let time = mail_time::write(model.around.clock_ms() / 1000);
+    model.around.console(&format!("cloud-init: Cloud-init running '{stage}'"));
+    append(model, &format!("Cloud-init v. 26.2 running '{stage}' at {time}. Up 1.00 seconds."));
+}
+
+/// Says something on the console and in the file of cloud-init's output.
+fn say(model: &Model, who: &str, text: &str) {
+    model.around.console(&format!("{who}: {text}"));
+    append(model, text);
+}
+
+fn append(model: &Model, line: &str) {
+    model.change_disk(|disk| {
+        let text = disk.text(OUTPUT).unwrap_or_default();
+        disk.put(OUTPUT, 0o640, format!("{text}{line}\n"));
+    });
+}
+
 fn stage(model: &Model, name: &'static str) {
-    model.around.console(&format!("cloud-init: Cloud-init running '{name}'"));
+    begin(model, name);
     model.live(|live| live.cloud_init.stage = name);
 }
 
 fn fail(model: &Model, why: String) {
-    model.around.console(&format!("cloud-init: ERROR: {why}"));
+    say(model, "cloud-init", &format!("ERROR: {why}"));
     model.live(|live| live.cloud_init.errors.push(why));
 }
 
 fn warn(model: &Model, why: String) {
-    model.around.console(&format!("cloud-init: WARNING: {why}"));
+    say(model, "cloud-init", &format!("WARNING: {why}"));
     model.live(|live| live.cloud_init.recoverable.entry("WARNING").or_default().push(why));
 }
 
@@ -188,7 +210,7 @@ async fn run_all(model: &Arc<Model>, module: &str, commands: &[Run]) {
             Run::Line(line) => shell::run_script_line(model, line).await,
         };
         if !last.is_empty() {
-            model.around.console(&format!("cloud-init[final]: {last}"));
+            say(model, "cloud-init[final]", &last);
         }
         if status != 0 {
             fail(model, format!("{module}: command {command:?} failed with exit status {status}: {last}"));

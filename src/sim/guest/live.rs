@@ -42,7 +42,9 @@ pub struct Live {
     /// What a killed Keepalived left on its interfaces, until it starts again.
     pub left: Vec<Vip>,
     units: BTreeMap<String, UnitState>,
-    journal: BTreeMap<String, VecDeque<String>>,
+    journal: BTreeMap<String, VecDeque<JournalLine>>,
+    /// Lines that were ever written to the journal.
+    journal_lines: u64,
     /// Applied kernel parameters (`sysctl`), and loaded modules.
     pub sysctl: BTreeMap<String, String>,
     pub modules: BTreeSet<String>,
@@ -69,6 +71,16 @@ pub struct Live {
     pub locks: BTreeMap<String, Arc<tokio::sync::Mutex<()>>>,
     /// Background processes outlive the command that started them only while this number stands.
     pub kubelet_run: u64,
+}
+
+/// One line of the journal.
+#[derive(Clone, Debug)]
+pub struct JournalLine {
+    /// Counts from 1 since the machine's start.
+    pub number: u64,
+    pub at_ms: u64,
+    pub unit: String,
+    pub text: String,
 }
 
 /// What `cloud-init status` says.
@@ -151,18 +163,22 @@ impl Live {
         self.units.iter().filter_map(active).collect()
     }
 
-    pub fn log(&mut self, unit: &str, now_ms: u64, line: String) {
+    pub fn log(&mut self, unit: &str, now_ms: u64, text: String) {
+        self.journal_lines += 1;
+        let line = JournalLine { number: self.journal_lines, at_ms: now_ms, unit: unit.to_owned(), text };
         let lines = self.journal.entry(unit.to_owned()).or_default();
-        let (seconds, millis) = (now_ms / 1000, now_ms % 1000);
-        lines.push_back(format!("{seconds}.{millis:03} {} {unit}: {line}", self.hostname));
+        lines.push_back(line);
         if lines.len() > JOURNAL_LINES {
             lines.pop_front();
         }
     }
 
-    /// Returns a unit's last lines, oldest first.
-    pub fn journal(&self, unit: &str, count: usize) -> Vec<String> {
-        let Some(lines) = self.journal.get(unit) else { return Vec::new() };
-        lines.iter().skip(lines.len().saturating_sub(count)).cloned().collect()
+    /// Returns the lines of one unit, or of all, oldest first.
+    pub fn journal(&self, unit: Option<&str>) -> Vec<JournalLine> {
+        let is_meant = |name: &String| unit.is_none_or(|unit| unit == name);
+        let units = self.journal.iter().filter(|(name, _)| is_meant(name));
+        let mut lines: Vec<JournalLine> = units.flat_map(|(_, lines)| lines.iter().cloned()).collect();
+        lines.sort_by_key(|line| line.number);
+        lines
     }
 }

@@ -24,6 +24,8 @@ pub struct Call<'a> {
     /// The arguments, without the program's name.
     pub args: Vec<String>,
     pub input: Vec<u8>,
+    /// The folder in which a login begins.
+    home: String,
     output: &'a mpsc::Sender<Chunk>,
 }
 
@@ -35,7 +37,7 @@ impl<'a> Call<'a> {
         input: Vec<u8>,
         output: &'a mpsc::Sender<Chunk>,
     ) -> Self {
-        Self { model, root, args, input, output }
+        Self { model, root, args, input, home: home_of("root"), output }
     }
 }
 
@@ -65,6 +67,25 @@ impl Call<'_> {
     pub fn words(&self) -> Vec<&str> {
         self.args.iter().map(String::as_str).collect()
     }
+
+    /// Returns a path as it is seen from where the login began.
+    pub fn place(&self, path: &str) -> String {
+        match path.strip_prefix("./").unwrap_or(path) {
+            whole if whole.starts_with('/') => whole.to_owned(),
+            "" | "." => self.home.clone(),
+            within => format!("{}/{within}", self.home),
+        }
+    }
+
+    /// Says whether whoever runs the program may write to a place: root anywhere, others to what is theirs or everybody's.
+    pub fn may_write(&self, place: &str) -> bool {
+        let is_in = |folder: &str| place.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        self.root || is_in("/tmp") || is_in(&self.home)
+    }
+}
+
+fn home_of(user: &str) -> String {
+    if user == "root" { "/root".to_owned() } else { format!("/home/{user}") }
 }
 
 /// Runs a line as a user's login shell would, and returns its exit status.
@@ -129,7 +150,8 @@ async fn run(
     input: Vec<u8>,
     output: &mpsc::Sender<Chunk>,
 ) -> i32 {
-    let mut call = Call { model, root: user == "root", args: Vec::new(), input, output };
+    let (root, home) = (user == "root", home_of(user));
+    let mut call = Call { model, root, args: Vec::new(), input, home, output };
     let mut sudo = false;
     if words.first().is_some_and(|word| word == "sudo") {
         sudo = true;

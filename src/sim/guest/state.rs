@@ -185,6 +185,20 @@ impl Disk {
         etcd || before != (self.files.len(), self.directories.len())
     }
 
+    /// Gives a directory and all in it another path.
+    pub fn move_directory(&mut self, from: &str, to: &str) {
+        let under = format!("{from}/");
+        let moved = |path: &str| path.strip_prefix(&under).map(|rest| format!("{to}/{rest}"));
+        self.files = std::mem::take(&mut self.files)
+            .into_iter()
+            .map(|(path, file)| (moved(&path).unwrap_or(path), file))
+            .collect();
+        self.directories = std::mem::take(&mut self.directories)
+            .into_iter()
+            .map(|path| if path == from { to.to_owned() } else { moved(&path).unwrap_or(path) })
+            .collect();
+    }
+
     /// Returns the paths of the files directly or deeper under a directory, in order.
     pub fn under(&self, directory: &str) -> Vec<String> {
         let prefix = format!("{}/", directory.trim_end_matches('/'));

@@ -49,10 +49,23 @@ pub const MACHINES: &[Explained] = &[
          was made for another lab file is made anew after `fusionlab destroy`.",
     ),
     explained(
+        "guest-off",
+        "a machine of the lab does not run",
+        "`exec`, `ssh`, `cp` and their like go into a guest, and Fusion does not run its machine. `fusionlab status` shows \
+         which machines run; `fusionlab up` starts those that do not, and makes those that are missing. What Fusion and the \
+         guest said last is in vmware.log and console.log in the machine's folder.",
+    ),
+    explained(
         "host-key-mismatch",
         "a guest shows another host key than its own",
         "Host keys are made on this machine before a guest boots and are pinned, so a different key means a different \
          machine: an address given twice, a leftover of an older lab, or somebody in between. Nothing was sent to it.",
+    ),
+    explained(
+        "lab-not-up",
+        "the lab has no machines on this computer",
+        "The keys by which guests are reached are made by `fusionlab up` and kept in the lab's folder below FUSIONLAB_HOME; \
+         `destroy` removes them. Another home, or another lab file, names another lab.",
     ),
     explained(
         "login-refused",

@@ -40,7 +40,7 @@ pub const RUNS: &[Explained] = &[
     explained(
         "file-exists",
         "something stands where something new is to be",
-        "Disks and seeds are written to new places only: what is there could be a disk that a VM uses. \
+        "Disks, seeds and support bundles are written to new places only: what is there could be a disk that a VM uses. \
          Nothing was changed.",
     ),
     explained(
@@ -108,6 +108,13 @@ pub const RUNS: &[Explained] = &[
         "one of Fusion's programs could not be started",
         "vmrun, vmnet-cli, vmrest and vmware-vdiskmanager are part of the Fusion app. One that is missing means an \
          incomplete installation, or that --fusion points elsewhere.",
+    ),
+    explained(
+        "secret-left",
+        "a secret was in what was gathered for a helper",
+        "`fusionlab support` takes the lab's keys and tokens out of all that it gathers, then searches the result for them in \
+         another way: any 24 characters that are one's alone, also in base64, in hexadecimal, or broken into other lines. One was \
+         still there, so nothing was written. The file that is named can be left out with `--without`.",
     ),
     explained(
         "unexpected",

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::sim::guest::cloud_init::OUTPUT;
 use crate::sim::guest::pace;
 use crate::sim::guest::shell::{Call, USAGE};
 
@@ -70,6 +71,9 @@ pub async fn clean(call: &Call<'_>, flags: &[&str]) -> i32 {
     let machine_id = flags.contains(&"--machine-id");
     call.model.change_disk(|disk| {
         disk.instance = None;
+        if flags.contains(&"--logs") {
+            disk.take(OUTPUT);
+        }
         if machine_id {
             disk.put("/etc/machine-id", 0o444, "uninitialized\n");
         }

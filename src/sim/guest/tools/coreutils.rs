@@ -15,6 +15,7 @@ pub async fn run(call: &mut Call<'_>, program: &str) -> i32 {
             0
         }
         "cat" => cat(call).await,
+        "tail" => tail(call).await,
         "test" => test(call).await,
         "install" => install(call).await,
         "mv" => mv(call).await,
@@ -57,7 +58,7 @@ fn resolvers(model: &Model) -> String {
 async fn cat(call: &Call<'_>) -> i32 {
     let mut status = 0;
     for path in &call.args {
-        match read(call.model, path) {
+        match read(call.model, &call.place(path)) {
             None => status = call.fail(1, format!("cat: {path}: No such file or directory")).await,
             Some((mode, _)) if !call.root && mode & 0o004 == 0 => {
                 status = call.fail(1, format!("cat: {path}: Permission denied")).await;
@@ -68,9 +69,33 @@ async fn cat(call: &Call<'_>) -> i32 {
     status
 }
 
+/// Knows `tail -c +N FILE` alone: from the Nth byte on.
+async fn tail(call: &Call<'_>) -> i32 {
+    let ["-c", from, path] = call.words()[..] else {
+        return call.fail(USAGE, "tail: the model guest knows -c +N FILE alone").await;
+    };
+    let Some(from) = from.strip_prefix('+').and_then(|from| from.parse::<usize>().ok()) else {
+        return call.fail(1, format!("tail: invalid number of bytes: '{from}'")).await;
+    };
+    match read(call.model, &call.place(path)) {
+        None => {
+            let complaint = format!("tail: cannot open '{path}' for reading: No such file or directory");
+            call.fail(1, complaint).await
+        }
+        Some((mode, _)) if !call.root && mode & 0o004 == 0 => {
+            call.fail(1, format!("tail: cannot open '{path}' for reading: Permission denied")).await
+        }
+        Some((_, content)) => {
+            call.print(content[content.len().min(from.saturating_sub(1))..].to_vec()).await;
+            0
+        }
+    }
+}
+
 async fn test(call: &Call<'_>) -> i32 {
     let [flag, path] = call.words()[..] else { return call.fail(USAGE, "test: too many arguments").await };
-    let (file, directory) = (read(call.model, path), call.model.disk(|disk| disk.has_directory(path)));
+    let place = call.place(path);
+    let (file, directory) = (read(call.model, &place), call.model.disk(|disk| disk.has_directory(&place)));
     let holds = match flag {
         "-e" => file.is_some() || directory,
         "-f" => file.is_some(),
@@ -105,12 +130,13 @@ async fn install(call: &mut Call<'_>) -> i32 {
     let [from, to] = &places[..] else {
         return call.fail(1, "install: missing destination file operand").await;
     };
-    if !call.root && (owner.as_deref() == Some("root") || !to.starts_with("/tmp/")) {
+    let place = call.place(to);
+    if !call.may_write(&place) || !call.root && owner.as_deref() == Some("root") {
         return call.fail(1, format!("install: cannot create regular file '{to}': Permission denied")).await;
     }
     let content = match from.as_str() {
         "/dev/stdin" => std::mem::take(&mut call.input),
-        path => match read(call.model, path) {
+        path => match read(call.model, &call.place(path)) {
             Some((_, content)) => content,
             None => {
                 return call
@@ -119,7 +145,7 @@ async fn install(call: &mut Call<'_>) -> i32 {
             }
         },
     };
-    if !make && !call.model.disk(|disk| disk.has_directory(parent(to))) {
+    if !make && !call.model.disk(|disk| disk.has_directory(parent(&place))) {
         return call
             .fail(1, format!("install: cannot create regular file '{to}': No such file or directory"))
             .await;
@@ -128,25 +154,30 @@ async fn install(call: &mut Call<'_>) -> i32 {
         return call.fail(1, format!("install: error writing '{to}': No space left on device")).await;
     }
     let file = File { mode, owner: owner.unwrap_or_else(|| "root".into()), content: Arc::new(content) };
-    call.model.change_disk(|disk| disk.put_file(to, file));
+    call.model.change_disk(|disk| disk.put_file(&place, file));
     0
 }
 
 async fn mv(call: &Call<'_>) -> i32 {
     let places: Vec<_> = call.words().into_iter().filter(|word| *word != "-f" && *word != "-T").collect();
     let [from, to] = places[..] else { return call.fail(1, "mv: missing destination file operand").await };
-    if !call.root {
+    let (source, target) = (call.place(from), call.place(to));
+    if !call.may_write(&source) || !call.may_write(&target) {
         return call.fail(1, format!("mv: cannot move '{from}' to '{to}': Permission denied")).await;
     }
     let moved = call.model.change_disk(|disk| {
-        if disk.file(from).is_none() {
+        if disk.file(&source).is_none() && disk.has_directory(&source) {
+            disk.move_directory(&source, &target);
+            return Ok(());
+        }
+        if disk.file(&source).is_none() {
             return Err(format!("mv: cannot stat '{from}': No such file or directory"));
         }
-        if !disk.has_directory(parent(to)) {
+        if !disk.has_directory(parent(&target)) {
             return Err(format!("mv: cannot move '{from}' to '{to}': No such file or directory"));
         }
-        let file = disk.take(from).expect("it was just found");
-        disk.put_file(to, file);
+        let file = disk.take(&source).expect("it was just found");
+        disk.put_file(&target, file);
         Ok(())
     });
     match moved {
@@ -164,18 +195,19 @@ async fn rm(call: &Call<'_>) -> i32 {
     let (force, deep) = (flags.contains('f'), flags.contains(['r', 'R']));
     let mut status = 0;
     for path in call.words().into_iter().filter(|word| !word.starts_with('-')) {
-        if !call.root && !path.starts_with("/tmp/") {
+        let place = call.place(path);
+        if !call.may_write(&place) {
             status = call.fail(1, format!("rm: cannot remove '{path}': Permission denied")).await;
             continue;
         }
-        let plain = call.model.disk(|disk| disk.file(path).is_some());
-        let there = plain || call.model.disk(|disk| disk.has_directory(path));
+        let plain = call.model.disk(|disk| disk.file(&place).is_some());
+        let there = plain || call.model.disk(|disk| disk.has_directory(&place));
         if there && !plain && !deep {
             status = call.fail(1, format!("rm: cannot remove '{path}': Is a directory")).await;
         } else if !there && !force {
             status = call.fail(1, format!("rm: cannot remove '{path}': No such file or directory")).await;
         } else if there {
-            call.model.change_disk(|disk| disk.remove(path));
+            call.model.change_disk(|disk| disk.remove(&place));
         }
     }
     status
@@ -184,9 +216,10 @@ async fn rm(call: &Call<'_>) -> i32 {
 async fn mkdir(call: &Call<'_>) -> i32 {
     let deep = call.args.iter().any(|word| word == "-p");
     for path in call.words().into_iter().filter(|word| !word.starts_with('-')) {
+        let place = call.place(path);
         let (known, nested) =
-            call.model.disk(|disk| (disk.has_directory(path), disk.has_directory(parent(path))));
-        if !call.root && !path.starts_with("/tmp/") {
+            call.model.disk(|disk| (disk.has_directory(&place), disk.has_directory(parent(&place))));
+        if !call.may_write(&place) {
             return call.fail(1, format!("mkdir: cannot create directory '{path}': Permission denied")).await;
         }
         if !deep && known {
@@ -197,7 +230,7 @@ async fn mkdir(call: &Call<'_>) -> i32 {
                 .fail(1, format!("mkdir: cannot create directory '{path}': No such file or directory"))
                 .await;
         }
-        call.model.change_disk(|disk| disk.make_directory(path));
+        call.model.change_disk(|disk| disk.make_directory(&place));
     }
     0
 }
@@ -215,12 +248,13 @@ async fn chmod(call: &Call<'_>) -> i32 {
 
 async fn touch(call: &Call<'_>) -> i32 {
     for path in &call.args {
-        if !call.root && !path.starts_with("/tmp/") {
+        let place = call.place(path);
+        if !call.may_write(&place) {
             return call.fail(1, format!("touch: cannot touch '{path}': Permission denied")).await;
         }
         call.model.change_disk(|disk| {
-            if disk.file(path).is_none() {
-                disk.put(path, 0o644, "");
+            if disk.file(&place).is_none() {
+                disk.put(&place, 0o644, "");
             }
         });
     }

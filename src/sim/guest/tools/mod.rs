@@ -25,6 +25,7 @@ pub mod python3;
 pub mod rpctool;
 pub mod system;
 pub mod systemctl;
+pub mod tar;
 
 use super::shell::Call;
 
@@ -43,12 +44,12 @@ pub fn package_of(program: &str) -> Option<&'static str> {
         "chronyc" => "chrony",
         "cloud-init" => "cloud-init",
         "vmware-rpctool" => "open-vm-tools",
-        "install" | "mv" | "cat" | "rm" | "mkdir" | "test" | "true" | "false" | "echo" | "chmod"
+        "install" | "mv" | "cat" | "tail" | "rm" | "mkdir" | "test" | "true" | "false" | "echo" | "chmod"
         | "touch" | "sync" => "",
         "iptables-save" | "iptables-restore" => "iptables",
         "hostname" | "sysctl" | "modprobe" | "swapoff" | "netplan" | "poweroff" | "id" | "date"
         | "resolvectl" => "",
-        "curl" | "flock" | "ip" | "journalctl" | "ping" | "python3" | "systemctl" => "",
+        "curl" | "flock" | "ip" | "tar" | "journalctl" | "ping" | "python3" | "systemctl" => "",
         _ => return None,
     })
 }
@@ -73,6 +74,7 @@ pub async fn run(call: &mut Call<'_>, program: &str) -> i32 {
         "journalctl" => journalctl::run(call).await,
         "vmware-rpctool" => rpctool::run(call).await,
         "systemctl" => systemctl::run(call).await,
+        "tar" => tar::run(call).await,
         "kubelet" | "containerd" => system::version(call, program).await,
         "hostname" | "sysctl" | "modprobe" | "swapoff" | "netplan" | "poweroff" | "id" | "date"
         | "resolvectl" | "iptables-save" | "iptables-restore" => system::run(call, program).await,

@@ -1,0 +1,128 @@
+//! Guests at the user's own wish: which machines are meant, and what is done in several of them beside each other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::formats::command::Command;
+use crate::host::{Flow, HostError, Output, files};
+use crate::lab::{Lab, Node, Role};
+
+use super::context::Engine;
+use super::error::{EngineError, Result};
+use super::schedule::gates::GUESTS_AT_ONCE;
+
+/// Which machines are meant: those that are named, those of a role, or all.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    pub names: Vec<String>,
+    pub roles: Vec<Role>,
+    pub all: bool,
+}
+
+impl Wanted {
+    /// Returns the machines in the lab's order, each once; or the first name that is no machine's.
+    pub fn of<'a>(&self, lab: &'a Lab) -> Result<Vec<&'a Node>, String> {
+        if let Some(unknown) = self.names.iter().find(|name| lab.node(name).is_none()) {
+            return Err(unknown.clone());
+        }
+        let is_meant =
+            |node: &&Node| self.all || self.roles.contains(&node.role) || self.names.contains(&node.name);
+        Ok(lab.nodes.iter().filter(is_meant).collect())
+    }
+}
+
+/// Does something with each machine, no more at once than guests take logins; the results are in the machines' order.
+pub async fn beside<T, F>(nodes: &[Node], work: impl Fn(Node) -> F) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let gate = Arc::new(Semaphore::new(GUESTS_AT_ONCE));
+    let mut running = JoinSet::new();
+    for (index, node) in nodes.iter().enumerate() {
+        let (gate, work) = (gate.clone(), work(node.clone()));
+        running.spawn(async move {
+            let _permit = gate.acquire_owned().await.expect("the gate is never closed");
+            (index, work.await)
+        });
+    }
+    let mut results = running.join_all().await;
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Runs a command of the user's in a guest, with its output on the way while it runs. Nothing of it is logged.
+///
+/// # Errors
+/// [`EngineError::Off`] if nobody answers and Fusion says that the machine does not run.
+pub async fn attend(
+    engine: &Engine,
+    node: &Node,
+    command: &Command,
+    limit: Duration,
+    flow: Flow,
+) -> Result<Output> {
+    let target = engine.target(node)?;
+    let output = tokio::select! {
+        biased;
+        () = engine.cancel.cancelled() => Err(HostError::Interrupted),
+        output = engine.shell.attend(&target, command, limit, flow) => output,
+    };
+    match output {
+        Err(HostError::Connect { .. }) if !is_on(engine, node).await? => {
+            Err(EngineError::Off { node: node.name.clone() })
+        }
+        output => Ok(output?),
+    }
+}
+
+/// Says whether Fusion runs a machine.
+pub async fn is_on(engine: &Engine, node: &Node) -> Result<bool> {
+    Ok(engine.vms.running().await?.contains(&files::resolved(&engine.vmx(&node.name))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::stack::fixture;
+
+    fn meant(wanted: &Wanted) -> Result<Vec<String>, String> {
+        let (lab, _) = fixture::document();
+        Ok(wanted.of(&lab)?.into_iter().map(|node| node.name.clone()).collect())
+    }
+
+    #[test]
+    fn machines_are_meant_by_name_and_role_in_the_labs_order_and_once() {
+        let names = ["k8s-worker1", "gateway2"].map(str::to_owned).to_vec();
+        let wanted = Wanted { names: names.clone(), roles: vec![Role::Gateway], all: false };
+        assert_eq!(meant(&wanted).unwrap(), ["gateway1", "gateway2", "k8s-worker1"]);
+        assert_eq!(meant(&Wanted { all: true, ..Wanted::default() }).unwrap().len(), 7);
+        assert!(meant(&Wanted::default()).unwrap().is_empty());
+        let wanted = Wanted { names: vec!["gatway1".to_owned()], all: true, ..Wanted::default() };
+        assert_eq!(meant(&wanted).unwrap_err(), "gatway1", "a misspelt name is not passed over");
+    }
+
+    #[tokio::test]
+    async fn so_many_at_once_and_no_more() {
+        let (lab, _) = fixture::document();
+        let nodes: Vec<Node> = lab.nodes.iter().cycle().take(GUESTS_AT_ONCE * 2).cloned().collect();
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let names = beside(&nodes, |node| {
+            let (now, most) = (now.clone(), most.clone());
+            async move {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                now.fetch_sub(1, Ordering::SeqCst);
+                node.name
+            }
+        })
+        .await;
+        assert_eq!(names, nodes.into_iter().map(|node| node.name).collect::<Vec<_>>());
+        assert_eq!(most.load(Ordering::SeqCst), GUESTS_AT_ONCE);
+    }
+}
