@@ -78,6 +78,7 @@ enum Ended {
 }
 
 pub async fn bake(context: &StepContext) -> Result<bool> {
+    must_stand(context).await?;
     let ended = match bake_once(context).await? {
         // As with any machine that hangs at its boot, once in a run; this one's disk is spoilt by its power cut.
         Ended::Spoilt(error) => {
@@ -92,6 +93,20 @@ pub async fn bake(context: &StepContext) -> Result<bool> {
         Ended::AsItWas => Ok(false),
         Ended::Spoilt(error) => Err(error),
     }
+}
+
+/// Makes the template anew if it is of no use any more: since the plan was made, what an earlier run began may have failed, be it
+/// of this run's own change of the networks.
+async fn must_stand(context: &StepContext) -> Result<()> {
+    let engine = &context.engine;
+    let dir = TemplateDir::of(engine);
+    hold(context, &dir).await?;
+    if dir.usable(&engine.vms.running().await?)?.is_none() {
+        context
+            .note("the bake that an earlier run began has failed; the template is made anew from its image");
+        convert(context).await?;
+    }
+    Ok(())
 }
 
 async fn bake_once(context: &StepContext) -> Result<Ended> {
