@@ -5,7 +5,7 @@
 mod act;
 mod alone;
 mod listen;
-mod look;
+pub mod look;
 mod place;
 mod words;
 
@@ -165,9 +165,6 @@ async fn answer(place: &Arc<dyn Place>, listeners: &mut Listeners, ask: Ask) -> 
         Ask::Listen(addresses) => Reply::Listening(listeners.set(addresses).await),
     }
 }
-
-#[cfg(test)]
-pub use look::tests;
 
 #[cfg(test)]
 mod self_tests {

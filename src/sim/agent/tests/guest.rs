@@ -199,8 +199,8 @@ impl Guest {
         self.put("/etc/modules-load.d/k8s.conf", 0o644, "overlay\nbr_netfilter\n");
         self.put("/proc/sys/net/ipv4/ip_forward", 0o644, "1\n");
         self.put("/proc/sys/kernel/hostname", 0o644, &format!("{name}\n"));
-        self.put("/proc/net/route", 0o644, client::tests::ROUTES);
-        let trie = client::tests::TRIE.replace("10.10.0.131", &lab::internal(self.last).to_string());
+        self.put("/proc/net/route", 0o644, client::look::tests::ROUTES);
+        let trie = client::look::tests::TRIE.replace("10.10.0.131", &lab::internal(self.last).to_string());
         self.put("/proc/net/fib_trie", 0o644, &trie.replace("|-- 10.10.0.10\n", "|-- 127.0.0.2\n"));
     }
 
