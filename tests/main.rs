@@ -42,6 +42,7 @@ mod scale;
 mod seed;
 mod simulated;
 mod sleep;
+mod spam;
 mod stop;
 mod sudo;
 mod support;
