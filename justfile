@@ -44,6 +44,10 @@ bench:
 bench-schedule:
     cargo bench --bench schedule
 
+# How long people wait for `--help`, `status` and an `up` with nothing to do, of seven machines on the simulated Fusion
+bench-answers rounds="21":
+    benches/answers.sh {{ rounds }}
+
 # How long the VIPs are away when something happens to a gateway, on real guests (root and Linux; docs/failover.md)
 bench-gateway runs="5" soak="600" control_planes="3" only="":
     FUSIONLAB_BENCH_RUNS={{ runs }} FUSIONLAB_BENCH_SOAK={{ soak }} FUSIONLAB_BENCH_CONTROL_PLANES={{ control_planes }} \
