@@ -2,12 +2,16 @@
 
 use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
+use clap_complete::env::Shells;
 
 use super::Cli;
+use super::candidates::VARIABLE;
 use super::context::Context;
 use super::error::{Failure, Report, Success};
 
-/// Print a shell's completion script
+const PROGRAM: &str = "fusionlab";
+
+/// Print a shell's completion script, by which it asks fusionlab at each Tab: verbs, options, the lab's machines, backups, ids
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   fusionlab completions zsh > ~/.zfunc/_fusionlab
@@ -34,7 +38,13 @@ pub struct ManArgs {
 
 pub fn run(args: CompletionsArgs, context: &Context) -> Result<Success, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "fusionlab", &mut script);
+    let shell = args.shell.to_string();
+    let shells = Shells::builtins();
+    let completer = shells.completer(&shell).expect("every shell of clap's is known to its completions");
+    // By its name, so that the program on the PATH is asked, which knows its own verbs.
+    completer
+        .write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)
+        .expect("writing to memory does not fail");
     context.print([String::from_utf8_lossy(&script).trim_end()])?;
     Ok(Success::Done)
 }

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::calls::{LogSink, Session};
+use super::candidates;
 use super::context::{Context, Warnings};
 use super::error::{Failure, Report, Success};
 use super::guests;
@@ -28,7 +29,7 @@ const LINES: usize = 50;
   fusionlab console gateway1 -n 1000 --output json")]
 pub struct ConsoleArgs {
     /// The machine, such as gateway1
-    #[arg(value_name = "NODE")]
+    #[arg(add = candidates::machines(), value_name = "NODE")]
     node: String,
 
     /// So many lines of what was written before

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::calls::Session;
+use super::candidates;
 use super::context::{Context, Warnings};
 use super::error::{Failure, Report, Success};
 use super::{guests, words};
@@ -27,7 +28,7 @@ const SCHEMA: &str = "fusionlab.cp/1";
   fusionlab cp -r site gateway1:/tmp/site")]
 pub struct CpArgs {
     /// What to copy, and in the end where to
-    #[arg(required = true, num_args = 2.., value_name = "[NODE:]PATH")]
+    #[arg(add = candidates::places(), required = true, num_args = 2.., value_name = "[NODE:]PATH")]
     places: Vec<String>,
 
     /// Folders with all that is in them; links are followed

@@ -5,6 +5,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::{Value, json};
 
 use super::calls::Session;
+use super::candidates;
 use super::context::{Context, Warnings};
 use super::error::{Failure, Kind, Report, Success};
 use super::screen::{closing, drill, opening};
@@ -35,7 +36,7 @@ pub struct DrillArgs {
     scenarios: Vec<Scenario>,
 
     /// The machine that loses it [default: the gateway that holds the VIPs; the first worker or control plane]
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, add = candidates::machines(), value_name = "NODE")]
     on: Option<String>,
 
     /// List the scenarios; nothing is lost

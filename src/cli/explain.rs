@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::calls;
+use super::candidates;
 use super::context::Context;
 use super::error::catalogue::{self, Explained};
 use super::error::{Failure, Report, Success};
@@ -18,6 +19,7 @@ const SCHEMA: &str = "fusionlab.explain/1";
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
     /// The id, as an error shows it; without one, all are listed
+    #[arg(add = candidates::ids())]
     id: Option<String>,
 
     /// Print docs/errors.md

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
+use super::candidates;
 use super::error::from_names;
 use super::error::{Failure, Report};
 use crate::engine::guests::Wanted;
@@ -11,7 +12,7 @@ use crate::lab::{Lab, Node, Role};
 #[derive(Args, Clone, Debug, Default)]
 pub struct GuestsArgs {
     /// Machines by name, such as gateway1
-    #[arg(value_name = "NODE")]
+    #[arg(add = candidates::machines(), value_name = "NODE")]
     nodes: Vec<String>,
 
     /// Every machine of the lab

@@ -11,6 +11,7 @@
 //! ```
 
 mod calls;
+mod candidates;
 mod completions;
 mod console;
 mod context;
@@ -129,6 +130,7 @@ enum Verb {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    candidates::answer();
     let args: Vec<OsString> = std::env::args_os().collect();
     let command = Cli::command().color(help_colors(&args));
     let cli = match command.try_get_matches_from(args).and_then(|matches| parsed(&matches)) {

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::calls::{self, Session};
+use super::candidates;
 use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::guests;
@@ -28,7 +29,7 @@ const SSH_PORT: u16 = 22;
   echo \"Include $(fusionlab ssh --config)\" >> ~/.ssh/config     for VS Code")]
 pub struct SshArgs {
     /// The machine, such as gateway1
-    #[arg(value_name = "NODE", required_unless_present_any = ["config", "through"])]
+    #[arg(add = candidates::machines(), value_name = "NODE", required_unless_present_any = ["config", "through"])]
     node: Option<String>,
 
     /// A command for the guest's shell

@@ -24,7 +24,7 @@ use crate::engine::template::TemplateDir;
 pub use crate::engine::verbs::Outlook;
 use crate::engine::{images, store, survey, templates};
 use crate::formats::networking::scope;
-use crate::host::fusion::networks::{Backup, Networks};
+use crate::host::fusion::networks::{BACKUPS, Backup, Networks};
 use crate::host::fusion::vmrun::Vmrun;
 use crate::host::fusion::{Fusion, discover};
 use crate::host::lock::Occupant;
@@ -32,6 +32,7 @@ use crate::host::{HostError, download, files, kubeconfig, system};
 use crate::lab::catalogue::{Arch, Image, entries};
 use crate::lab::limits::Limits;
 use crate::lab::lint::RULES;
+use crate::lab::paths::Home;
 use crate::lab::presets::{self, Preset};
 use crate::lab::problem::Problem;
 use crate::lab::spec::{self};
@@ -208,6 +209,16 @@ pub async fn checkup(context: &Context, lab: &Lab) -> Result<(Option<Fusion>, Ve
     groups.push(Group { title: "Networks", checks });
     groups.push(Group { title: "Labs", checks: vec![certificates::check(context, lab).await?] });
     Ok((Some(fusion), groups))
+}
+
+/// Returns the names of the backups of Fusion's networking file, the newest first, without a look at Fusion; none where they cannot
+/// be read.
+pub fn backup_names(home: &Home) -> Vec<String> {
+    let listed = files::list(&home.network().join(BACKUPS)).unwrap_or_default();
+    let names = listed.iter().filter_map(|path| path.file_name());
+    let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort_by(|one, other| other.cmp(one));
+    names
 }
 
 /// Returns the backups of Fusion's networking file, the newest first.

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{Carried, carry_out};
 use crate::cli::calls::NetworkVerb;
+use crate::cli::candidates;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Success};
 use crate::cli::screen::{closing, network_plan};
@@ -24,7 +25,7 @@ const SCHEMA: &str = "fusionlab.networkrestore/1";
   fusionlab network restore 20260801     the only backup of that day, whole")]
 pub struct RestoreArgs {
     /// The beginning of a backup's name or digest, if there is only one
-    #[arg(value_name = "BACKUP")]
+    #[arg(add = candidates::backups(), value_name = "BACKUP")]
     backup: Option<String>,
 
     /// Do not ask

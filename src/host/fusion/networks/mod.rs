@@ -63,7 +63,7 @@ use unfinished::{Before, Pending};
 
 /// Stands in the output of a change that failed, between what was tried and the way back.
 pub const PUTTING_BACK: &str = "putting the old file back";
-const BACKUPS: &str = "backups";
+pub const BACKUPS: &str = "backups";
 const NETSTAT: &str = "usr/sbin/netstat";
 const NETWORKSETUP: &str = "usr/sbin/networksetup";
 const PGREP: &str = "usr/bin/pgrep";
