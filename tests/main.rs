@@ -9,6 +9,7 @@ mod bake;
 mod bounds;
 mod bundle;
 mod clone;
+mod completions;
 mod contract;
 mod crash;
 mod crash_cluster;

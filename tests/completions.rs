@@ -1,0 +1,82 @@
+//! What shells propose: the scripts ask the program, and the program answers from files alone.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::session::Session;
+
+/// Asks as fish does, whose protocol is the words typed so far; returns what is proposed, without its explanation.
+fn proposed(session: &Session, typed: &[&str]) -> BTreeSet<String> {
+    let asked = session.clone().env("FUSIONLAB_COMPLETE", "fish").args(["--", "fusionlab"]).args(typed);
+    let ended = asked.run().exits(0);
+    assert_eq!(ended.stderr, "", "nobody reads words at a Tab");
+    ended.stdout.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()
+}
+
+fn set(words: &[&str]) -> BTreeSet<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[test]
+fn machines_are_those_of_the_lab_file_here() {
+    let lab = "version: 1\npreset: solo\nnodes: {k8s-master1: {address: 10.10.0.31}}\n";
+    let session = Session::new().file("fusionlab.yaml", lab);
+    for verb in [&["ssh", ""][..], &["console", ""], &["logs", ""], &["exec", ""], &["drill", "--on", ""]] {
+        let names = proposed(&session, verb);
+        let machines: BTreeSet<String> = names.into_iter().filter(|name| !name.starts_with('-')).collect();
+        assert_eq!(machines, set(&["gateway1", "k8s-master1"]), "{verb:?}");
+    }
+    assert_eq!(proposed(&session, &["ssh", "k8s"]), set(&["k8s-master1"]));
+    assert_eq!(proposed(&session, &["cp", "gate"]), set(&["gateway1:"]));
+    assert!(session.processes().is_empty(), "no Fusion is asked");
+}
+
+#[test]
+fn where_there_is_no_lab_file_the_machines_are_the_built_in_labs_and_a_broken_one_proposes_none() {
+    let session = Session::new();
+    assert_eq!(proposed(&session, &["ssh", "k8s-w"]), set(&["k8s-worker1", "k8s-worker2"]));
+    let broken = session.file("fusionlab.yaml", "version: one\n");
+    assert_eq!(proposed(&broken, &["ssh", "k8s-w"]), set(&[]));
+}
+
+#[test]
+fn verbs_options_ids_scenarios_and_checks_are_proposed() {
+    let session = Session::new();
+    assert!(proposed(&session, &["sta"]).contains("status"));
+    assert!(proposed(&session, &["up", "--pre"]).contains("--preset"));
+    assert_eq!(proposed(&session, &["explain", "vm-r"]), set(&["vm-runs"]));
+    assert_eq!(proposed(&session, &["drill", "gateway-v"]), set(&["gateway-vm"]));
+    assert!(proposed(&session, &["verify", "--only", "lan."]).contains("lan.https"));
+    let hidden = proposed(&session, &[""]);
+    assert!(!hidden.iter().any(|verb| verb.contains("as-root")), "{hidden:?}");
+}
+
+#[test]
+fn every_shells_script_asks_the_program() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = Session::new().args(["completions", shell]).run().exits(0).stdout;
+        assert!(script.contains("FUSIONLAB_COMPLETE"), "{shell}: {script}");
+    }
+}
+
+#[test]
+fn bash_completes_a_machine() {
+    let session = Session::new();
+    let script = session.clone().args(["completions", "bash"]).run().exits(0).stdout;
+    let program = env!("CARGO_BIN_EXE_fusionlab");
+    // What readline does: it calls the registered function with the words and takes COMPREPLY.
+    let driver = format!(
+        "PATH={folder}:$PATH\n{script}\nfunction=$(complete -p fusionlab | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n\
+         COMP_WORDS=(fusionlab ssh k8s-worker) COMP_CWORD=2 COMP_TYPE=9\n\
+         $function fusionlab k8s-worker ssh\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
+        folder = Path::new(program).parent().expect("it lies in a folder").display(),
+    );
+    let session = session.file("driver.sh", driver);
+    let mut bash = Command::new("bash");
+    let output =
+        bash.arg(session.work().join("driver.sh")).current_dir(session.work()).output().expect("bash runs");
+    let told: Vec<String> =
+        String::from_utf8_lossy(&output.stdout).lines().map(|line| line.trim().to_owned()).collect();
+    assert_eq!(told, ["k8s-worker1", "k8s-worker2"], "{}", String::from_utf8_lossy(&output.stderr));
+}
