@@ -40,6 +40,7 @@ mod proof;
 mod qemu;
 mod refusals;
 mod scale;
+mod screens;
 mod seed;
 mod simulated;
 mod sleep;

@@ -66,10 +66,11 @@ fn list<'a>(all: impl Iterator<Item = &'a Explained>, context: &Context) -> Resu
 }
 
 fn lines(explained: &Explained, pen: &Pen) -> Vec<String> {
-    let mut lines = vec![
-        format!("{}: {}", pen.paint(Ink::Accent, explained.id), pen.paint(Ink::Strong, explained.summary)),
-        String::new(),
-    ];
+    let (id, summary) = (pen.paint(Ink::Accent, explained.id), pen.paint(Ink::Strong, explained.summary));
+    let room = explained.id.chars().count() + 2 + explained.summary.chars().count();
+    let mut lines =
+        if room <= pen.width { vec![format!("{id}: {summary}")] } else { vec![format!("{id}:"), summary] };
+    lines.push(String::new());
     lines.extend(words::wrap(explained.explanation, pen.prose_width()));
     lines
 }

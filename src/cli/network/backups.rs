@@ -7,6 +7,7 @@ use crate::cli::calls;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Success};
 use crate::cli::screen::backups;
+use crate::cli::words;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.backups/1";
@@ -22,7 +23,8 @@ pub async fn run(_args: BackupsArgs, context: &Context) -> Result<Success, Failu
     if context.json() {
         context.print_json(&json!({ "schema": SCHEMA, "backups": backups }))?;
     } else if backups.is_empty() {
-        context.say(["there are no backups: fusionlab has not changed Fusion's networking file"]);
+        let none = "there are no backups: fusionlab has not changed Fusion's networking file";
+        context.say(words::wrap(none, context.terminal.err.prose_width()));
     } else {
         context.print(backups::lines(&backups, &context.terminal.out))?;
     }

@@ -17,26 +17,25 @@ pub fn lines(file: &LabFileProblems, pen: &Pen) -> Vec<String> {
         lines.extend(problem_lines(problem, file, pen));
         lines.push(String::new());
     }
-    lines.push(count(file, pen));
+    lines.extend(count(file, pen));
     lines
 }
 
-fn count(file: &LabFileProblems, pen: &Pen) -> String {
+/// Returns how many there are and what says more: one line if there is room.
+fn count(file: &LabFileProblems, pen: &Pen) -> Vec<String> {
     let (errors, warnings) = file.counts();
-    let mut parts = Vec::new();
-    if errors > 0 {
-        parts.push(pen.paint(Ink::Bad, &words::count(errors, "error")));
-    }
-    if warnings > 0 {
-        parts.push(pen.paint(Ink::Warn, &words::count(warnings, "warning")));
-    }
+    let counted = [(Ink::Bad, errors, "error"), (Ink::Warn, warnings, "warning")];
+    let counted = counted.iter().filter(|(_, number, _)| *number > 0);
     let rule = file.problems.first().map_or("RULE", |problem| problem.rule);
-    format!(
-        "{} in {}; {} says more",
-        parts.join(", "),
-        file.file,
-        pen.paint(Ink::Accent, &format!("fusionlab explain {rule}"))
-    )
+    let told = |pen: &Pen| {
+        let parts = counted.clone().map(|(ink, number, noun)| pen.paint(*ink, &words::count(*number, noun)));
+        let parts: Vec<String> = parts.collect();
+        let command = pen.paint(Ink::Accent, &format!("fusionlab explain {rule}"));
+        (format!("{} in {};", parts.join(", "), file.file), format!("{command} says more"))
+    };
+    let (plain, (there, more)) = (told(&Pen::plain(pen.width)), told(pen));
+    let room = plain.0.chars().count() + 1 + plain.1.chars().count();
+    if room <= pen.width { vec![format!("{there} {more}")] } else { vec![there, more] }
 }
 
 /// Returns a problem without its place and help, for warnings that do not stop what was asked for.

@@ -105,10 +105,12 @@ impl TemplateLine {
     }
 }
 
+const NONE: &str = "no templates yet; up makes one, template build makes one alone";
+
 /// Returns both lists, each under its heading.
 pub fn lists(templates: &[TemplateLine], images: &[ImageLine], pen: &Pen) -> Vec<String> {
     let mut lines = match templates {
-        [] => vec!["no templates yet; up makes one, template build makes one alone".to_owned()],
+        [] => words::wrap(NONE, pen.prose_width()),
         _ => template_table(templates).lines(pen),
     };
     lines.push(String::new());
