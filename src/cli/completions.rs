@@ -11,7 +11,9 @@ use super::error::{Failure, Report, Success};
 
 const PROGRAM: &str = "fusionlab";
 
-/// Print a shell's completion script, by which it asks fusionlab at each Tab: verbs, options, the lab's machines, backups, ids
+/// Print a shell's completion script
+///
+/// By it the shell asks fusionlab at each Tab: for verbs and options, the lab's machines, backups, checks and ids.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   fusionlab completions zsh > ~/.zfunc/_fusionlab

@@ -155,7 +155,8 @@ warning[dhcp-pool-overlap]: address 10.10.0.11 is used twice
  ╭─ fusionlab.yaml
    help: give gateway2 another one
 
-1 error, 1 warning in fusionlab.yaml; fusionlab explain dhcp-pool-overlap says more"
+1 error, 1 warning in fusionlab.yaml;
+fusionlab explain dhcp-pool-overlap says more"
         );
     }
 
