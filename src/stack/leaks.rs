@@ -1,7 +1,7 @@
 //! The last look at what leaves this machine: whether a secret of the lab is in it, however it is spelt.
 //!
 //! [`super::secrets`] takes out what it knows by the line. This looks in another way, so that what one overlooks the other
-//! finds: any [`WINDOW`] characters in a row that are one secret's alone, whatever stands between them (line ends of other widths, quotes,
+//! finds: any `WINDOW` characters in a row that are one secret's alone, whatever stands between them (line ends of other widths, quotes,
 //! JSON's and a URL's escapes), as they are, in base64 and in hexadecimal.
 
 use std::collections::{HashMap, HashSet};
