@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use crate::stack::checks::{self, Check, cluster_entry};
+use crate::stack::cilium;
 use crate::stack::judge::Answer;
-use crate::stack::{cilium, kubectl};
 
 use super::context::Engine;
 use super::error::Result;
 use super::event::Event;
+use super::steps::cluster::restart_workload;
 use super::verify;
 
 /// Proves a lab by all its checks; returns how many there are.
@@ -41,10 +42,6 @@ async fn envoy_refused(engine: &Arc<Engine>, checks: &[Check]) -> bool {
 }
 
 async fn restart_agents(engine: &Engine) -> Result<()> {
-    let node = engine.lab.first_control_plane();
     let (agents, limit) = (format!("daemonset/{}", cilium::AGENTS), engine.lab.limits.cilium_ready);
-    engine.must(node, &kubectl::rollout_restart(&agents, cilium::NAMESPACE)).await?;
-    let status = kubectl::rollout_status(&agents, cilium::NAMESPACE, limit);
-    engine.must_within(node, &status, limit + engine.lab.limits.guest_command, None).await?;
-    Ok(())
+    restart_workload(engine, engine.lab.first_control_plane(), &agents, cilium::NAMESPACE, limit).await
 }

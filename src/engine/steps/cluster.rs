@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::context::{command_failed, tail};
+use crate::engine::context::{Engine, command_failed, tail};
 use crate::engine::error::{EngineError, Requirement, Result};
 use crate::engine::observe;
 use crate::engine::run::StepContext;
@@ -61,7 +61,7 @@ pub async fn cilium(context: &StepContext) -> Result<bool> {
     if let Some(changed) = changed_by_hand {
         context.note(format!("Cilium's settings were changed by hand ({changed}); its agents are restarted"));
         let limit = lab.limits.cilium_ready;
-        restart_workload(context, node, &format!("daemonset/{}", cilium::AGENTS), cilium::NAMESPACE, limit)
+        restart_workload(engine, node, &format!("daemonset/{}", cilium::AGENTS), cilium::NAMESPACE, limit)
             .await?;
         restart_operator(context, node).await?;
     } else if operator_stood && definitions_came {
@@ -75,18 +75,18 @@ pub async fn cilium(context: &StepContext) -> Result<bool> {
 /// Restarts Cilium's operator, so that it looks at the Gateway API's definitions again (facts §4.2).
 async fn restart_operator(context: &StepContext, node: &Node) -> Result<()> {
     let operator = format!("deployment/{}", cilium::OPERATOR);
-    restart_workload(context, node, &operator, cilium::NAMESPACE, context.engine.lab.limits.cilium_ready)
-        .await
+    let engine = &context.engine;
+    restart_workload(engine, node, &operator, cilium::NAMESPACE, engine.lab.limits.cilium_ready).await
 }
 
-async fn restart_workload(
-    context: &StepContext,
+/// Starts a workload's pods anew, as a control plane tells, and waits until the new ones serve.
+pub async fn restart_workload(
+    engine: &Engine,
     node: &Node,
     object: &str,
     namespace: &str,
     limit: Duration,
 ) -> Result<()> {
-    let engine = &context.engine;
     engine.must(node, &kubectl::rollout_restart(object, namespace)).await?;
     let status = kubectl::rollout_status(object, namespace, limit);
     engine.must_within(node, &status, limit + engine.lab.limits.guest_command, None).await?;
@@ -187,7 +187,7 @@ async fn spread(context: &StepContext, node: &Node) -> Result<()> {
     context.note(text);
     let application = format!("deployment/{}", ingress::APPLICATION);
     let limit = engine.lab.limits.gateway_programmed;
-    restart_workload(context, node, &application, names::GATEWAY_NAMESPACE, limit).await
+    restart_workload(engine, node, &application, names::GATEWAY_NAMESPACE, limit).await
 }
 
 /// Returns the nodes on which no pod of the test application serves, and one belongs.

@@ -2,7 +2,7 @@
 
 mod back;
 mod clone;
-mod cluster;
+pub mod cluster;
 mod gateway;
 pub(in crate::engine) mod guest;
 mod kube;
