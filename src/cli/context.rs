@@ -224,15 +224,17 @@ impl Context {
         let answer = tokio::select! {
             answer = tokio::task::spawn_blocking(question) => answer,
             () = self.cancel.cancelled() => {
-                // Nobody waits for the question, so it cannot tidy up itself.
                 modes.put_back();
-                let _ = console::Term::stderr().show_cursor();
+                leave_question();
                 return Ok(None);
             }
         };
         match answer {
             Ok(Ok(answer)) => Ok(Some(answer)),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
+                leave_question();
+                Ok(None)
+            }
             Ok(Err(error)) => Err(Report::usage(format!("the question could not be asked: {error}"))
                 .advise("say --yes if you mean it")
                 .into()),
@@ -252,6 +254,13 @@ impl Context {
             None => path.display().to_string(),
         }
     }
+}
+
+/// Puts the terminal in order after a question that was interrupted: its line has no end, and dialoguer hides the cursor.
+fn leave_question() {
+    let term = console::Term::stderr();
+    // A terminal that is gone needs neither.
+    let _ = term.show_cursor().and_then(|()| term.write_line(""));
 }
 
 fn not_done() -> Failure {

@@ -146,11 +146,11 @@ async fn receive<T: Send + 'static>(
     taker: T,
     take: fn(&mut T, &[u8]) -> host::Result<()>,
 ) -> Result<T> {
-    let state = Arc::new(Mutex::new((Some(taker), None::<HostError>)));
-    let theirs = state.clone();
+    let lent = Lent::new(taker);
+    let theirs = lent.0.clone();
     let output = Box::new(move |pipe, bytes: &[u8]| {
-        let mut state = theirs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(taker), failure @ None) = &mut *state
+        let mut theirs = theirs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(taker), failure @ None) = &mut *theirs
             && pipe == Pipe::Stdout
         {
             *failure = take(taker, bytes).err();
@@ -158,12 +158,33 @@ async fn receive<T: Send + 'static>(
     });
     let output = guests::attend(engine, node, command, NO_LIMIT, Flow { input: None, output }).await?;
     succeeded(node, command, output)?;
-    // All of it has come; whoever carried it may not have let go of its end yet.
-    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    match (state.1.take(), state.0.take()) {
+    match lent.back() {
         (None, Some(taker)) => Ok(taker),
         (Some(failure), _) => Err(failure.into()),
-        (None, None) => unreachable!("it is taken once, here"),
+        (None, None) => unreachable!("it is taken back once, here"),
+    }
+}
+
+/// Whoever takes what comes, and the first failure to do so; shared with the thread that carries it.
+///
+/// That thread may hold its end for a while after all has come, or after nobody waits for it any more. Whatever happens here,
+/// the taker goes with us: a half-made copy would stay where the program ends before the thread does.
+struct Lent<T>(Arc<Mutex<(Option<T>, Option<HostError>)>>);
+
+impl<T> Lent<T> {
+    fn new(taker: T) -> Self {
+        Self(Arc::new(Mutex::new((Some(taker), None))))
+    }
+
+    fn back(&self) -> (Option<HostError>, Option<T>) {
+        let mut lent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (lent.1.take(), lent.0.take())
+    }
+}
+
+impl<T> Drop for Lent<T> {
+    fn drop(&mut self) {
+        drop(self.back());
     }
 }
 
@@ -219,6 +240,18 @@ mod tests {
         let line = "install: cannot create regular file '/etc/.x.fusionlab-1': Permission denied";
         assert_eq!(said(&[line]), "gateway1:/etc/x: Permission denied");
         assert_eq!(said(&[]), "gateway1:/etc/x: exit status 1");
+    }
+
+    #[test]
+    fn what_is_half_done_goes_though_somebody_still_carries_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let lent = Lent::new(IncomingFile::new(&folder.path().join("x")).unwrap());
+        let theirs = lent.0.clone();
+        let there = || std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(there(), 1);
+        drop(lent);
+        assert_eq!(there(), 0);
+        drop(theirs);
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! Lists are dialoguer's. Its line of text takes no notice of Escape (`Input::interact_text` of dialoguer 0.12), so that a
 //! line is read here, by the same terminal, key by key. Where lines cannot be redrawn (TERM=dumb, as with many screen
 //! readers), a list is numbered, and each answer is a line that the terminal itself reads.
+//!
+//! A question that is interrupted ends as it stands, and writes no more: who asked may have gone on already, and leaves the
+//! terminal in order (`Context::answered`).
 
 use std::io::{self, BufRead};
 
@@ -32,9 +35,7 @@ pub fn choice(
     // Two columns are the mark's.
     let fitting: Vec<String> = items.iter().map(|item| pen.fit(item, pen.width.saturating_sub(3))).collect();
     let select = dialoguer::Select::new().items(&fitting).default(usual).report(false);
-    let chosen = select.interact_opt().map_err(|dialoguer::Error::IO(error)| error);
-    leave_cursor(&chosen);
-    chosen
+    select.interact_opt().map_err(|dialoguer::Error::IO(error)| error)
 }
 
 /// Asks for the number of one of the items, until it is one.
@@ -83,7 +84,7 @@ fn label(prompt: &str, usual: &str, pen: &Pen) -> (Vec<String>, String) {
 fn keys(term: &Term, label: &str, usual: &str, width: usize) -> io::Result<Option<String>> {
     let room = width.saturating_sub(width_of(label) + 1).max(1);
     let mut typed = String::new();
-    let ended = loop {
+    loop {
         term.clear_line()?;
         term.write_str(&format!("{label}{}", end_of(&typed, room)))?;
         term.flush()?;
@@ -92,18 +93,18 @@ fn keys(term: &Term, label: &str, usual: &str, width: usize) -> io::Result<Optio
                 term.clear_line()?;
                 return Ok(Some(typed));
             }
-            Ok(Key::Escape) => break Ok(None),
-            Ok(Key::Char(CTRL_D)) if typed.is_empty() => break Ok(None),
+            Ok(Key::Escape) => break,
+            Ok(Key::Char(CTRL_D)) if typed.is_empty() => break,
             Ok(Key::Tab) if typed.is_empty() => usual.clone_into(&mut typed),
             Ok(Key::Backspace) => drop(typed.pop()),
             Ok(Key::Char(CTRL_U)) => typed.clear(),
             Ok(Key::Char(char)) if !char.is_control() => typed.push(char),
             Ok(_) => {}
-            Err(error) => break Err(error),
+            Err(error) => return Err(error),
         }
-    };
+    }
     term.write_line("")?;
-    ended
+    Ok(None)
 }
 
 /// Lets the terminal read a line; none at the end of input.
@@ -122,17 +123,7 @@ pub fn yes(prompt: &str, terminal: &Terminal) -> io::Result<Option<bool>> {
         return Ok(answer.map(|answer| ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())));
     }
     let confirm = dialoguer::Confirm::new().with_prompt(prompt).default(true);
-    let answer = confirm.interact_opt().map_err(|dialoguer::Error::IO(error)| error);
-    leave_cursor(&answer);
-    answer
-}
-
-/// dialoguer hides the cursor, and leaves it so where it is interrupted.
-fn leave_cursor<T>(answer: &io::Result<T>) {
-    if answer.is_err() {
-        // A terminal that is gone needs no cursor.
-        let _ = Term::stderr().show_cursor();
-    }
+    confirm.interact_opt().map_err(|dialoguer::Error::IO(error)| error)
 }
 
 /// Returns the last characters that fit.
