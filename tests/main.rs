@@ -35,6 +35,7 @@ mod layers;
 mod names;
 mod network;
 mod peers;
+mod plain;
 mod programs;
 mod proof;
 mod qemu;

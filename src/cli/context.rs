@@ -46,7 +46,7 @@ pub struct Context {
 
 impl Context {
     pub fn new(options: Options) -> Result<Self, Failure> {
-        let terminal = Terminal::detect(options.color);
+        let terminal = Terminal::detect(options.color, options.plain);
         let home = match &options.home {
             Some(home) => home.clone(),
             None => user_home()?.join(".fusionlab"),

@@ -71,7 +71,7 @@ fn lines(explained: &Explained, pen: &Pen) -> Vec<String> {
     let mut lines =
         if room <= pen.width { vec![format!("{id}: {summary}")] } else { vec![format!("{id}:"), summary] };
     lines.push(String::new());
-    lines.extend(words::wrap(explained.explanation, pen.prose_width()));
+    lines.extend(words::wrap(&pen.spelled(explained.explanation), pen.prose_width()));
     lines
 }
 

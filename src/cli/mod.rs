@@ -142,7 +142,7 @@ pub fn main() -> ExitCode {
         }
     };
     let (json, again) = (cli.options.json(), cli.options.again());
-    let pen = terminal::Terminal::detect(cli.options.color).err;
+    let pen = terminal::Terminal::detect(cli.options.color, cli.options.plain).err;
     match run(cli) {
         Ok(success) => ExitCode::from(success.exit_code()),
         Err(failure) => {

@@ -9,6 +9,7 @@ use crate::lab::spec::{Mirror, Word};
 
 const FUSION_VARIABLE: &str = "FUSIONLAB_FUSION";
 const GUESTS_VARIABLE: &str = "FUSIONLAB_SIM_GUESTS";
+const LAB_VARIABLE: &str = "FUSIONLAB_LAB";
 const HOME_VARIABLE: &str = "FUSIONLAB_HOME";
 const MIRROR_VARIABLE: &str = "FUSIONLAB_IMAGE_MIRROR";
 
@@ -38,8 +39,8 @@ pub enum GuestsName {
 #[derive(Args, Clone, Debug, PartialEq)]
 #[command(next_help_heading = "Options of every verb")]
 pub struct Options {
-    /// The lab file [default: fusionlab.yaml if it is there, else the built-in lab]
-    #[arg(long, global = true, value_name = "FILE")]
+    /// The lab file [default: fusionlab.yaml if it is there, else the built-in lab] [env: FUSIONLAB_LAB]
+    #[arg(long, global = true, value_name = "FILE", env = LAB_VARIABLE, hide_env = true)]
     pub lab: Option<PathBuf>,
 
     /// Where VMware Fusion is: the app, or a folder laid out like a Mac's root [env: FUSIONLAB_FUSION]
@@ -82,6 +83,16 @@ pub struct Options {
     )]
     pub color: ColorChoice,
 
+    /// Whole lines without colours and symbols, as for a screen reader [env: FUSIONLAB_PLAIN]
+    #[arg(
+        long,
+        global = true,
+        env = "FUSIONLAB_PLAIN",
+        hide_env = true,
+        value_parser = clap::builder::FalseyValueParser::new()
+    )]
+    pub plain: bool,
+
     /// Use the simulated Fusion, even where there is a real one
     #[arg(long, global = true)]
     pub sim: bool,
@@ -103,7 +114,7 @@ impl Options {
     /// Returns the options that another command needs to find the same lab and Fusion, ready to be pasted.
     pub fn again(&self) -> String {
         let mut words = Vec::new();
-        if let Some(lab) = &self.lab {
+        if let Some(lab) = self.lab.as_ref().filter(|path| !is_from(LAB_VARIABLE, path)) {
             words.extend(["--lab".to_owned(), quoted(lab)]);
         }
         if let Some(fusion) = self.fusion.as_ref().filter(|path| !is_from(FUSION_VARIABLE, path)) {

@@ -1,5 +1,6 @@
 //! What the terminal can show, decided once from flags, environment and streams, then passed on as values.
 
+use std::borrow::Cow;
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
@@ -97,6 +98,11 @@ impl Pen {
         self.symbol("…", "~")
     }
 
+    /// Returns prose as it can be shown: an ellipsis in it is three dots where there is none.
+    pub fn spelled<'a>(&self, prose: &'a str) -> Cow<'a, str> {
+        if self.unicode { prose.into() } else { prose.replace('…', "...").into() }
+    }
+
     /// What stands between the parts of one line.
     pub fn separator(&self) -> &'static str {
         self.symbol("  ·  ", "  |  ")
@@ -140,13 +146,15 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Looks at the process's streams and environment.
-    pub fn detect(choice: ColorChoice) -> Self {
+    /// Looks at the process's streams and environment. A plain one is never redrawn, and has neither colours, unless they are
+    /// asked for, nor symbols: what a screen reader says in the order in which it happens.
+    pub fn detect(choice: ColorChoice, plain: bool) -> Self {
         let env = |name: &str| std::env::var(name).ok();
+        let choice = if plain && choice == ColorChoice::Auto { ColorChoice::Never } else { choice };
         let (out, err) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
         let pen = |is_terminal: bool, term: &Term| Pen {
             color: colors(choice, is_terminal, env),
-            unicode: speaks_unicode(env),
+            unicode: !plain && speaks_unicode(env),
             width: match (is_terminal, term.size_checked()) {
                 (true, Some((_, columns))) if columns > 0 => columns.into(),
                 (true, _) => DEFAULT_WIDTH,
@@ -156,7 +164,7 @@ impl Terminal {
         Self {
             out: pen(out, &Term::stdout()),
             err: pen(err, &Term::stderr()),
-            live: err && !is_dumb(env),
+            live: err && !plain && !is_dumb(env),
             can_ask: err && std::io::stdin().is_terminal(),
         }
     }

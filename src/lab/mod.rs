@@ -136,6 +136,20 @@ pub enum Role {
     Worker,
 }
 
+impl Role {
+    /// Every role, in the order in which machines are listed.
+    pub const ALL: [Self; 3] = [Self::Gateway, Self::ControlPlane, Self::Worker];
+
+    /// Returns what one machine of it is called: `control plane`.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::ControlPlane => "control plane",
+            Self::Worker => "worker",
+        }
+    }
+}
+
 /// One machine of the lab.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Node {

@@ -52,15 +52,7 @@ pub fn plan(lab: &Lab, facts: &Facts, wish: &Wish) -> Drill {
 
 fn spared_for(scenario: Scenario, on: Option<&Node>) -> Option<String> {
     let node = on.filter(|node| node.role != scenario.role())?;
-    Some(format!("{} is no {}", node.name, word(scenario.role())))
-}
-
-fn word(role: Role) -> &'static str {
-    match role {
-        Role::Gateway => "gateway",
-        Role::ControlPlane => "control plane",
-        Role::Worker => "worker",
-    }
+    Some(format!("{} is no {}", node.name, scenario.role().noun()))
 }
 
 /// Returns the step that puts back what a killed drill broke.

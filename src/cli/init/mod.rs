@@ -52,7 +52,7 @@ const SCHEMA: &str = "fusionlab.init/1";
 /// Stands for standard output.
 const STDOUT: &str = "-";
 
-/// Write a lab file with every setting explained
+/// Ask what a lab needs to know, and write its lab file
 ///
 /// On a terminal it asks eight questions, each with what was found here as the usual answer, and writes the file at the
 /// end; options answer a question beforehand. With --yes it asks nothing and takes what was found. With --preset alone it

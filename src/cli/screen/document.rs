@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::topology::{self, Diagram};
 use crate::cli::terminal::Pen;
-use crate::lab::{Addressing, Lab, Nic, Node, Role};
+use crate::lab::{Addressing, Lab, Nic, Node};
 
 /// The page's file among the rendered ones.
 pub const FILE: &str = "networking.md";
@@ -138,7 +138,7 @@ impl Page {
                 node.nics.iter().map(|nic| format!("{} `{}`", nic.guest_name(), nic.mac)).collect();
             [
                 format!("`{}`", node.name),
-                role(node.role).to_owned(),
+                node.role.noun().to_owned(),
                 node.address().to_string(),
                 lan,
                 cards.join(", "),
@@ -226,14 +226,6 @@ fn both_homed(lab: &Lab) -> String {
         "nothing else has".to_owned()
     } else {
         format!("so has {}, by the lab file", listed(&others))
-    }
-}
-
-fn role(role: Role) -> &'static str {
-    match role {
-        Role::Gateway => "gateway",
-        Role::ControlPlane => "control plane",
-        Role::Worker => "worker",
     }
 }
 

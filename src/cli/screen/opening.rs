@@ -22,11 +22,11 @@ pub fn lines(lab: &Lab, fusion: &Fusion, pen: &Pen) -> Vec<String> {
 
 /// Returns `2 gateways, 3 control planes, 2 workers`, without the roles that the lab does not have.
 pub fn topology(lab: &Lab) -> String {
-    [(Role::Gateway, "gateway"), (Role::ControlPlane, "control plane"), (Role::Worker, "worker")]
+    Role::ALL
         .into_iter()
-        .map(|(role, noun)| (lab.of_role(role).count(), noun))
+        .map(|role| (lab.of_role(role).count(), role))
         .filter(|(number, _)| *number > 0)
-        .map(|(number, noun)| count(number, noun))
+        .map(|(number, role)| count(number, role.noun()))
         .collect::<Vec<_>>()
         .join(", ")
 }

@@ -251,11 +251,7 @@ impl NodeStatus {
 
     fn cells(&self, cluster_answers: bool, pen: &Pen) -> [Cell; 7] {
         let none = || Cell::inked(Ink::Dim, pen.none());
-        let role = match self.role {
-            Role::Gateway => "gateway",
-            Role::ControlPlane => "control plane",
-            Role::Worker => "worker",
-        };
+        let role = self.role.noun();
         let role = if self.vip { format!("{role}, VIP") } else { role.to_owned() };
         let vm = match self.vm {
             Vm::Absent => Cell::inked(Ink::Dim, "absent"),
