@@ -46,6 +46,7 @@ mod seed;
 mod simulated;
 mod sleep;
 mod spam;
+mod status;
 mod stop;
 mod sudo;
 mod support;

@@ -1,11 +1,9 @@
 //! Every verb's words at three widths, in colour and without: nothing runs over the edge, and colour adds nothing but colour.
 
-use std::process::Stdio;
-
+use crate::support::dialogue::Dialogue;
 use crate::support::session::Session;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_fusionlab");
-const WIDTHS: [usize; 3] = [60, 80, 120];
+const WIDTHS: [u16; 3] = [60, 80, 120];
 
 /// What is typed while no lab stands: plans, pictures, explanations, and what goes wrong.
 const WITHOUT_A_LAB: &[&str] = &[
@@ -53,15 +51,10 @@ const WITH_A_LAB: &[&str] = &[
 ];
 
 /// Runs a verb in a terminal of some width and returns what it wrote there.
-fn shown(session: &Session, verb: &str, width: usize, colour: bool) -> String {
-    let line = format!("stty rows 400 cols {width}; exec '{PROGRAM}' {verb}");
-    let mut terminal = session.terminal();
-    if !colour {
-        terminal.env("NO_COLOR", "1");
-    }
-    let output =
-        terminal.args(["-q", "-c", &line, "/dev/null"]).stdin(Stdio::null()).output().expect("script runs");
-    String::from_utf8_lossy(&output.stdout).replace('\r', "")
+fn shown(session: &Session, verb: &str, width: u16, colour: bool) -> String {
+    let session = if colour { session.clone() } else { session.clone().env("NO_COLOR", "1") };
+    let (_, screen, _) = Dialogue::begin(session, verb, 400, width).end();
+    screen.replace('\r', "")
 }
 
 /// Returns a text without what a terminal obeys.
@@ -105,7 +98,7 @@ fn look(session: &Session, verbs: &[&str]) -> Vec<String> {
             let plain = shown(session, verb, width, false);
             let mut say = |what: &str, line: &str| wrong.push(format!("{verb} at {width}: {what}: {line:?}"));
             for line in plain.lines() {
-                if line.chars().count() > width && could_be_broken(line, width) {
+                if line.chars().count() > width.into() && could_be_broken(line, width.into()) {
                     say("over the edge", line);
                 }
                 if line.ends_with(' ') {

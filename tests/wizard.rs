@@ -2,88 +2,23 @@
 //! why, and that nothing is written before the last answer.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
+use crate::support::dialogue::{CTRL_C, Dialogue, ENTER, ESCAPE};
 use crate::support::session::Session;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fusionlab");
-const ENTER: &str = "\r";
-const ESCAPE: &str = "\u{1b}";
-const CTRL_C: &str = "\u{3}";
 const TAB: &str = "\t";
 const DOWN: &str = "\u{1b}[B";
 const BACKSPACE: &str = "\u{7f}";
 const HIDE_CURSOR: &str = "\u{1b}[?25l";
 const SHOW_CURSOR: &str = "\u{1b}[?25h";
-const LIMIT: Duration = Duration::from_secs(120);
 /// What stands at the end of the screen when each question waits for its answer.
 const PROMPTS: [&str; 9] =
     ["small", "another subnet", "Address", "Address", "Network [", "File [", "Domain [", "Name [", "Write "];
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f me@mac\n";
 
-/// The program in a terminal.
-struct Dialogue {
-    session: Session,
-    child: Child,
-    keys: ChildStdin,
-    screen: mpsc::Receiver<Vec<u8>>,
-    seen: String,
-    /// What was seen already when the last key was pressed.
-    answered: usize,
-}
-
 impl Dialogue {
-    fn begin(session: Session, words: &str, rows: u16, columns: u16) -> Self {
-        Self::run(session, &format!("exec '{PROGRAM}' {words}"), rows, columns)
-    }
-
-    /// Runs a shell's line in the terminal.
-    fn run(session: Session, line: &str, rows: u16, columns: u16) -> Self {
-        let line = format!("stty rows {rows} cols {columns}; {line}");
-        let mut child = session
-            .terminal()
-            .args(["-q", "-e", "-c", &line, "/dev/null"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("script starts");
-        let keys = child.stdin.take().expect("it is a pipe");
-        let mut stream = child.stdout.take().expect("it is a pipe");
-        let (sender, screen) = mpsc::channel();
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                if sender.send(buffer[..count].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { session, child, keys, screen, seen: String::new(), answered: 0 }
-    }
-
-    /// Waits until something is shown that was not there at the last key.
-    #[track_caller]
-    fn until(&mut self, text: &str) -> &mut Self {
-        let end = Instant::now() + LIMIT;
-        while !self.seen[self.answered..].contains(text) {
-            let left = end.saturating_duration_since(Instant::now());
-            match self.screen.recv_timeout(left) {
-                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
-                Err(_) => panic!("{text:?} was not shown:\n{}", self.seen),
-            }
-        }
-        self
-    }
-
-    fn press(&mut self, keys: &str) -> &mut Self {
-        self.answered = self.seen.len();
-        self.keys.write_all(keys.as_bytes()).expect("the terminal takes keys");
-        self
-    }
-
     /// Waits until a question waits for its answer.
     #[track_caller]
     fn prompted(&mut self, question: usize) -> &mut Self {
@@ -100,15 +35,6 @@ impl Dialogue {
     #[track_caller]
     fn refused(&mut self, question: usize, answer: &str, reason: &str) -> &mut Self {
         self.prompted(question).press(&format!("{answer}{ENTER}")).until(reason)
-    }
-
-    /// Waits for the end; returns the exit status and the screen.
-    fn end(mut self) -> (Option<i32>, String, Session) {
-        while let Ok(bytes) = self.screen.recv_timeout(LIMIT) {
-            self.seen.push_str(&String::from_utf8_lossy(&bytes));
-        }
-        let status = self.child.wait().expect("it ends");
-        (status.code(), self.seen, self.session)
     }
 }
 

@@ -53,6 +53,7 @@ mod trust;
 mod up;
 mod verify;
 mod wait;
+mod watch;
 mod words;
 
 use std::ffi::OsString;

@@ -1,29 +1,75 @@
 //! `fusionlab status`: what stands.
 
+use std::time::Duration;
+
 use clap::Args;
 
 use super::calls::Session;
 use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::screen::status::Status;
+use super::terminal::Pen;
+use super::watch::{self, View};
+use crate::host::fusion::Fusion;
+use crate::lab::Lab;
 
 /// Show what stands: machines, VIP, cluster
 ///
-/// Everything is looked at anew: Fusion, the guests, the API server. Nothing is changed.
+/// Everything is looked at anew: Fusion, the guests, the API server. Nothing is changed. A machine that does not answer within
+/// `limits.status_answer` is shown as one.
 #[derive(Args, Debug)]
-pub struct StatusArgs {}
+#[command(after_help = "Examples:
+  fusionlab status
+  fusionlab status --watch
+  fusionlab status --watch=30 --output json")]
+pub struct StatusArgs {
+    /// Look again and again, until q or Ctrl-C; so many seconds lie between, or as limits.status_watch says
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    watch: Option<Option<u64>>,
+}
 
-pub async fn run(_args: StatusArgs, context: &Context) -> Result<Success, Failure> {
-    let lab = context.lab(None, Warnings::Untold)?;
+/// A status with what its lines need.
+struct Seen<'a> {
+    status: Status,
+    lab: &'a Lab,
+    fusion: &'a Fusion,
+}
+
+impl View for Seen<'_> {
+    fn lines(&self, pen: &Pen) -> Vec<String> {
+        self.status.lines(self.lab, self.fusion, pen)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::to_value(&self.status).expect("a status has string keys")
+    }
+}
+
+pub async fn run(args: StatusArgs, context: &Context) -> Result<Success, Failure> {
+    let mut lab = context.lab(None, Warnings::Untold)?;
+    // Whoever looks does not wait as long as whoever builds.
+    let most = lab.limits.status_answer;
+    for limit in [&mut lab.limits.guest_command, &mut lab.limits.guest_connect] {
+        *limit = most.min(*limit);
+    }
+    let every = lab.limits.status_watch;
     let session = Session::open(context, lab, "status").await?;
-    let (lab, fusion) = (&session.lab, &session.fusion);
-    let facts = session.facts().await?;
-    let status = Status::new(lab, &facts, fusion).with(session.before()?);
+    if let Some(seconds) = args.watch {
+        let every = seconds.map_or(every, Duration::from_secs);
+        return watch::watch(context, every, async || seen(&session).await).await;
+    }
+    let seen = seen(&session).await?;
     if context.json() {
-        let value = serde_json::to_value(&status).expect("a status has string keys");
-        context.print_json(&value)?;
+        context.print_json(&seen.json())?;
     } else {
-        context.print(status.lines(lab, fusion, &context.terminal.out))?;
+        context.print(seen.lines(&context.terminal.out))?;
     }
     Ok(Success::Done)
+}
+
+async fn seen(session: &Session) -> Result<Seen<'_>, Failure> {
+    let (lab, fusion) = (&session.lab, &session.fusion);
+    let look = session.look().await?;
+    Ok(Seen { status: Status::of(lab, &look, fusion).with(session.before()?), lab, fusion })
 }

@@ -141,6 +141,8 @@ pub struct Terminal {
     pub err: Pen,
     /// Whether words go to a terminal that can redraw lines.
     pub live: bool,
+    /// Whether results do.
+    pub redraws: bool,
     /// Whether questions can be asked: standard input and standard error are a terminal.
     pub can_ask: bool,
 }
@@ -165,6 +167,7 @@ impl Terminal {
             out: pen(out, &Term::stdout()),
             err: pen(err, &Term::stderr()),
             live: err && !plain && !is_dumb(env),
+            redraws: out && !plain && !is_dumb(env),
             can_ask: err && std::io::stdin().is_terminal(),
         }
     }

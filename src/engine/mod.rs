@@ -24,6 +24,7 @@ pub mod observe;
 pub mod output;
 pub mod proof;
 pub mod recovery;
+pub mod resources;
 pub mod run;
 pub mod schedule;
 pub mod ssh_files;

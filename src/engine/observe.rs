@@ -36,9 +36,15 @@ pub fn is_leftover(bundle: &Path) -> bool {
 
 /// Gathers all facts.
 pub async fn facts(engine: &Arc<Engine>) -> Result<Facts> {
+    let mut facts = facts_of_machines(engine).await?;
+    facts.cluster = cluster(engine, &facts.guests).await;
+    Ok(facts)
+}
+
+/// Gathers all facts but the cluster's own.
+pub async fn facts_of_machines(engine: &Arc<Engine>) -> Result<Facts> {
     let mut facts = host_facts(engine).await?;
     facts.guests = guests(engine, &facts.vms).await;
-    facts.cluster = cluster(engine, &facts.guests).await;
     Ok(facts)
 }
 
@@ -252,7 +258,7 @@ pub async fn guest(engine: &Engine, node: &Node) -> Result<GuestFacts> {
 }
 
 /// Asks the first control plane that answers; none if none does.
-async fn cluster(engine: &Arc<Engine>, guests: &BTreeMap<String, GuestFacts>) -> Option<ClusterFacts> {
+pub async fn cluster(engine: &Arc<Engine>, guests: &BTreeMap<String, GuestFacts>) -> Option<ClusterFacts> {
     let has_admin = |node: &&Node| {
         guests.get(&node.name).is_some_and(|guest| guest.kubernetes.iter().any(|file| file == "admin.conf"))
     };

@@ -144,7 +144,8 @@ pub async fn keep_labs_out(
     Ok(locks)
 }
 
-fn allocated(folder: &Path) -> Result<u64> {
+/// Returns what a folder takes of the disk, in bytes, with all that is in it.
+pub fn allocated(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for path in files::list(folder)? {
         bytes += if files::is_folder(&path) { allocated(&path)? } else { files::allocated(&path)? };

@@ -17,10 +17,29 @@ impl Modes {
         Self(told.then(|| unsafe { modes.assume_init() }))
     }
 
+    /// Has every key told as it is typed, and not shown. Those that send a signal still do.
+    pub fn take_single_keys(self) {
+        let Some(mut modes) = self.0 else { return };
+        modes.c_lflag &= !(libc::ICANON | libc::ECHO);
+        modes.c_cc[libc::VMIN] = 1;
+        modes.c_cc[libc::VTIME] = 0;
+        // SAFETY: as in [`Self::put_back`].
+        unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, &raw const modes) };
+    }
+
     /// Puts them back at once.
     pub fn put_back(self) {
         let Some(modes) = self.0 else { return };
         // SAFETY: the modes live longer than the call. A terminal that is gone has no modes to put back.
         unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, &raw const modes) };
     }
+}
+
+/// The signal of Ctrl-Z.
+pub const STOP: i32 = libc::SIGTSTP;
+
+/// Stops this process as that signal does, and returns once it is to go on.
+pub fn stop_here() {
+    // SAFETY: raise takes a number.
+    unsafe { libc::raise(libc::SIGSTOP) };
 }

@@ -85,6 +85,10 @@ limits! {
     guest_connect = 10,
     /// One short guest command.
     guest_command = 60,
+    /// One answer of a machine or of the API server, for `status`.
+    status_answer = 10,
+    /// From one look to the next, for `status --watch`.
+    status_watch = 5,
     /// Packages, images and charts baked into the template.
     template_bake = 3600,
     /// Clocks of all nodes within a second.

@@ -45,6 +45,11 @@ impl Disk {
         Ok(Self { path: path.to_owned(), disk, last: None })
     }
 
+    /// Returns what the disk holds at most, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.disk.info().capacity
+    }
+
     /// Returns what the guest saved last.
     pub fn load(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut newest: Option<(usize, u64, Vec<u8>)> = None;

@@ -171,6 +171,7 @@ fn check(
         name: config.get("displayName").unwrap_or_else(|| vm_name(vmx)),
         cpus,
         memory_mib,
+        disk_bytes: disk.bytes(),
         uuid: product_uuid(&config.get("uuid.bios").unwrap_or_default()),
         cards,
         seed: read_seed(vmx, config),

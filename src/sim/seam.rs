@@ -91,6 +91,8 @@ pub struct Hardware {
     pub name: String,
     pub cpus: u32,
     pub memory_mib: u32,
+    /// What the boot disk holds at most.
+    pub disk_bytes: u64,
     /// `uuid.bios`, which the guest reads as product_uuid.
     pub uuid: String,
     pub cards: Vec<Card>,

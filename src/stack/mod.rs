@@ -32,6 +32,7 @@ pub mod nginx;
 pub mod node;
 pub mod pki;
 mod render;
+pub mod resources;
 pub mod runtime;
 pub mod secrets;
 pub mod ssh_config;

@@ -2,6 +2,7 @@
 
 #![expect(dead_code, reason = "the tests of the verbs that use the rest arrive with the verbs")]
 
+pub mod dialogue;
 pub mod json_schema;
 pub mod processes;
 pub mod rust_paths;

@@ -138,7 +138,7 @@ impl Session {
     /// Returns `script`, which runs a command in a terminal of its own, with the environment that the program is given.
     pub fn terminal(&self) -> Command {
         let mut command = self.home.command(OsStr::new("/usr/bin/script"));
-        command.env("TERM", "xterm");
+        command.env("TERM", "xterm").envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

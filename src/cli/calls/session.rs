@@ -22,6 +22,7 @@ use crate::engine::error::EngineError;
 use crate::engine::event::Event;
 use crate::engine::output::RunFolder;
 use crate::engine::recovery::Before;
+use crate::engine::resources::{self, Look};
 pub use crate::engine::verbs::Outlook;
 use crate::engine::{networks as records, observe, proof, verbs, verify};
 use crate::host::dial::Dial;
@@ -139,6 +140,11 @@ impl Session {
     /// Looks at the world.
     pub async fn facts(&self) -> Result<Facts, Failure> {
         Ok(unless_stopped(&self.engine, observe::facts(&self.engine)).await?)
+    }
+
+    /// Looks at the world, and at what the lab takes of it.
+    pub async fn look(&self) -> Result<Look, Failure> {
+        Ok(unless_stopped(&self.engine, resources::look(&self.engine)).await?)
     }
 
     /// Looks at the world and plans.

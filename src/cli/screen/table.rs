@@ -63,14 +63,18 @@ impl Table {
 
     /// Returns the lines. Where the terminal is too narrow, columns are left out, then the widest ones cut.
     pub fn lines(&self, pen: &Pen) -> Vec<String> {
-        let is_wider = |table: &Self| table.full_width() > pen.width;
         let mut table = self.clone();
         for name in &self.spare {
-            if is_wider(&table) {
+            if !table.fits(pen) {
                 table.leave_out(name);
             }
         }
         table.cut_lines(pen)
+    }
+
+    /// Says whether nothing need be left out or cut.
+    pub fn fits(&self, pen: &Pen) -> bool {
+        self.full_width() <= pen.width
     }
 
     fn leave_out(&mut self, name: &str) {

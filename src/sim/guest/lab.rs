@@ -82,7 +82,7 @@ pub fn card(mac: &str, segment: Segment, slot: u16) -> Card {
 
 pub fn hardware(name: &str, cards: Vec<Card>, seed: Option<BTreeMap<String, Vec<u8>>>) -> Hardware {
     let uuid = "56 4d 00 00 00 00 00 00-00 00 00 00 00 00 00 01".to_owned();
-    Hardware { name: name.into(), cpus: 2, memory_mib: 4096, uuid, cards, seed }
+    Hardware { name: name.into(), cpus: 2, memory_mib: 4096, disk_bytes: 20 << 30, uuid, cards, seed }
 }
 
 /// Bakes the template and keeps its disk under its name.

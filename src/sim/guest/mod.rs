@@ -32,6 +32,7 @@ pub mod state;
 pub mod tls;
 pub mod tools;
 pub mod units;
+pub mod usage;
 pub mod user_data;
 pub mod vrrp;
 pub mod yaml;

@@ -192,10 +192,19 @@ pub async fn find_and_run(call: &mut Call<'_>, mut program: String, sudo: bool) 
         program = call.args.remove(0);
     }
     let shell = matches!(program.as_str(), "sh" | "bash" | "/bin/sh" | "/bin/bash" | "/usr/bin/bash");
+    if shell && call.args.len() == 2 && call.args[0] == "-c" {
+        let script = call.args.remove(1);
+        return Box::pin(in_turn(call, &script)).await;
+    }
     if shell && call.args.first().is_some_and(|first| first.starts_with('/')) {
         program = call.args.remove(0);
     } else if shell {
-        return call.fail(USAGE, "sh: the model guest runs scripts by their path only").await;
+        return call
+            .fail(
+                USAGE,
+                "sh: the model guest runs scripts by their path, or plain commands joined by && (-c)",
+            )
+            .await;
     }
     let system = ["/usr/bin/", "/usr/sbin/", "/bin/", "/sbin/", "/usr/local/bin/"];
     let bare = system.iter().find_map(|place| program.strip_prefix(place)).unwrap_or(&program).to_owned();
@@ -222,6 +231,22 @@ pub async fn find_and_run(call: &mut Call<'_>, mut program: String, sudo: bool) 
         }
         Some(_) => run_script(call, &program).await,
     }
+}
+
+/// Runs what `sh -c` is given: plain commands joined by `&&`, and nothing else.
+async fn in_turn(call: &mut Call<'_>, script: &str) -> i32 {
+    for command in script.split(" && ") {
+        let Some(mut words) = split(command).filter(|words| !words.is_empty()) else {
+            return call.fail(USAGE, format!("sh: the model guest does not interpret: {command}")).await;
+        };
+        let program = words.remove(0);
+        call.args = words;
+        let status = find_and_run(call, program, false).await;
+        if status != 0 {
+            return status;
+        }
+    }
+    0
 }
 
 /// Runs one of the scripts that the model knows by its path.

@@ -182,3 +182,34 @@ async fn gateways_that_do_not_hear_each_other_part_and_agree_again() {
         })
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_machine_uses_follows_what_runs_in_it_and_a_script_is_plain_commands() {
+    let world = World::new();
+    bake(&world).await;
+    node(&world, "k8s-master1", 131).await;
+    // As `status` asks.
+    let question = "sh -c 'cat /proc/loadavg /proc/meminfo && df -Pk /'";
+    let ask = async |name: &str| {
+        let text = world.good("k8s-master1", question).await;
+        let line = text.lines().find(|line| line.starts_with(name)).expect("it is told");
+        let number = line.split_whitespace().nth(if name == "/dev/" { 2 } else { 1 });
+        number.and_then(|number| number.parse::<u64>().ok()).expect("a number") * 1024
+    };
+    let (total, available, taken) = (ask("MemTotal").await, ask("MemAvailable").await, ask("/dev/").await);
+    let machine = world.machine("k8s-master1");
+    let all = u64::from(machine.hardware.memory_mib) << 20;
+    assert!((all / 10 * 9..all).contains(&total) && available < total, "{available} of {total}");
+    machine.live(|live| live.static_pods.insert("kube-apiserver".into()));
+    machine.change_disk(|disk| disk.put("/var/log/much", 0o644, vec![b'x'; 3 << 20]));
+    assert!(ask("MemAvailable").await < available, "what runs takes memory");
+    let more = ask("/dev/").await - taken;
+    assert!((3 << 20..4 << 20).contains(&more), "what lies there takes room: {more}");
+    assert!(world.good("k8s-master1", question).await.starts_with("0.00 "), "nothing is at work");
+
+    world.good("k8s-master1", "sh -c 'true && echo one'").await;
+    for bad in ["sh -c 'false && echo one'", "sh -c 'echo $HOME'", "sh -c ''", "sh -c 'true; true'", "df -h"]
+    {
+        world.bad("k8s-master1", bad).await;
+    }
+}

@@ -150,6 +150,7 @@ impl Bench {
             name: "tested".to_owned(),
             cpus: 1,
             memory_mib: 512,
+            disk_bytes: 20 << 30,
             uuid: UUID.to_owned(),
             cards: vec![Card { mac: MAC.parse().unwrap(), segment: Segment::Lan, name: "ens160".to_owned() }],
             seed: Some(seed()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::sim::guest::shell::{Call, USAGE};
 use crate::sim::guest::state::File;
-use crate::sim::guest::{Model, boot};
+use crate::sim::guest::{Model, boot, usage};
 
 pub async fn run(call: &mut Call<'_>, program: &str) -> i32 {
     match program {
@@ -35,6 +35,8 @@ pub fn read(model: &Model, path: &str) -> Option<(u32, Vec<u8>)> {
         "/proc/sys/net/ipv4/ip_forward" => Some(
             model.live(|live| live.sysctl.get("net.ipv4.ip_forward").cloned()).unwrap_or_else(|| "0".into()),
         ),
+        "/proc/meminfo" => Some(usage::meminfo(model)),
+        "/proc/loadavg" => Some(usage::loadavg(model)),
         "/run/systemd/resolve/resolv.conf" => Some(resolvers(model)),
         _ => None,
     };

@@ -5,6 +5,7 @@ pub mod cloud_init;
 pub mod coreutils;
 pub mod crictl;
 pub mod curl;
+pub mod df;
 pub mod dnsmasq;
 pub mod facts;
 pub mod flock;
@@ -49,7 +50,7 @@ pub fn package_of(program: &str) -> Option<&'static str> {
         "iptables-save" | "iptables-restore" => "iptables",
         "hostname" | "sysctl" | "modprobe" | "swapoff" | "netplan" | "poweroff" | "id" | "date"
         | "resolvectl" => "",
-        "curl" | "flock" | "ip" | "tar" | "journalctl" | "ping" | "python3" | "systemctl" => "",
+        "curl" | "df" | "flock" | "ip" | "tar" | "journalctl" | "ping" | "python3" | "systemctl" => "",
         _ => return None,
     })
 }
@@ -66,6 +67,7 @@ pub async fn run(call: &mut Call<'_>, program: &str) -> i32 {
         "chronyc" => chronyc::run(call).await,
         "cloud-init" => cloud_init::run(call).await,
         "curl" => curl::run(call).await,
+        "df" => df::run(call).await,
         "dnsmasq" => dnsmasq::run(call).await,
         "flock" => flock::run(call).await,
         "ping" => ping::run(call).await,

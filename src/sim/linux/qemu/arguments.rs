@@ -193,6 +193,7 @@ serial0.present = \"TRUE\"
             name: "gateway1".into(),
             cpus: 1,
             memory_mib: 1024,
+            disk_bytes: 20 << 30,
             uuid: "564d0102-0304-0506-0708-090a0b0c0d0e".into(),
             cards: vec![
                 card("00:50:56:25:11:00", Segment::Lan, "ens160"),

@@ -1,0 +1,202 @@
+//! A status as lines: the machines, what they use, and the lab's own state.
+
+use super::{Kubernetes, NodeStatus, Status, VipStatus, Vm};
+use crate::cli::screen::table::{Cell, Table, labelled};
+use crate::cli::screen::{opening, runs};
+use crate::cli::terminal::{Ink, Pen};
+use crate::cli::words::{self, bytes, bytes_of, count};
+use crate::engine::resources::HostUse;
+use crate::host::fusion::Fusion;
+use crate::lab::{Lab, Role};
+use crate::stack::node::CLOCK_WITHIN_MS;
+use crate::stack::resources::Share;
+
+const MACHINES: [&str; 7] = ["NAME", "ROLE", "ADDRESS", "VM", "GUEST", "KUBERNETES", "VERSION"];
+const USES: [&str; 4] = ["MEMORY", "DISK", "LOAD", "CLOCK"];
+/// Of so many hundredths of memory or disk on, more is too much: kubelets begin to evict pods.
+const MUCH: u64 = 90;
+
+impl Status {
+    /// Returns the lines for a terminal.
+    pub fn lines(&self, lab: &Lab, fusion: &Fusion, pen: &Pen) -> Vec<String> {
+        let mut lines = opening::lines(lab, fusion, pen);
+        lines.push(String::new());
+        lines.extend(self.machines(pen));
+        lines.push(String::new());
+        let summary = self.summary(pen);
+        lines.extend(labelled(summary, pen));
+        lines.extend(runs::lines(self.cut_off.as_ref(), self.at_work.as_ref(), pen));
+        lines
+    }
+
+    /// Returns the machines with what they use: in one table where it fits, else in two.
+    fn machines(&self, pen: &Pen) -> Vec<String> {
+        let answers = self.cluster.is_some();
+        let (mut states, mut uses) = (Table::new(MACHINES), Table::new(["NAME"].into_iter().chain(USES)));
+        let mut both = Table::new(MACHINES.into_iter().chain(USES));
+        for node in &self.nodes {
+            let name = Cell::inked(Ink::Strong, node.name.clone());
+            states.row(node.cells(answers, pen));
+            uses.row([name].into_iter().chain(node.uses(pen)));
+            both.row(node.cells(answers, pen).into_iter().chain(node.uses(pen)));
+        }
+        let states = states.leaving_out(["VERSION", "ROLE"]);
+        if self.nodes.iter().all(|node| node.resources.is_none()) {
+            return states.lines(pen);
+        }
+        if both.fits(pen) {
+            return both.lines(pen);
+        }
+        let mut lines = states.lines(pen);
+        lines.push(String::new());
+        lines.extend(uses.leaving_out(["LOAD", "CLOCK"]).lines(pen));
+        lines
+    }
+
+    fn summary(&self, pen: &Pen) -> Vec<(&str, String)> {
+        let network = if self.network.running { "running" } else { "not running" };
+        let mut pairs = vec![("network", format!("{} {network}", self.network.name))];
+        let label = |index| if index == 0 { "VIPs" } else { "" };
+        pairs.extend(self.vips.iter().enumerate().map(|(index, vip)| (label(index), vip.text(pen))));
+        let label = |index| if index == 0 { "clocks" } else { "" };
+        let clocks = self.clocks.iter().enumerate();
+        pairs.extend(clocks.map(|(index, clock)| (label(index), pen.paint(Ink::Warn, clock))));
+        if let Some(first) = &self.certificates {
+            let words =
+                format!("the first of them {}, on {}", first.words.replacen("end ", "ends ", 1), first.node);
+            pairs.push(("certificates", if first.is_due { pen.paint(Ink::Warn, &words) } else { words }));
+        }
+        if !self.versions.is_empty() {
+            pairs.push(("versions", self.versions_text(pen)));
+        }
+        if let Some(host) = &self.host {
+            pairs.extend(self.host_text(host));
+        }
+        let Some(cluster) = &self.cluster else {
+            pairs.push(("cluster", pen.paint(Ink::Warn, "no API server answers")));
+            return pairs;
+        };
+        let ready = format!("{} of {} nodes Ready", cluster.nodes_ready, cluster.nodes);
+        let ink = if cluster.nodes_ready == cluster.nodes { Ink::Good } else { Ink::Warn };
+        pairs.push(("cluster", format!("{}, says {}", pen.paint(ink, &ready), cluster.asked)));
+        let cilium = cluster.cilium.clone().unwrap_or_else(|| "not installed".to_owned());
+        let cilium = if cluster.waiting.is_empty() {
+            cilium
+        } else {
+            format!("{cilium}, {} {}", pen.paint(Ink::Warn, "not ready:"), cluster.waiting.join(", "))
+        };
+        pairs.push(("Cilium", cilium));
+        let gateway = match (&cluster.gateway_api, cluster.gateway_programmed) {
+            (None, _) => "not installed".to_owned(),
+            (Some(version), true) => format!("{version}, the Gateway is programmed"),
+            (Some(version), false) => {
+                format!("{version}, {}", pen.paint(Ink::Warn, "the Gateway is not programmed"))
+            }
+        };
+        pairs.push(("Gateway API", gateway));
+        if cluster.kube_proxy_present {
+            pairs.push(("kube-proxy", pen.paint(Ink::Bad, "present, though Cilium replaces it")));
+        }
+        pairs
+    }
+}
+
+impl Status {
+    fn versions_text(&self, pen: &Pen) -> String {
+        let program = |(name, versions): (&String, &std::collections::BTreeSet<String>)| {
+            let listed: Vec<&str> = versions.iter().map(String::as_str).collect();
+            let text = format!("{name} {}", listed.join(" and "));
+            if listed.len() > 1 { pen.paint(Ink::Warn, &text) } else { text }
+        };
+        self.versions.iter().map(program).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Says what of this Mac the lab has, and what its machines make of it; nothing where nothing of it stands.
+    fn host_text(&self, host: &HostUse) -> Vec<(&'static str, String)> {
+        let free = |free: Option<u64>| free.map_or(String::new(), |free| format!(", {} free", bytes(free)));
+        let mut pairs = Vec::new();
+        if host.running > 0 {
+            let used: u64 = self.nodes.iter().filter_map(|node| Some(node.resources?.memory.used)).sum();
+            let machines = count(host.running, "machine");
+            let use_ = if host.running == 1 { "uses" } else { "use" };
+            let given = bytes_of(used, host.memory_given);
+            let (mac, free) = (bytes(host.memory), free(host.memory_free));
+            pairs.push(("memory", format!("{machines} {use_} {given}; this Mac has {mac}{free}")));
+        }
+        if host.disk_taken > 0 {
+            let taken = bytes(host.disk_taken);
+            pairs.push(("disk", format!("{taken} of this Mac's taken{}", free(host.disk_free))));
+        }
+        pairs
+    }
+}
+
+impl VipStatus {
+    fn text(&self, pen: &Pen) -> String {
+        let holder = match self.holders.as_slice() {
+            [] => pen.paint(Ink::Warn, "held by nobody"),
+            [one] => format!("held by {one}"),
+            many => pen.paint(Ink::Bad, &format!("held by several: {}", many.join(", "))),
+        };
+        format!("{} on {}, {holder}", self.address, self.network)
+    }
+}
+
+impl NodeStatus {
+    fn cells(&self, cluster_answers: bool, pen: &Pen) -> [Cell; 7] {
+        let none = || Cell::inked(Ink::Dim, pen.none());
+        let role = self.role.noun();
+        let role = if self.vip { format!("{role}, VIP") } else { role.to_owned() };
+        let vm = match self.vm {
+            Vm::Absent => Cell::inked(Ink::Dim, "absent"),
+            Vm::Stopped => Cell::inked(Ink::Warn, "stopped"),
+            Vm::Running => Cell::inked(Ink::Good, "running"),
+            Vm::Foreign => Cell::inked(Ink::Bad, "not ours"),
+        };
+        let guest = match (&self.guest, self.vm) {
+            (Some(state), _) if state == "done" => Cell::inked(Ink::Good, "ready"),
+            (Some(state), _) => Cell::inked(Ink::Warn, format!("cloud-init {state}")),
+            (None, Vm::Running) => Cell::inked(Ink::Warn, "no answer"),
+            (None, _) => none(),
+        };
+        let kubernetes = match (self.kubernetes, self.role, cluster_answers) {
+            (Some(Kubernetes::Ready), ..) => Cell::inked(Ink::Good, "Ready"),
+            (Some(Kubernetes::NotReady), ..) => Cell::inked(Ink::Warn, "NotReady"),
+            (Some(Kubernetes::NotJoined), ..) => Cell::inked(Ink::Warn, "not joined"),
+            (None, Role::Gateway, _) | (None, _, true) => none(),
+            (None, _, false) => Cell::inked(Ink::Dim, "unknown"),
+        };
+        [
+            Cell::inked(Ink::Strong, self.name.clone()),
+            Cell::plain(role),
+            Cell::plain(self.address.clone()),
+            vm,
+            guest,
+            kubernetes,
+            self.version.clone().map_or_else(none, Cell::plain),
+        ]
+    }
+
+    /// What it uses, and its clock.
+    fn uses(&self, pen: &Pen) -> [Cell; 4] {
+        let none = || Cell::inked(Ink::Dim, pen.none());
+        let share = |Share { used, total }: Share| {
+            let text = bytes_of(used, total);
+            let is_much = u128::from(used) * 100 >= u128::from(total) * u128::from(MUCH);
+            if is_much { Cell::inked(Ink::Warn, text) } else { Cell::plain(text) }
+        };
+        let clock = match self.clock_off_ms {
+            None => none(),
+            Some(0) => Cell::plain("right"),
+            Some(off) => {
+                let way = if off < 0 { "behind" } else { "ahead" };
+                let amount = words::duration(std::time::Duration::from_millis(off.unsigned_abs()));
+                let is_far = off.unsigned_abs() > CLOCK_WITHIN_MS;
+                let text = format!("{amount} {way}");
+                if is_far { Cell::inked(Ink::Warn, text) } else { Cell::plain(text) }
+            }
+        };
+        let Some(found) = &self.resources else { return [none(), none(), none(), clock] };
+        [share(found.memory), share(found.disk), Cell::plain(format!("{:.2}", found.load)), clock]
+    }
+}
