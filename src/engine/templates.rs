@@ -144,7 +144,8 @@ pub async fn keep_labs_out(
     Ok(locks)
 }
 
-fn allocated(folder: &Path) -> Result<u64> {
+/// Returns the bytes that all files below a folder take of the disk.
+pub fn allocated(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for path in files::list(folder)? {
         bytes += if files::is_folder(&path) { allocated(&path)? } else { files::allocated(&path)? };
