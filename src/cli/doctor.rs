@@ -14,8 +14,9 @@ const SCHEMA: &str = "fusionlab.doctor/1";
 
 /// Check whether this machine is fit for the lab
 ///
-/// Looks at Fusion and its networks, and says of each thing that is not well what to do about it. Changes nothing.
-/// Exits with 4 if a check fails, with 0 if there are only warnings.
+/// Looks at Fusion, this Mac, Fusion's networks and the labs on this Mac, and says of each thing that is not well what to do
+/// about it. Changes nothing. Exits with 4 if a check fails, with 0 if there are only warnings, or things that this system does
+/// not tell.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {}
 
@@ -33,6 +34,7 @@ pub async fn run(_args: DoctorArgs, context: &Context) -> Result<Success, Failur
             "passed": counts.failed == 0,
             "warnings": counts.warned,
             "failures": counts.failed,
+            "unknown": counts.unknown,
             "checks": doctor::json(&groups, &place),
         }))?;
     } else {

@@ -18,6 +18,7 @@ pub mod images;
 pub mod journal;
 pub mod kubeconfig;
 pub mod logs;
+pub mod mac;
 pub mod names;
 pub mod networks;
 pub mod observe;

@@ -92,6 +92,21 @@ pub const TABLE: &[Hazard] = &[
         "The Mac is on the home network by Wi-Fi",
         Seed::Settings(|settings| settings.wifi = true),
     ),
+    hazard(
+        "mac-sleeps",
+        "The Mac goes to sleep by itself on mains power",
+        Seed::Settings(|settings| settings.sleeps = true),
+    ),
+    hazard(
+        "small-mac",
+        "The Mac has 16 GiB of memory",
+        Seed::Settings(|settings| settings.memory_mib = SMALL_MIB),
+    ),
+    hazard(
+        "other-lan",
+        "The Mac is in another home network, until a lab takes it to its own",
+        Seed::Settings(|settings| settings.lan = OTHER_LAN),
+    ),
     hazard("window-open", "Fusion's window is open", Seed::Settings(|settings| settings.window_open = true)),
     hazard("stranger-runs", "A VM of somebody else's runs on vmnet8", Seed::Stranger),
     hazard("subnet-routed", "A VPN has taken 10.0.0.0/8", Seed::Settings(route_ten)),
@@ -102,6 +117,8 @@ pub const TABLE: &[Hazard] = &[
     ),
 ];
 
+const SMALL_MIB: u32 = 16 * 1024;
+const OTHER_LAN: ipnet::Ipv4Net = ipnet::Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 1, 0), 24);
 const TAKEN: &[&str] = &[
     "answer VNET_2_DHCP yes",
     "answer VNET_2_HOSTONLY_NETMASK 255.255.255.0",

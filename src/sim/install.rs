@@ -32,6 +32,19 @@ answer VNET_8_NAT yes
 answer VNET_8_VIRTUAL_ADAPTER yes
 ";
 
+/// Says which macOS the simulated Mac has: one that the newest Fusion wants.
+const SYSTEM_VERSION: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0">
+<dict>
+	<key>ProductName</key>
+	<string>macOS</string>
+	<key>ProductVersion</key>
+	<string>26.1</string>
+</dict>
+</plist>
+"#;
+
 /// How long the world may take to leave when it is told to.
 const LEAVING: Duration = Duration::from_secs(10);
 const LEAVING_POLL: Duration = Duration::from_millis(20);
@@ -66,6 +79,7 @@ pub fn install(root: &Path, exe: &Path, settings: &Settings) -> io::Result<()> {
         files::make_folder(&folder)?;
     }
     name_release(&places, settings)?;
+    files::write_new(&places.system_version(), SYSTEM_VERSION)?;
     for program in programs::NAMES {
         link(exe, &places.program(program))?;
     }

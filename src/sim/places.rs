@@ -15,7 +15,10 @@ const SYSTEM_PROGRAMS: &[(&str, &str)] = &[
     ("networksetup", "usr/sbin"),
     ("pgrep", "usr/bin"),
     ("ping", "sbin"),
+    ("pmset", "usr/bin"),
+    ("sysctl", "usr/sbin"),
     ("system_profiler", "usr/sbin"),
+    ("vm_stat", "usr/bin"),
 ];
 /// The longest path that a Unix socket's address holds on macOS, with room for the final zero.
 const SOCKET_PATH_MAX: usize = 100;
@@ -50,6 +53,11 @@ impl Places {
 
     pub fn info_plist(&self) -> PathBuf {
         self.app().join("Contents/Info.plist")
+    }
+
+    /// What says which macOS this is.
+    pub fn system_version(&self) -> PathBuf {
+        self.root.join("System/Library/CoreServices/SystemVersion.plist")
     }
 
     pub fn program(&self, name: &str) -> PathBuf {

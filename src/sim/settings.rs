@@ -93,6 +93,8 @@ pub struct Settings {
     pub strangers: Vec<Stranger>,
     /// Whether the Mac is on the home network by Wi-Fi.
     pub wifi: bool,
+    /// Whether the Mac goes to sleep by itself on mains power.
+    pub sleeps: bool,
     /// What shall go wrong.
     pub faults: Vec<Fault>,
 }
@@ -125,6 +127,7 @@ impl Default for Settings {
             routes: Vec::new(),
             strangers: Vec::new(),
             wifi: false,
+            sleeps: false,
             faults: Vec::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! What verbs call in the layers below, in one place: each function is a few lines over the layer that does the work.
 
 mod certificates;
+mod checkup;
 mod guests;
 mod logs;
 mod session;
@@ -13,7 +14,6 @@ use crate::cli::error::catalogue::Explained;
 use crate::cli::error::{Failure, Report};
 use crate::cli::init::PresetName;
 use crate::cli::screen::backups::BackupLine;
-use crate::cli::screen::doctor::Group;
 use crate::cli::screen::document;
 use crate::cli::screen::templates::{ImageLine, Prunable, TemplateLine};
 use crate::cli::screen::topology::{self, Diagram};
@@ -39,8 +39,9 @@ use crate::lab::spec::{self};
 use crate::lab::{Lab, resolve};
 use crate::plan::facts::Facts;
 use crate::plan::survey::Survey;
-use crate::plan::{health, loss, rendering, wifi};
+use crate::plan::{loss, rendering, wifi};
 use crate::stack::{identity, pki};
+pub use checkup::{FINDINGS, checkup};
 pub use guests::{EndSink, Ended, become_ssh, carry};
 pub use logs::LogSink;
 pub use session::{NetworkVerb, Session, TEMPLATE_BUILD, hold_lab, problems_of_size};
@@ -150,11 +151,7 @@ pub async fn fusion(context: &Context) -> Result<Fusion, Failure> {
     }
     simulated::fusion(context)
 }
-/// Errors that `doctor` tells as a check that failed.
-pub const FINDINGS: [&str; 2] = ["fusion-not-found", "fusion-too-old"];
 
-/// The error of programs that root does not run.
-const DISTRUSTED: &str = "root-distrusts";
 /// Returns the lab, or the built-in one for verbs that do without a lab file that cannot be read.
 pub fn any_lab(context: &Context) -> Result<Lab, Failure> {
     match context.lab(None, Warnings::Untold) {
@@ -184,31 +181,6 @@ async fn survey_of(context: &Context, fusion: &Fusion, lab: &Lab) -> Result<Surv
     let networks = Networks::new(fusion.clone(), context.home.network());
     let vms = Vmrun::new(fusion.clone(), deadlines(&lab.limits));
     Ok(survey::survey(fusion, &networks, &vms, lab).await?)
-}
-
-/// Makes every check of this machine; also returns Fusion, if there is one.
-pub async fn checkup(context: &Context, lab: &Lab) -> Result<(Option<Fusion>, Vec<Group>), Failure> {
-    let found = match fusion(context).await {
-        Ok(fusion) => Ok(fusion),
-        // That Fusion is missing or too old is a finding; anything else keeps us from looking.
-        Err(Failure::Report(report)) if FINDINGS.contains(&report.id) => Err(report.what),
-        Err(other) => return Err(other),
-    };
-    let seen = found.as_ref().map(|fusion| {
-        let simulated = if fusion.simulated { ", simulated" } else { "" };
-        format!("{} ({}){simulated}", fusion.version, fusion.build)
-    });
-    let mut groups = vec![Group { title: "VMware Fusion", checks: vec![health::fusion(seen)] }];
-    let Ok(fusion) = found else { return Ok((None, groups)) };
-    let checks = match survey_of(context, &fusion, lab).await {
-        Ok(survey) => health::network(lab, &survey),
-        // As root we do not even ask programs that others could have changed.
-        Err(Failure::Report(report)) if report.id == DISTRUSTED => vec![health::distrusted(&report.what)],
-        Err(other) => return Err(other),
-    };
-    groups.push(Group { title: "Networks", checks });
-    groups.push(Group { title: "Labs", checks: vec![certificates::check(context, lab).await?] });
-    Ok((Some(fusion), groups))
 }
 
 /// Returns the names of the backups of Fusion's networking file, the newest first, without a look at Fusion; none where they cannot

@@ -54,8 +54,9 @@ pub fn lines(groups: &[Group], place: &Place<'_>, pen: &Pen) -> Vec<String> {
 
 /// Returns the JSON form of the same.
 pub fn json(groups: &[Group], place: &Place<'_>) -> Vec<Value> {
-    let check = |check: &Check| {
+    let check = |group: &str, check: &Check| {
         json!({
+            "group": group,
             "id": check.id,
             "title": check.title,
             "state": check.state,
@@ -63,13 +64,15 @@ pub fn json(groups: &[Group], place: &Place<'_>) -> Vec<Value> {
             "fix": check.fix.iter().flat_map(|remedy| fix(remedy, place)).collect::<Vec<_>>(),
         })
     };
-    groups.iter().flat_map(|group| &group.checks).map(check).collect()
+    groups.iter().flat_map(|group| group.checks.iter().map(|one| check(group.title, one))).collect()
 }
 
 /// How many checks ended in each way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub all: usize,
+    /// What this system does not tell: neither passed nor failed.
+    pub unknown: usize,
     pub warned: usize,
     pub failed: usize,
 }
@@ -80,6 +83,7 @@ pub fn counts(groups: &[Group]) -> Counts {
         counts.all += 1;
         match check.state {
             State::Ok => {}
+            State::Unknown => counts.unknown += 1,
             State::Warn => counts.warned += 1,
             State::Fail => counts.failed += 1,
         }
@@ -90,11 +94,13 @@ pub fn counts(groups: &[Group]) -> Counts {
 fn total(counts: &Counts, pen: &Pen) -> String {
     let all = words::count(counts.all, "check");
     let warned = words::count(counts.warned, "warning");
+    let passed = words::count(counts.all - counts.unknown, "check");
+    let unknown = if counts.unknown == 0 { String::new() } else { format!(", {} unknown", counts.unknown) };
     match (counts.failed, counts.warned) {
-        (0, 0) => pen.paint(Ink::Good, &format!("{all} passed")),
-        (0, _) => pen.paint(Ink::Warn, &format!("{all}, none failed, {warned}")),
-        (failed, 0) => pen.paint(Ink::Bad, &format!("{failed} of {all} failed")),
-        (failed, _) => pen.paint(Ink::Bad, &format!("{failed} of {all} failed, {warned}")),
+        (0, 0) => pen.paint(Ink::Good, &format!("{passed} passed{unknown}")),
+        (0, _) => pen.paint(Ink::Warn, &format!("{all}, none failed, {warned}{unknown}")),
+        (failed, 0) => pen.paint(Ink::Bad, &format!("{failed} of {all} failed{unknown}")),
+        (failed, _) => pen.paint(Ink::Bad, &format!("{failed} of {all} failed, {warned}{unknown}")),
     }
 }
 
@@ -102,6 +108,7 @@ fn total(counts: &Counts, pen: &Pen) -> String {
 fn check_lines(check: &Check, column: usize, pen: &Pen) -> Vec<String> {
     let (ink, symbol) = match check.state {
         State::Ok => (Ink::Good, pen.tick()),
+        State::Unknown => (Ink::Dim, "?"),
         State::Warn => (Ink::Warn, "!"),
         State::Fail => (Ink::Bad, pen.cross()),
     };
@@ -154,6 +161,27 @@ pub fn fix(remedy: &Remedy, place: &Place<'_>) -> Vec<Fix> {
 fn said(remedy: &Remedy) -> String {
     let words = match remedy {
         Remedy::InstallFusion => "install VMware Fusion 12.2 or newer, or try the lab on the simulated one:",
+        Remedy::UpdateFusion { fixed } => {
+            return format!(
+                "update Fusion to {fixed} or newer, and let nobody into a machine meanwhile whom you do not trust"
+            );
+        }
+        Remedy::UpdateMacos { least } => return format!("update macOS to {least} or newer"),
+        Remedy::SmallerLab => {
+            "ask for fewer or smaller machines in the lab file, or begin with a smaller lab, which this asks for:"
+        }
+        Remedy::StopOthers => "shut down or suspend machines that are not the lab's",
+        Remedy::CloseProgrammes => "close what takes memory: a Mac that swaps makes every machine wait",
+        Remedy::FreeDisk => {
+            "make room on the disk, or ask for smaller disks in the lab file; this frees what no lab uses:"
+        }
+        Remedy::StayAwake => {
+            "keep it awake while the lab works, as this does until you end it; the lab also comes back after sleep by `fusionlab up`:"
+        }
+        Remedy::Init => "begin with a lab file for the network that is here; this asks and writes it:",
+        Remedy::OtherLan => {
+            "go to that network, or give the lab file the one that is here: `lan: {subnet: …}`, with addresses in it"
+        }
         Remedy::ReinstallFusion => {
             "root runs only what nobody else can change: install Fusion anew, or give that path back to root"
         }
@@ -211,6 +239,9 @@ fn command(remedy: &Remedy, place: &Place<'_>) -> Option<String> {
     match remedy {
         Remedy::InstallFusion => Some("fusionlab up --sim".to_owned()),
         Remedy::ApplyNetwork => ours("network apply"),
+        Remedy::SmallerLab | Remedy::Init => ours("init"),
+        Remedy::FreeDisk => ours("template prune"),
+        Remedy::StayAwake => Some("caffeinate -i -s".to_owned()),
         Remedy::StartServices => vmnet_cli(&["--start"]),
         Remedy::Reconfigure => vmnet_cli(&["--stop", "--configure", "--start"]),
         Remedy::ReleaseAddress { .. } => ours("network show"),
@@ -227,6 +258,11 @@ fn command(remedy: &Remedy, place: &Place<'_>) -> Option<String> {
             Some(format!("sudo nano {file}"))
         }
         Remedy::ReinstallFusion
+        | Remedy::UpdateFusion { .. }
+        | Remedy::UpdateMacos { .. }
+        | Remedy::StopOthers
+        | Remedy::CloseProgrammes
+        | Remedy::OtherLan
         | Remedy::StartFusion
         | Remedy::QuitFusion
         | Remedy::OtherVmnet { .. }
@@ -303,10 +339,24 @@ mod tests {
 
     #[test]
     fn what_remains_is_counted() {
-        assert_eq!(counts(&groups()), Counts { all: 3, warned: 1, failed: 1 });
-        let total = |all, warned, failed| total(&Counts { all, warned, failed }, &Pen::plain(80));
+        assert_eq!(counts(&groups()), Counts { all: 3, unknown: 0, warned: 1, failed: 1 });
+        let total = |all, warned, failed| total(&Counts { all, unknown: 0, warned, failed }, &Pen::plain(80));
         assert_eq!(total(2, 0, 0), "2 checks passed");
         assert_eq!(total(2, 1, 0), "2 checks, none failed, 1 warning");
         assert_eq!(total(1, 0, 1), "1 of 1 check failed");
+    }
+
+    #[test]
+    fn what_is_unknown_has_not_passed() {
+        let said =
+            |warned, failed| super::total(&Counts { all: 4, unknown: 3, warned, failed }, &Pen::plain(80));
+        assert_eq!(said(0, 0), "1 check passed, 3 unknown");
+        assert_eq!(said(1, 0), "4 checks, none failed, 1 warning, 3 unknown");
+        assert_eq!(said(0, 1), "1 of 4 checks failed, 3 unknown");
+        let mut groups = groups();
+        groups[0].checks[0].state = State::Unknown;
+        assert_eq!(counts(&groups).unknown, 1);
+        assert_eq!(lines(&groups, &PLACE, &Pen::plain(80))[1], "? Fusion's window is closed    it is");
+        assert_eq!(json(&groups, &PLACE)[0]["state"], "unknown");
     }
 }

@@ -67,7 +67,7 @@ pub async fn probe(root: &Path, addresses: &[Ipv4Addr], limit: Duration) -> Opti
 }
 
 /// Runs one of macOS's programs; none if it is not there, or not as root alone has it and we are root.
-async fn run(root: &Path, program: &str, args: &[&str], limit: Duration) -> Option<Finished> {
+pub(super) async fn run(root: &Path, program: &str, args: &[&str], limit: Duration) -> Option<Finished> {
     let path = root.join(program);
     if !files::exists(&path) {
         return None;

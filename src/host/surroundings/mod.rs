@@ -1,12 +1,14 @@
 //! What a new lab has to fit into: the home network, this machine's size, the keys of its user.
 //!
 //! ```text
-//! macos.rs   asks the programs of a Mac's root: the real one's, or the simulated Mac's
-//! linux.rs   reads /proc where there is no such root
+//! macos.rs      asks the programs of a Mac's root: the real one's, or the simulated Mac's
+//! condition.rs  the same of the Mac's own state: memory, processors, when it sleeps
+//! linux.rs      reads /proc where there is no such root
 //! ```
 //!
 //! Nothing here is an error: what cannot be found out is left for the user to say.
 
+mod condition;
 #[cfg(target_os = "linux")]
 mod linux;
 mod macos;
@@ -21,6 +23,7 @@ use ipnet::Ipv4Net;
 
 use super::{files, system};
 use crate::formats::mac::Mac;
+pub use condition::{Condition, condition};
 
 /// A way into a home network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,16 +56,20 @@ pub struct Surroundings {
 
 /// Looks around, once. `root` is the root of Fusion's Mac; each question may take `limit`.
 pub async fn look(root: &Path, home: Option<&Path>, limit: Duration) -> Surroundings {
-    let lan = match macos::lan(root, limit).await {
-        Some(lan) => lan,
-        None => own_lan(),
-    };
     Surroundings {
-        lan,
+        lan: lan(root, limit).await,
         memory_mib: system::memory_mib(),
         cpus: system::cpus(),
         disk_free_mib: home.and_then(|home| system::free_mib(home).ok()),
         ssh_keys: home.map(|home| ssh_keys(&home.join(".ssh"))).unwrap_or_default(),
+    }
+}
+
+/// Returns the ways into home networks, that of the default route first.
+pub async fn lan(root: &Path, limit: Duration) -> Vec<LanInterface> {
+    match macos::lan(root, limit).await {
+        Some(lan) => lan,
+        None => own_lan(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The catalogue under `vm-templates/`: what fusionlab knows of the outside world, as data.
 //!
-//! `images` has the cloud images with their digests, `versions` what is installed and which versions go together, and
-//! `hardware` what each release of Fusion can run.
+//! `images` has the cloud images with their digests, `versions` what is installed and which versions go together,
+//! `hardware` what each release of Fusion can run, and `advisories` which flaws it has.
 
+mod advisories;
 mod hardware;
 mod images;
 mod versions;
@@ -11,6 +12,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
+pub use advisories::{Advisory, advisories, mended};
 pub use hardware::{Hardware, hardware, is_too_old, written_hardware};
 pub use images::{
     CUSTOM_IMAGE, DEFAULT_IMAGE, Entry, Image, Newest, Signature, entries, image, images, keyring,
@@ -49,6 +51,7 @@ static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
 struct Catalogue {
     images: Vec<images::ImageEntry>,
     hardware: hardware::HardwareTable,
+    advisories: Vec<Advisory>,
     versions: versions::VersionSet,
     pause: Vec<versions::PauseRow>,
     init_through_endpoint: Vec<Requirement>,

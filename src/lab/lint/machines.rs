@@ -107,7 +107,7 @@ fn once_a_key(found: impl Iterator<Item = Problem>) -> Vec<Problem> {
 }
 
 /// Percent of the Mac's memory above which macOS starts to swap (a judgement, not measured).
-const COMFORTABLE_PERCENT: u64 = 75;
+pub const COMFORTABLE_PERCENT: u64 = 75;
 
 pub fn memory_exceeds_host(subject: &Subject<'_>) -> Vec<Problem> {
     let Some(host) = subject.host else { return Vec::new() };

@@ -10,6 +10,7 @@ pub mod rules;
 use super::Lab;
 use super::problem::{Problem, Severity, Span};
 use super::spec::Origin;
+pub use machines::COMFORTABLE_PERCENT;
 pub use rules::{RULES, Rule, rule};
 
 /// What the lab will run on.

@@ -1,7 +1,14 @@
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::super::survey::{NetworkSeen, RootAccess, Survey};
 use super::*;
 use crate::formats::dhcp::{Host, Lease};
 use crate::formats::mac::Mac;
-use crate::formats::networking::{Protocol, Vmnet};
+use crate::formats::networking::{PortForward, Protocol, Vmnet};
+use crate::formats::routes::Route;
+use crate::lab::Lab;
 use crate::lab::catalogue::Arch;
 use crate::lab::resolve::resolve;
 use crate::lab::{Nic, Node};
@@ -78,7 +85,7 @@ fn check(survey: &Survey, id: &str) -> Check {
 fn says(survey: &Survey, id: &str, state: State, detail: &str) -> Vec<Remedy> {
     let check = check(survey, id);
     assert_eq!((check.state, check.detail.as_str()), (state, detail), "{id}");
-    assert!(state == State::Ok || !check.fix.is_empty() || id == "network.routes", "{id} says nothing to do");
+    assert_eq!(check.fix.is_empty(), matches!(state, State::Ok | State::Unknown), "{id} says nothing to do");
     check.fix
 }
 
@@ -174,7 +181,7 @@ fn a_vpns_route_is_named_and_our_own_is_not() {
     survey.routes.as_mut().unwrap().remove(4);
     says(&survey, "network.routes", State::Fail, "10.10.0.0/25 leads to utun4");
     survey.routes = None;
-    says(&survey, "network.routes", State::Warn, "the routes could not be read");
+    says(&survey, "network.routes", State::Unknown, "the routes could not be read");
 }
 
 #[test]
@@ -236,6 +243,18 @@ fn reservations_that_the_dhcp_server_does_not_know_are_counted() {
     says(&survey, "network.dhcpd", State::Fail, "vmnet2/dhcpd.conf lacks 1 of 7");
     survey.networks[0].fixed = None;
     says(&survey, "network.dhcpd", State::Fail, "vmnet2 has no dhcpd.conf");
+}
+
+#[test]
+fn another_home_network_is_a_hint_before_the_lab_and_a_failure_after() {
+    let here = |subnet: &str| vec![("en0".to_owned(), net(subnet))];
+    let state = |here: &[_], stands| home(&lab(), here, stands).state;
+    assert_eq!(state(&here("192.168.68.0/24"), true), State::Ok);
+    assert_eq!(state(&[], true), State::Unknown);
+    assert_eq!(state(&here("192.168.1.0/24"), true), State::Fail);
+    let hint = home(&lab(), &here("192.168.1.0/24"), false);
+    assert_eq!((hint.state, hint.fix), (State::Warn, vec![Remedy::Init]));
+    assert_eq!(hint.detail, "en0 is in 192.168.1.0/24, the lab wants 192.168.68.0/24");
 }
 
 #[test]

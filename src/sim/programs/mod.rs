@@ -1,5 +1,5 @@
 //! Fusion's programs as the simulation plays them: same names, arguments, output shapes, exit codes and quirks. And
-//! those of macOS that tell what a Mac's own folders do not: its networks, its neighbours and its processes.
+//! those of macOS that tell what a Mac's own folders do not: its networks, its neighbours, its processes and how it is doing.
 
 pub mod arp;
 pub mod caller;
@@ -7,9 +7,12 @@ pub mod netstat;
 pub mod networksetup;
 pub mod pgrep;
 pub mod ping;
+pub mod pmset;
 mod rest_calls;
+pub mod sysctl;
 pub mod system_profiler;
 pub mod vdiskmanager;
+pub mod vm_stat;
 pub mod vmnet_cfgcli;
 pub mod vmnet_cli;
 pub mod vmrest;
@@ -38,6 +41,9 @@ pub const NAMES: &[&str] = &[
     "arp",
     "ping",
     "system_profiler",
+    "sysctl",
+    "vm_stat",
+    "pmset",
 ];
 
 /// The exit status of a program that failed: -1 as a byte.
@@ -124,6 +130,9 @@ pub async fn run(name: &str, places: &Places, args: &[String], screen: &mut Scre
         "arp" => arp::run(places, args, screen).await,
         "ping" => ping::run(places, args, screen).await,
         "system_profiler" => system_profiler::run(places, args, screen),
+        "sysctl" => sysctl::run(places, args, screen),
+        "vm_stat" => vm_stat::run(places, args, screen).await,
+        "pmset" => pmset::run(places, args, screen),
         _ => FAILED,
     };
     if name.starts_with("vmnet-") {

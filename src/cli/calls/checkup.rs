@@ -1,0 +1,77 @@
+//! Every check of this machine, for `doctor`: each group is gathered by its own part of `engine` and judged by `plan::health`.
+
+use super::{certificates, deadlines, fusion, survey_of};
+use crate::cli::context::Context;
+use crate::cli::error::Failure;
+use crate::cli::screen::doctor::Group;
+use crate::engine::mac;
+use crate::host::fusion::Fusion;
+use crate::host::fusion::vmrun::Vmrun;
+use crate::host::{files, surroundings};
+use crate::lab::Lab;
+use crate::plan::health::{self, Check};
+
+/// Errors that `doctor` tells as a check that failed.
+pub const FINDINGS: [&str; 2] = ["fusion-not-found", "fusion-too-old"];
+
+/// The error of programs that root does not run.
+const DISTRUSTED: &str = "root-distrusts";
+
+/// Makes every check of this machine; also returns Fusion, if there is one.
+pub async fn checkup(context: &Context, lab: &Lab) -> Result<(Option<Fusion>, Vec<Group>), Failure> {
+    let found = match fusion(context).await {
+        Ok(fusion) => Ok(fusion),
+        // That Fusion is missing or too old is a finding; anything else keeps us from looking.
+        Err(Failure::Report(report)) if FINDINGS.contains(&report.id) => Err(report.what),
+        Err(other) => return Err(other),
+    };
+    let seen = found.as_ref().map(|fusion| {
+        let simulated = if fusion.simulated { ", simulated" } else { "" };
+        format!("{} ({}){simulated}", fusion.version, fusion.build)
+    });
+    let mut checks = vec![health::fusion(seen)];
+    let Ok(fusion) = found else {
+        return Ok((None, vec![Group { title: "VMware Fusion", checks }]));
+    };
+    checks.extend(health::fusion_checks(&fusion.version, &mac::missing_programs(&fusion, lab)));
+    let groups = [
+        ("VMware Fusion", checks),
+        ("This Mac", of_mac(&fusion, lab).await?),
+        ("Networks", of_networks(context, &fusion, lab).await?),
+        ("Labs", vec![certificates::check(context, lab).await?]),
+    ];
+    let shown = groups.into_iter().filter(|(_, checks)| !checks.is_empty());
+    let groups = shown.map(|(title, checks)| Group { title, checks }).collect();
+    Ok((Some(fusion), groups))
+}
+
+/// None of these where root would have to run programs that others could have changed: that is the networks' finding.
+async fn of_mac(fusion: &Fusion, lab: &Lab) -> Result<Vec<Check>, Failure> {
+    let vms = Vmrun::new(fusion.clone(), deadlines(&lab.limits));
+    let looked = mac::look(fusion, &vms, lab, lab.limits.fusion_query).await;
+    match looked.map_err(Failure::from) {
+        Ok(seen) => Ok(health::mac(lab, &fusion.version, &seen)),
+        Err(failure) if is_distrust(&failure) => Ok(Vec::new()),
+        Err(other) => Err(other),
+    }
+}
+
+async fn of_networks(context: &Context, fusion: &Fusion, lab: &Lab) -> Result<Vec<Check>, Failure> {
+    let mut checks = match survey_of(context, fusion, lab).await {
+        Ok(survey) => health::network(lab, &survey),
+        // As root we do not even ask programs that others could have changed.
+        Err(Failure::Report(report)) if report.id == DISTRUSTED => {
+            return Ok(vec![health::distrusted(&report.what)]);
+        }
+        Err(other) => return Err(other),
+    };
+    let here = surroundings::lan(&fusion.root, lab.limits.fusion_query).await;
+    let here: Vec<_> = here.into_iter().map(|lan| (lan.interface, lan.subnet)).collect();
+    let stands = files::exists(context.home.lab(&lab.name).root());
+    checks.push(health::home(lab, &here, stands));
+    Ok(checks)
+}
+
+fn is_distrust(failure: &Failure) -> bool {
+    matches!(failure, Failure::Report(report) if report.id == DISTRUSTED)
+}
