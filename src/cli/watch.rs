@@ -133,7 +133,7 @@ impl<'a, V: View> Shown<'a, V> {
     fn pen(&self) -> Pen {
         // The window may have been made wider or narrower since.
         match &self.screen {
-            Some(_) => Terminal::detect(self.context.options.color).out,
+            Some(_) => Terminal::detect(self.context.options.color, self.context.options.plain).out,
             None => self.context.terminal.out,
         }
     }
