@@ -18,6 +18,7 @@ mod documented;
 mod download;
 mod drift;
 mod drill;
+mod events;
 mod failover;
 mod fake_fusion;
 mod fusion_argv;
