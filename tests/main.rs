@@ -20,6 +20,7 @@ mod download;
 mod drift;
 mod drill;
 mod error_ids;
+mod events;
 mod failover;
 mod fake_fusion;
 mod fusion_argv;

@@ -97,7 +97,9 @@ impl Teller {
             node: None,
             phase: Phase::Host,
             text: part.text().to_owned(),
+            needs: Vec::new(),
             cost_seconds: cost(*part),
+            known: false,
         });
         self.say(Event::Planned { steps: steps.collect() });
     }

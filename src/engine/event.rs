@@ -19,7 +19,7 @@ pub enum Event {
     /// A step could begin but for others: said when the reason changes.
     StepHeld {
         step: StepId,
-        /// Such as "waits for k8s-master1: etcd takes one learner at a time".
+        /// Such as "waits for k8s-master1: one etcd learner at a time".
         because: String,
     },
     StepStarted {
@@ -104,7 +104,11 @@ pub struct PlannedStep {
     pub node: Option<String>,
     pub phase: Phase,
     pub text: String,
+    /// Steps of the same plan that must be done before; they stand before it.
+    pub needs: Vec<StepId>,
     pub cost_seconds: u32,
+    /// Whether that is what it, or its kind, took before in this lab; else it is what the plan supposes.
+    pub known: bool,
 }
 
 impl Event {

@@ -55,7 +55,15 @@ pub async fn convert(
     let reporting = Reporting::start(receiver, reporter, context.cancel.clone(), &Arc::default());
     let step = StepId("image.convert".to_owned());
     let text = format!("convert {}", conversion.source.display());
-    let planned = PlannedStep { id: step.clone(), node: None, phase: Phase::Host, text, cost_seconds: 1 };
+    let planned = PlannedStep {
+        id: step.clone(),
+        node: None,
+        phase: Phase::Host,
+        text,
+        needs: Vec::new(),
+        cost_seconds: 1,
+        known: false,
+    };
     // Whoever listens is there until the end.
     let tell = move |event| drop(events.send(event));
     tell(Event::Planned { steps: vec![planned] });

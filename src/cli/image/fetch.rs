@@ -105,6 +105,8 @@ fn planned(image: &Image) -> PlannedStep {
         node: None,
         phase: Phase::Host,
         text: format!("download the cloud image {}", image.name),
+        needs: Vec::new(),
         cost_seconds: COST_SECONDS,
+        known: false,
     }
 }

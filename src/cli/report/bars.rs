@@ -52,7 +52,9 @@ impl Bars {
             return;
         }
         let pen = Pen { width: self.width(), ..self.pen };
-        let lines = layout::lines(&self.board, self.started.elapsed(), &pen);
+        let now = self.started.elapsed();
+        self.board.ahead.tick(now);
+        let lines = layout::lines(&self.board, now, &pen);
         while self.rows.len() < lines.len() {
             let style = ProgressStyle::with_template("{msg}").expect("the template is a plain placeholder");
             self.rows.push(self.multi.add(ProgressBar::no_length().with_style(style)));

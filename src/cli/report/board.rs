@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::ahead::Ahead;
 use super::speed::Speed;
 use crate::engine::event::{Event, PlannedStep};
 use crate::plan::step::{Phase, StepId};
@@ -94,6 +95,8 @@ pub struct Board {
     pub rows: Vec<Row>,
     /// Checks of the proof so far.
     pub proof: Proof,
+    /// What the steps still take.
+    pub ahead: Ahead,
 }
 
 /// Steps by what became of them.
@@ -138,6 +141,7 @@ pub const CLUSTER_ROW: &str = "cluster";
 impl Board {
     /// Takes in an event that came at `now`, counted from the start of the run.
     pub fn event(&mut self, event: &Event, now: Duration) {
+        self.ahead.event(event, now);
         match event {
             Event::Planned { steps } => steps.iter().for_each(|step| self.place(step)),
             Event::StepStarted { step } => self.edit(step, now, |step| {

@@ -6,6 +6,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::Reporter;
+use super::ahead::Ahead;
 use super::speed::Speed;
 use crate::engine::event::Event;
 use crate::host::clock;
@@ -20,6 +21,7 @@ pub struct Json<W> {
     ended: BTreeSet<StepId>,
     total: usize,
     speeds: BTreeMap<StepId, Speed>,
+    ahead: Ahead,
     started: clock::Instant,
 }
 
@@ -40,6 +42,8 @@ struct Line<'a> {
     /// Steps that have ended, of all that are planned.
     ended: usize,
     total: usize,
+    /// Seconds to the end of the last step; none where this lab's own runs do not tell.
+    remaining: Option<u64>,
     #[serde(flatten)]
     event: &'a Event,
     #[serde(flatten)]
@@ -49,7 +53,7 @@ struct Line<'a> {
 impl<W: Write + Send> Json<W> {
     pub fn new(to: W) -> Self {
         let (ended, speeds) = (BTreeSet::new(), BTreeMap::new());
-        Self { to, ended, total: 0, speeds, started: clock::monotonic() }
+        Self { to, ended, total: 0, speeds, ahead: Ahead::default(), started: clock::monotonic() }
     }
 
     fn pace(&mut self, event: &Event) -> Option<Pace> {
@@ -74,11 +78,15 @@ impl<W: Write + Send> Reporter for Json<W> {
             _ => {}
         }
         let pace = self.pace(event);
+        let now = self.started.elapsed();
+        self.ahead.event(event, now);
+        self.ahead.tick(now);
         let line = Line {
             schema: SCHEMA,
             at: at(clock::now_ms()),
             ended: self.ended.len(),
             total: self.total,
+            remaining: self.ahead.left().map(|left| left.as_secs()),
             event,
             pace,
         };

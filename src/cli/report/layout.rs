@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::board::{Board, Cell, Doing, Row, State, Transfer};
+use super::board::{Board, CLUSTER_ROW, Cell, Doing, HOST_ROW, Row, State, Transfer};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
 use console::measure_text_width as width_of;
@@ -14,6 +14,8 @@ const WIDEST: usize = 109;
 const FREE: usize = 3;
 /// Room for a reason, below which the phases are drawn as symbols only.
 const LEAST_DETAIL: usize = 24;
+/// The same where the names stand once above all rows.
+const LEAST_DETAIL_BELOW_HEADS: usize = 18;
 /// Room for the words beside a transfer's numbers, below which they are left out.
 const LEAST_WORDS: usize = 12;
 /// Columns of the stopwatch with its gap: `  48.1 s`.
@@ -31,10 +33,22 @@ pub fn lines(board: &Board, now: Duration, pen: &Pen) -> Vec<String> {
     let name = board.rows.iter().map(|row| width_of(&row.name)).max().unwrap_or(0);
     let full =
         board.rows.iter().map(|row| width_of(&cells(row, &Pen { color: false, ..*pen }))).max().unwrap_or(0);
-    let roomy = name + full + 2 * GAP + LEAST_DETAIL + STOPWATCH <= width;
-    let middle = if roomy { full } else { board.rows.iter().map(|row| row.cells.len()).max().unwrap_or(0) };
-    let columns = Columns { name, middle, roomy, width };
-    let mut lines: Vec<String> = board.rows.iter().map(|row| line(row, &columns, now, pen)).collect();
+    let room = |middle: usize, detail: usize| name + middle + 2 * GAP + detail + STOPWATCH <= width;
+    let narrow = board.rows.iter().map(|row| row.cells.len()).max().unwrap_or(0);
+    let heads = heads(board);
+    let headed = width_of(&heads.join(" ")).max(narrow);
+    let (form, middle) = match () {
+        () if room(full, LEAST_DETAIL) => (Form::Named, full),
+        () if heads.len() > 1 && room(headed, LEAST_DETAIL_BELOW_HEADS) => (Form::Headed(heads), headed),
+        () => (Form::Symbols, narrow),
+    };
+    let columns = Columns { name, middle, form, width };
+    let mut lines = Vec::new();
+    if let Form::Headed(heads) = &columns.form {
+        let head = format!("{}{}", " ".repeat(name + GAP), heads.join(" "));
+        lines.push(pen.paint(Ink::Dim, &pen.fit(&head, width)));
+    }
+    lines.extend(board.rows.iter().map(|row| line(row, &columns, now, pen)));
     lines.extend(proof(board, &columns, pen));
     lines.push(line_of(&columns, &total(board), "", "", &words::stopwatch(now), pen, |text| {
         pen.paint(Ink::Dim, text)
@@ -45,11 +59,43 @@ pub fn lines(board: &Board, now: Duration, pen: &Pen) -> Vec<String> {
 struct Columns {
     name: usize,
     middle: usize,
-    roomy: bool,
+    form: Form,
     width: usize,
 }
 
-/// Returns `32 of 49 steps, 1 failed, 16 not run`.
+/// How a row's phases are drawn.
+enum Form {
+    /// `✓ Clone  ● Boot  · Ready`.
+    Named,
+    /// A symbol below the name of each phase, which stands once above all rows.
+    Headed(Vec<String>),
+    /// `✓●·`.
+    Symbols,
+}
+
+/// Returns the phases of the machines, in their order. What the host and the cluster do is of another kind.
+fn heads(board: &Board) -> Vec<String> {
+    let mut heads: Vec<String> = Vec::new();
+    for row in board.rows.iter().filter(|row| is_of_machine(row)) {
+        let mut after = 0;
+        for cell in &row.cells {
+            match heads.iter().position(|head| *head == cell.label) {
+                Some(at) => after = at + 1,
+                None => {
+                    heads.insert(after, cell.label.clone());
+                    after += 1;
+                }
+            }
+        }
+    }
+    heads
+}
+
+fn is_of_machine(row: &Row) -> bool {
+    ![HOST_ROW, CLUSTER_ROW].contains(&row.name.as_str())
+}
+
+/// Returns `32 of 49 steps, 1 failed, 16 not run`, with the time to the end where this lab's own runs tell it.
 fn total(board: &Board) -> String {
     let count = board.count();
     let mut text = format!("{} of {}", count.done, words::count(count.all, "step"));
@@ -57,6 +103,12 @@ fn total(board: &Board) -> String {
         if number > 0 {
             text.push_str(&format!(", {number} {what}"));
         }
+    }
+    let is_under_way = count.done + count.failed + count.skipped < count.all;
+    match board.ahead.left().filter(|_| is_under_way && count.failed == 0) {
+        Some(Duration::ZERO) => text.push_str(", longer than last time"),
+        Some(left) => text.push_str(&format!(", about {} left", words::stopwatch(left))),
+        None => {}
     }
     text
 }
@@ -75,7 +127,11 @@ fn proof(board: &Board, columns: &Columns, pen: &Pen) -> Option<String> {
 }
 
 fn line(row: &Row, columns: &Columns, now: Duration, pen: &Pen) -> String {
-    let middle = if columns.roomy { cells(row, pen) } else { symbols(row, pen) };
+    let middle = match &columns.form {
+        Form::Named => cells(row, pen),
+        Form::Headed(heads) if is_of_machine(row) => below(heads, row, pen),
+        Form::Headed(_) | Form::Symbols => symbols(row, pen),
+    };
     let room = columns.width.saturating_sub(columns.name + columns.middle + 2 * GAP + STOPWATCH);
     let detail = said(row.doing(now), room);
     let state = row.state();
@@ -129,6 +185,17 @@ fn cells(row: &Row, pen: &Pen) -> String {
         .map(|cell| paint_cell(cell, &format!("{} {}", symbol(cell.state(), pen), cell.label), pen))
         .collect::<Vec<_>>()
         .join(&gap)
+}
+
+/// Returns a machine's symbols, each below the first letter of its phase's name.
+fn below(heads: &[String], row: &Row, pen: &Pen) -> String {
+    let mut text = String::new();
+    for head in heads {
+        let cell = row.cells.iter().find(|cell| cell.label == *head);
+        let symbol = cell.map_or(" ".to_owned(), |cell| paint_cell(cell, symbol(cell.state(), pen), pen));
+        text.push_str(&pad(&symbol, width_of(head) + 1));
+    }
+    text.trim_end().to_owned()
 }
 
 /// Returns `✓●·`, for narrow terminals.
@@ -254,6 +321,33 @@ mod tests {
     }
 
     #[test]
+    fn phases_are_named_once_where_each_row_has_no_room_for_it() {
+        let lines = drawn(80);
+        assert_eq!(lines[0], "             Clone Boot Ready Configure Join");
+        assert!(lines[2].starts_with("gateway1     ✓     ✓    ●     ·"), "{}", lines[2]);
+        assert!(lines[3].starts_with("k8s-master1  ✗     ·    ·     ·         ·"), "{}", lines[3]);
+        assert!(lines[2].ends_with("0:06"), "{}", lines[2]);
+    }
+
+    #[test]
+    fn the_time_left_stands_beside_the_steps_while_all_goes_well() {
+        let mut planned =
+            super::super::examples::planned("vm.start/gateway1", crate::plan::step::Phase::Boot, "start");
+        (planned.cost_seconds, planned.known) = (90, true);
+        let mut board = Board::default();
+        board.event(&Event::Planned { steps: vec![planned] }, Duration::ZERO);
+        board.event(&start("vm.start/gateway1"), Duration::ZERO);
+        let last = |board: &Board, now| lines(board, now, &Pen::plain(80)).pop().unwrap();
+        let at = Duration::from_secs;
+        board.ahead.tick(at(10));
+        assert!(last(&board, at(10)).starts_with("0 of 1 step, about 1:20 left"), "{}", last(&board, at(10)));
+        board.ahead.tick(at(100));
+        assert!(last(&board, at(100)).starts_with("0 of 1 step, longer than last time"));
+        board.event(&done("vm.start/gateway1", 1000), at(101));
+        assert!(last(&board, at(101)).starts_with("1 of 1 step  "), "{}", last(&board, at(101)));
+    }
+
+    #[test]
     fn narrow_terminals_show_symbols_and_what_is_seen() {
         let lines = drawn(60);
         assert!(lines[0].contains("231.0 of 598.2 MiB, 0:12 left"), "{}", lines[0]);
@@ -266,7 +360,7 @@ mod tests {
     fn the_proof_is_a_row_and_a_failed_check_colours_it() {
         let mut board = board();
         let check = |passed| super::super::examples::checked("it answers", passed);
-        let row = |board: &Board| lines(board, Duration::from_secs(9), &Pen::plain(80)).into_iter().nth(4);
+        let row = |board: &Board| lines(board, Duration::from_secs(9), &Pen::plain(60)).into_iter().nth(4);
         assert!(!row(&board).unwrap().contains("proof"));
         board.event(&check(true), Duration::from_secs(9));
         assert_eq!(row(&board).unwrap(), "proof        ✓ 1 check passed");

@@ -7,6 +7,7 @@
 //!
 //! [`board`] holds the state of the rows and [`layout`] turns it into lines; both are pure.
 
+pub mod ahead;
 pub mod bars;
 pub mod board;
 pub mod json;
@@ -160,7 +161,8 @@ pub(crate) mod examples {
 
     pub fn planned(name: &str, phase: Phase, text: &str) -> PlannedStep {
         let node = name.split_once('/').map(|(_, node)| node.to_owned());
-        PlannedStep { id: id(name), node, phase, text: text.to_owned(), cost_seconds: 1 }
+        let (text, needs) = (text.to_owned(), Vec::new());
+        PlannedStep { id: id(name), node, phase, text, needs, cost_seconds: 1, known: false }
     }
 
     pub fn plan() -> Event {

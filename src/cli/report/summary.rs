@@ -34,6 +34,8 @@ pub enum End {
 pub struct StepRun {
     pub planned: PlannedStep,
     pub started: Option<Duration>,
+    /// When that was told.
+    pub ended: Option<Duration>,
     pub took: Option<Duration>,
     pub end: End,
     tail: VecDeque<String>,
@@ -62,10 +64,12 @@ impl Summary {
                 run.tail.push_back(line.clone());
             }),
             Event::StepDone { step, took, changed } => self.edit(step, |run| {
+                run.ended = Some(now);
                 run.took = Some(*took);
                 run.end = End::Done { changed: *changed };
             }),
             Event::StepFailed { step, took, message } => self.edit(step, |run| {
+                run.ended = Some(now);
                 run.took = Some(*took);
                 run.end = End::Failed { message: message.clone() };
             }),
@@ -105,7 +109,7 @@ impl Summary {
 
 impl StepRun {
     fn new(planned: PlannedStep) -> Self {
-        Self { planned, started: None, took: None, end: End::Open, tail: VecDeque::new() }
+        Self { planned, started: None, ended: None, took: None, end: End::Open, tail: VecDeque::new() }
     }
 }
 

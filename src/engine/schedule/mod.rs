@@ -230,7 +230,9 @@ impl<P: Perform> Schedule<P> {
             node: step.node.clone(),
             phase: step.phase,
             text: step.text.clone(),
+            needs: step.needs.clone(),
             cost_seconds: self.terms.costs.of(step).as_secs_f64().ceil() as u32,
+            known: self.terms.costs.knows(step),
         });
         self.world.send(Event::Planned { steps: steps.collect() });
     }

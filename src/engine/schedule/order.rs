@@ -28,10 +28,18 @@ impl Costs {
 
     /// Returns how long a step is supposed to take.
     pub fn of(&self, step: &Step) -> Duration {
+        self.last(step).map_or(Duration::from_secs(step.cost_seconds.into()), Duration::from_secs_f64)
+    }
+
+    /// Says whether that comes from this lab's own runs.
+    pub fn knows(&self, step: &Step) -> bool {
+        self.last(step).is_some()
+    }
+
+    fn last(&self, step: &Step) -> Option<f64> {
         let of_its_kind = || self.by_verb.get(verb(&step.id.0)).map(|(mean, _)| *mean);
         let seconds = self.by_step.get(&step.id.0).copied().or_else(of_its_kind);
-        let seconds = seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
-        seconds.map_or(Duration::from_secs(step.cost_seconds.into()), Duration::from_secs_f64)
+        seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
     }
 }
 
@@ -163,6 +171,7 @@ mod tests {
         assert_eq!(seconds(&of("a", &[], 30)), 4.0);
         assert_eq!(seconds(&of("new", &[], 30)), 6.0);
         let other = Step { id: StepId("kube.endpoint/elsewhere".to_owned()), ..of("x", &[], 30) };
+        assert!(costs.knows(&of("a", &[], 30)) && costs.knows(&of("new", &[], 30)) && !costs.knows(&other));
         assert_eq!(seconds(&other), 30.0, "what has no machine is no machine's kind");
         assert_eq!(Costs::default().of(&of("a", &[], 30)).as_secs(), 30);
     }
