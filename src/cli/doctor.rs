@@ -15,13 +15,26 @@ const SCHEMA: &str = "fusionlab.doctor/1";
 /// Check whether this machine is fit for the lab
 ///
 /// Looks at Fusion, this Mac, Fusion's networks and the labs on this Mac, and says of each thing that is not well what to do
-/// about it. Changes nothing. Exits with 4 if a check fails, with 0 if there are only warnings, or things that this system does
+/// about it. Changes nothing without --fix. Exits with 4 if a check fails, with 0 if there are only warnings, or things that this system does
 /// not tell.
 #[derive(Args, Debug)]
-pub struct DoctorArgs {}
+#[command(after_help = "Examples:
+  fusionlab doctor                 look, and change nothing
+  fusionlab doctor --fix           put away what killed runs have left, after a question
+  fusionlab doctor --output json   for programs")]
+pub struct DoctorArgs {
+    /// First put right what is safe: nothing of it needs a password, and nothing that anybody made is lost
+    #[arg(long)]
+    fix: bool,
 
-pub async fn run(_args: DoctorArgs, context: &Context) -> Result<Success, Failure> {
+    /// Do not ask
+    #[arg(long, short, requires = "fix")]
+    yes: bool,
+}
+
+pub async fn run(args: DoctorArgs, context: &Context) -> Result<Success, Failure> {
     let lab = context.lab(None, Warnings::Untold)?;
+    let fixed = if args.fix { put_right(context, args.yes).await? } else { Vec::new() };
     let (fusion, groups) = calls::checkup(context, &lab).await?;
     let options = context.options.again();
     let place = Place { fusion: fusion.as_ref(), options: &options };
@@ -35,6 +48,7 @@ pub async fn run(_args: DoctorArgs, context: &Context) -> Result<Success, Failur
             "warnings": counts.warned,
             "failures": counts.failed,
             "unknown": counts.unknown,
+            "fixed": fixed,
             "checks": doctor::json(&groups, &place),
         }))?;
     } else {
@@ -50,4 +64,26 @@ pub async fn run(_args: DoctorArgs, context: &Context) -> Result<Success, Failur
             Err(report.at(first.id).because(because).advise("do what stands below each that failed").into())
         }
     }
+}
+
+/// Puts right what is safe, and returns in words what was done; what remains is for the checks to tell.
+async fn put_right(context: &Context, yes: bool) -> Result<Vec<String>, Failure> {
+    let pen = &context.terminal.err;
+    let Some(left) = calls::left_behind(context).await? else { return Ok(Vec::new()) };
+    let mut repairs = left.repairs();
+    if repairs.is_empty() {
+        context.say(["There is nothing that could be put right without you.", ""]);
+        return Ok(repairs);
+    }
+    if !yes {
+        context.say(doctor::repairs("This will be done:", &repairs, pen));
+        context.go_on("Do this?").await?;
+    }
+    calls::mend(context)?;
+    // What is there still was not done, whatever was tried.
+    let still = calls::left_behind(context).await?.map(|left| left.repairs()).unwrap_or_default();
+    repairs.retain(|repair| !still.contains(repair));
+    context.say(doctor::repairs("This was done:", &repairs, pen));
+    context.say([""]);
+    Ok(repairs)
 }

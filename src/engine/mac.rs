@@ -1,14 +1,17 @@
 //! Looks at the Mac itself, for `doctor`: what it has, and what is taken of it.
 
+use std::io::ErrorKind;
+use std::net::SocketAddrV4;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::formats::vmx::Vmx;
+use crate::host::dial::Dial;
 use crate::host::fusion::{Fusion, vmx_file};
 use crate::host::surroundings::{self, Condition};
-use crate::host::{Hypervisor, files, system};
+use crate::host::{HostError, Hypervisor, files, system};
 use crate::lab::{Driver, Lab, names};
-use crate::plan::health::{MacSeen, OtherMachine};
+use crate::plan::health::{MacSeen, OtherMachine, Reach};
 
 use super::error::Result;
 use super::templates;
@@ -18,6 +21,9 @@ const PROGRAMS: [&str; 4] = ["vmrun", "vmnet-cli", "vmnet-cfgcli", "vmware-vdisk
 /// The one that only a lab with `driver: rest` needs.
 const REST: &str = "vmrest";
 const MIB: u64 = 1024 * 1024;
+const SSH: u16 = 22;
+/// Of several machines that run, the second is asked if the first does not answer: one may be starting.
+const ASKED: usize = 2;
 
 /// Returns the programs of Fusion's bundle that are not there, though the lab needs them.
 pub fn missing_programs(fusion: &Fusion, lab: &Lab) -> Vec<&'static str> {
@@ -40,17 +46,37 @@ pub async fn look(fusion: &Fusion, vms: &dyn Hypervisor, lab: &Lab, limit: Durat
         disk_taken_mib: templates::allocated(&fusion.library.join(&lab.name)).unwrap_or_default() / MIB,
         ..MacSeen::default()
     };
+    let mut running = Vec::new();
     for vmx in vms.running().await? {
         let Ok(Some(config)) = vmx_file::read(&vmx) else { continue };
         let memory_mib = config.get("memsize").and_then(|memory| memory.parse::<u64>().ok());
         if is_of(&config, &lab.name) {
             seen.own_memory_mib += memory_mib.unwrap_or_default();
+            running.extend(config.get(names::VMX_NODE).filter(|name| lab.node(name).is_some()));
         } else {
             let name = vmx.parent().and_then(Path::file_stem).unwrap_or_default();
             seen.others.push(OtherMachine { name: name.to_string_lossy().into_owned(), memory_mib });
         }
     }
+    for name in running.into_iter().take(ASKED) {
+        if !matches!(seen.reach, Some(Reach::Answered(_))) {
+            seen.reach = Some(reach(fusion, lab, name).await?);
+        }
+    }
     Ok(seen)
+}
+
+/// Connects to a machine's SSH port, and says nothing there.
+async fn reach(fusion: &Fusion, lab: &Lab, name: String) -> Result<Reach> {
+    let Some(node) = lab.node(&name) else { return Ok(Reach::Silent(name)) };
+    let at = SocketAddrV4::new(node.internal().address, SSH);
+    Ok(match Dial::of(fusion)?.connect(at, lab.limits.guest_connect).await {
+        Ok(_) => Reach::Answered(name),
+        Err(HostError::Connect { source, .. }) if source.kind() == ErrorKind::HostUnreachable => {
+            Reach::Unreachable(name)
+        }
+        Err(_) => Reach::Silent(name),
+    })
 }
 
 fn is_of(config: &Vmx, lab: &str) -> bool {

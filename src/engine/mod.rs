@@ -17,6 +17,7 @@ pub mod identities;
 pub mod images;
 pub mod journal;
 pub mod kubeconfig;
+pub mod leftovers;
 pub mod logs;
 pub mod mac;
 pub mod names;

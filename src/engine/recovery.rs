@@ -100,6 +100,11 @@ pub fn sweep(home: &Home, lab: &str, machines: Vec<PathBuf>) -> Result<()> {
     for folder in ours.filter(|path| files::is_folder(path)) {
         files::sweep(&folder)?;
     }
+    sweep_networks(home)
+}
+
+/// Removes what killed runs were writing of the records of Fusion's networks, unless somebody works on these.
+pub fn sweep_networks(home: &Home) -> Result<()> {
     let network = home.network();
     if files::is_folder(&network)
         && let Ok(_turn) = lock::acquire(&home.network_lock(), "Fusion's networking file", "sweep")

@@ -260,8 +260,7 @@ pub fn append(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 
 /// Reads the last bytes of a file, at most so many.
 pub fn read_end(path: &Path, most: u64) -> Result<Vec<u8>> {
-    let offset = size(path)?.saturating_sub(most);
-    read_from(path, offset, most)
+    read_from(path, size(path)?.saturating_sub(most), most)
 }
 
 /// Reads a file from an offset on, at most so many bytes; it may grow meanwhile.
@@ -294,15 +293,19 @@ pub fn append_unsynced(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     write().map_err(HostError::file("append to", path))
 }
 
+/// Returns what runs of ours write in a folder, or wrote when they were killed.
+pub fn half_written(folder: &Path) -> Result<Vec<PathBuf>> {
+    let is_temporary = |path: &PathBuf| {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let letters = name.strip_prefix(TEMPORARY).unwrap_or_default();
+        letters.len() == TEMPORARY_LETTERS && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    Ok(list(folder)?.into_iter().filter(is_temporary).collect())
+}
+
 /// Removes what a killed run of ours was writing in a folder. Nobody else may write there meanwhile.
 pub fn sweep(folder: &Path) -> Result<()> {
-    let is_temporary = |path: &&PathBuf| {
-        let letters = path.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix(TEMPORARY));
-        letters.is_some_and(|letters| {
-            letters.len() == TEMPORARY_LETTERS && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        })
-    };
-    list(folder)?.iter().filter(is_temporary).try_for_each(|path| remove_file(path))
+    half_written(folder)?.iter().try_for_each(|path| remove_file(path))
 }
 
 /// Removes a file or a link; none there is as good.

@@ -5,16 +5,19 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::lab::limits::CERTIFICATE_RENEWAL;
 use crate::stack::certificates;
 
+mod labs;
 mod mac;
 mod network;
 
-pub use mac::{MacSeen, OtherMachine, fusion_checks, mac};
+pub use labs::{DeadLock, LeftBehind, clock, leftovers};
+pub use mac::{MacSeen, OtherMachine, Reach, fusion_checks, mac};
 pub use network::{home, network};
 
 const PROGRAMS: &str = "Fusion's programs are root's own";
@@ -91,6 +94,17 @@ pub enum Remedy {
     OwnFile,
     /// Bridge the gateways to a card with a cable.
     UseCable,
+    /// Let macOS allow the terminal the local network.
+    AllowLocalNetwork,
+    SetClock,
+    /// Let `doctor --fix` put it away.
+    Fix,
+    /// Let the lab's next run go on from there.
+    GoOn,
+    /// Remove a file that sends names to a lab which is gone.
+    RemoveResolver {
+        path: PathBuf,
+    },
     /// Let a lab renew its certificates.
     RenewCertificates,
     /// Take forwards out of a network's nat.conf.

@@ -1,15 +1,15 @@
 //! Every check of this machine, for `doctor`: each group is gathered by its own part of `engine` and judged by `plan::health`.
 
-use super::{certificates, deadlines, fusion, survey_of};
+use super::{backup_names, certificates, deadlines, fusion, survey_of};
 use crate::cli::context::Context;
 use crate::cli::error::Failure;
 use crate::cli::screen::doctor::Group;
-use crate::engine::mac;
+use crate::engine::{leftovers, mac};
 use crate::host::fusion::Fusion;
 use crate::host::fusion::vmrun::Vmrun;
 use crate::host::{files, surroundings};
 use crate::lab::Lab;
-use crate::plan::health::{self, Check};
+use crate::plan::health::{self, Check, LeftBehind};
 
 /// Errors that `doctor` tells as a check that failed.
 pub const FINDINGS: [&str; 2] = ["fusion-not-found", "fusion-too-old"];
@@ -34,15 +34,38 @@ pub async fn checkup(context: &Context, lab: &Lab) -> Result<(Option<Fusion>, Ve
         return Ok((None, vec![Group { title: "VMware Fusion", checks }]));
     };
     checks.extend(health::fusion_checks(&fusion.version, &mac::missing_programs(&fusion, lab)));
+    let left = leftovers_of(context, &fusion)?;
+    let mut of_mac = of_mac(&fusion, lab).await?;
+    of_mac.push(health::clock(&left));
+    let mut of_labs = vec![certificates::check(context, lab).await?];
+    of_labs.extend(health::leftovers(&left));
     let groups = [
         ("VMware Fusion", checks),
-        ("This Mac", of_mac(&fusion, lab).await?),
+        ("This Mac", of_mac),
         ("Networks", of_networks(context, &fusion, lab).await?),
-        ("Labs", vec![certificates::check(context, lab).await?]),
+        ("Labs", of_labs),
     ];
     let shown = groups.into_iter().filter(|(_, checks)| !checks.is_empty());
     let groups = shown.map(|(title, checks)| Group { title, checks }).collect();
     Ok((Some(fusion), groups))
+}
+
+/// Returns what killed runs have left; none if there is no Fusion.
+pub async fn left_behind(context: &Context) -> Result<Option<LeftBehind>, Failure> {
+    match fusion(context).await {
+        Ok(fusion) => leftovers_of(context, &fusion).map(Some),
+        Err(Failure::Report(report)) if FINDINGS.contains(&report.id) => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
+/// Puts away what of that costs nobody anything.
+pub fn mend(context: &Context) -> Result<(), Failure> {
+    Ok(leftovers::mend(&context.home)?)
+}
+
+fn leftovers_of(context: &Context, fusion: &Fusion) -> Result<LeftBehind, Failure> {
+    Ok(leftovers::look(&context.home, fusion, backup_names(&context.home).len())?)
 }
 
 /// None of these where root would have to run programs that others could have changed: that is the networks' finding.

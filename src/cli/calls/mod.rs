@@ -41,7 +41,7 @@ use crate::plan::facts::Facts;
 use crate::plan::survey::Survey;
 use crate::plan::{loss, rendering, wifi};
 use crate::stack::{identity, pki};
-pub use checkup::{FINDINGS, checkup};
+pub use checkup::{FINDINGS, checkup, left_behind, mend};
 pub use guests::{EndSink, Ended, become_ssh, carry};
 pub use logs::LogSink;
 pub use session::{NetworkVerb, Session, TEMPLATE_BUILD, hold_lab, problems_of_size};

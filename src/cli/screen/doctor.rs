@@ -52,6 +52,22 @@ pub fn lines(groups: &[Group], place: &Place<'_>, pen: &Pen) -> Vec<String> {
     lines
 }
 
+/// Returns a headed list of what `--fix` will do, or has done.
+pub fn repairs(heading: &str, repairs: &[String], pen: &Pen) -> Vec<String> {
+    let width = pen.prose_width().saturating_sub(2 * INDENT);
+    let sign = if pen.unicode { "•" } else { "-" };
+    let item = |text: &String| {
+        let lines = words::wrap(text, width);
+        let begin = |index| if index == 0 { sign } else { " " };
+        lines
+            .into_iter()
+            .enumerate()
+            .map(move |(index, line)| format!("  {} {line}", begin(index)))
+            .collect::<Vec<_>>()
+    };
+    std::iter::once(pen.paint(Ink::Strong, heading)).chain(repairs.iter().flat_map(item)).collect()
+}
+
 /// Returns the JSON form of the same.
 pub fn json(groups: &[Group], place: &Place<'_>) -> Vec<Value> {
     let check = |group: &str, check: &Check| {
@@ -179,6 +195,13 @@ fn said(remedy: &Remedy) -> String {
             "keep it awake while the lab works, as this does until you end it; the lab also comes back after sleep by `fusionlab up`:"
         }
         Remedy::Init => "begin with a lab file for the network that is here; this asks and writes it:",
+        Remedy::AllowLocalNetwork => {
+            "allow it: System Settings, Privacy & Security, Local Network; then start the terminal anew"
+        }
+        Remedy::SetClock => "set the clock, and let macOS keep it right:",
+        Remedy::Fix => "nobody works with it any more; this puts it away:",
+        Remedy::GoOn => "the lab's next `up` makes it anew, its `destroy` takes it away:",
+        Remedy::RemoveResolver { .. } => "nobody answers for these names any more; remove the file:",
         Remedy::OtherLan => {
             "go to that network, or give the lab file the one that is here: `lan: {subnet: …}`, with addresses in it"
         }
@@ -241,6 +264,10 @@ fn command(remedy: &Remedy, place: &Place<'_>) -> Option<String> {
         Remedy::ApplyNetwork => ours("network apply"),
         Remedy::SmallerLab | Remedy::Init => ours("init"),
         Remedy::FreeDisk => ours("template prune"),
+        Remedy::SetClock => Some("sudo sntp -sS time.apple.com".to_owned()),
+        Remedy::Fix => ours("doctor --fix"),
+        Remedy::GoOn => ours("up"),
+        Remedy::RemoveResolver { path } => Some(format!("sudo rm {}", quoted(path.clone()))),
         Remedy::StayAwake => Some("caffeinate -i -s".to_owned()),
         Remedy::StartServices => vmnet_cli(&["--start"]),
         Remedy::Reconfigure => vmnet_cli(&["--stop", "--configure", "--start"]),
@@ -263,6 +290,7 @@ fn command(remedy: &Remedy, place: &Place<'_>) -> Option<String> {
         | Remedy::StopOthers
         | Remedy::CloseProgrammes
         | Remedy::OtherLan
+        | Remedy::AllowLocalNetwork
         | Remedy::StartFusion
         | Remedy::QuitFusion
         | Remedy::OtherVmnet { .. }

@@ -11,6 +11,8 @@ const MIB_OF_GIB: u64 = 1024;
 const MOST_VIRTUAL_CPUS: u64 = 3;
 /// With less room than this, in MiB, what machines write is lost soon (a judgement, not measured).
 const LEAST_DISK_MIB: u64 = 2 * MIB_OF_GIB;
+/// The first macOS that denies programs the local network until its owner allows it (facts/vmrun-vmrest.md §1.5).
+const ASKS_FOR_LOCAL_NETWORK: u32 = 15;
 /// Releases of Fusion from 13.6 on want this macOS (facts/vmrun-vmrest.md §4, Homebrew's cask).
 const LEAST_MACOS: u32 = 13;
 
@@ -33,6 +35,17 @@ pub struct MacSeen {
     pub others: Vec<OtherMachine>,
     /// When it goes to sleep by itself.
     pub power: Option<Vec<PowerSource>>,
+    /// How one of the lab's machines that run was reached; none if none runs.
+    pub reach: Option<Reach>,
+}
+
+/// What came of a connection to a machine of this name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    Answered(String),
+    /// The Mac itself said that there is no way to it, which is what a program without the permission hears.
+    Unreachable(String),
+    Silent(String),
 }
 
 /// A running machine that is not the lab's.
@@ -59,6 +72,7 @@ pub fn mac(lab: &Lab, fusion: &str, seen: &MacSeen) -> Vec<Check> {
         cpus(lab, seen).named("mac.cpus", "there are processors for them"),
         disk(lab, seen).named("mac.disk", "there is room for their disks"),
         sleep(seen).named("mac.sleep", "the Mac stays awake on mains power"),
+        local_network(seen).named("mac.local-network", "macOS lets this terminal reach the machines"),
     ]
 }
 
@@ -185,6 +199,25 @@ fn sleep(seen: &MacSeen) -> Seen {
     }
 }
 
+fn local_network(seen: &MacSeen) -> Seen {
+    let macos = seen.macos.as_deref().and_then(major);
+    match (&seen.reach, macos) {
+        (Some(Reach::Answered(name)), _) => Seen::ok(format!("{name} answers")),
+        (_, None) => Seen::unknown("this is no Mac"),
+        (_, Some(macos)) if macos < ASKS_FOR_LOCAL_NETWORK => {
+            Seen::ok(format!("macOS {macos} denies it to nobody"))
+        }
+        (Some(Reach::Unreachable(name)), _) => Seen::fail(
+            format!("{name} runs, and macOS says that there is no way to it"),
+            Remedy::AllowLocalNetwork,
+        ),
+        (Some(Reach::Silent(name)), _) => {
+            Seen::unknown(format!("{name} runs and does not answer, for whatever reason"))
+        }
+        (None, _) => Seen::unknown("macOS tells nobody; it is seen once a machine of the lab runs"),
+    }
+}
+
 /// Returns an amount in GiB, with a tenth where it is small.
 fn gib(mib: u64) -> String {
     const TENTHS: u64 = 10;
@@ -209,6 +242,7 @@ mod tests {
             free_memory_mib: Some(48 * MIB_OF_GIB),
             cpus: Some(12),
             disk_free_mib: Some(900 * MIB_OF_GIB),
+            reach: Some(Reach::Answered("gateway1".to_owned())),
             power: Some(vec![source("AC Power", 0), source("Battery Power", 1)]),
             ..MacSeen::default()
         }
@@ -280,6 +314,21 @@ mod tests {
         let of = |macos: &str| MacSeen { macos: Some(macos.to_owned()), ..mac_seen() };
         says(&of("12.7"), "mac.version", State::Warn, "Fusion 26H1 wants 13");
         says(&of("Rhapsody"), "mac.version", State::Unknown, "no version");
+    }
+
+    #[test]
+    fn the_local_network_is_denied_only_where_macos_itself_sees_no_way() {
+        let of = |macos: &str, reach| MacSeen { macos: Some(macos.to_owned()), reach, ..mac_seen() };
+        let unreachable = || Some(Reach::Unreachable("gateway1".to_owned()));
+        says(&of("15.1", unreachable()), "mac.local-network", State::Fail, "no way to it");
+        says(&of("14.7", unreachable()), "mac.local-network", State::Ok, "macOS 14");
+        says(
+            &of("26.1", Some(Reach::Silent("gateway1".to_owned()))),
+            "mac.local-network",
+            State::Unknown,
+            "whatever",
+        );
+        says(&of("26.1", None), "mac.local-network", State::Unknown, "once a machine");
     }
 
     #[test]
