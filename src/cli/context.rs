@@ -221,6 +221,11 @@ impl Context {
         question: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> Result<Option<T>, Failure> {
         let modes = Modes::kept();
+        if self.terminal.live {
+            // For the whole of it: whoever reads a key changes them for that key alone, and what is typed between two keys, as
+            // by pasting, would be shown and edited by the terminal.
+            modes.take_single_keys();
+        }
         let answer = tokio::select! {
             answer = tokio::task::spawn_blocking(question) => answer,
             () = self.cancel.cancelled() => {
@@ -229,6 +234,7 @@ impl Context {
                 return Ok(None);
             }
         };
+        modes.put_back();
         match answer {
             Ok(Ok(answer)) => Ok(Some(answer)),
             Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {

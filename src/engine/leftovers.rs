@@ -166,6 +166,6 @@ mod tests {
         let _turn = lock::acquire(&home.lab_lock(lab), lab, "up").unwrap();
         mend(home).unwrap();
         assert!(files::exists(&half));
-        assert_eq!(look(home, &bench.engine.fusion, 0).unwrap().half_written, [PathBuf::new(); 0]);
+        assert_eq!(look(home, &bench.engine.fusion, 0).unwrap().half_written, Vec::<PathBuf>::new());
     }
 }
