@@ -197,7 +197,7 @@ fn kind_of_limit(name: &str) -> Kind {
         () if ["stop", "step_slack", "host_memory"].contains(&name) => Kind::HostCheck,
         () if begins(&["fusion_", "vm_"]) => Kind::Fusion,
         () if begins(&["network_", "download_", "vip_", "lan_", "dns_"]) => Kind::Network,
-        () if begins(&["guest_", "template_", "clock_"]) => Kind::Guest,
+        () if begins(&["guest_", "status_", "template_", "clock_"]) => Kind::Guest,
         () if begins(&["drill_"]) => Kind::Verification,
         () => Kind::Kubernetes,
     }
