@@ -13,7 +13,7 @@ limits:
   vm_clone: 6
   vm_unlock: 6
   network_apply: 4
-  guest_ssh: 45
+  guest_ssh: 60
   guest_connect: 5
   guest_command: 30
 ";
