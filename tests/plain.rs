@@ -1,11 +1,9 @@
 //! `--plain`: what a screen reader is given, whole lines in the order in which things happen, without colours and symbols. And
 //! which of an option, the environment and the lab file wins.
 
-use std::process::Stdio;
-
+use crate::support::dialogue::Dialogue;
 use crate::support::session::Session;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_fusionlab");
 const LAB: &str = "version: 1\npreset: small\n";
 
 /// What is typed one after the other, in a terminal that could do more.
@@ -31,11 +29,9 @@ const VERBS: [&str; 17] = [
 
 /// Runs a verb in a terminal that knows UTF-8 and colours, and returns what it wrote there.
 fn shown(session: &Session, verb: &str) -> String {
-    let line = format!("stty rows 40 cols 80; exec '{PROGRAM}' --plain {verb}");
-    let mut terminal = session.terminal();
-    terminal.env("LANG", "C.UTF-8").env("CLICOLOR_FORCE", "1");
-    let output = terminal.args(["-q", "-c", &line, "/dev/null"]).stdin(Stdio::null()).output();
-    String::from_utf8_lossy(&output.expect("script runs").stdout).replace('\r', "")
+    let session = session.clone().env("LANG", "C.UTF-8").env("CLICOLOR_FORCE", "1");
+    let (_, screen, _) = Dialogue::begin(session, &format!("--plain {verb}"), 40, 80).end();
+    screen.replace('\r', "")
 }
 
 #[test]

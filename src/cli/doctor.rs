@@ -15,8 +15,8 @@ const SCHEMA: &str = "fusionlab.doctor/1";
 /// Check whether this machine is fit for the lab
 ///
 /// Looks at Fusion, this Mac, Fusion's networks and the labs on this Mac, and says of each thing that is not well what to do
-/// about it. Changes nothing without --fix. Exits with 4 if a check fails, with 0 if there are only warnings, or things that this system does
-/// not tell.
+/// about it. Changes nothing without --fix. Exits with 4 if a check fails, with 0 if there are only warnings, or things that
+/// this system does not tell.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   fusionlab doctor                 look, and change nothing

@@ -50,8 +50,8 @@ async fn obey(cancel: CancellationToken, leave: CancellationToken) {
     std::process::exit(Kind::Interrupted.exit_code().into());
 }
 
-/// Waits for a signal; for ever if it is none of ours.
-async fn received(signal: &mut Option<Signal>) {
+/// Waits for a signal; for ever where none is listened for.
+pub async fn received(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,

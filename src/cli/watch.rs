@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::context::Context;
 use super::error::{Failure, Kind, Success};
 use super::screen;
+use super::signals::received;
 use super::terminal::{Ink, Pen, Terminal};
 use crate::host::terminal::Modes;
 use crate::host::{clock, input, terminal};
@@ -273,13 +274,6 @@ async fn typed(keys: &mut Option<UnboundedReceiver<u8>>) {
         }
     }
     std::future::pending().await
-}
-
-async fn received(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) => drop(signal.recv().await),
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

@@ -34,12 +34,13 @@ pub fn look(home: &Home, fusion: &Fusion, backups: usize) -> Result<LeftBehind> 
             });
         }
     }
-    for lab in labs(home)? {
-        let journal = Journal::new(home.lab(&lab).journal(), "doctor");
+    let labs = labs(home)?;
+    for lab in &labs {
+        let journal = Journal::new(home.lab(lab).journal(), "doctor");
         let newest = journal.read()?.into_iter().map(|record| record.at_ms).max();
         left.newest_ms = left.newest_ms.max(newest);
     }
-    for folder in folders(home)? {
+    for folder in folders(home, &labs)? {
         left.half_written.extend(files::half_written(&folder)?);
     }
     left.machines = machines(home, &fusion.library)?;
@@ -87,19 +88,12 @@ fn labs(home: &Home) -> Result<Vec<String>> {
     Ok(labs)
 }
 
-/// Returns the folders in which runs write that nobody works on: those that a sweep looks at.
-fn folders(home: &Home) -> Result<Vec<PathBuf>> {
-    let mut folders = Vec::new();
-    for lab in labs(home)? {
-        let dir = home.lab(&lab);
-        folders.extend([dir.root().to_owned(), dir.identity()]);
+/// Returns the folders that a sweep looks at: those of these labs, and of the networks unless somebody works on them.
+fn folders(home: &Home, labs: &[String]) -> Result<Vec<PathBuf>> {
+    let mut folders: Vec<PathBuf> = labs.iter().flat_map(|lab| recovery::folders_of_lab(home, lab)).collect();
+    if lock::holder(&home.network_lock())?.is_none() {
+        folders.extend(recovery::folders_of_networks(home)?);
     }
-    let network = home.network();
-    if files::is_folder(&network) && lock::holder(&home.network_lock())?.is_none() {
-        folders.extend(files::list(&network)?);
-        folders.push(network);
-    }
-    folders.retain(|path| files::is_folder(path));
     Ok(folders)
 }
 

@@ -95,9 +95,8 @@ pub fn look(home: &Home, lab: &str, journal: &Journal, taken_over: Option<&Lock>
 /// Removes what killed runs were writing where nobody else writes now: the lab's folders, whose lock is held, and the
 /// records of Fusion's networks unless somebody works on these.
 pub fn sweep(home: &Home, lab: &str, machines: Vec<PathBuf>) -> Result<()> {
-    let dir = home.lab(lab);
-    let ours = [dir.root().to_owned(), dir.identity()].into_iter().chain(machines);
-    for folder in ours.filter(|path| files::is_folder(path)) {
+    let machines = machines.into_iter().filter(|path| files::is_folder(path));
+    for folder in folders_of_lab(home, lab).into_iter().chain(machines) {
         files::sweep(&folder)?;
     }
     sweep_networks(home)
@@ -105,14 +104,28 @@ pub fn sweep(home: &Home, lab: &str, machines: Vec<PathBuf>) -> Result<()> {
 
 /// Removes what killed runs were writing of the records of Fusion's networks, unless somebody works on these.
 pub fn sweep_networks(home: &Home) -> Result<()> {
-    let network = home.network();
-    if files::is_folder(&network)
+    if files::is_folder(&home.network())
         && let Ok(_turn) = lock::acquire(&home.network_lock(), "Fusion's networking file", "sweep")
     {
-        let below = files::list(&network)?.into_iter().filter(|path| files::is_folder(path));
-        below.chain([network]).try_for_each(|folder| files::sweep(&folder))?;
+        folders_of_networks(home)?.iter().try_for_each(|folder| files::sweep(folder))?;
     }
     Ok(())
+}
+
+/// Returns the folders in which runs on a lab write, but for those of its machines, as far as they are there.
+pub fn folders_of_lab(home: &Home, lab: &str) -> Vec<PathBuf> {
+    let dir = home.lab(lab);
+    [dir.root().to_owned(), dir.identity()].into_iter().filter(|path| files::is_folder(path)).collect()
+}
+
+/// Returns the folders with the records of Fusion's networks, as far as they are there.
+pub fn folders_of_networks(home: &Home) -> Result<Vec<PathBuf>> {
+    let network = home.network();
+    if !files::is_folder(&network) {
+        return Ok(Vec::new());
+    }
+    let below = files::list(&network)?.into_iter().filter(|path| files::is_folder(path));
+    Ok(below.chain([network.clone()]).collect())
 }
 
 #[cfg(test)]
