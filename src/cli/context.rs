@@ -124,7 +124,7 @@ impl Context {
         let lab = Lab { image: self.image(lab.image)?, ..lab };
         let pen = &self.terminal.err;
         match warnings {
-            Warnings::Brief => self.say(found.iter().flat_map(|problem| problems::brief(problem, pen))),
+            Warnings::Brief => self.warn(&found),
             Warnings::Full if !found.is_empty() => {
                 self.say(problems::lines(&of_file(found.clone()), pen));
                 self.say([""]);
@@ -132,6 +132,16 @@ impl Context {
             Warnings::Full | Warnings::Untold => {}
         }
         Ok((lab, found))
+    }
+
+    /// Says each of these in a line, apart from what follows.
+    pub fn warn(&self, found: &[Problem]) {
+        let lines = found.iter().flat_map(|problem| problems::brief(problem, &self.terminal.err));
+        let lines: Vec<String> = lines.collect();
+        if !lines.is_empty() {
+            self.say(lines);
+            self.say([""]);
+        }
     }
 
     /// Returns an image as this run takes it: from the mirror that is named here, its path seen from the lab file.

@@ -56,13 +56,14 @@ mod wait;
 mod watch;
 mod words;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::builder::{FalseyValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ColorChoice as ClapColor, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ColorChoice as ClapColor, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use context::Context;
 use error::{Failure, Kind, Report, Success};
@@ -133,7 +134,7 @@ enum Verb {
 pub fn main() -> ExitCode {
     candidates::answer();
     let args: Vec<OsString> = std::env::args_os().collect();
-    let command = Cli::command().color(help_colors(&args));
+    let command = Cli::command().color(help_colors(&args, std::env::var_os("FUSIONLAB_PLAIN").as_deref()));
     let cli = match command.try_get_matches_from(args).and_then(|matches| parsed(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
@@ -251,15 +252,18 @@ fn print_json(failure: &Failure) {
     let _ = writeln!(std::io::stdout(), "{}", screen::error::json(failure));
 }
 
-/// Returns the colours of the help, which clap prints before there are options.
-fn help_colors(args: &[OsString]) -> ClapColor {
+/// Returns the colours of the help, which clap prints before there are options; `plain` is `FUSIONLAB_PLAIN`.
+fn help_colors(args: &[OsString], plain: Option<&OsStr>) -> ClapColor {
     let words: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
     let said = |when: &str| {
         words.iter().any(|word| *word == format!("--color={when}"))
             || words.windows(2).any(|pair| pair[0] == "--color" && pair[1] == when)
     };
+    let is_set =
+        |text: &OsStr| FalseyValueParser::new().parse_ref(&Command::new(""), None, text).unwrap_or(true);
+    let is_plain = plain.is_some_and(is_set) || words.iter().any(|word| word == "--plain");
     match () {
-        () if said("never") => ClapColor::Never,
+        () if said("never") || is_plain => ClapColor::Never,
         () if said("always") => ClapColor::Always,
         () => ClapColor::Auto,
     }
@@ -298,6 +302,25 @@ mod tests {
     fn wrong_usage_is_exit_code_2() {
         assert_eq!(parse("fusionlab fly").unwrap_err().exit_code(), 2);
         assert_eq!(parse("fusionlab up --help").unwrap_err().exit_code(), 0);
+    }
+
+    #[test]
+    fn help_has_no_colours_where_options_or_the_environment_say_so() {
+        let colors = |line: &str, plain: Option<&str>| {
+            let words: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            help_colors(&words, plain.map(OsStr::new))
+        };
+        assert_eq!(colors("fusionlab up --help", None), ClapColor::Auto);
+        assert_eq!(colors("fusionlab up --help", Some("0")), ClapColor::Auto);
+        assert_eq!(colors("fusionlab help --color always", None), ClapColor::Always);
+        for (line, plain) in [
+            ("fusionlab --plain help", None),
+            ("fusionlab help", Some("1")),
+            ("fusionlab help --color=never", None),
+            ("fusionlab --color never --help", None),
+        ] {
+            assert_eq!(colors(line, plain), ClapColor::Never, "{line}");
+        }
     }
 
     #[test]

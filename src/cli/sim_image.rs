@@ -98,6 +98,7 @@ impl Teller {
             phase: Phase::Host,
             text: part.text().to_owned(),
             needs: Vec::new(),
+            reaches: Vec::new(),
             cost_seconds: cost(*part),
             known: false,
         });

@@ -6,7 +6,7 @@ use super::calls::{self, Outlook, Session};
 use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::init::{self, PresetName};
-use super::screen::{closing, opening, plan, problems, timings};
+use super::screen::{closing, opening, plan, timings};
 use super::wait::WaitArgs;
 use crate::plan::text::Detail;
 
@@ -53,7 +53,7 @@ pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
     context.say([""]);
     let Outlook { plan: steps, facts } = session.outlook(false).await?;
     let of_host = calls::warnings_of_host(&lab, &facts);
-    context.say(of_host.iter().flat_map(|problem| problems::brief(problem, pen)));
+    context.warn(&of_host);
     if !steps.is_empty() && !args.yes {
         context.say(plan::lines(&steps, &lab, Detail::Brief, pen));
         context.go_on("Do this?").await?;

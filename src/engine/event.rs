@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::plan::step::{Phase, StepId};
+use crate::plan::step::{Milestone, Phase, StepId};
 use crate::stack::checks::{Hint, Hop};
 use crate::stack::drill::Outcome;
 
@@ -57,6 +57,12 @@ pub enum Event {
     /// A program needs the terminal to itself: nothing is drawn until it comes back.
     TerminalTaken,
     TerminalBack,
+    /// A step has brought a machine through a phase, and goes on.
+    Reached {
+        step: StepId,
+        node: String,
+        phase: Phase,
+    },
     StepDone {
         step: StepId,
         #[serde(serialize_with = "seconds")]
@@ -106,6 +112,8 @@ pub struct PlannedStep {
     pub text: String,
     /// Steps of the same plan that must be done before; they stand before it.
     pub needs: Vec<StepId>,
+    /// Machines' phases that come to their end in it: said by [`Event::Reached`], and reached at the latest when it is done.
+    pub reaches: Vec<Milestone>,
     pub cost_seconds: u32,
     /// Whether that is what it, or its kind, took before in this lab; else it is what the plan supposes.
     pub known: bool,

@@ -33,12 +33,11 @@ pub fn missing_programs(fusion: &Fusion, lab: &Lab) -> Vec<&'static str> {
 
 /// Looks at everything once, and changes nothing.
 pub async fn look(fusion: &Fusion, vms: &dyn Hypervisor, lab: &Lab, limit: Duration) -> Result<MacSeen> {
-    let Condition { macos, memory_mib, free_memory_mib, cpus, power } =
-        surroundings::condition(&fusion.root, limit).await;
+    let Condition { macos, memory, cpus, power } = surroundings::condition(&fusion.root, limit).await;
     let mut seen = MacSeen {
         macos,
-        memory_mib,
-        free_memory_mib,
+        memory_mib: memory.mib,
+        free_memory_mib: memory.free_mib,
         cpus,
         power,
         disk_free_mib: system::free_mib(&fusion.library).ok(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use crate::host::surroundings::{self, Memory};
 use crate::host::{files, system};
 use crate::lab::Node;
 use crate::plan::facts::{Facts, VmState};
@@ -46,10 +47,14 @@ pub struct HostUse {
 pub async fn look(engine: &Arc<Engine>) -> Result<Look> {
     let mut facts = observe::facts_of_machines(engine).await?;
     let answering = engine.lab.nodes.iter().filter(|node| facts.guests.contains_key(&node.name));
-    let (cluster, resources) =
-        tokio::join!(observe::cluster(engine, &facts.guests), ask_all(engine, answering.cloned()));
+    let limit = engine.lab.limits.fusion_query;
+    let (cluster, resources, memory) = tokio::join!(
+        observe::cluster(engine, &facts.guests),
+        ask_all(engine, answering.cloned()),
+        surroundings::memory(&engine.fusion.root, limit),
+    );
     facts.cluster = cluster;
-    Ok(Look { host: host(engine, &facts)?, facts, resources })
+    Ok(Look { host: host(engine, &facts, memory)?, facts, resources })
 }
 
 /// Asks machines at once, one question each; one that does not answer in time is left out.
@@ -67,7 +72,7 @@ async fn ask(engine: &Engine, node: &Node) -> Option<Resources> {
     resources::parse(&output.text()).ok()
 }
 
-fn host(engine: &Engine, facts: &Facts) -> Result<HostUse> {
+fn host(engine: &Engine, facts: &Facts, memory: Memory) -> Result<HostUse> {
     let ours =
         || facts.vms.iter().filter(|(_, vm)| vm.state != VmState::Foreign && vm.state != VmState::Absent);
     let running: Vec<&Node> =
@@ -78,8 +83,8 @@ fn host(engine: &Engine, facts: &Facts) -> Result<HostUse> {
     }
     let bytes = |mib: u64| mib * MIB;
     Ok(HostUse {
-        memory: bytes(facts.host.memory_mib),
-        memory_free: system::free_memory_mib().map(bytes),
+        memory: bytes(memory.mib.unwrap_or_default()),
+        memory_free: memory.free_mib.map(bytes),
         memory_given: running.iter().map(|node| bytes(node.memory_mib.into())).sum(),
         running: running.len(),
         disk_taken,

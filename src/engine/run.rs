@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::host::lock::{self, Lock};
 use crate::host::{HostError, clock, files};
 use crate::lab::paths;
-use crate::plan::step::Step;
+use crate::plan::step::{Phase, Step};
 
 use super::context::{Engine, last_lines};
 use super::error::{Requirement, Result};
@@ -36,6 +36,11 @@ impl StepContext {
     /// Says what the step waits for.
     pub fn waiting(&self, requirement: String) {
         self.send(Event::Waiting { step: self.step.id.clone(), requirement });
+    }
+
+    /// Says that a machine has come through a phase.
+    pub fn reached(&self, node: &str, phase: Phase) {
+        self.send(Event::Reached { step: self.step.id.clone(), node: node.to_owned(), phase });
     }
 
     pub fn note(&self, text: impl Into<String>) {

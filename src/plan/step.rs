@@ -1,5 +1,6 @@
 //! A plan: steps as data, each with an id, what it needs, and a text.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -27,11 +28,16 @@ pub enum Phase {
     Host,
     Clone,
     Boot,
+    /// It takes our key: its card is on the network and has its address.
+    Net,
+    /// cloud-init is done.
     Ready,
     /// Gateway services, node preparation.
     Configure,
     /// `kubeadm init` or `join`.
     Join,
+    /// It does its part: its node is Ready, or one gateway of the pair holds the VIPs.
+    Healthy,
     /// Cilium, Gateway API, kubeconfig: things of the whole cluster.
     Cluster,
     Stop,
@@ -52,6 +58,10 @@ pub enum Gate {
     Guest,
 }
 
+/// The verbs of steps after which the whole waits for their machine to do its part.
+const GIVE_A_PART: [&str; 5] =
+    ["gateway.configure", "guest.ready", "kube.init", "kube.join", "kube.certificates"];
+
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Step {
@@ -69,6 +79,13 @@ pub struct Step {
     /// Seconds it usually takes on a Mac; the journal's own history replaces it.
     pub cost_seconds: u32,
     pub action: Action,
+}
+
+/// A phase of a machine that comes to its end within a step, before the step's own end or in another machine's row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Milestone {
+    pub node: String,
+    pub phase: Phase,
 }
 
 /// What a step does. The executor is one match over this, with no decisions of its own.
@@ -212,6 +229,23 @@ impl Action {
             | Self::PutBackNetwork { diff, scope, .. } => Some((diff, *scope)),
             _ => None,
         }
+    }
+}
+
+impl Step {
+    /// Returns the machines' phases that come to their end within this step.
+    pub fn milestones(&self) -> Vec<Milestone> {
+        let (nodes, phase): (BTreeSet<&str>, _) = match &self.action {
+            Action::AwaitGuest { node } => ([node.as_str()].into(), Phase::Net),
+            // They wait for the machines that the steps before them have given a part.
+            Action::AwaitVips | Action::AwaitNodes => {
+                let needs = self.needs.iter().filter_map(|need| need.0.split_once('/'));
+                let of_machines = needs.filter(|(verb, _)| GIVE_A_PART.contains(verb));
+                (of_machines.map(|(_, node)| node).collect(), Phase::Healthy)
+            }
+            _ => return Vec::new(),
+        };
+        nodes.into_iter().map(|node| Milestone { node: node.to_owned(), phase }).collect()
     }
 }
 

@@ -110,6 +110,11 @@ impl Session {
         self
     }
 
+    /// The folder that holds all others of this session.
+    pub fn root(&self) -> &Path {
+        self.home.root()
+    }
+
     /// The folder that the program is started in.
     pub fn work(&self) -> PathBuf {
         self.home.path("work")

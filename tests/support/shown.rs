@@ -8,6 +8,7 @@ use regex::Regex;
 /// What differs between two runs of the same thing, and what is put in its place. The order matters.
 static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
+        // First of all: see `varying`.
         (r"\x1b\[[0-9;?]*[A-Za-z]", ""),
         (r"\b\d{4}-\d\d-\d\d[T ]\d\d[:-]?\d\d[:-]?\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?", "[WHEN]"),
         // Not the bytes of a MAC address.
@@ -20,6 +21,12 @@ static VARYING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     .map(|(pattern, replacement)| (Regex::new(pattern).expect("a pattern is well-formed"), replacement))
     .into()
 });
+
+/// Returns what varies in what a terminal shows, and what is put in its place, in this order.
+pub fn varying() -> impl Iterator<Item = (&'static Regex, &'static str)> {
+    // A terminal obeys control sequences, which are the first of them.
+    VARYING.iter().skip(1).map(|(pattern, replacement)| (pattern, *replacement))
+}
 
 /// Puts names in the place of what varies: the folder becomes `[LAB]`, a time `[TIME]`, a port `[PORT]`.
 pub fn shown(text: &str, folder: &Path) -> String {

@@ -61,6 +61,7 @@ pub async fn convert(
         phase: Phase::Host,
         text,
         needs: Vec::new(),
+        reaches: Vec::new(),
         cost_seconds: 1,
         known: false,
     };

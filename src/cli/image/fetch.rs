@@ -106,6 +106,7 @@ fn planned(image: &Image) -> PlannedStep {
         phase: Phase::Host,
         text: format!("download the cloud image {}", image.name),
         needs: Vec::new(),
+        reaches: Vec::new(),
         cost_seconds: COST_SECONDS,
         known: false,
     }

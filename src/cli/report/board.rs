@@ -3,82 +3,10 @@
 use std::time::Duration;
 
 use super::ahead::Ahead;
+use super::cell::{self, Cell, Detail, State, StepState, Unmet};
 use super::speed::Speed;
 use crate::engine::event::{Event, PlannedStep};
 use crate::plan::step::{Phase, StepId};
-use crate::plan::text;
-
-/// Where a step, or a cell of steps, stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    Pending,
-    Running,
-    Done,
-    Failed,
-    Skipped,
-}
-
-/// What a running step says of itself.
-#[derive(Clone, Debug, PartialEq)]
-enum Detail {
-    None,
-    /// Why it does not begin.
-    Held(String),
-    Waiting(Unmet),
-    Bytes {
-        done: u64,
-        total: Option<u64>,
-        speed: Speed,
-    },
-}
-
-/// What a step waits for, and what is there instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unmet {
-    /// A clause such as `Cilium is rolled out`.
-    pub what: String,
-    /// What was seen last; empty if nothing is known.
-    pub seen: String,
-}
-
-impl Unmet {
-    /// Reads an [`Event::Waiting`]'s text: `<clause>: <last seen>`.
-    pub fn read(text: &str) -> Self {
-        let (what, seen) = text.split_once(": ").unwrap_or((text, ""));
-        Self { what: what.to_owned(), seen: seen.to_owned() }
-    }
-
-    /// Returns `not yet: Cilium is rolled out (waits for cilium)`.
-    pub fn text(&self) -> String {
-        if self.seen.is_empty() {
-            format!("not yet: {}", self.what)
-        } else {
-            format!("not yet: {} ({})", self.what, self.seen)
-        }
-    }
-
-    /// Returns only what was seen, for where the clause stands beside it or has no room.
-    pub fn brief(&self) -> &str {
-        if self.seen.is_empty() { &self.what } else { &self.seen }
-    }
-}
-
-/// One step in a cell.
-#[derive(Clone, Debug)]
-struct StepState {
-    id: StepId,
-    text: String,
-    state: State,
-    started: Duration,
-    detail: Detail,
-}
-
-/// One phase of a node, or one area of the host or the cluster.
-#[derive(Clone, Debug)]
-pub struct Cell {
-    pub label: String,
-    steps: Vec<StepState>,
-}
 
 /// One line of the board.
 #[derive(Clone, Debug)]
@@ -144,11 +72,14 @@ impl Board {
         self.ahead.event(event, now);
         match event {
             Event::Planned { steps } => steps.iter().for_each(|step| self.place(step)),
-            Event::StepStarted { step } => self.edit(step, now, |step| {
-                step.state = State::Running;
-                step.started = now;
-                step.detail = Detail::None;
-            }),
+            Event::StepStarted { step } => {
+                self.edit(step, now, |step| {
+                    step.state = State::Running;
+                    step.started = now;
+                    step.detail = Detail::None;
+                });
+                self.mark(step, State::Running);
+            }
             Event::StepHeld { step, because } => {
                 if let Some((_, step)) = self.find(step) {
                     step.detail = Detail::Held(because.clone());
@@ -169,9 +100,10 @@ impl Board {
                 speed.take(*done, now);
                 step.detail = Detail::Bytes { done: *done, total: *total, speed };
             }),
-            Event::StepDone { step, .. } => self.edit(step, now, |step| step.state = State::Done),
-            Event::StepFailed { step, .. } => self.edit(step, now, |step| step.state = State::Failed),
-            Event::StepSkipped { step, .. } => self.edit(step, now, |step| step.state = State::Skipped),
+            Event::Reached { step, node, phase } => self.reached(step, node, *phase, now),
+            Event::StepDone { step, .. } => self.end(step, State::Done, now),
+            Event::StepFailed { step, .. } => self.end(step, State::Failed, now),
+            Event::StepSkipped { step, .. } => self.end(step, State::Skipped, now),
             Event::Checked(proven) if proven.passed => self.proof.passed += 1,
             Event::Checked(_) => self.proof.failed += 1,
             Event::Drilled(_)
@@ -182,41 +114,38 @@ impl Board {
         }
     }
 
-    /// Puts a planned step into its row and cell; rows stand in the order host, nodes, cluster.
+    /// Puts a planned step into its row and cell, and what it reaches on its way into the rows of those machines; rows
+    /// stand in the order host, nodes, cluster.
     fn place(&mut self, step: &PlannedStep) {
-        let (name, label) = match (&step.node, step.phase) {
+        let (before, after): (Vec<_>, Vec<_>) =
+            step.reaches.iter().partition(|milestone| milestone.phase < step.phase);
+        for milestone in before {
+            self.row(&milestone.node).cell(milestone.phase).passed_by(&step.id);
+        }
+        match (&step.node, step.phase) {
             (Some(node), phase) if phase != Phase::Cluster && phase != Phase::Host => {
-                (node.as_str(), phase_name(phase).to_owned())
+                self.row(node).cell(phase).push(step);
             }
             (None, Phase::Drill) => {
-                (step.id.0.trim_start_matches("drill."), phase_name(step.phase).to_owned())
+                self.row(step.id.0.trim_start_matches("drill.")).cell(step.phase).push(step);
             }
-            (_, Phase::Cluster) => (CLUSTER_ROW, area(&step.id).to_owned()),
-            _ => (HOST_ROW, area(&step.id).to_owned()),
-        };
+            (_, Phase::Cluster) => self.row(CLUSTER_ROW).area(area(&step.id)).push(step),
+            _ => self.row(HOST_ROW).area(area(&step.id)).push(step),
+        }
+        for milestone in after {
+            self.row(&milestone.node).cell(milestone.phase).passed_by(&step.id);
+        }
+    }
+
+    /// Returns a row by its name, made where it is to stand if there is none yet.
+    fn row(&mut self, name: &str) -> &mut Row {
         let at = self.rows.iter().position(|row| row.name == name).unwrap_or_else(|| {
             let cluster = self.rows.iter().position(|row| row.name == CLUSTER_ROW);
             let at = if name == HOST_ROW { 0 } else { cluster.unwrap_or(self.rows.len()) };
-            let row =
-                Row { name: name.to_owned(), cells: Vec::new(), first_start: None, last_end: Duration::ZERO };
-            self.rows.insert(at, row);
+            self.rows.insert(at, Row::new(name));
             at
         });
-        let state = StepState {
-            id: step.id.clone(),
-            text: match (&step.node, text::doing(&step.id)) {
-                (Some(_), Some(doing)) => doing.to_owned(),
-                _ => step.text.clone(),
-            },
-            state: State::Pending,
-            started: Duration::ZERO,
-            detail: Detail::None,
-        };
-        let cells = &mut self.rows[at].cells;
-        match cells.iter_mut().find(|cell| cell.label == label) {
-            Some(cell) => cell.steps.push(state),
-            None => cells.push(Cell { label, steps: vec![state] }),
-        }
+        &mut self.rows[at]
     }
 
     /// Returns a step with its row's place.
@@ -236,6 +165,32 @@ impl Board {
         }
     }
 
+    /// Ends a step, and with it what it was still to reach on its way.
+    fn end(&mut self, id: &StepId, state: State, now: Duration) {
+        self.edit(id, now, |step| {
+            step.state = state;
+            step.is_ahead &= state != State::Done;
+        });
+        self.mark(id, state);
+    }
+
+    /// Puts what a step has still to reach into a state.
+    fn mark(&mut self, id: &StepId, state: State) {
+        for cell in self.rows.iter_mut().flat_map(|row| &mut row.cells) {
+            cell.mark(id, state);
+        }
+    }
+
+    /// Takes in that a step has brought a machine through a phase.
+    fn reached(&mut self, id: &StepId, node: &str, phase: Phase, now: Duration) {
+        let Some(row) = self.rows.iter_mut().find(|row| row.name == node) else { return };
+        row.cell(phase).mark(id, State::Done);
+        row.last_end = now;
+        if let Some((_, step)) = self.find(id) {
+            step.is_ahead &= step.node.as_deref() != Some(node);
+        }
+    }
+
     /// Returns what became of the steps so far.
     pub fn count(&self) -> Count {
         let mut count = Count::default();
@@ -252,26 +207,29 @@ impl Board {
     }
 }
 
-impl Cell {
-    /// Returns the state of its steps together: the worst that happened, else what happens.
-    pub fn state(&self) -> State {
-        let any = |state| self.steps.iter().any(|step| step.state == state);
-        if any(State::Failed) {
-            State::Failed
-        } else if any(State::Running) {
-            State::Running
-        } else if any(State::Pending) {
-            // Between two steps of one cell the cell still runs.
-            if any(State::Done) { State::Running } else { State::Pending }
-        } else if any(State::Skipped) {
-            State::Skipped
-        } else {
-            State::Done
-        }
-    }
-}
-
 impl Row {
+    fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), cells: Vec::new(), first_start: None, last_end: Duration::ZERO }
+    }
+
+    /// Returns the cell of a machine's phase, made if there is none yet.
+    fn cell(&mut self, phase: Phase) -> &mut Cell {
+        self.cell_below(cell::head(phase))
+    }
+
+    /// Returns the cell of something that the host or the cluster does, made if there is none yet.
+    fn area(&mut self, area: &str) -> &mut Cell {
+        self.cell_below(area)
+    }
+
+    fn cell_below(&mut self, head: &str) -> &mut Cell {
+        let at = self.cells.iter().position(|cell| cell.head == head).unwrap_or_else(|| {
+            self.cells.push(Cell::new(head));
+            self.cells.len() - 1
+        });
+        &mut self.cells[at]
+    }
+
     /// Returns the state of the whole row.
     pub fn state(&self) -> State {
         let any = |state| self.cells.iter().any(|cell| cell.state() == state);
@@ -326,21 +284,6 @@ impl Row {
     }
 }
 
-fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Host => "Host",
-        Phase::Clone => "Clone",
-        Phase::Boot => "Boot",
-        Phase::Ready => "Ready",
-        Phase::Configure => "Configure",
-        Phase::Join => "Join",
-        Phase::Cluster => "Cluster",
-        Phase::Stop => "Stop",
-        Phase::Delete => "Delete",
-        Phase::Drill => "Drill",
-    }
-}
-
 /// Returns what a step of the host or the cluster concerns, in a word that leaves room for the others.
 fn area(id: &StepId) -> &str {
     const AREAS: &[(&str, &str)] = &[
@@ -363,7 +306,7 @@ fn area(id: &StepId) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::examples::{done, failed, id, plan, start, waiting};
+    use super::super::examples::{done, failed, id, plan, reached, start, waiting};
     use super::*;
 
     fn board(events: &[(u64, Event)]) -> Board {
@@ -385,7 +328,7 @@ mod tests {
         let names: Vec<&str> = board.rows.iter().map(|row| row.name.as_str()).collect();
         assert_eq!(names, ["host", "gateway1", "k8s-master1", "cluster"]);
         let cells: Vec<&str> = row(&board, "gateway1").cells.iter().map(|cell| cell.label.as_str()).collect();
-        assert_eq!(cells, ["Clone", "Boot", "Ready", "Configure"]);
+        assert_eq!(cells, ["Clone", "Boot", "Net", "Ready", "Configure", "Healthy"]);
         assert_eq!(board.count(), Count { all: 12, ..Count::default() });
     }
 
@@ -408,11 +351,34 @@ mod tests {
     }
 
     #[test]
-    fn a_clause_with_an_address_in_it_stays_whole() {
-        let unmet = Unmet::read("m1 reaches https://api:6443: connect to 10.10.0.10:6443: refused");
-        assert_eq!(unmet.what, "m1 reaches https://api:6443");
-        assert_eq!(unmet.seen, "connect to 10.10.0.10:6443: refused");
-        assert_eq!(Unmet::read("it is done").text(), "not yet: it is done");
+    fn a_machine_is_on_the_network_before_it_is_ready_and_healthy_when_the_cluster_says_so() {
+        let cells = |events: &[(u64, Event)]| -> String {
+            let board = board(events);
+            let states = row(&board, "k8s-master1").cells.iter().map(|cell| match cell.state() {
+                State::Pending => '.',
+                State::Running => 'o',
+                State::Done => '+',
+                State::Failed => 'x',
+                State::Skipped => '-',
+            });
+            states.collect()
+        };
+        let wait = "guest.await/k8s-master1";
+        let (begun, is_on) = ((1, start(wait)), (2, reached(wait, "k8s-master1", Phase::Net)));
+        assert_eq!(cells(std::slice::from_ref(&begun)), "..o...");
+        assert_eq!(cells(&[begun.clone(), is_on.clone()]), "..+o..");
+        assert_eq!(cells(&[begun.clone(), (3, failed(wait, 2000))]), "..x-..");
+        assert_eq!(cells(&[begun.clone(), is_on.clone(), (3, failed(wait, 2000))]), "..+x..");
+        assert_eq!(
+            cells(&[begun, (3, done(wait, 2000))]),
+            "..++..",
+            "who says nothing has reached it at the end"
+        );
+        let (begun, healthy) =
+            ((4, start("cilium.install")), (5, reached("cilium.install", "k8s-master1", Phase::Healthy)));
+        assert_eq!(cells(std::slice::from_ref(&begun)), ".....o");
+        assert_eq!(cells(&[begun.clone(), healthy]), ".....+");
+        assert_eq!(cells(&[begun, (6, failed("cilium.install", 2000))]), ".....x");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::board::{Board, CLUSTER_ROW, Cell, Doing, HOST_ROW, Row, State, Transfer};
+use super::board::{Board, CLUSTER_ROW, Doing, HOST_ROW, Row, Transfer};
+use super::cell::{Cell, State};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
 use console::measure_text_width as width_of;
@@ -79,10 +80,10 @@ fn heads(board: &Board) -> Vec<String> {
     for row in board.rows.iter().filter(|row| is_of_machine(row)) {
         let mut after = 0;
         for cell in &row.cells {
-            match heads.iter().position(|head| *head == cell.label) {
+            match heads.iter().position(|head| *head == cell.head) {
                 Some(at) => after = at + 1,
                 None => {
-                    heads.insert(after, cell.label.clone());
+                    heads.insert(after, cell.head.clone());
                     after += 1;
                 }
             }
@@ -191,7 +192,7 @@ fn cells(row: &Row, pen: &Pen) -> String {
 fn below(heads: &[String], row: &Row, pen: &Pen) -> String {
     let mut text = String::new();
     for head in heads {
-        let cell = row.cells.iter().find(|cell| cell.label == *head);
+        let cell = row.cells.iter().find(|cell| cell.head == *head);
         let symbol = cell.map_or(" ".to_owned(), |cell| paint_cell(cell, symbol(cell.state(), pen), pen));
         text.push_str(&pad(&symbol, width_of(head) + 1));
     }
@@ -233,12 +234,10 @@ fn said(doing: Doing, room: usize) -> String {
         }
         Doing::Transfer { text, transfer } => {
             // Where there is little room, the time that is left says more than the speed, and both more than the words.
-            let full = transferred(&transfer);
-            let told = if width_of(&full) <= room {
-                full
-            } else {
-                transferred(&Transfer { rate: None, ..transfer })
-            };
+            let slow = Transfer { rate: None, ..transfer };
+            let forms = [transferred(&transfer), transferred(&slow)];
+            let told = forms.into_iter().find(|form| width_of(form) <= room);
+            let told = told.unwrap_or_else(|| part_transferred(&slow));
             let words = room.saturating_sub(width_of(&told)) > LEAST_WORDS;
             if words { format!("{told}  {text}") } else { told }
         }
@@ -260,11 +259,20 @@ pub fn transferred(transfer: &Transfer) -> String {
     text
 }
 
+/// Returns `38 % of 598.0 MiB, 1:12 left`.
+fn part_transferred(transfer: &Transfer) -> String {
+    let Some(total) = transfer.total.filter(|total| *total > 0) else { return transferred(transfer) };
+    let part = u128::from(transfer.done) * 100 / u128::from(total);
+    let left = transfer.left.map(|left| format!(", {} left", words::stopwatch(left)));
+    format!("{part} % of {}{}", words::bytes(total), left.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::examples::{done, failed, id, plan, start, waiting};
+    use super::super::examples::{done, failed, id, plan, reached, start, waiting};
     use super::*;
     use crate::engine::event::Event;
+    use crate::plan::step::Phase;
 
     fn board() -> Board {
         let mut board = Board::default();
@@ -280,6 +288,7 @@ mod tests {
             (2, start("vm.start/gateway1")),
             (3, done("vm.start/gateway1", 1000)),
             (3, start("guest.await/gateway1")),
+            (3, reached("guest.await/gateway1", "gateway1", Phase::Net)),
             (3, waiting("guest.await/gateway1", "cloud-init is done on gateway1: it runs modules:final")),
             (4, start("vm.clone/k8s-master1")),
             (5, failed("vm.clone/k8s-master1", 1000)),
@@ -310,10 +319,10 @@ mod tests {
         let lines = drawn(200);
         assert_eq!(
             lines[1],
-            "gateway1     ✓ Clone  ✓ Boot  ● Ready  · Configure          it runs modules:final                        0:06"
+            "gateway1     ✓ Clone  ✓ Boot  ✓ Net  ● Ready  · Configure  · Healthy  it runs modules:final              0:06"
         );
         assert!(
-            lines[2].starts_with("k8s-master1  ✗ Clone  · Boot  · Ready  · Configure  · Join"),
+            lines[2].starts_with("k8s-master1  ✗ Clone  · Boot  · Net  · Ready  · Init       · Healthy"),
             "{}",
             lines[2]
         );
@@ -323,9 +332,9 @@ mod tests {
     #[test]
     fn phases_are_named_once_where_each_row_has_no_room_for_it() {
         let lines = drawn(80);
-        assert_eq!(lines[0], "             Clone Boot Ready Configure Join");
-        assert!(lines[2].starts_with("gateway1     ✓     ✓    ●     ·"), "{}", lines[2]);
-        assert!(lines[3].starts_with("k8s-master1  ✗     ·    ·     ·         ·"), "{}", lines[3]);
+        assert_eq!(lines[0], "             Clone Boot Net Ready Setup Healthy");
+        assert!(lines[2].starts_with("gateway1     ✓     ✓    ✓   ●     ·     ·"), "{}", lines[2]);
+        assert!(lines[3].starts_with("k8s-master1  ✗     ·    ·   ·     ·     ·"), "{}", lines[3]);
         assert!(lines[2].ends_with("0:06"), "{}", lines[2]);
     }
 
@@ -350,8 +359,8 @@ mod tests {
     #[test]
     fn narrow_terminals_show_symbols_and_what_is_seen() {
         let lines = drawn(60);
-        assert!(lines[0].contains("231.0 of 598.2 MiB, 0:12 left"), "{}", lines[0]);
-        assert!(lines[1].starts_with("gateway1     ✓✓●·   it runs modules:final"), "{}", lines[1]);
+        assert!(lines[0].contains("38 % of 598.2 MiB, 0:12 left"), "{}", lines[0]);
+        assert!(lines[1].starts_with("gateway1     ✓✓✓●··  it runs modules:final"), "{}", lines[1]);
         assert!(lines[1].ends_with("0:06"), "{}", lines[1]);
         assert!(lines.iter().all(|line| width_of(line) < 60));
     }

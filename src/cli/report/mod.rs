@@ -10,6 +10,7 @@
 pub mod ahead;
 pub mod bars;
 pub mod board;
+pub mod cell;
 pub mod json;
 pub mod layout;
 pub mod log;
@@ -152,7 +153,7 @@ pub(crate) mod examples {
 
     use super::*;
     use crate::engine::event::{PlannedStep, Proven};
-    use crate::plan::step::{Phase, StepId};
+    use crate::plan::step::{Milestone, Phase, StepId};
     use crate::stack::checks::{Hint, Hop};
 
     pub fn id(id: &str) -> StepId {
@@ -161,8 +162,8 @@ pub(crate) mod examples {
 
     pub fn planned(name: &str, phase: Phase, text: &str) -> PlannedStep {
         let node = name.split_once('/').map(|(_, node)| node.to_owned());
-        let (text, needs) = (text.to_owned(), Vec::new());
-        PlannedStep { id: id(name), node, phase, text, needs, cost_seconds: 1, known: false }
+        let (text, needs, reaches) = (text.to_owned(), Vec::new(), Vec::new());
+        PlannedStep { id: id(name), node, phase, text, needs, reaches, cost_seconds: 1, known: false }
     }
 
     pub fn plan() -> Event {
@@ -173,7 +174,8 @@ pub(crate) mod examples {
         for node in ["gateway1", "k8s-master1"] {
             steps.push(planned(&format!("vm.clone/{node}"), Phase::Clone, &format!("clone {node}")));
             steps.push(planned(&format!("vm.start/{node}"), Phase::Boot, &format!("start {node}")));
-            steps.push(planned(&format!("guest.await/{node}"), Phase::Ready, &format!("wait for {node}")));
+            let wait = planned(&format!("guest.await/{node}"), Phase::Ready, &format!("wait for {node}"));
+            steps.push(PlannedStep { reaches: vec![milestone(node, Phase::Net)], ..wait });
             steps.push(planned(
                 &format!("guest.prepare/{node}"),
                 Phase::Configure,
@@ -181,7 +183,8 @@ pub(crate) mod examples {
             ));
         }
         steps.push(planned("kubeadm.init/k8s-master1", Phase::Join, "start the cluster"));
-        steps.push(planned("cilium.install", Phase::Cluster, "install Cilium"));
+        let reaches = ["gateway1", "k8s-master1"].map(|node| milestone(node, Phase::Healthy)).into();
+        steps.push(PlannedStep { reaches, ..planned("cilium.install", Phase::Cluster, "install Cilium") });
         Event::Planned { steps }
     }
 
@@ -212,6 +215,14 @@ pub(crate) mod examples {
             hint: Hint { look: "", command: "" },
             took: Duration::ZERO,
         }))
+    }
+
+    fn milestone(node: &str, phase: Phase) -> Milestone {
+        Milestone { node: node.to_owned(), phase }
+    }
+
+    pub fn reached(name: &str, node: &str, phase: Phase) -> Event {
+        Event::Reached { step: id(name), node: node.to_owned(), phase }
     }
 
     pub fn waiting(name: &str, requirement: &str) -> Event {

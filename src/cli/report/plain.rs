@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use super::board::{Transfer, Unmet};
+use super::ahead::Ahead;
+use super::board::Transfer;
+use super::cell::Unmet;
 use super::speed::Speed;
 use super::{Reporter, layout};
 use crate::cli::terminal::{Ink, Pen};
@@ -25,6 +27,8 @@ pub struct Plain<W> {
     node_width: usize,
     step_width: usize,
     has_spoken: bool,
+    /// What the steps take, as long as this lab's own runs tell.
+    ahead: Ahead,
 }
 
 impl<W: Write + Send> Plain<W> {
@@ -38,12 +42,14 @@ impl<W: Write + Send> Plain<W> {
             node_width: 0,
             step_width: 0,
             has_spoken: false,
+            ahead: Ahead::default(),
         }
     }
 
     /// Returns the line for an event without the time; none if it is not worth one.
     fn line(&mut self, event: &Event) -> Option<String> {
         let pen = self.pen;
+        self.ahead.event(event, self.started.elapsed());
         match event {
             Event::Planned { steps } => {
                 for step in steps {
@@ -51,7 +57,9 @@ impl<W: Write + Send> Plain<W> {
                     self.step_width = self.step_width.max(verb(&step.id).len());
                     self.steps.insert(step.id.clone(), step.clone());
                 }
-                (!steps.is_empty()).then(|| words::count(steps.len(), "step"))
+                let left = self.ahead.left().map(|left| format!(", about {} left", words::stopwatch(left)));
+                let count = words::count(steps.len(), "step");
+                (!steps.is_empty()).then(|| count + &left.unwrap_or_default())
             }
             Event::StepStarted { step } => {
                 let text = self.steps.get(step).map(|step| step.text.clone()).unwrap_or_default();
@@ -65,7 +73,11 @@ impl<W: Write + Send> Plain<W> {
                 Some(self.of_step(step, &pen.paint(Ink::Dim, &Unmet::read(requirement).text())))
             }
             Event::Progress { step, done, total } => self.progress(step, *done, *total),
-            Event::Drilled(_) | Event::Line { .. } | Event::TerminalTaken | Event::TerminalBack => None,
+            Event::Drilled(_)
+            | Event::Line { .. }
+            | Event::Reached { .. }
+            | Event::TerminalTaken
+            | Event::TerminalBack => None,
             Event::Note { step: Some(step), text } => {
                 Some(self.of_step(step, &format!("{} {text}", pen.paint(Ink::Accent, "note:"))))
             }

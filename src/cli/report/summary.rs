@@ -82,6 +82,7 @@ impl Summary {
             | Event::StepRetried { .. }
             | Event::Waiting { .. }
             | Event::Progress { .. }
+            | Event::Reached { .. }
             | Event::Note { .. }
             | Event::TerminalTaken
             | Event::TerminalBack => {}

@@ -30,6 +30,42 @@ impl Cell {
     }
 }
 
+/// Text in parts, each in its colour. It is broken between words, also within a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text(Vec<Cell>);
+
+impl Text {
+    fn painted(&self, pen: &Pen) -> String {
+        let paint = |ink: Ink, text: &str| -> String {
+            // Word by word, so that no colour runs on where a line ends.
+            text.split(' ').map(|word| pen.paint(ink, word)).collect::<Vec<_>>().join(" ")
+        };
+        self.0
+            .iter()
+            .map(|part| part.ink.map_or_else(|| part.text.clone(), |ink| paint(ink, &part.text)))
+            .collect()
+    }
+}
+
+impl From<String> for Text {
+    /// Takes text of several lines as it is.
+    fn from(text: String) -> Self {
+        Self(vec![Cell { text: printable::printable(&text).into_owned(), ink: None }])
+    }
+}
+
+impl<const N: usize> From<[Cell; N]> for Text {
+    fn from(parts: [Cell; N]) -> Self {
+        Self(parts.into())
+    }
+}
+
+impl FromIterator<Cell> for Text {
+    fn from_iter<I: IntoIterator<Item = Cell>>(parts: I) -> Self {
+        Self(parts.into_iter().collect())
+    }
+}
+
 /// Rows under a header.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -123,13 +159,13 @@ impl Table {
 }
 
 /// Returns pairs of label and text with the texts aligned, as in the closing block; long ones go on below.
-pub fn labelled<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>, pen: &Pen) -> Vec<String> {
-    let pairs: Vec<(&str, String)> = pairs.into_iter().collect();
+pub fn labelled<'a>(pairs: impl IntoIterator<Item = (&'a str, impl Into<Text>)>, pen: &Pen) -> Vec<String> {
+    let pairs: Vec<(&str, Text)> = pairs.into_iter().map(|(label, text)| (label, text.into())).collect();
     let column = GAP + pairs.iter().map(|(label, _)| width_of(label)).max().unwrap_or(0);
     let room = pen.width.saturating_sub(column).max(LEAST_TEXT);
     let mut lines = Vec::new();
     for (label, text) in pairs {
-        for (index, line) in words::wrap(&printable::printable(&text), room).iter().enumerate() {
+        for (index, line) in words::wrap(&text.painted(pen), room).iter().enumerate() {
             let label = if index == 0 { label } else { "" };
             let space = " ".repeat(column - width_of(label));
             lines.push(format!("{}{space}{line}", pen.paint(Ink::Dim, label)));
@@ -176,6 +212,18 @@ mod tests {
         assert_eq!(table.lines(&Pen::plain(80)), ["NAME", "red line"]);
         let pairs = [("seen", "a\u{1b}]0;title\u{7}b\r".to_owned())];
         assert_eq!(labelled(pairs, &Pen::plain(80)), ["seen  ab"]);
+    }
+
+    #[test]
+    fn a_part_keeps_its_colour_where_its_line_is_broken() {
+        let text = || [Cell::plain("held by "), Cell::inked(Ink::Bad, "gateway1, gateway2 and gateway3")];
+        let lines = labelled([("VIP", Text::from(text()))], &Pen { color: true, ..Pen::plain(30) });
+        let bare: Vec<_> = lines.iter().map(|line| console::strip_ansi_codes(line)).collect();
+        assert_eq!(bare, ["VIP  held by gateway1,", "     gateway2 and gateway3"]);
+        let red = |word: &str| Pen { color: true, ..Pen::plain(30) }.paint(Ink::Bad, word);
+        assert!(lines[0].ends_with(&red("gateway1,")) && lines[1].contains(&red("gateway3")), "{lines:?}");
+        let lines = labelled([("VIP", Text::from(text()))], &Pen::plain(80));
+        assert_eq!(lines, ["VIP  held by gateway1, gateway2 and gateway3"]);
     }
 
     #[test]

@@ -231,6 +231,7 @@ impl<P: Perform> Schedule<P> {
             phase: step.phase,
             text: step.text.clone(),
             needs: step.needs.clone(),
+            reaches: step.milestones(),
             cost_seconds: self.terms.costs.of(step).as_secs_f64().ceil() as u32,
             known: self.terms.costs.knows(step),
         });

@@ -1,5 +1,6 @@
 //! Steps on the whole cluster, run on the first control plane: Gateway API, Cilium, readiness, ingress.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::engine::context::{Engine, command_failed, tail};
@@ -11,7 +12,7 @@ use crate::formats::command::Command;
 use crate::lab::{Lab, Node, names};
 use crate::plan::drift;
 use crate::plan::facts::ClusterFacts;
-use crate::plan::step::StepId;
+use crate::plan::step::{Phase, StepId};
 use crate::stack::{cilium, facts, gateway_api, ingress, kubectl};
 
 use super::guest::install;
@@ -104,8 +105,10 @@ pub async fn nodes(context: &StepContext) -> Result<bool> {
         limit: lab.limits.cilium_ready,
         hint: "`kubectl -n kube-system get pods -l app.kubernetes.io/part-of=cilium` shows which pod is not ready",
     };
+    let mut readiness = Readiness { context, told: BTreeSet::new() };
     until(context, rollouts, async || {
         let cluster = observe::cluster_on(engine, node).await?;
+        readiness.tell(&cluster);
         let waiting = cluster.not_rolled_out();
         Ok(if waiting.is_empty() {
             Probe::Met(())
@@ -115,12 +118,34 @@ pub async fn nodes(context: &StepContext) -> Result<bool> {
     })
     .await?;
     no_kube_proxy(context, node).await?;
-    all_ready(context, node, lab.members().collect()).await?;
+    all_ready(context, node, lab.members().collect(), |cluster| readiness.tell(cluster)).await?;
     Ok(true)
 }
 
-/// Waits until nodes are Ready, as a control plane sees them.
-async fn all_ready(context: &StepContext, contact: &Node, nodes: Vec<&Node>) -> Result<()> {
+/// Says of each member once that it is Ready.
+struct Readiness<'a> {
+    context: &'a StepContext,
+    told: BTreeSet<String>,
+}
+
+impl Readiness<'_> {
+    fn tell(&mut self, cluster: &ClusterFacts) {
+        for member in self.context.engine.lab.members() {
+            let is_ready = cluster.nodes.get(&member.name).is_some_and(|node| node.ready);
+            if is_ready && self.told.insert(member.name.clone()) {
+                self.context.reached(&member.name, Phase::Healthy);
+            }
+        }
+    }
+}
+
+/// Waits until nodes are Ready, as a control plane sees them; each look at the cluster is passed on.
+async fn all_ready(
+    context: &StepContext,
+    contact: &Node,
+    nodes: Vec<&Node>,
+    mut look: impl FnMut(&ClusterFacts),
+) -> Result<()> {
     let engine = &context.engine;
     let requirement = Requirement {
         what: "every node is Ready".to_owned(),
@@ -130,6 +155,7 @@ async fn all_ready(context: &StepContext, contact: &Node, nodes: Vec<&Node>) -> 
     };
     until(context, requirement, async || {
         let cluster = observe::cluster_on(engine, contact).await?;
+        look(&cluster);
         let not_ready = |node: &&&Node| !cluster.nodes.get(&node.name).is_some_and(|node| node.ready);
         let waiting: Vec<&str> = nodes.iter().filter(not_ready).map(|node| node.name.as_str()).collect();
         Ok(if waiting.is_empty() {
@@ -178,7 +204,7 @@ async fn spread(context: &StepContext, node: &Node) -> Result<()> {
         return Ok(());
     }
     // A pod goes to a node that is Ready, and to no other.
-    all_ready(context, node, engine.lab.ingress_nodes().collect()).await?;
+    all_ready(context, node, engine.lab.ingress_nodes().collect(), |_| {}).await?;
     let bare = bare_nodes(context, node).await?;
     if bare.is_empty() {
         return Ok(());

@@ -14,6 +14,7 @@ use crate::formats::dhcp;
 use crate::host::{HostError, clock, files};
 use crate::lab::Node;
 use crate::plan::facts::GuestFacts;
+use crate::plan::step::Phase;
 use crate::stack::file::GuestFile;
 use crate::stack::identity::Identity;
 use crate::stack::node as nodes;
@@ -29,6 +30,7 @@ pub async fn ready(context: &StepContext, name: &str) -> Result<bool> {
         power_cycle(context, node, error).await?;
         login(context, node).await?;
     }
+    context.reached(name, Phase::Net);
     cloud_init_done(context, node).await?;
     let facts = observe::guest(engine, node).await?;
     let mut wrong = Vec::new();

@@ -23,7 +23,7 @@ use ipnet::Ipv4Net;
 
 use super::{files, system};
 use crate::formats::mac::Mac;
-pub use condition::{Condition, condition};
+pub use condition::{Condition, Memory, condition, memory};
 
 /// A way into a home network.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -60,7 +60,7 @@ pub struct OtherMachine {
 pub fn fusion_checks(version: &str, missing: &[&str]) -> Vec<Check> {
     vec![
         tools(missing).named("fusion.tools", "Fusion's programs are there"),
-        flaws(version).named("fusion.advisories", "no flaw of this release is known"),
+        flaws(version).named("fusion.advisories", "known flaws of this release"),
     ]
 }
 

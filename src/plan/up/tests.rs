@@ -163,6 +163,28 @@ fn machines_are_cloned_one_at_a_time_and_not_more_are_started_than_the_host_bear
 }
 
 #[test]
+fn every_machine_comes_onto_the_network_once_and_is_healthy_once() {
+    let reached = |world: &World, phase| {
+        let milestones = world.up().unwrap().steps.iter().flat_map(Step::milestones).collect::<Vec<_>>();
+        let of_phase = milestones.into_iter().filter(|milestone| milestone.phase == phase);
+        let mut nodes: Vec<String> = of_phase.map(|milestone| milestone.node).collect();
+        nodes.sort();
+        nodes
+    };
+    let empty = World::empty();
+    let mut all: Vec<String> = empty.lab.nodes.iter().map(|node| node.name.clone()).collect();
+    all.sort();
+    assert_eq!(reached(&empty, Phase::Net), all);
+    assert_eq!(reached(&empty, Phase::Healthy), all);
+    // A gateway's clock is no matter of the cluster's nodes.
+    let mut world = World::complete();
+    world.guest("gateway1").unwrap().clock_off_ms = 90_000;
+    world.cluster().unwrap().nodes.get_mut("k8s-worker1").unwrap().ready = false;
+    assert!(!world.up().unwrap().is_empty());
+    assert_eq!(reached(&world, Phase::Healthy), Vec::<String>::new());
+}
+
+#[test]
 fn a_lab_that_is_as_the_file_says_takes_no_step() {
     let plan = World::complete().up().unwrap();
     assert_eq!(ids(&plan), Vec::<String>::new());

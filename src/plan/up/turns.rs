@@ -51,8 +51,7 @@ impl List<'_> {
             Role::ControlPlane => "answers as API server and etcd member again",
             Role::Worker => "is a Ready node again",
         };
-        let phase = if node.role == Role::Gateway { Phase::Configure } else { Phase::Join };
-        let draft = Draft::of(BACK, node, phase, 15, Action::AwaitBack { node: node.name.clone() })
+        let draft = Draft::of(BACK, node, Phase::Healthy, 15, Action::AwaitBack { node: node.name.clone() })
             .text(format!("wait until {} {part}", node.name))
             .why("the others of its kind do its part meanwhile")
             .gate(Gate::Guest);

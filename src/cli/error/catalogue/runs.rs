@@ -20,8 +20,10 @@ pub const RUNS: &[Explained] = &[
         "doctor-failed",
         "a check of this machine failed",
         "`fusionlab doctor` looks at Fusion, its networking file and its services, and at the routes of this machine, \
-         and changes nothing. A cross is something that keeps the lab from being made or from working; an exclamation \
-         mark is something that has harmed others. Below each stands what to do.",
+         at this Mac and at what labs have left on it. A cross is something that keeps the lab from being made or from \
+         working; an exclamation mark is something that has harmed others; a question mark is something that this \
+         system does not tell, and fails nothing. Below each stands what to do. Nothing is changed without `--fix`, \
+         which puts away what killed runs have left, and says so first.",
     ),
     explained(
         "file-content",

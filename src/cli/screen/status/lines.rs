@@ -1,7 +1,9 @@
 //! A status as lines: the machines, what they use, and the lab's own state.
 
-use super::{Kubernetes, NodeStatus, Status, VipStatus, Vm};
-use crate::cli::screen::table::{Cell, Table, labelled};
+use std::collections::BTreeSet;
+
+use super::{ClusterStatus, Kubernetes, NodeStatus, Status, VipStatus, Vm};
+use crate::cli::screen::table::{Cell, Table, Text, labelled};
 use crate::cli::screen::{opening, runs};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words::{self, bytes, bytes_of, count};
@@ -23,8 +25,7 @@ impl Status {
         lines.push(String::new());
         lines.extend(self.machines(pen));
         lines.push(String::new());
-        let summary = self.summary(pen);
-        lines.extend(labelled(summary, pen));
+        lines.extend(labelled(self.summary(), pen));
         lines.extend(runs::lines(self.cut_off.as_ref(), self.at_work.as_ref(), pen));
         lines
     }
@@ -53,62 +54,72 @@ impl Status {
         lines
     }
 
-    fn summary(&self, pen: &Pen) -> Vec<(&str, String)> {
+    fn summary(&self) -> Vec<(&'static str, Text)> {
         let network = if self.network.running { "running" } else { "not running" };
-        let mut pairs = vec![("network", format!("{} {network}", self.network.name))];
-        let label = |index| if index == 0 { "VIPs" } else { "" };
-        pairs.extend(self.vips.iter().enumerate().map(|(index, vip)| (label(index), vip.text(pen))));
-        let label = |index| if index == 0 { "clocks" } else { "" };
+        let mut pairs = vec![("network", Text::from(format!("{} {network}", self.network.name)))];
+        let label = |index, label| if index == 0 { label } else { "" };
+        let vips = self.vips.iter().enumerate();
+        pairs.extend(vips.map(|(index, vip)| (label(index, "VIPs"), vip.text())));
         let clocks = self.clocks.iter().enumerate();
-        pairs.extend(clocks.map(|(index, clock)| (label(index), pen.paint(Ink::Warn, clock))));
+        let warn = |text: &str| Text::from([Cell::inked(Ink::Warn, text)]);
+        pairs.extend(clocks.map(|(index, clock)| (label(index, "clocks"), warn(clock))));
         if let Some(first) = &self.certificates {
             let words =
                 format!("the first of them {}, on {}", first.words.replacen("end ", "ends ", 1), first.node);
-            pairs.push(("certificates", if first.is_due { pen.paint(Ink::Warn, &words) } else { words }));
+            pairs.push(("certificates", if first.is_due { warn(&words) } else { words.into() }));
         }
         if !self.versions.is_empty() {
-            pairs.push(("versions", self.versions_text(pen)));
+            pairs.push(("versions", self.versions_text()));
         }
         if let Some(host) = &self.host {
-            pairs.extend(self.host_text(host));
+            pairs.extend(self.host_text(host).into_iter().map(|(label, text)| (label, text.into())));
         }
-        let Some(cluster) = &self.cluster else {
-            pairs.push(("cluster", pen.paint(Ink::Warn, "no API server answers")));
-            return pairs;
-        };
-        let ready = format!("{} of {} nodes Ready", cluster.nodes_ready, cluster.nodes);
-        let ink = if cluster.nodes_ready == cluster.nodes { Ink::Good } else { Ink::Warn };
-        pairs.push(("cluster", format!("{}, says {}", pen.paint(ink, &ready), cluster.asked)));
-        let cilium = cluster.cilium.clone().unwrap_or_else(|| "not installed".to_owned());
-        let cilium = if cluster.waiting.is_empty() {
-            cilium
-        } else {
-            format!("{cilium}, {} {}", pen.paint(Ink::Warn, "not ready:"), cluster.waiting.join(", "))
-        };
-        pairs.push(("Cilium", cilium));
-        let gateway = match (&cluster.gateway_api, cluster.gateway_programmed) {
-            (None, _) => "not installed".to_owned(),
-            (Some(version), true) => format!("{version}, the Gateway is programmed"),
-            (Some(version), false) => {
-                format!("{version}, {}", pen.paint(Ink::Warn, "the Gateway is not programmed"))
-            }
-        };
-        pairs.push(("Gateway API", gateway));
-        if cluster.kube_proxy_present {
-            pairs.push(("kube-proxy", pen.paint(Ink::Bad, "present, though Cilium replaces it")));
+        match &self.cluster {
+            Some(cluster) => pairs.extend(of_cluster(cluster)),
+            None => pairs.push(("cluster", warn("no API server answers"))),
         }
         pairs
     }
 }
 
+/// Says how the cluster is, and what runs in it.
+fn of_cluster(cluster: &ClusterStatus) -> Vec<(&'static str, Text)> {
+    let ready = format!("{} of {} nodes Ready", cluster.nodes_ready, cluster.nodes);
+    let ink = if cluster.nodes_ready == cluster.nodes { Ink::Good } else { Ink::Warn };
+    let asked = Cell::plain(format!(", says {}", cluster.asked));
+    let mut pairs = vec![("cluster", Text::from([Cell::inked(ink, ready), asked]))];
+    let cilium = cluster.cilium.clone().unwrap_or_else(|| "not installed".to_owned());
+    pairs.push(if cluster.waiting.is_empty() {
+        ("Cilium", cilium.into())
+    } else {
+        let (cilium, waiting) = (Cell::plain(format!("{cilium}, ")), cluster.waiting.join(", "));
+        ("Cilium", [cilium, Cell::inked(Ink::Warn, "not ready: "), Cell::plain(waiting)].into())
+    });
+    let gateway = match (&cluster.gateway_api, cluster.gateway_programmed) {
+        (None, _) => Text::from("not installed".to_owned()),
+        (Some(version), true) => format!("{version}, the Gateway is programmed").into(),
+        (Some(version), false) => {
+            let version = Cell::plain(format!("{version}, "));
+            [version, Cell::inked(Ink::Warn, "the Gateway is not programmed")].into()
+        }
+    };
+    pairs.push(("Gateway API", gateway));
+    if cluster.kube_proxy_present {
+        let text = Cell::inked(Ink::Bad, "present, though Cilium replaces it");
+        pairs.push(("kube-proxy", [text].into()));
+    }
+    pairs
+}
+
 impl Status {
-    fn versions_text(&self, pen: &Pen) -> String {
-        let program = |(name, versions): (&String, &std::collections::BTreeSet<String>)| {
+    fn versions_text(&self) -> Text {
+        let program = |(index, (name, versions)): (usize, (&String, &BTreeSet<String>))| {
             let listed: Vec<&str> = versions.iter().map(String::as_str).collect();
             let text = format!("{name} {}", listed.join(" and "));
-            if listed.len() > 1 { pen.paint(Ink::Warn, &text) } else { text }
+            let comma = Cell::plain(if index == 0 { "" } else { ", " });
+            [comma, if listed.len() > 1 { Cell::inked(Ink::Warn, text) } else { Cell::plain(text) }]
         };
-        self.versions.iter().map(program).collect::<Vec<_>>().join(", ")
+        self.versions.iter().enumerate().flat_map(program).collect()
     }
 
     /// Says what of this Mac the lab has, and what its machines make of it; nothing where nothing of it stands.
@@ -132,13 +143,13 @@ impl Status {
 }
 
 impl VipStatus {
-    fn text(&self, pen: &Pen) -> String {
+    fn text(&self) -> Text {
         let holder = match self.holders.as_slice() {
-            [] => pen.paint(Ink::Warn, "held by nobody"),
-            [one] => format!("held by {one}"),
-            many => pen.paint(Ink::Bad, &format!("held by several: {}", many.join(", "))),
+            [] => Cell::inked(Ink::Warn, "held by nobody"),
+            [one] => Cell::plain(format!("held by {one}")),
+            many => Cell::inked(Ink::Bad, format!("held by several: {}", many.join(", "))),
         };
-        format!("{} on {}, {holder}", self.address, self.network)
+        [Cell::plain(format!("{} on {}, ", self.address, self.network)), holder].into()
     }
 }
 

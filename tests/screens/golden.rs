@@ -1,0 +1,106 @@
+//! Screens as they were last agreed on, in `tests/golden/screens/`: `VERB.txt` without colours, `VERB.ansi` with them (`cat`
+//! shows it as a terminal does). `UPDATE_SCREENS=1` writes them anew; look at the difference before it is committed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use regex::Regex;
+use similar::TextDiff;
+
+use super::picture::Picture;
+use crate::support::shown;
+
+/// What differs from Mac to Mac or from run to run besides what [`shown::varying`] knows, and what is put in its place.
+static OF_THIS_RUN: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    [
+        (r"\d+:\d\d$", "[TIME]"),
+        // Right-aligned times move what stands before them.
+        (r" +\[TIME\]", " [TIME]"),
+        (
+            r"\b\d+(\.\d+)? [KMGT]iB of this Mac's taken, \d+(\.\d+)? [KMGT]iB",
+            "[SIZE] of this Mac's taken, [SIZE]",
+        ),
+        (r"\b\d+(\.\d+)? [KMGT]iB are free\b", "[SIZE] are free"),
+    ]
+    .map(|(pattern, with)| (Regex::new(pattern).expect("a pattern is well-formed"), with))
+    .into()
+});
+
+/// Puts a word in the place of a certificate's digest, which takes more than a line on most screens.
+pub fn without_digests(written: &str) -> String {
+    static DIGEST: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"\b([0-9A-F]{2}:){31}[0-9A-F]{2}\b").expect("a pattern is well-formed"));
+    DIGEST.replace_all(written, "[DIGEST]").into_owned()
+}
+
+/// One verb's screens.
+pub struct Screens<'a> {
+    /// The folder of its files: what stands while it runs.
+    pub place: &'a str,
+    pub verb: &'a str,
+    pub all: Vec<Screen>,
+}
+
+/// What one verb wrote to a terminal of some width.
+pub struct Screen {
+    pub width: u16,
+    pub coloured: Picture,
+    /// The same without colours; none of what is drawn anew all the time.
+    pub plain: Option<Picture>,
+}
+
+impl Screens<'_> {
+    /// Compares with what was agreed on, or writes it. Returns what differs; `home` is where the run's own paths begin.
+    pub fn compare(self, home: &Path) -> Vec<String> {
+        let (mut bare, mut coloured, mut wrong) = (String::new(), String::new(), Vec::new());
+        for mut screen in self.all {
+            name(&mut screen.coloured, home);
+            let head = format!("── {} · {} columns ──\n", self.verb, screen.width);
+            bare.push_str(&format!("{head}{}\n", screen.coloured.bare()));
+            coloured.push_str(&format!("{head}{}\n", screen.coloured.coloured()));
+            if let Some(mut plain) = screen.plain {
+                name(&mut plain, home);
+                if plain.bare() != screen.coloured.bare() {
+                    wrong.push(format!("{head}without colours it is another:\n{}", plain.bare()));
+                }
+            }
+        }
+        let words = self.verb.replace(|letter: char| !letter.is_ascii_alphanumeric(), " ");
+        let file = words.split_whitespace().collect::<Vec<_>>().join("-");
+        let file = |kind: &str| folder().join(self.place).join(format!("{file}.{kind}"));
+        wrong.extend([agree(&file("txt"), &bare), agree(&file("ansi"), &coloured)].into_iter().flatten());
+        wrong
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/screens")
+}
+
+/// Puts names in the place of what varies.
+fn name(picture: &mut Picture, home: &Path) {
+    let home = Regex::new(&regex::escape(&home.to_string_lossy())).expect("an escaped text is well-formed");
+    picture.replace(&home, "[LAB]");
+    for (pattern, with) in shown::varying().chain(OF_THIS_RUN.iter().map(|(pattern, with)| (pattern, *with)))
+    {
+        picture.replace(pattern, with);
+    }
+}
+
+fn agree(file: &Path, now: &str) -> Option<String> {
+    if std::env::var_os("UPDATE_SCREENS").is_some() {
+        fs::create_dir_all(file.parent().expect("it lies in a folder")).expect("the folder can be made");
+        fs::write(file, now).expect("the file can be written");
+        return None;
+    }
+    let agreed = fs::read_to_string(file).unwrap_or_default();
+    if agreed == now {
+        return None;
+    }
+    let changes = TextDiff::from_lines(agreed.as_str(), now);
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    // Control sequences are shown, not obeyed.
+    let changes = changes.unified_diff().context_radius(1).to_string().replace('\u{1b}', "␛");
+    Some(format!("{name} is another (UPDATE_SCREENS=1 takes it):\n{changes}"))
+}
