@@ -37,8 +37,7 @@ impl Dialogue {
     pub fn run(session: Session, line: &str, rows: u16, columns: u16) -> Self {
         let line = format!("stty rows {rows} cols {columns}; {line}");
         let mut child = session
-            .terminal()
-            .args(["-q", "-e", "-c", &line, "/dev/null"])
+            .terminal(&line)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

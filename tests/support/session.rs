@@ -140,9 +140,15 @@ impl Session {
         self.start().wait()
     }
 
-    /// Returns `script`, which runs a command in a terminal of its own, with the environment that the program is given.
-    pub fn terminal(&self) -> Command {
+    /// Returns `script`, which runs a shell's line in a terminal of its own, with the environment that the program is given.
+    /// It ends with the line's exit status.
+    pub fn terminal(&self, line: &str) -> Command {
         let mut command = self.home.command(OsStr::new("/usr/bin/script"));
+        if cfg!(target_os = "macos") {
+            command.args(["-q", "/dev/null", "/bin/sh", "-c", line]);
+        } else {
+            command.args(["-q", "-e", "-c", line, "/dev/null"]);
+        }
         command.env("TERM", "xterm").envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
