@@ -14,14 +14,10 @@ use crate::support::shown;
 /// What differs from Mac to Mac or from run to run besides what [`shown::varying`] knows, and what is put in its place.
 static OF_THIS_RUN: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
-        (r"\d+:\d\d$", "[TIME]"),
+        // The run's stopwatch.
+        (r"^(\d+ of \d+ steps.*) \d+:\d\d$", "$1 [TIME]"),
         // Right-aligned times move what stands before them.
         (r" +\[TIME\]", " [TIME]"),
-        (
-            r"\b\d+(\.\d+)? [KMGT]iB of this Mac's taken, \d+(\.\d+)? [KMGT]iB",
-            "[SIZE] of this Mac's taken, [SIZE]",
-        ),
-        (r"\b\d+(\.\d+)? [KMGT]iB are free\b", "[SIZE] are free"),
     ]
     .map(|(pattern, with)| (Regex::new(pattern).expect("a pattern is well-formed"), with))
     .into()
@@ -82,6 +78,8 @@ fn folder() -> PathBuf {
 fn name(picture: &mut Picture, home: &Path) {
     let home = Regex::new(&regex::escape(&home.to_string_lossy())).expect("an escaped text is well-formed");
     picture.replace(&home, "[LAB]");
+    // How much room this computer's disk has also decides where the line is broken.
+    picture.leave_out("disk  ");
     for (pattern, with) in shown::varying().chain(OF_THIS_RUN.iter().map(|(pattern, with)| (pattern, *with)))
     {
         picture.replace(pattern, with);

@@ -44,6 +44,13 @@ impl Picture {
         self.0.iter_mut().for_each(|line| line.replace(pattern, with));
     }
 
+    /// Leaves out the line that begins so, and its continuation, which is indented.
+    pub fn leave_out(&mut self, begin: &str) {
+        let Some(at) = self.0.iter().position(|line| line.text.starts_with(begin)) else { return };
+        let continued = self.0[at + 1..].iter().take_while(|line| line.text.starts_with(' ')).count();
+        self.0.drain(at..=at + continued);
+    }
+
     /// Returns the letters alone.
     pub fn bare(&self) -> String {
         self.0.iter().map(|line| format!("{}\n", line.text)).collect()
@@ -147,6 +154,9 @@ fn the_last_of_what_was_drawn_is_kept_with_its_colours() {
     let coloured = "\u{1b}[0;1;32m✓ \u{1b}[0mdone in \u{1b}[0;2m3.2 s\u{1b}[0m\n";
     assert_eq!(picture.coloured(), coloured);
     assert_eq!(Picture::of(&coloured.replace('\n', "\r\n"), 5, 20).coloured(), coloured, "it draws itself");
+    let mut two = Picture::of("disk  1 GiB\r\n      free\r\ncluster  5\r\n", 5, 20);
+    two.leave_out("disk  ");
+    assert_eq!(two.bare(), "cluster  5\n");
     picture.replace(&Regex::new(r"\d+\.\d s").expect("it is well-formed"), "[TIME]");
     assert_eq!(picture.coloured(), "\u{1b}[0;1;32m✓ \u{1b}[0mdone in \u{1b}[0;2m[TIME]\u{1b}[0m\n");
 }

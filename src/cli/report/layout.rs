@@ -322,7 +322,7 @@ mod tests {
             "gateway1     ✓ Clone  ✓ Boot  ✓ Net  ● Ready  · Configure  · Healthy  it runs modules:final              0:06"
         );
         assert!(
-            lines[2].starts_with("k8s-master1  ✗ Clone  · Boot  · Net  · Ready  · Init       · Healthy"),
+            lines[2].starts_with("k8s-master1  ✗ Clone  · Boot  · Net  · Ready  · Init  · Healthy"),
             "{}",
             lines[2]
         );
