@@ -147,6 +147,11 @@ pub fn start_kubelet() -> Command {
     systemctl(&["enable", "--now", "kubelet"])
 }
 
+/// Lets a kubelet that has nothing to do yet start at each boot: kubeadm starts it, and enables nothing.
+pub fn enable_kubelet() -> Command {
+    systemctl(&["enable", "kubelet"])
+}
+
 /// Starts a kubelet anew: it registers its node again, which somebody took out of the cluster.
 pub fn restart_kubelet() -> Command {
     systemctl(&["restart", "kubelet"])

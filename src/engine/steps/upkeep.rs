@@ -145,14 +145,18 @@ async fn of_kubelet(context: &StepContext, node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// Starts what a member's kubelet has to do, if it has something to do: somebody may have stopped or disabled it.
+/// Starts a member's kubelet, if it has something to do, and has it start at each boot: somebody may have stopped or
+/// disabled it.
 pub async fn kubelet_runs(context: &StepContext, node: &Node, facts: &GuestFacts) -> Result<()> {
-    let joined = kubeadm::state(node.role, facts).is_complete();
-    if node.role != Role::Gateway
-        && joined
-        && (!facts.unit_active("kubelet") || facts.unit_off_at_boot("kubelet"))
-    {
-        context.engine.must(node, &nodes::start_kubelet()).await?;
+    if node.role == Role::Gateway {
+        return Ok(());
     }
+    let joined = kubeadm::state(node.role, facts).is_complete();
+    let command = match (facts.unit_active("kubelet"), facts.unit_off_at_boot("kubelet")) {
+        (false, _) | (_, true) if joined => nodes::start_kubelet(),
+        (_, true) => nodes::enable_kubelet(),
+        _ => return Ok(()),
+    };
+    context.engine.must(node, &command).await?;
     Ok(())
 }
