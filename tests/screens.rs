@@ -64,10 +64,21 @@ const WITH_A_LAB: &[&str] = &[
     "kubeconfig",
 ];
 
+/// What has colours, and says the same to the letter each time.
+const COLOURED: [&str; 7] =
+    ["topology", "plan", "explain vip-taken", "plan --lab typo.yaml", "help up", "stauts", "verify --list"];
+
 /// Runs a verb in a terminal of some width and returns all that it wrote there.
 fn written(session: &Session, verb: &str, width: u16, colour: bool) -> String {
     let session = if colour { session.clone() } else { session.clone().env("NO_COLOR", "1") };
     Dialogue::begin(session, verb, ROWS, width).end().1
+}
+
+/// The same of a verb that has to get to its end.
+fn done(session: &Session, verb: &str, width: u16) -> Picture {
+    let (status, written, _) = Dialogue::begin(session.clone(), verb, ROWS, width).end();
+    assert_eq!(status, Some(0), "{written}");
+    Picture::of(&written, ROWS, width)
 }
 
 /// Says whether a line could have been broken before the edge: it has a blank there behind its indentation, and is no command or
@@ -95,8 +106,13 @@ fn look(session: &Session, verbs: &[&str], place: &str) -> Vec<String> {
         for width in WIDTHS {
             let plain = written(session, verb, width, false);
             wrong.extend(faults(verb, width, &plain.replace('\r', "")));
+            let in_colour = written(session, verb, width, true);
+            if COLOURED.contains(verb) {
+                assert!(in_colour.contains("\u{1b}["), "{verb} has colours");
+                assert_eq!(console::strip_ansi_codes(&in_colour), plain, "{verb} at {width}");
+            }
             let picture = |text: &str| Picture::of(&golden::without_digests(text), ROWS, width);
-            let coloured = picture(&written(session, verb, width, true));
+            let coloured = picture(&in_colour);
             let plain = (!is_live(verb)).then(|| picture(&plain));
             screens.all.push(Screen { width, coloured, plain });
         }
@@ -146,9 +162,9 @@ fn screens_are_as_agreed_and_nothing_runs_over_the_edge_where_no_lab_stands() {
 fn screens_are_as_agreed_and_nothing_runs_over_the_edge_where_a_lab_stands() {
     let session = with_typo().file("fusionlab.yaml", "version: 1\npreset: solo\n");
     let (up, down) = ("up --yes", "destroy --yes");
-    let first = Picture::of(&written(&session, up, 80, true), ROWS, 80);
+    let first = done(&session, up, 80);
     let mut wrong = look(&session, WITH_A_LAB, LAB);
-    let last = Picture::of(&written(&session, down, 80, true), ROWS, 80);
+    let last = done(&session, down, 80);
     for (verb, picture) in [("up, the first one", first), (down, last)] {
         let all = vec![Screen { width: 80, coloured: picture, plain: None }];
         wrong.extend(Screens { place: LAB, verb, all }.compare(session.root()));
