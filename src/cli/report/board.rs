@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ahead::Ahead;
-use super::cell::{self, Cell, Detail, State, StepState, Unmet};
+use super::cell::{Cell, Detail, State, StepState, Unmet, head};
 use super::speed::Speed;
 use crate::engine::event::{Event, PlannedStep};
 use crate::plan::step::{Phase, StepId};
@@ -120,20 +120,20 @@ impl Board {
         let (before, after): (Vec<_>, Vec<_>) =
             step.reaches.iter().partition(|milestone| milestone.phase < step.phase);
         for milestone in before {
-            self.row(&milestone.node).cell(milestone.phase).passed_by(&step.id);
+            self.row(&milestone.node).cell(head(milestone.phase)).passed_by(&step.id);
         }
         match (&step.node, step.phase) {
             (Some(node), phase) if phase != Phase::Cluster && phase != Phase::Host => {
-                self.row(node).cell(phase).push(step);
+                self.row(node).cell(head(phase)).push(step);
             }
             (None, Phase::Drill) => {
-                self.row(step.id.0.trim_start_matches("drill.")).cell(step.phase).push(step);
+                self.row(step.id.0.trim_start_matches("drill.")).cell(head(step.phase)).push(step);
             }
-            (_, Phase::Cluster) => self.row(CLUSTER_ROW).area(area(&step.id)).push(step),
-            _ => self.row(HOST_ROW).area(area(&step.id)).push(step),
+            (_, Phase::Cluster) => self.row(CLUSTER_ROW).cell(area(&step.id)).push(step),
+            _ => self.row(HOST_ROW).cell(area(&step.id)).push(step),
         }
         for milestone in after {
-            self.row(&milestone.node).cell(milestone.phase).passed_by(&step.id);
+            self.row(&milestone.node).cell(head(milestone.phase)).passed_by(&step.id);
         }
     }
 
@@ -184,7 +184,7 @@ impl Board {
     /// Takes in that a step has brought a machine through a phase.
     fn reached(&mut self, id: &StepId, node: &str, phase: Phase, now: Duration) {
         let Some(row) = self.rows.iter_mut().find(|row| row.name == node) else { return };
-        row.cell(phase).mark(id, State::Done);
+        row.cell(head(phase)).mark(id, State::Done);
         row.last_end = now;
         if let Some((_, step)) = self.find(id) {
             step.is_ahead &= step.node.as_deref() != Some(node);
@@ -212,17 +212,8 @@ impl Row {
         Self { name: name.to_owned(), cells: Vec::new(), first_start: None, last_end: Duration::ZERO }
     }
 
-    /// Returns the cell of a machine's phase, made if there is none yet.
-    fn cell(&mut self, phase: Phase) -> &mut Cell {
-        self.cell_below(cell::head(phase))
-    }
-
-    /// Returns the cell of something that the host or the cluster does, made if there is none yet.
-    fn area(&mut self, area: &str) -> &mut Cell {
-        self.cell_below(area)
-    }
-
-    fn cell_below(&mut self, head: &str) -> &mut Cell {
+    /// Returns the cell below a head, made if there is none yet.
+    fn cell(&mut self, head: &str) -> &mut Cell {
         let at = self.cells.iter().position(|cell| cell.head == head).unwrap_or_else(|| {
             self.cells.push(Cell::new(head));
             self.cells.len() - 1
