@@ -340,7 +340,7 @@ fn a_snapshot_is_one_and_clones_hang_on_it() {
                 |entry: &std::fs::DirEntry| entry.path().extension().is_some_and(|name| name == "vmdk");
             assert!(disks.flatten().any(|entry| is_disk(&entry)), "{how:?}");
             let twice = driver.clone_vm(vmx, &clone, how, SNAPSHOT, "copy").await;
-            assert_eq!(refused(twice).0, "there is a VM already");
+            assert_eq!(refused(twice).0, "a VM already exists there");
             driver.start(&clone).await.expect("the clone runs");
             driver.stop(&clone, Stop::Hard).await.expect("and stops");
             driver.delete(&clone).await.expect("and goes");

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::journey::User;
+use crate::support::processes;
 use crate::support::session::{Ended, Session};
 
 /// Names the file of the points that were; the program dies at the first that is not in it.
@@ -222,4 +223,27 @@ fn services_that_a_killed_run_left_behind_their_files_follow_in_the_next() {
     mac.run(&["up", "--yes"]).exits(0);
     mac.lab_is_whole();
     mac.run(&["destroy", "--yes"]).exits(0);
+}
+
+#[test]
+fn a_clone_that_outlives_its_run_is_waited_for_and_comes_to_nothing() {
+    let mac = Mac::new("version: 1\npreset: solo\nlimits: {vm_clone: 3}\n", BESIDE);
+    mac.run(&["template", "build", "--yes"]).exits(0);
+    let fault = ["sim", "fault", "program-hangs", "--on", "vmrun clone before"];
+    mac.run(&[&fault[..], &["--times", "1"]].concat()).exits(0);
+    let mut up = mac.session.clone().args(["up", "--yes"]).start();
+    let clone = || mac.session.processes().into_iter().find(|process| process.command.contains(" clone "));
+    up.wait_until(|| clone().is_some());
+    up.signal("KILL");
+    up.wait();
+    let orphan = clone().expect("vmrun goes on");
+    let refused = mac.run(&["destroy", "--yes"]).exits(5);
+    let said = refused.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("an order to Fusion that a killed run (process "), "{}", refused.shown());
+    assert!(said.contains("waiting for it, at most 3") && said.contains("pgrep"), "{}", refused.shown());
+    processes::kill(&orphan);
+    mac.run(&["up", "--yes"]).exits(0);
+    mac.lab_is_whole();
+    mac.run(&["destroy", "--yes"]).exits(0);
+    mac.is_as_it_was();
 }

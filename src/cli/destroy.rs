@@ -9,6 +9,7 @@ use super::error::{Failure, Success};
 use super::screen::{closing, confirm, opening};
 use super::wait::WaitArgs;
 use super::{names, words};
+use crate::engine::context::DESTROY;
 use crate::engine::names::Names;
 use crate::plan::facts::{Facts, VmState};
 use crate::plan::step::{Action, Plan};
@@ -40,7 +41,7 @@ pub struct DestroyArgs {
 pub async fn run(args: DestroyArgs, context: &Context) -> Result<Success, Failure> {
     let pen = &context.terminal.err;
     let lab = context.lab(None, Warnings::Untold)?;
-    let session = Session::open_to_change(context, lab, "destroy", args.wait).await?;
+    let session = Session::open_to_change(context, lab, DESTROY, args.wait).await?;
     let (lab, simulated) = (session.lab.clone(), session.fusion.simulated);
     context.say(opening::lines(&lab, &session.fusion, pen));
     context.say([""]);

@@ -28,6 +28,8 @@ use super::journal::Journal;
 use super::output::{RunFolder, StepOutput};
 use super::terminal::Terminal;
 
+/// The verb that takes a lab down, as the journal has it.
+pub const DESTROY: &str = "destroy";
 /// Lines of a console or a command's output that an error shows.
 const TAIL_LINES: usize = 12;
 
@@ -78,9 +80,16 @@ pub struct Parts {
 
 impl Engine {
     /// Puts the parts together and reads the lab's identity, if it has one.
+    ///
+    /// # Errors
+    /// [`EngineError::Identity`] if that is of no use, but for `destroy`.
     pub fn new(parts: Parts) -> Result<Self> {
         let dir = parts.home.lab(&parts.lab.name);
-        let identity = super::store::load(&parts.lab, &dir)?;
+        let identity = match super::store::load(&parts.lab, &dir) {
+            // Taking a lab down asks no guest anything: broken keys must not keep it up.
+            Err(EngineError::Identity(_)) if parts.verb == DESTROY => None,
+            loaded => loaded?,
+        };
         Ok(Self {
             journal: Journal::new(parts.journal, parts.verb),
             secrets: Arc::new(RwLock::new(identity.as_ref().map(Secrets::of).unwrap_or_default())),

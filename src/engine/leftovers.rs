@@ -2,6 +2,7 @@
 //!
 //! A lab that is being worked on is left out: what is half done there is somebody's work.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::formats::resolver::Resolver;
@@ -11,9 +12,9 @@ use crate::host::{clock, files};
 use crate::lab::paths::{self, Home};
 use crate::plan::health::{DeadLock, LeftBehind};
 
+use super::bundle::is_leftover;
 use super::error::Result;
 use super::journal::Journal;
-use super::observe::is_leftover;
 use super::{recovery, templates};
 
 /// Where macOS looks for a domain's own name server.
@@ -43,6 +44,7 @@ pub fn look(home: &Home, fusion: &Fusion, backups: usize) -> Result<LeftBehind> 
     for folder in folders(home, &labs)? {
         left.half_written.extend(files::half_written(&folder)?);
     }
+    left.half_written.extend(labs.iter().map(|lab| home.leaving(lab)).filter(|path| files::exists(path)));
     left.machines = machines(home, &fusion.library)?;
     for template in templates::list(home, fusion)?.into_iter().filter(templates::Template::is_unused) {
         left.templates.push(template.dir.key.clone());
@@ -69,27 +71,28 @@ pub fn mend(home: &Home) -> Result<()> {
         }
     }
     for lab in labs(home)? {
-        if let Ok(_turn) = lock::acquire(&home.lab_lock(&lab), &lab, "doctor") {
+        let of_newer = Journal::new(home.lab(&lab).journal(), "doctor").check_version().is_err();
+        if !of_newer && let Ok(_turn) = lock::acquire(&home.lab_lock(&lab), &lab, "doctor") {
             recovery::sweep(home, &lab, Vec::new())?;
         }
     }
     recovery::sweep_networks(home)
 }
 
-/// Returns the names of the labs that have a folder and that nobody works on.
-fn labs(home: &Home) -> Result<Vec<String>> {
-    let mut labs = Vec::new();
-    for folder in files::list(&home.labs())?.into_iter().filter(|path| files::is_folder(path)) {
-        let lab = name(&folder);
-        if lock::holder(&home.lab_lock(&lab))?.is_none() {
-            labs.push(lab);
+/// Returns the names of the labs that have a folder, be it on its way out, and that nobody works on.
+fn labs(home: &Home) -> Result<BTreeSet<String>> {
+    let mut labs = BTreeSet::new();
+    for folder in files::list(&home.labs())?.iter().filter(|path| files::is_folder(path)) {
+        let Some((lab, _)) = paths::lab_of(folder) else { continue };
+        if lock::holder(&home.lab_lock(lab))?.is_none() {
+            labs.insert(lab.to_owned());
         }
     }
     Ok(labs)
 }
 
 /// Returns the folders that a sweep looks at: those of these labs, and of the networks unless somebody works on them.
-fn folders(home: &Home, labs: &[String]) -> Result<Vec<PathBuf>> {
+fn folders(home: &Home, labs: &BTreeSet<String>) -> Result<Vec<PathBuf>> {
     let mut folders: Vec<PathBuf> = labs.iter().flat_map(|lab| recovery::folders_of_lab(home, lab)).collect();
     if lock::holder(&home.network_lock())?.is_none() {
         folders.extend(recovery::folders_of_networks(home)?);
@@ -103,7 +106,11 @@ fn machines(home: &Home, library: &Path) -> Result<Vec<PathBuf>> {
     let below = if files::is_folder(library) { files::list(library)? } else { Vec::new() };
     for folder in below.into_iter().filter(|path| files::is_folder(path)) {
         if lock::holder(&home.lab_lock(&name(&folder)))?.is_none() {
-            let is_left = |path: &PathBuf| paths::node_in_making(path).is_some() || is_leftover(path);
+            let lab = name(&folder);
+            let is_left = |path: &PathBuf| {
+                let node = path.file_stem().unwrap_or_default().to_string_lossy();
+                paths::node_in_making(path).is_some() || is_leftover(path, &lab, &node)
+            };
             machines.extend(files::list(&folder)?.into_iter().filter(is_left));
         }
     }
@@ -135,6 +142,8 @@ mod tests {
         killed(home, &home.lab_lock(&lab));
         let half = home.lab(&lab).root().join(".fusionlab-aB3dE6");
         bench.file(&half, "");
+        let leaving = home.leaving("other");
+        bench.file(&leaving.join("identity/token"), "half a lab");
         let making = fusion.library.join(&lab).join(".making-gateway1");
         bench.file(&making.join("disk.vmdk"), "half a disk");
         let gone = Resolver { lab: "gone".to_owned(), nameserver: std::net::Ipv4Addr::LOCALHOST };
@@ -143,7 +152,7 @@ mod tests {
         let left = look(home, fusion, 0).unwrap();
         let locks: Vec<_> = left.dead_locks.iter().map(|lock| (lock.name.as_str(), lock.pid)).collect();
         assert_eq!(locks, [(format!("lab-{lab}").as_str(), 4711)]);
-        assert_eq!((&left.half_written, &left.machines), (&vec![half], &vec![making.clone()]));
+        assert_eq!((&left.half_written, &left.machines), (&vec![half, leaving], &vec![making.clone()]));
         assert_eq!(left.resolvers.iter().map(|(_, lab)| lab.as_str()).collect::<Vec<_>>(), ["gone"]);
         mend(home).unwrap();
         let left = look(home, fusion, 0).unwrap();

@@ -6,6 +6,7 @@
 //!                                                  └──▶ event.rs ──▶ cli::report
 //! ```
 
+pub mod bundle;
 pub mod context;
 pub mod drill;
 pub mod error;
@@ -17,6 +18,7 @@ pub mod identities;
 pub mod images;
 pub mod journal;
 pub mod kubeconfig;
+pub mod lab_lock;
 pub mod leftovers;
 pub mod logs;
 pub mod mac;

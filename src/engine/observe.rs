@@ -15,6 +15,7 @@ use crate::stack::facts::Question;
 use crate::stack::identity::{Leaf, Stale};
 use crate::stack::{facts as questions, kubectl, node as nodes, vm};
 
+use super::bundle;
 use super::context::Engine;
 use super::error::Result;
 use super::kubeconfig::Merger;
@@ -23,16 +24,6 @@ use super::{images, names as domain_names, networks, survey, templates};
 
 /// Cards that a VM can have.
 pub const MAX_CARDS: u32 = 10;
-/// Marks a VM's folder as ours for its life, also when Fusion has deleted the VMX that bears the marks.
-pub const OURS: &str = ".fusionlab";
-/// Marks a VM's folder while its clone is not finished.
-pub const UNFINISHED: &str = ".fusionlab-unfinished";
-
-/// Says whether a folder is ours but holds no finished VM: it may be cleared away.
-pub fn is_leftover(bundle: &Path) -> bool {
-    let vmx = files::exists(&paths::vmx_of(bundle));
-    files::exists(&bundle.join(UNFINISHED)) || (files::exists(&bundle.join(OURS)) && !vmx)
-}
 
 /// Gathers all facts.
 pub async fn facts(engine: &Arc<Engine>) -> Result<Facts> {
@@ -157,7 +148,7 @@ fn vm_facts(lab: &str, node: &str, bundle: &Path, running: &BTreeSet<PathBuf>) -
     let resolved = files::canonicalize(&vmx).unwrap_or_else(|_| vmx.clone());
     let runs = running.contains(&resolved);
     let mut facts = VmFacts { running: runs, ..VmFacts::new(resolved, VmState::Foreign) };
-    if is_leftover(bundle) {
+    if bundle::is_leftover(bundle, lab, node) {
         facts.state = VmState::Unfinished;
     } else if files::exists(&vmx) {
         if let Ok(Some(parsed)) = vmx_file::read(&vmx)
@@ -175,12 +166,15 @@ fn vm_facts(lab: &str, node: &str, bundle: &Path, running: &BTreeSet<PathBuf>) -
     Ok(facts)
 }
 
-/// Returns the MACs of VMs in the library that are not this lab's.
+/// Returns the MACs of VMs in the library that are not this lab's. One that was copied or moved bears its marks, and is as
+/// much in the way as any other.
 fn foreign_macs(engine: &Engine) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for (vmx, parsed) in library_vms(&engine.fusion.library) {
-        let unfinished = vmx.parent().is_some_and(|bundle| files::exists(&bundle.join(UNFINISHED)));
-        if unfinished || parsed.get(names::VMX_LAB).as_deref() == Some(engine.lab.name.as_str()) {
+        let unfinished = vmx.parent().is_some_and(bundle::is_unfinished);
+        let at_its_place = parsed.get(names::VMX_NODE).is_some_and(|node| vmx == engine.vmx(&node));
+        let of_lab = parsed.get(names::VMX_LAB).as_deref() == Some(engine.lab.name.as_str());
+        if unfinished || (of_lab && at_its_place) {
             continue;
         }
         for card in 0..MAX_CARDS {
@@ -328,7 +322,7 @@ mod tests {
         bench.file(&engine.vmx("gateway2"), &marked("lab", "gateway1"));
         bench.file(&engine.vmx("k8s-master1"), &marked("other", "k8s-master1"));
         bench.file(&engine.vmx("k8s-master2"), "config.version = \"8\"\n");
-        bench.file(&engine.bundle("k8s-master3").join(UNFINISHED), "k8s-master3");
+        bundle::begin(&engine.bundle("k8s-master3"), "lab", "k8s-master3", bundle::Place::Final).unwrap();
         files::create_dir(&engine.bundle("k8s-worker1")).unwrap();
         bench.file(&engine.bundle("k8s-worker2").join("holiday.jpg"), "");
         // No node of the lab file (any more), but of this lab; and one of nobody's.
@@ -366,9 +360,13 @@ mod tests {
         let deeper = library.join("work/web.vmwarevm/web.vmx");
         bench.file(&deeper, &card("", "00:50:56:00:00:01"));
         bench.file(&bench.engine.vmx("gateway1"), &card(&marked("lab", "gateway1"), "00:50:56:25:11:00"));
+        // Somebody has made a copy of one of ours.
+        let copy = library.join("lab/gateway1 copy.vmwarevm/gateway1.vmx");
+        bench.file(&copy, &card(&marked("lab", "gateway1"), "00:50:56:25:11:00"));
         let mut found = facts(&bench.engine).await.unwrap().host.foreign_macs;
         found.sort();
-        let expected = [("00:0c:29:aa:bb:cc", theirs), ("00:50:56:00:00:01", deeper)];
+        let expected =
+            [("00:0c:29:aa:bb:cc", theirs), ("00:50:56:00:00:01", deeper), ("00:50:56:25:11:00", copy)];
         assert_eq!(found, expected.map(|(mac, vmx)| (mac.to_owned(), vmx)));
     }
 

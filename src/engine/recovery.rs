@@ -92,13 +92,14 @@ pub fn look(home: &Home, lab: &str, journal: &Journal, taken_over: Option<&Lock>
     Ok(Before { cut_off, at_work: None })
 }
 
-/// Removes what killed runs were writing where nobody else writes now: the lab's folders, whose lock is held, and the
-/// records of Fusion's networks unless somebody works on these.
+/// Removes what killed runs were writing, or removing, where nobody else writes now: the lab's folders, whose lock is held,
+/// and the records of Fusion's networks unless somebody works on these.
 pub fn sweep(home: &Home, lab: &str, machines: Vec<PathBuf>) -> Result<()> {
     let machines = machines.into_iter().filter(|path| files::is_folder(path));
     for folder in folders_of_lab(home, lab).into_iter().chain(machines) {
         files::sweep(&folder)?;
     }
+    files::remove_tree(&home.leaving(lab), &home.labs())?;
     sweep_networks(home)
 }
 
@@ -179,8 +180,10 @@ mod tests {
         };
         let left = || places.iter().filter(|place| files::exists(&place.join(half))).count();
         plant();
+        files::create_dir(&home.leaving("lab").join("identity")).unwrap();
         sweep(&home, "lab", Vec::new()).unwrap();
         assert_eq!(left(), 0);
+        assert!(!files::exists(&home.leaving("lab")) && files::exists(home.lab("lab").root()));
         plant();
         let _turn = lock::acquire(&home.network_lock(), "the networks", "up").unwrap();
         sweep(&home, "lab", Vec::new()).unwrap();

@@ -248,6 +248,22 @@ mod tests {
     }
 
     #[test]
+    fn half_a_host_key_is_made_anew() {
+        let (_folder, dir) = lab_dir();
+        let lab = fixture::lab();
+        create(&without(&lab, "k8s-worker2"), &dir).unwrap();
+        files::write_atomic(&dir.identity().join("host-k8s-worker2"), b"a key", 0o600).unwrap();
+        assert!(!is_complete(&lab, &load(&lab, &dir).unwrap().unwrap()));
+        let made = create(&lab, &dir).unwrap();
+        let read = load(&lab, &dir).unwrap().unwrap();
+        assert!(is_complete(&lab, &read));
+        assert_eq!(
+            read.host("k8s-worker2").unwrap().public_line,
+            made.host("k8s-worker2").unwrap().public_line
+        );
+    }
+
+    #[test]
     fn an_identity_whose_making_was_cut_short_is_made_anew() {
         let (_folder, dir) = lab_dir();
         let half = dir.identity().with_extension("new");

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::formats::vmdk;
 use crate::formats::vmx::Vmx;
-use crate::host::fusion::Fusion;
-use crate::host::lock::{self, Lock, Occupant};
+use crate::host::fusion::{Fusion, vmx_file};
+use crate::host::lock::{Lock, Occupant};
 use crate::host::{Hypervisor, Result, Stop, files};
 use crate::lab::names;
 use crate::lab::paths::Home;
 
+use super::lab_lock::{self, Patience};
 use super::observe::library_vms;
 use super::template::{Manifest, Stage, TemplateDir};
 
@@ -81,6 +81,18 @@ fn hanging(vms: &[(PathBuf, Vmx)], template: &Path) -> Vec<PathBuf> {
     vms.iter().filter(|(vmx, config)| hangs(vmx, config)).map(|(vmx, _)| vmx.clone()).collect()
 }
 
+/// Returns the template that a VM's disks are layers over, as far as that can be read; none if they hang on none.
+pub fn under(home: &Home, vmx: &Path) -> Option<TemplateDir> {
+    let templates = files::resolved(&home.templates());
+    let config = vmx_file::read(vmx).ok()??;
+    let parents = disks(&config).flat_map(|disk| layers(&beside(vmx, &disk)).collect::<Vec<_>>());
+    let key = parents.into_iter().find_map(|layer| {
+        let below = layer.strip_prefix(&templates).ok()?.iter().next()?;
+        Some(below.to_string_lossy().into_owned())
+    })?;
+    Some(TemplateDir { root: home.template(&key), key })
+}
+
 /// Returns what lies under a disk, nearest first, as far as it can be followed.
 fn layers(disk: &Path) -> impl Iterator<Item = PathBuf> {
     let parent = |disk: &PathBuf| {
@@ -121,7 +133,7 @@ pub async fn remove(vms: &dyn Hypervisor, dir: &TemplateDir) -> Result<()> {
     files::remove_tree(&dir.root, dir.root.parent().unwrap_or(&dir.root))
 }
 
-/// Takes the locks of all labs, so that no run works on a template or is about to. Waits for each that has one as long as
+/// Takes the locks of all labs, so that no run works on a template or is about to, and no order to Fusion. Waits for each that has one as long as
 /// `patience`; `tell` hears of it, with the lab.
 ///
 /// # Errors
@@ -129,7 +141,7 @@ pub async fn remove(vms: &dyn Hypervisor, dir: &TemplateDir) -> Result<()> {
 pub async fn keep_labs_out(
     home: &Home,
     verb: &str,
-    patience: Duration,
+    patience: Patience,
     tell: &mut dyn FnMut(&str, &Occupant),
 ) -> Result<Vec<Lock>> {
     let mut locks = Vec::new();
@@ -138,7 +150,7 @@ pub async fn keep_labs_out(
         if let Some(lab) = name.strip_prefix("lab-") {
             let what = format!("lab {lab}");
             let mut tell = |by: &Occupant| tell(&what, by);
-            locks.push(lock::acquire_within(&path, &what, verb, patience, &mut tell).await?);
+            locks.push(lab_lock::acquire(home, lab, verb, patience, &mut tell).await?);
         }
     }
     Ok(locks)
@@ -156,8 +168,10 @@ pub fn allocated(folder: &Path) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{Bench, Machines};
+    use std::time::Duration;
+
     use super::*;
-    use crate::host::HostError;
+    use crate::host::{HostError, lock};
     use crate::lab::paths;
 
     /// A child disk of 1 MiB over `parent`.
@@ -215,7 +229,7 @@ mod tests {
         let lock = lock::acquire(&home.lab_lock("lab"), "lab lab", "up").unwrap();
         let mut told = Vec::new();
         let mut tell = |what: &str, by: &Occupant| told.push(format!("{what}: {by}"));
-        let at_once = Duration::ZERO;
+        let at_once = Patience { run: Duration::ZERO, order: Duration::ZERO };
         let refused = keep_labs_out(home, "template prune", at_once, &mut tell).await.unwrap_err();
         assert!(matches!(&refused, HostError::Locked { what, .. } if what == "lab lab"), "{refused}");
         drop(lock);

@@ -1,12 +1,11 @@
 //! What the verbs are made of: look, plan, carry out, prove. The words around it are `cli`'s.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::host::dial::Dial;
+use crate::host::files;
 use crate::host::fusion::Fusion;
 use crate::host::lock::{Lock, Occupant};
-use crate::host::{files, lock};
 use crate::lab::paths::Home;
 use crate::plan::desired::Desired;
 use crate::plan::drill::{Drill, Wish};
@@ -17,7 +16,9 @@ use crate::plan::{destroy, drill, lint, obstacle, template, up};
 
 use super::context::Engine;
 use super::error::{EngineError, Result};
+use super::journal::Journal;
 use super::journal::record::RunState;
+use super::lab_lock::{self, Patience};
 use super::recovery::{self, Before};
 use super::schedule::{self, Summary};
 use super::{observe, store};
@@ -36,12 +37,14 @@ pub async fn lock(
     fusion: &Fusion,
     lab: &str,
     verb: &str,
-    patience: Duration,
+    patience: Patience,
     tell: &mut dyn FnMut(&Occupant),
 ) -> Result<Lock> {
-    let what = format!("lab {lab}");
-    let lock = lock::acquire_within(&home.lab_lock(lab), &what, verb, patience, tell).await?;
-    store::settle(&home.lab(lab))?;
+    let lock = lab_lock::acquire(home, lab, verb, patience, tell).await?;
+    let dir = home.lab(lab);
+    // What a newer fusionlab has begun is not for this one to see through.
+    Journal::new(dir.journal(), verb).check_version()?;
+    store::settle(&dir)?;
     recovery::sweep(home, lab, files::list(&fusion.library.join(lab))?)?;
     Ok(lock)
 }

@@ -167,6 +167,18 @@ pub enum HostError {
 }
 
 impl HostError {
+    /// Says whether there was no room for what was to be written.
+    pub fn is_out_of_room(&self) -> bool {
+        use std::io::ErrorKind;
+        match self {
+            Self::File { source, .. } => {
+                matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+            }
+            Self::NoRoom { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Returns a function that adds the path to what is wrong with an image.
     pub fn image(path: &Path) -> impl FnOnce(BadDisk) -> Self {
         let path = path.to_owned();

@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
@@ -23,6 +24,9 @@ pub const PUBLIC_FILE: u32 = 0o644;
 /// What the names of files that are being written begin with; so many letters and digits follow.
 pub const TEMPORARY: &str = ".fusionlab-";
 const TEMPORARY_LETTERS: usize = 6;
+
+/// No file of ours that is written whole takes that long.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 const READ_BUFFER: usize = 1024 * 1024;
 const WRITE_BITS: u32 = 0o222;
@@ -308,6 +312,14 @@ pub fn sweep(folder: &Path) -> Result<()> {
     half_written(folder)?.iter().try_for_each(|path| remove_file(path))
 }
 
+/// Removes what a killed run of ours was writing in a folder that others write to as well, ours among them: only what has
+/// been lying there for longer than any of our writes takes.
+pub fn sweep_abandoned(folder: &Path) -> Result<()> {
+    let age = |path: &Path| modified(path).ok()?.elapsed().ok();
+    let abandoned = |path: &&PathBuf| age(path).is_some_and(|age| age > ABANDONED);
+    half_written(folder)?.iter().filter(abandoned).try_for_each(|path| remove_file(path))
+}
+
 /// Removes a file or a link; none there is as good.
 pub fn remove_file(path: &Path) -> Result<()> {
     match stand_in::before(Effect::Remove(path)).and_then(|()| fs::remove_file(path)) {
@@ -327,8 +339,35 @@ pub fn remove_tree(path: &Path, base: &Path) -> Result<()> {
         return remove_file(path);
     }
     refuse_outside(path, base)?;
-    let remove = || stand_in::before(Effect::Remove(path)).and_then(|()| fs::remove_dir_all(path));
-    remove().map_err(HostError::file("remove folder", path))
+    if stand_in::current().is_some() {
+        return piece_by_piece(path);
+    }
+    fs::remove_dir_all(path).map_err(HostError::file("remove folder", path))
+}
+
+/// Removes a folder as one thing: it is called `away`, beside it, before anything in it is gone. What a crash leaves has that
+/// name, and so has what an earlier crash left, which goes with it.
+pub fn remove_by_way_of(away: &Path, path: &Path, base: &Path) -> Result<()> {
+    remove_tree(away, base)?;
+    if exists(path) {
+        refuse_outside(path, base)?;
+        rename(path, away)?;
+    }
+    remove_tree(away, base)
+}
+
+/// Removes a folder as the system does it, and lets whoever stands in for the computer have a say in each piece.
+fn piece_by_piece(folder: &Path) -> Result<()> {
+    for path in list(folder)? {
+        if is_folder(&path) && !is_link(&path) { piece_by_piece(&path)? } else { remove_file(&path)? }
+    }
+    remove_empty_folder(folder)
+}
+
+/// Removes a folder in which nothing is; any other is an error.
+pub fn remove_empty_folder(folder: &Path) -> Result<()> {
+    let remove = || stand_in::before(Effect::Remove(folder)).and_then(|()| fs::remove_dir(folder));
+    remove().map_err(HostError::file("remove folder", folder))
 }
 
 fn refuse_outside(path: &Path, base: &Path) -> Result<()> {
@@ -412,6 +451,22 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
+/// Returns when every file in a folder, and each name there, is on the disk, whoever has written it.
+pub fn sync_tree(folder: &Path) -> Result<()> {
+    for path in list(folder)? {
+        if is_link(&path) {
+            continue;
+        }
+        if is_folder(&path) {
+            sync_tree(&path)?;
+        } else {
+            let sync = || stand_in::before(Effect::Sync(&path)).and_then(|()| File::open(&path)?.sync_all());
+            sync().map_err(HostError::file("sync", &path))?;
+        }
+    }
+    sync_names(folder)
+}
+
 /// Returns when the names in a folder are on the disk.
 pub fn sync_names(folder: &Path) -> Result<()> {
     sync_folder(folder).map_err(HostError::file("sync", folder))
@@ -453,6 +508,35 @@ mod tests {
         assert!(
             names.iter().all(|name| left.contains(&folder.path().join(name))) && left.len() == names.len()
         );
+    }
+
+    #[test]
+    fn in_a_folder_of_others_only_what_lies_there_for_long_is_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let [old, new] = [".fusionlab-Ab3dE6", ".fusionlab-Zb3dE6"].map(|name| folder.path().join(name));
+        for path in [&old, &new] {
+            write_atomic(path, b"", PUBLIC_FILE).unwrap();
+        }
+        let then = std::time::SystemTime::now() - 2 * ABANDONED;
+        File::options().write(true).open(&old).unwrap().set_modified(then).unwrap();
+        sweep_abandoned(folder.path()).unwrap();
+        assert_eq!(list(folder.path()).unwrap(), [new]);
+    }
+
+    #[test]
+    fn a_folder_goes_as_one_thing_and_takes_what_a_crash_left_of_it_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().join("labs");
+        let (path, away) = (base.join("one"), base.join(".leaving-one"));
+        for part in [path.join("deep"), away.join("deep")] {
+            create_dir(&part).unwrap();
+            write_atomic(&part.join("file"), b"", PUBLIC_FILE).unwrap();
+        }
+        remove_by_way_of(&away, &path, &base).unwrap();
+        assert_eq!(list(&base).unwrap(), Vec::<PathBuf>::new());
+        remove_by_way_of(&away, &path, &base).unwrap();
+        remove_by_way_of(&away, folder.path(), &base).unwrap_err();
+        assert!(exists(folder.path()));
     }
 
     #[test]

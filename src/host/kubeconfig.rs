@@ -4,13 +4,13 @@
 //! say who holds it; ours names its process, so that one that a killed run of ours has left is taken away.
 
 use std::ffi::OsStr;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{HostError, Result, clock, files, system};
+use super::lock::Holder;
+use super::{HostError, Result, clock, files};
 
-/// What our locks begin with; the number of the process follows.
+/// What our locks begin with; the process follows.
 const OURS: &str = "fusionlab ";
 /// Between two looks at somebody else's lock.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -44,19 +44,15 @@ impl Locked {
         let lock = lock_of(path);
         let started = clock::monotonic();
         loop {
-            let denied = match files::create_new(&lock, files::PRIVATE_FILE) {
-                Ok(mut file) => {
-                    // From here on it is removed whatever happens.
+            // Whole at once, so that one of a killed run says whose it is.
+            match files::write_new_atomic(&lock, signature().as_bytes(), files::PRIVATE_FILE) {
+                Ok(()) => {
                     let locked = Self { path: path.to_owned(), lock };
-                    let line = format!("{OURS}{}\n", std::process::id());
-                    file.write_all(line.as_bytes()).map_err(HostError::file("write", &locked.lock))?;
+                    files::sweep_abandoned(files::parent(&followed(path)?))?;
                     return Ok(locked);
                 }
-                Err(denied) => denied,
-            };
-            match denied {
-                HostError::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {}
-                other => return Err(other),
+                Err(HostError::Exists { .. }) => {}
+                Err(other) => return Err(other),
             }
             if is_left_behind(&lock) {
                 files::remove_file(&lock)?;
@@ -106,8 +102,14 @@ fn lock_of(path: &Path) -> PathBuf {
 fn is_left_behind(lock: &Path) -> bool {
     let Ok(Some(bytes)) = files::read_if_exists(lock) else { return false };
     let text = String::from_utf8_lossy(&bytes);
-    let process = text.strip_prefix(OURS).and_then(|rest| rest.trim_end().parse().ok());
-    process.is_some_and(|process| !system::is_process(process))
+    let holder = text.strip_prefix(OURS).and_then(|rest| serde_json::from_str::<Holder>(rest).ok());
+    holder.is_some_and(|holder| !holder.is_alive())
+}
+
+/// Tells our process from a later one that has its number.
+fn signature() -> String {
+    let holder = serde_json::to_string(&Holder::ourselves("kubeconfig")).expect("a holder is plain data");
+    format!("{OURS}{holder}\n")
 }
 
 /// Returns where a path leads to, be it to nothing yet.
@@ -170,8 +172,16 @@ mod tests {
         files::create_new(&lock_of(&path), 0).unwrap();
         assert!(Locked::new(&path, AT_ONCE).await.is_err(), "kubectl's has neither content nor mode");
         files::remove_file(&lock_of(&path)).unwrap();
-        files::write_atomic(&lock_of(&path), b"fusionlab 4194305\n", 0o600).unwrap();
+        let leave = |holder: Holder| {
+            let text = format!("{OURS}{}\n", serde_json::to_string(&holder).unwrap());
+            files::write_atomic(&lock_of(&path), text.as_bytes(), 0o600).unwrap();
+        };
+        leave(Holder { pid: 4_194_305, ..Holder::ourselves("up") });
         Locked::new(&path, AT_ONCE).await.unwrap();
+        leave(Holder { started: "earlier".to_owned(), ..Holder::ourselves("up") });
+        drop(Locked::new(&path, AT_ONCE).await.expect("another process has its number by now"));
+        leave(Holder::ourselves("up"));
+        assert!(Locked::new(&path, AT_ONCE).await.is_err(), "it works");
     }
 
     #[tokio::test]

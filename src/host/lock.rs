@@ -111,6 +111,8 @@ pub enum Life {
     Silent(Duration),
     /// No process of this machine has the name that is in the lock: another machine or container shares the folder.
     Unseen,
+    /// It is gone, and a program that it began goes on.
+    Outlived,
 }
 
 impl fmt::Display for Occupant {
@@ -123,6 +125,7 @@ impl fmt::Display for Occupant {
             Life::Works => Ok(()),
             Life::Silent(_) => f.write_str(", which may be stopped"),
             Life::Unseen => f.write_str(", which does not run on this machine"),
+            Life::Outlived => f.write_str(", which is gone, while a program that it began goes on"),
         }
     }
 }
@@ -162,7 +165,11 @@ pub fn acquire(path: &Path, what: &str, verb: &str) -> Result<Lock> {
     let taken_over =
         read_holder(&mut file).map(|holder| Trace { holder, held: false, heard_ms: heard(&file) });
     let mut lock = Lock { file, path: path.to_owned(), taken_over, heart: None };
-    lock.write_holder(&Holder::ourselves(verb))?;
+    match lock.write_holder(&Holder::ourselves(verb)) {
+        // It is held all the same; and whoever takes a lab down is about to make room.
+        Err(error) if error.is_out_of_room() => drop(lock.file.set_len(0)),
+        written => written?,
+    }
     lock.heart = heart(path);
     Ok(lock)
 }
@@ -230,6 +237,37 @@ pub async fn wait(path: &Path, what: &str, limit: Duration) -> Result<File> {
             Err(TryLockError::Error(error)) => return Err(HostError::file("lock", path)(error)),
         }
     }
+}
+
+/// A share in a lock, of a run and of the programs that it begins meanwhile ([`process::outlived`]). It ends when this is
+/// dropped; of a killed run, when the last of these programs ends.
+///
+/// [`process::outlived`]: super::process::outlived
+#[derive(Debug)]
+pub struct Share(File);
+
+impl Share {
+    /// Returns the open file, for a program to keep.
+    pub fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        // Also for a program that has it and goes on, such as a service of Fusion's that an order has started. A killed
+        // process lets go of nothing.
+        if !stand_in::is_dead() {
+            let _ = self.0.unlock();
+        }
+    }
+}
+
+/// Takes a share in the lock at `path`. Whoever wants it alone waits with [`wait`], and lets go at once.
+pub fn share(path: &Path) -> Result<Share> {
+    let file = files::open_or_create(path, files::PRIVATE_FILE)?;
+    file.lock_shared().map_err(HostError::file("lock", path))?;
+    Ok(Share(file))
 }
 
 /// Returns who holds the lock at `path`; none if it is free or was never taken.

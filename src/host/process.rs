@@ -1,6 +1,7 @@
 //! Programs of the host: an argv, a deadline, captured output, never a shell.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
+use super::lock::Share;
 use super::stand_in::{self, Computer};
 use super::{HostError, Result, files};
 use crate::formats::command as formats;
@@ -34,6 +36,10 @@ pub struct Options {
     pub cwd: Option<PathBuf>,
     /// Kill only the program itself, not its process group: what `vmrun start` starts outlives it.
     pub spare_children: bool,
+    /// It works on what others may want when we are killed: it keeps the share of [`outlived`], if there is one.
+    pub outlives: bool,
+    /// That share, which [`run`] finds.
+    pub share: Option<Arc<Share>>,
     /// The folder to run in, by its descriptor, whatever its path means by then (`host::trust`).
     pub folder: Option<Arc<OwnedFd>>,
     /// The rights that files it makes never get, instead of those that ours never get.
@@ -50,6 +56,8 @@ impl Options {
             env: Vec::new(),
             cwd: None,
             spare_children: false,
+            outlives: false,
+            share: None,
             folder: None,
             umask: None,
             called: None,
@@ -107,6 +115,16 @@ pub async fn witnessed<T>(witness: Witness, work: impl Future<Output = T>) -> T 
     WITNESS.scope(witness, work).await
 }
 
+tokio::task_local! {
+    static SHARE: Arc<Share>;
+}
+
+/// Does some work, whose programs that may outlive us ([`Options::outlives`]) have a share in a lock until they end. The
+/// kernel takes it from them, so that also whoever comes after a killed run of ours knows when they have.
+pub async fn outlived<T>(share: Arc<Share>, work: impl Future<Output = T>) -> T {
+    SHARE.scope(share, work).await
+}
+
 fn begun(program: &Path, args: &[OsString]) -> Option<Told> {
     let words = [program.as_os_str()].into_iter().chain(args.iter().map(OsString::as_os_str));
     let command = formats::Command::new(words.map(|word| word.to_string_lossy().into_owned()));
@@ -120,9 +138,12 @@ fn begun(program: &Path, args: &[OsString]) -> Option<Told> {
 pub async fn run<A: AsRef<OsStr>>(
     program: &Path,
     args: impl IntoIterator<Item = A>,
-    options: Options,
+    mut options: Options,
 ) -> Result<Finished> {
     let args = owned(args);
+    if options.outlives {
+        options.share = SHARE.try_with(Arc::clone).ok();
+    }
     let told = begun(program, &args);
     let outcome = run_captured(program, args, options).await;
     told.into_iter().for_each(|told| told(&outcome));
@@ -259,6 +280,17 @@ fn command<A: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = A>, o
             command.pre_exec(enter);
         }
     }
+    if let Some(share) = &options.share {
+        let share = Arc::clone(share);
+        let keep = move || match keep_open(share.file()) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        };
+        // SAFETY: between fork and exec the closure makes one system call that is safe there, and allocates nothing.
+        unsafe {
+            command.pre_exec(keep);
+        }
+    }
     if let Some(umask) = options.umask {
         let set = move || {
             // SAFETY: umask takes a number and cannot fail.
@@ -276,6 +308,11 @@ fn command<A: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = A>, o
 fn enter_folder(folder: &OwnedFd) -> libc::c_int {
     // SAFETY: fchdir takes a descriptor that is open for the whole call.
     unsafe { libc::fchdir(folder.as_raw_fd()) }
+}
+
+fn keep_open(file: &File) -> libc::c_int {
+    // SAFETY: fcntl takes a descriptor that is open for the whole call, and only this process's own flags of it change.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFD, 0) }
 }
 
 fn spawn(program: &Path, command: &mut Command) -> Result<Child> {

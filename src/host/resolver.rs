@@ -133,6 +133,7 @@ impl ResolverFile {
     }
 
     fn perform(&self, change: &Change) -> Result<()> {
+        files::sweep_abandoned(&self.folder())?;
         match change {
             Change::Write(resolver) => {
                 files::create_dir(&self.folder())?;

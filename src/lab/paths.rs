@@ -13,6 +13,7 @@
 //!     network.json  networking.before   what we changed in Fusion's file, and the file before it
 //!     drill.json                    what a drill broke; gone when it is put back
 //!     logs/                         one folder a run: events.jsonl and a file for each step
+//!   labs/.leaving-<lab>/            the same while `destroy` removes it
 //!   cache/images/                   downloaded images by digest, and what is on its way
 //!   templates/<key>/                golden VMs, shared by labs
 //!   network/                        Fusion's networks, shared by labs
@@ -38,6 +39,11 @@ impl Home {
 
     pub fn labs(&self) -> PathBuf {
         self.0.join("labs")
+    }
+
+    /// What a lab's folder is called while it is removed.
+    pub fn leaving(&self, name: &str) -> PathBuf {
+        self.labs().join(format!("{LEAVING}{name}"))
     }
 
     pub fn images(&self) -> PathBuf {
@@ -82,6 +88,11 @@ impl Home {
     /// The lock of one lab's verbs. It stands outside the lab's folder, which comes and goes.
     pub fn lab_lock(&self, name: &str) -> PathBuf {
         self.0.join(format!("locks/lab-{name}"))
+    }
+
+    /// The lock in which orders to Fusion have a share that one lab's verbs give: they may outlive a killed run.
+    pub fn orders_lock(&self, name: &str) -> PathBuf {
+        self.0.join(format!("locks/orders-{name}"))
     }
 
     /// The lock of Fusion's networking file, which all labs share.
@@ -188,6 +199,12 @@ pub fn node_in_making(folder: &Path) -> Option<String> {
     folder.file_name()?.to_str()?.strip_prefix(MAKING).map(str::to_owned)
 }
 
+/// Returns the lab whose folder this is, be it on its way out; and whether it is that.
+pub fn lab_of(folder: &Path) -> Option<(&str, bool)> {
+    let name = folder.file_name()?.to_str()?;
+    Some(name.strip_prefix(LEAVING).map_or((name, false), |lab| (lab, true)))
+}
+
 /// Returns the VMX of the VM in a bundle: named like the bundle.
 pub fn vmx_of(bundle: &Path) -> PathBuf {
     let name = bundle.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
@@ -196,6 +213,8 @@ pub fn vmx_of(bundle: &Path) -> PathBuf {
 
 /// What the names of folders begin with in which VMs are made.
 const MAKING: &str = ".making-";
+/// What the names of labs' folders begin with that are removed.
+const LEAVING: &str = ".leaving-";
 /// The seed image's file name inside a bundle.
 pub const SEED_ISO: &str = "seed.iso";
 /// The disk's file name inside a template's or a copied VM's bundle. A linked clone's is Fusion's choice.

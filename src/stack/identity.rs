@@ -237,7 +237,7 @@ impl Identity {
         files
     }
 
-    /// Reads back what [`Self::files`] gave. A lab's node without a host key is no error:
+    /// Reads back what [`Self::files`] gave. A lab's node without a host key, or with half a one, is no error:
     /// [`Self::complete`] makes one.
     ///
     /// # Errors
@@ -246,7 +246,11 @@ impl Identity {
         let mut reader = Reader { files, missing: Vec::new(), not_text: None };
         let user = reader.ssh("id_ed25519");
         let nodes = lab.nodes.iter().map(|node| &node.name);
-        let kept = nodes.filter(|node| files.contains_key(&host_file(node)));
+        // Half a pair is what a run left that was killed as it made one: nobody has ever used it.
+        let is_whole = |node: &&String| {
+            files.contains_key(&host_file(node)) && files.contains_key(&public_file(&host_file(node)))
+        };
+        let kept = nodes.filter(is_whole);
         let hosts = kept.map(|node| (node.clone(), reader.ssh(&host_file(node)))).collect();
         let mut identity = Self {
             user,
@@ -340,7 +344,7 @@ impl Reader<'_> {
     }
 
     fn ssh(&mut self, name: &str) -> SshKey {
-        let public_line = self.text(&format!("{name}.pub")).trim().to_owned();
+        let public_line = self.text(&public_file(name)).trim().to_owned();
         SshKey { private_pem: self.text(name).into(), public_line }
     }
 
@@ -357,9 +361,13 @@ fn host_file(node: &str) -> String {
     format!("host-{node}")
 }
 
+fn public_file(name: &str) -> String {
+    format!("{name}.pub")
+}
+
 fn ssh_files(name: &str, key: &SshKey, files: &mut Vec<StoredFile>) {
     files.push(StoredFile::secret(name.to_owned(), &key.private_pem));
-    files.push(StoredFile::open(format!("{name}.pub"), &format!("{}\n", key.public_line)));
+    files.push(StoredFile::open(public_file(name), &format!("{}\n", key.public_line)));
 }
 
 fn issue_admin(cluster_ca: &Pair, now_unix: u64) -> Result<Pair, PkiError> {
@@ -444,10 +452,14 @@ mod tests {
         let (lab, identity) = fixture::document();
         let mut files = stored(&identity);
         files.remove("host-k8s-worker2");
+        // A run was killed between the two files of this one.
+        files.remove("host-k8s-worker1.pub");
         let mut back = Identity::from_files(&lab, &files).unwrap();
         assert!(back.complete(&lab, &mut fixture::random(2)));
         assert!(!back.complete(&lab, &mut fixture::random(3)));
         assert!(back.host("k8s-worker2").is_some());
+        let key = |identity: &Identity| identity.hosts["k8s-worker1"].public_line.clone();
+        assert_ne!(key(&back), key(&identity), "half a pair is made anew");
         assert_eq!(back.hosts["gateway1"].public_line, identity.hosts["gateway1"].public_line);
     }
 

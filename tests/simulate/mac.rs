@@ -8,12 +8,14 @@ use std::time::Duration;
 use fusionlab::engine::context::{Engine, Parts, deadlines};
 use fusionlab::engine::error::EngineError;
 use fusionlab::engine::event::Event;
+use fusionlab::engine::lab_lock::Patience;
 use fusionlab::engine::{proof, verbs, verify};
 use fusionlab::host::fusion::networks::Networks;
 use fusionlab::host::fusion::vmrun::Vmrun;
 use fusionlab::host::fusion::{Fusion, discover};
 use fusionlab::host::lock::Lock;
 use fusionlab::lab::catalogue::Arch;
+use fusionlab::lab::limits::Limits;
 use fusionlab::lab::paths::Home;
 use fusionlab::lab::{Lab, resolve};
 use fusionlab::plan::drill::Wish;
@@ -243,7 +245,8 @@ pub fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
 
 /// Takes the lab's lock at once, or not at all.
 async fn take_lock(home: &Home, fusion: &Fusion, lab: &str, verb: &str) -> Result<Lock, EngineError> {
-    verbs::lock(home, fusion, lab, verb, Duration::ZERO, &mut |_| {}).await
+    let patience = Patience { run: Duration::ZERO, order: Limits::default().vm_clone };
+    verbs::lock(home, fusion, lab, verb, patience, &mut |_| {}).await
 }
 
 /// Lets a lab's machines start from the simulated cloud image.

@@ -5,7 +5,7 @@ use crate::cli::context::Context;
 use crate::cli::error::Failure;
 use crate::engine::store;
 use crate::host::{clock, files};
-use crate::lab::Lab;
+use crate::lab::{Lab, paths};
 use crate::plan::health::{self, Check, LabEnds};
 use crate::stack::certificates;
 
@@ -13,14 +13,14 @@ use crate::stack::certificates;
 pub async fn check(context: &Context, lab: &Lab) -> Result<Check, Failure> {
     let mut labs = Vec::new();
     for folder in files::list(&context.home.labs())? {
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Some((name, false)) = paths::lab_of(&folder) else { continue };
         // A folder that cannot be read is the next `up`'s to tell of.
-        let Ok(ends) = store::ends(&context.home.lab(&name)) else { continue };
+        let Ok(ends) = store::ends(&context.home.lab(name)) else { continue };
         let mut ends: Vec<_> = ends.into_iter().map(|(leaf, ends)| (leaf.words().to_owned(), ends)).collect();
         if name == lab.name {
             ends.extend(of_machines(context, lab).await);
         }
-        labs.push(LabEnds { lab: name, ends });
+        labs.push(LabEnds { lab: name.to_owned(), ends });
     }
     Ok(health::certificates(&labs, clock::now()))
 }

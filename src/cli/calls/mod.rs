@@ -276,7 +276,7 @@ pub async fn prunable(context: &Context) -> Result<Prunable, Failure> {
 pub async fn prune(context: &Context, patience: Patience) -> Result<Prunable, Failure> {
     let mut tell = |what: &str, by: &Occupant| patience.tell(context, what, by);
     let _locks = tokio::select! {
-        locks = templates::keep_labs_out(&context.home, "template prune", patience.limit, &mut tell) => locks?,
+        locks = templates::keep_labs_out(&context.home, "template prune", patience.0, &mut tell) => locks?,
         () = context.cancel.cancelled() => return Err(HostError::Interrupted.into()),
     };
     let prunable = prunable(context).await?;

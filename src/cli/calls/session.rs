@@ -273,7 +273,7 @@ pub async fn hold_lab(context: &Context, lab: &Lab, verb: &str, wait: WaitArgs) 
     let (path, what) = (context.home.lab_lock(&lab.name), format!("lab {}", lab.name));
     let mut tell = |by: &Occupant| patience.tell(context, &what, by);
     tokio::select! {
-        lock = lock::acquire_within(&path, &what, verb, patience.limit, &mut tell) => Ok(lock?),
+        lock = lock::acquire_within(&path, &what, verb, patience.0.run, &mut tell) => Ok(lock?),
         () = context.cancel.cancelled() => Err(HostError::Interrupted.into()),
     }
 }
@@ -288,7 +288,7 @@ async fn locked(
 ) -> Result<Lock, Failure> {
     let mut tell = |by: &Occupant| patience.tell(context, &format!("lab {lab}"), by);
     tokio::select! {
-        lock = verbs::lock(&context.home, fusion, lab, verb, patience.limit, &mut tell) => Ok(lock?),
+        lock = verbs::lock(&context.home, fusion, lab, verb, patience.0, &mut tell) => Ok(lock?),
         () = context.cancel.cancelled() => Err(HostError::Interrupted.into()),
     }
 }

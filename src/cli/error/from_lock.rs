@@ -15,7 +15,13 @@ pub fn held(what: &str, by: &Occupant) -> Report {
         Life::Unseen => {
             "the lock is held by a process of another machine or container that shares this folder"
         }
+        Life::Outlived => "an order to Fusion that goes on may still put a machine down, or take one away",
     });
+    if by.life == Life::Outlived {
+        return report
+            .advise("let it come to its end; one that hangs is ended by its number, which this tells:")
+            .run("pgrep -fl 'vmrun -T fusion'");
+    }
     let Some(Holder { pid, .. }) = by.holder else {
         return report.advise("wait for it: the same command with --wait");
     };
@@ -28,7 +34,9 @@ pub fn held(what: &str, by: &Occupant) -> Report {
                 "let it go on with `fg` in its window; or end it, and the next run goes on from what stands:",
             )
             .run(format!("kill -9 {pid}")),
-        Life::Unseen => report.advise("wait for it: the same command with --wait; or end it where it runs"),
+        Life::Unseen | Life::Outlived => {
+            report.advise("wait for it: the same command with --wait; or end it where it runs")
+        }
     }
 }
 
@@ -36,13 +44,19 @@ pub fn held(what: &str, by: &Occupant) -> Report {
 pub fn sentence(what: &str, by: &Occupant) -> String {
     let what =
         what.strip_prefix("lab ").map_or_else(|| what.to_owned(), |name| format!("the lab \"{name}\""));
+    if by.life == Life::Outlived {
+        let by =
+            by.holder.as_ref().map(|holder| format!(" (process {}, fusionlab {})", holder.pid, holder.verb));
+        let by = by.unwrap_or_default();
+        return format!("an order to Fusion that a killed run{by} gave for {what} goes on");
+    }
     let Some(holder) = &by.holder else {
         return format!("{what} is in use by a process that has no name yet");
     };
     let who = format!("process {} (fusionlab {})", holder.pid, holder.verb);
     let silence = match by.life {
         Life::Silent(silence) => format!(", and has not been heard of for {}", words::duration(silence)),
-        Life::Works | Life::Unseen => String::new(),
+        Life::Works | Life::Unseen | Life::Outlived => String::new(),
     };
     format!("{what} is in use by {who}, since {}{silence}", holder.since_when())
 }
@@ -83,6 +97,12 @@ pub mod tests {
 
         let elsewhere = format!("{:?}", held("lab one", &occupant(Life::Unseen)));
         assert!(!elsewhere.contains("kill") && !elsewhere.contains("ps -p"), "{elsewhere}");
+        let outlived = held("lab one", &occupant(Life::Outlived));
+        assert_eq!(
+            outlived.what,
+            "an order to Fusion that a killed run (process 7, fusionlab up) gave for the lab \"one\" goes on"
+        );
+        assert!(format!("{outlived:?}").contains("pgrep"), "{outlived:?}");
         let nameless = Occupant { holder: None, life: Life::Works };
         assert!(held("the template", &nameless).what.contains("no name yet"));
     }

@@ -160,7 +160,7 @@ pub const TABLE: &[(&str, &[Effect])] = &[
             effect(
                 "half a machine's folder",
                 Marked,
-                "its marks go last; the next `up` or `destroy` clears it away",
+                "its name tells; the next `up` or `destroy` clears it away",
             ),
             effect(
                 "the lab's folder in Fusion's library, empty",
@@ -226,7 +226,10 @@ pub const TABLE: &[(&str, &[Effect])] = &[
         "names.unresolve",
         &[effect("the file gone, its record not", Recorded, "the next `destroy` forgets the record")],
     ),
-    ("lab.forget", &[effect("a part of the lab's folder", Planned, "the next `destroy` removes it")]),
+    (
+        "lab.forget",
+        &[effect("a part of the lab's folder", Swept, "the next run removes `labs/.leaving-<lab>`")],
+    ),
     (
         "drill",
         &[effect(

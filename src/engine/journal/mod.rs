@@ -25,6 +25,7 @@ use crate::host::lock::Holder;
 use crate::host::{Result, clock, files};
 use crate::plan::step::StepId;
 
+use super::context::DESTROY;
 use super::error::EngineError;
 use record::{Line, RunRecord, RunState, VERSION};
 pub use record::{Record, State};
@@ -75,8 +76,7 @@ impl Journal {
     pub fn begin(&self) -> super::error::Result<()> {
         self.check_version()?;
         files::create_dir(self.folder())?;
-        self.mend()?;
-        keep::shorten(&self.path)?;
+        self.as_far_as_there_is_room(keep::shorten(&self.path))?;
         let is_new = !files::exists(&self.path);
         self.write_run(self.ourselves.pid, RunState::Begun)?;
         if is_new {
@@ -162,6 +162,18 @@ impl Journal {
         if !files::exists(self.folder()) {
             return Ok(());
         }
+        self.as_far_as_there_is_room(self.put(record, name, durable))
+    }
+
+    /// What takes a lab down makes room, and goes by what stands: it goes on without a record where there is no room for one.
+    fn as_far_as_there_is_room(&self, outcome: Result<()>) -> Result<()> {
+        match outcome {
+            Err(error) if self.verb() == DESTROY && error.is_out_of_room() => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    fn put(&self, record: &impl serde::Serialize, name: &str, durable: Durable) -> Result<()> {
         self.mend()?;
         let mut line = serde_json::to_vec(record).expect("a record is plain data");
         line.push(b'\n');

@@ -49,10 +49,11 @@ pub fn of(action: &Action, limits: &Limits, members: u32) -> Policy {
     let finished = |policy: Policy| Policy { sheltered: true, ..policy };
     let endless = Policy { deadline: None, tries: 1, sheltered: false };
     match action {
-        Action::CreateIdentity
-        | Action::WriteKubeconfig
-        | Action::UnmergeKubeconfig { .. }
-        | Action::ForgetLab => row(limits.kubeconfig_lock),
+        Action::CreateIdentity | Action::WriteKubeconfig | Action::UnmergeKubeconfig { .. } => {
+            row(limits.kubeconfig_lock)
+        }
+        // It clears away what a clone has left, and waits for the networks' records.
+        Action::ForgetLab => row(limits.turn * 2 + query + delete),
         // `sudo` may ask for a password there, and whoever types takes the time that it takes.
         Action::RemoveResolver { .. } => endless,
         Action::ApplyNetwork { .. } | Action::RestoreNetwork { .. } | Action::PutBackNetwork { .. } => {
@@ -69,7 +70,7 @@ pub fn of(action: &Action, limits: &Limits, members: u32) -> Policy {
         Action::ConfigureVm { .. } => row(query + limits.vm_unlock),
         Action::StartVm { .. } => row(query + start),
         Action::StopVm { .. } => row(query + stop),
-        Action::DeleteVm { .. } => row(query + delete * 2),
+        Action::DeleteVm { .. } => row(limits.turn + query * 2 + stop + delete * 2),
         // One that does not answer is switched off and on, and waited for again.
         Action::AwaitGuest { .. } => {
             guest(limits.guest_ssh * 2 + stop + start + limits.guest_cloud_init + query * 3)

@@ -12,16 +12,18 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::engine::bundle::{self, Place, is_leftover};
 use crate::engine::context::Engine;
 use crate::engine::error::{EngineError, Result};
-use crate::engine::observe::{OURS, UNFINISHED, is_leftover};
 use crate::engine::run::StepContext;
 use crate::engine::template::{Stage, TemplateDir};
+use crate::engine::templates;
 use crate::formats::vmdk::Info;
 use crate::formats::vmx::Vmx;
 use crate::host::copy::{self, Copied};
 use crate::host::disk_file::inspect;
 use crate::host::fusion::{vdiskmanager, vmx_file};
+use crate::host::lock::Lock;
 use crate::host::{Clone, HostError, files, stand_in};
 use crate::lab::{CloneMode, Node, names, paths};
 use crate::stack::vm;
@@ -34,25 +36,24 @@ pub async fn clone(context: &StepContext, name: &str) -> Result<bool> {
     let node = engine.node(name)?;
     let template = TemplateDir::of(engine);
     let bundle = engine.bundle(name);
-    if clear_leftovers(engine, name).await? {
+    if clear_leftovers(context, name).await? {
         context.note(format!("{name}: what is left of an earlier clone is cleared away"));
     }
     let _turn = turn(context, &template).await?;
     let parent = frozen_disk(&template)?;
-    let made = match engine.lab.clone {
-        CloneMode::Linked => bundle.clone(),
-        CloneMode::Full | CloneMode::Cow => paths::making(&bundle),
+    let (made, place) = match engine.lab.clone {
+        CloneMode::Linked => (bundle.clone(), Place::Final),
+        CloneMode::Full | CloneMode::Cow => (paths::making(&bundle), Place::Beside),
     };
-    let marks: &[&str] = if made == bundle { &[UNFINISHED, OURS] } else { &[OURS] };
-    mark(&made, marks)?;
+    bundle::begin(&made, &engine.lab.name, name, place)?;
     let vmx = made.join(paths::vmx_of(&bundle).file_name().expect("a VMX has a name"));
     let base = match by_its_kind(context, &template, &made, &vmx, name).await {
         Err(error) if stands_already(&error) => {
             context.note(format!(
                 "{name}: an earlier run's clone came to its end meanwhile; it is cleared away"
             ));
-            clear_leftovers(engine, name).await?;
-            mark(&made, marks)?;
+            clear_in_turn(engine, name).await?;
+            bundle::begin(&made, &engine.lab.name, name, place)?;
             by_its_kind(context, &template, &made, &vmx, name).await?
         }
         made => made?,
@@ -63,25 +64,12 @@ pub async fn clone(context: &StepContext, name: &str) -> Result<bool> {
         vdiskmanager::grow(&engine.fusion, &disk, node.disk_gib, engine.lab.limits.vm_clone).await?;
     }
     write_vmx(engine, node, &template, base.as_ref(), &vmx)?;
-    if made == bundle {
-        files::remove_file(&made.join(UNFINISHED))?;
-    } else {
-        files::rename(&made, &bundle)?;
-    }
+    bundle::finish(&made, &bundle)?;
     Ok(true)
 }
 
-/// Makes the folder of a clone that begins, which is known for ours from then on.
-fn mark(made: &Path, marks: &[&str]) -> Result<()> {
-    files::create_dir(made)?;
-    for mark in marks {
-        files::create_new(&made.join(mark), files::PUBLIC_FILE)?;
-    }
-    Ok(())
-}
-
-/// Says whether Fusion found a VM where there was none: `vmrun clone` goes on when the run that began it is killed, and
-/// may end after its leftovers were looked for.
+/// Says whether there is a VM where there was none, in Fusion's words or in ours: vmrest goes on with a clone when the run
+/// that asked for it is killed, and may end after its leftovers were looked for.
 fn stands_already(error: &EngineError) -> bool {
     matches!(error, EngineError::Host(HostError::Fusion { message, .. }) if message.contains("already exists"))
 }
@@ -106,17 +94,27 @@ async fn by_its_kind(
 }
 
 /// Removes what clones of the lab's have left in the making.
-pub async fn clear_all_leftovers(engine: &Engine) -> Result<()> {
+pub async fn clear_all_leftovers(context: &StepContext) -> Result<()> {
+    let engine = &context.engine;
     let folder = engine.fusion.library.join(&engine.lab.name);
     let there = if files::exists(&folder) { files::list(&folder)? } else { Vec::new() };
     for node in there.iter().filter_map(|path| paths::node_in_making(path)) {
-        clear_leftovers(engine, &node).await?;
+        clear_leftovers(context, &node).await?;
     }
     Ok(())
 }
 
 /// Removes what a crash left of a node's clone; says whether there was anything.
-pub async fn clear_leftovers(engine: &Engine, node: &str) -> Result<bool> {
+pub async fn clear_leftovers(context: &StepContext, node: &str) -> Result<bool> {
+    let engine = &context.engine;
+    let vmx = engine.vmx(node);
+    let is_half_a_vm = files::exists(&vmx) && is_leftover(&engine.bundle(node), &engine.lab.name, node);
+    let _turn = if is_half_a_vm { beside(context, &vmx).await? } else { None };
+    clear_in_turn(engine, node).await
+}
+
+/// Removes what a crash left of a node's clone, whose parent nobody else clones meanwhile.
+async fn clear_in_turn(engine: &Engine, node: &str) -> Result<bool> {
     let bundle = engine.bundle(node);
     let making = paths::making(&bundle);
     let mut found = false;
@@ -125,31 +123,37 @@ pub async fn clear_leftovers(engine: &Engine, node: &str) -> Result<bool> {
         let library = &engine.fusion.library;
         let passing = paths::passing_name(&engine.lab.name, node);
         files::remove_tree(&library.join(format!("{passing}.vmwarevm")), library)?;
-        clear(engine, &making)?;
+        bundle::remove(&making, library)?;
         found = true;
     }
-    if is_leftover(&bundle) {
+    if is_leftover(&bundle, &engine.lab.name, node) {
         let vmx = paths::vmx_of(&bundle);
         if files::exists(&vmx) {
             // So that the parent forgets a linked clone. Half a clone may be more than Fusion can delete: then its
             // folder goes all the same.
             let _ = engine.vms.delete(&files::canonicalize(&vmx)?).await;
         }
-        clear(engine, &bundle)?;
+        remove(engine, &bundle).await?;
         found = true;
     }
     Ok(found)
 }
 
-/// Removes a VM's folder, our marks in it last: what a crash leaves is still seen to be ours.
-pub fn clear(engine: &Engine, bundle: &Path) -> Result<()> {
-    let library = &engine.fusion.library;
-    let is_mark = |path: &Path| path.ends_with(OURS) || path.ends_with(UNFINISHED);
-    for path in files::list(bundle)?.iter().filter(|path| !is_mark(path)) {
-        files::remove_tree(path, library)?;
+/// Removes the folder of a VM that is off and that nobody has open, whatever Fusion has left in it.
+pub async fn remove(engine: &Engine, bundle: &Path) -> Result<()> {
+    vmx_file::must_be_free(engine.vms.as_ref(), &paths::vmx_of(bundle)).await?;
+    bundle::remove(bundle, &engine.fusion.library)
+}
+
+/// Waits until nobody clones the template under a VM, which Fusion notes the end of a clone in; nobody is waited for if
+/// there is none, or if this run has it to itself.
+pub async fn beside(context: &StepContext, vmx: &Path) -> Result<Option<Lock>> {
+    let engine = &context.engine;
+    let Some(template) = templates::under(&engine.home, vmx) else { return Ok(None) };
+    if engine.template_turn.lock().await.is_some() {
+        return Ok(None);
     }
-    files::remove_tree(bundle, library)?;
-    Ok(())
+    turn(context, &template).await.map(Some)
 }
 
 /// Lets Fusion clone the frozen snapshot, and returns the VMX that it wrote.

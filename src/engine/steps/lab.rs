@@ -67,9 +67,10 @@ pub async fn remove_resolver(context: &StepContext) -> Result<bool> {
 /// did not come to make.
 pub async fn forget(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
-    clear_all_leftovers(engine).await?;
+    clear_all_leftovers(context).await?;
     forget_folder(engine)?;
     network::forget(context).await?;
-    files::remove_tree(engine.dir.root(), &engine.home.labs())?;
+    let (away, labs) = (engine.home.leaving(&engine.lab.name), engine.home.labs());
+    files::remove_by_way_of(&away, engine.dir.root(), &labs)?;
     Ok(true)
 }

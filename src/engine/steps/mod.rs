@@ -21,15 +21,18 @@ use crate::plan::step::Action;
 use super::drill;
 use super::error::Result;
 use super::event::Event;
+use super::lab_lock;
 use super::run::StepContext;
 
 /// Does what a step says, keeping what its commands print. Returns whether anything was changed.
 pub async fn perform(context: &StepContext) -> Result<bool> {
     let context =
         StepContext { engine: Arc::new(context.engine.recording(&context.step.id)), ..context.clone() };
+    let orders = lab_lock::share(&context.engine.home, &context.engine.lab.name)?;
+    let act = process::outlived(orders, act(&context));
     let result = match context.engine.output().map(|output| output.witness()) {
-        Some(witness) => process::witnessed(witness, act(&context)).await,
-        None => act(&context).await,
+        Some(witness) => process::witnessed(witness, act).await,
+        None => act.await,
     };
     for line in context.engine.output().map(|output| output.untold()).unwrap_or_default() {
         context.send(Event::Line { step: context.step.id.clone(), line });

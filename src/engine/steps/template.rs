@@ -270,6 +270,8 @@ pub async fn freeze(context: &StepContext) -> Result<bool> {
     forget_machine(engine, &dir).await?;
     engine.vms.snapshot(&vmx, names::TEMPLATE_SNAPSHOT).await?;
     files::set_read_only(&dir.disk(), true)?;
+    // Fusion's own files as well: labs take a frozen template for whole, be it after a power cut.
+    files::sync_tree(&dir.bundle())?;
     dir.write(&Manifest { stage: Stage::Frozen, disk: dir.look_at_disk()?, ..manifest })?;
     release(engine).await;
     Ok(true)

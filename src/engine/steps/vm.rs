@@ -12,7 +12,7 @@ use crate::host::{Stop, files};
 use crate::lab::{names, paths};
 use crate::stack::{cloud_init, vm};
 
-use super::clone::{clear, clear_leftovers};
+use super::clone::{beside, clear_leftovers, remove};
 
 /// Writes the seed and then the VMX with its spec, which says that all of it is there.
 pub async fn configure(context: &StepContext, name: &str) -> Result<bool> {
@@ -65,20 +65,22 @@ pub async fn stop(context: &StepContext, node: &str) -> Result<bool> {
 pub async fn delete(context: &StepContext, node: &str) -> Result<bool> {
     let engine = &context.engine;
     let bundle = engine.bundle(node);
-    let cleared = clear_leftovers(engine, node).await?;
+    let cleared = clear_leftovers(context, node).await?;
     if !files::exists(&bundle) {
         forget_folder(engine)?;
         return Ok(cleared);
     }
     let vmx = engine.vmx(node);
     must_be_ours(engine, node, &vmx)?;
-    if files::exists(&vmx)
-        && let Err(error) = engine.vms.delete(&files::canonicalize(&vmx)?).await
-    {
+    // It may run though it did not when this was planned: by somebody's hand, or by the start of a run that was killed.
+    stop(context, node).await?;
+    let turn = beside(context, &vmx).await?;
+    if let Err(error) = engine.vms.delete(&files::canonicalize(&vmx)?).await {
         context.note(format!("Fusion does not delete {node} ({error}); its folder is removed"));
     }
+    drop(turn);
     if files::exists(&bundle) {
-        clear(engine, &bundle)?;
+        remove(engine, &bundle).await?;
     }
     forget_folder(engine)?;
     Ok(true)
@@ -88,7 +90,7 @@ pub async fn delete(context: &StepContext, node: &str) -> Result<bool> {
 pub fn forget_folder(engine: &Engine) -> Result<()> {
     let folder = engine.fusion.library.join(&engine.lab.name);
     if files::exists(&folder) && files::list(&folder)?.is_empty() {
-        files::remove_tree(&folder, &engine.fusion.library)?;
+        files::remove_empty_folder(&folder)?;
     }
     Ok(())
 }
@@ -108,4 +110,47 @@ pub fn must_be_ours(engine: &Engine, node: &str, vmx: &Path) -> Result<()> {
         reason: format!("{} does not bear this lab's mark; it is left alone", vmx.display()),
         tail: Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::bundle::{self, Place};
+    use crate::engine::fixture::{self, Bench, Machines};
+    use crate::host::HostError;
+
+    /// The gateway's machine, as it is after its clone.
+    fn bench(machines: Machines) -> Bench {
+        let bench = Bench::new(machines);
+        let folder = bench.engine.bundle("gateway1");
+        bundle::begin(&folder, "lab", "gateway1", Place::Final).unwrap();
+        bundle::finish(&folder, &folder).unwrap();
+        let marks = format!("{} = \"lab\"\n{} = \"gateway1\"\n", names::VMX_LAB, names::VMX_NODE);
+        bench.file(&bench.engine.vmx("gateway1"), &marks);
+        bench
+    }
+
+    async fn deleted(bench: &Bench) -> Result<bool> {
+        let step = std::sync::Arc::new(fixture::start("gateway1", &[]));
+        delete(&StepContext { engine: bench.engine.clone(), step }, "gateway1").await
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_was_started_since_the_plan_was_made_is_switched_off_first() {
+        let bench = bench(Machines::default());
+        bench.machines.run(&bench.engine.vmx("gateway1"));
+        assert!(deleted(&bench).await.unwrap());
+        assert!(bench.engine.vms.running().await.unwrap().is_empty());
+        let lab = bench.engine.fusion.library.join("lab");
+        assert!(!files::exists(&lab), "its folder is empty, and goes as well");
+    }
+
+    #[tokio::test]
+    async fn the_folder_of_a_machine_that_runs_stays_whatever_fusion_says() {
+        let bench = bench(Machines { deaf: true, ..Machines::default() });
+        bench.machines.run(&bench.engine.vmx("gateway1"));
+        let error = deleted(&bench).await.unwrap_err();
+        assert!(matches!(error, EngineError::Host(HostError::VmRuns { .. })), "{error}");
+        assert!(files::exists(&bench.engine.vmx("gateway1")));
+    }
 }

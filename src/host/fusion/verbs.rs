@@ -31,6 +31,8 @@ pub struct Verb {
     /// What a further try is made after.
     pub again: &'static [Again],
     pub decided: Decided,
+    /// Whether it works on a VM's files, so that whoever comes after a run that was killed meanwhile waits for its end.
+    pub outlives: bool,
 }
 
 /// Why something is tried again.
@@ -65,6 +67,7 @@ pub const LIST: Verb = Verb {
     tries: 3,
     again: &[Again::Busy, Again::Hang, Again::Nonsense],
     decided: Decided::ByAnswer,
+    outlives: false,
 };
 /// Other questions that change nothing.
 pub const QUERY: Verb = Verb { name: "listSnapshots", ..LIST };
@@ -80,6 +83,7 @@ pub const START: Verb = Verb {
     tries: 5,
     again: &[Again::Silence, Again::Busy],
     decided: Decided::ByList,
+    outlives: false,
 };
 /// One that hangs is not tried again: the caller pulls the plug.
 pub const STOP_SOFT: Verb = Verb {
@@ -88,6 +92,7 @@ pub const STOP_SOFT: Verb = Verb {
     tries: 2,
     again: &[Again::Busy],
     decided: Decided::ByList,
+    outlives: false,
 };
 pub const STOP_HARD: Verb = Verb {
     name: "stop",
@@ -95,6 +100,7 @@ pub const STOP_HARD: Verb = Verb {
     tries: 3,
     again: &[Again::Silence, Again::Busy, Again::Hang],
     decided: Decided::ByList,
+    outlives: false,
 };
 pub const SNAPSHOT: Verb = Verb {
     name: "snapshot",
@@ -102,6 +108,7 @@ pub const SNAPSHOT: Verb = Verb {
     tries: 3,
     again: &[Again::Busy],
     decided: Decided::ByFiles,
+    outlives: true,
 };
 /// A parent takes one clone at a time, also of other programs.
 pub const CLONE: Verb = Verb { name: "clone", tries: 5, decided: Decided::ByFilesAndAnswer, ..SNAPSHOT };

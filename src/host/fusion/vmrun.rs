@@ -41,6 +41,7 @@ impl Vmrun {
         let mut options = Options::limit((verb.limit)(&self.deadlines));
         // What `start` starts must outlive a vmrun that hangs or that we leave.
         options.spare_children = true;
+        options.outlives = verb.outlives;
         options.umask = Some(UMASK);
         process::run(&self.program, argv(args), options).await
     }
@@ -235,7 +236,7 @@ impl Hypervisor for Vmrun {
 /// Makes sure that a clone takes nobody's place.
 pub(super) fn must_be_absent(vmx: &Path) -> Result<()> {
     match files::exists(vmx) {
-        true => Err(Order::about("clone to", vmx).refused(Said::Nothing, "there is a VM already")),
+        true => Err(Order::about("clone to", vmx).refused(Said::Nothing, "a VM already exists there")),
         false => Ok(()),
     }
 }
@@ -452,7 +453,7 @@ esac
             ]
         );
         let again = vmrun.clone_vm(&vmx, &to, Clone::Full, "fusionlab", "two").await;
-        assert_eq!(message(again.unwrap_err()).0, "there is a VM already");
+        assert_eq!(message(again.unwrap_err()).0, "a VM already exists there");
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::process::{Death, When};
 use super::{Inside, State, draw};
 use crate::host::dial::Stream;
+use crate::host::lock::Share;
 use crate::host::process::{Finished, Options};
 use crate::host::stand_in::{Computer, Doing, Effect, Refused};
 use crate::sim::pace::{Operation, Pace};
@@ -65,7 +66,7 @@ impl Computer for Inside {
         let called = options.called.clone().map_or(program, PathBuf::from);
         let name = called.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let args: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
-        Box::pin(run(self.arc(), name, args))
+        Box::pin(run(self.arc(), name, args, options.share.clone()))
     }
 
     fn connect(&self, to: SocketAddrV4) -> Doing<io::Result<Stream>> {
@@ -154,7 +155,13 @@ impl Drop for Running {
     }
 }
 
-async fn run(inside: Arc<Inside>, name: String, args: Vec<String>) -> io::Result<Finished> {
+/// `share` is the program's until it ends, as a descriptor is.
+async fn run(
+    inside: Arc<Inside>,
+    name: String,
+    args: Vec<String>,
+    share: Option<Arc<Share>>,
+) -> io::Result<Finished> {
     if inside.has_died() {
         return Err(gone().error);
     }
@@ -180,6 +187,7 @@ async fn run(inside: Arc<Inside>, name: String, args: Vec<String>) -> io::Result
                 status
             };
             let status = power.run_until_cancelled(work).await.unwrap_or(programs::FAILED);
+            drop(share);
             (status, screen)
         }),
     };

@@ -91,7 +91,9 @@ pub const RUNS: &[Explained] = &[
          holds it; it is free again when that process ends, however it ends. With --wait the command waits for it, an \
          hour (`limits: {turn: …}`) or as long as it is told: --wait=10m. Whoever holds a lock touches it every few \
          seconds; one that has not for a minute is stopped (Ctrl-Z, a debugger) and still has the lock: let it go on \
-         with `fg`, or end it.",
+         with `fg`, or end it. A `vmrun clone`, `snapshot` or `deleteVM` goes on when the run is killed that gave the \
+         order; the next run waits for its end, five minutes at most (`limits: {vm_clone: …}`), since it would put a \
+         machine down, or take one away, behind that run's back.",
     ),
     explained(
         "partly-done",
