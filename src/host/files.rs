@@ -7,13 +7,18 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::stand_in::{self, Effect};
 use super::{HostError, Result};
+
+mod removal;
+
+pub use removal::{
+    half_written, remove_by_way_of, remove_empty_folder, remove_file, remove_tree, sweep, sweep_abandoned,
+};
 
 /// Mode of a file or folder that only its owner may see.
 pub const PRIVATE_FILE: u32 = 0o600;
@@ -24,9 +29,6 @@ pub const PUBLIC_FILE: u32 = 0o644;
 /// What the names of files that are being written begin with; so many letters and digits follow.
 pub const TEMPORARY: &str = ".fusionlab-";
 const TEMPORARY_LETTERS: usize = 6;
-
-/// No file of ours that is written whole takes that long.
-const ABANDONED: Duration = Duration::from_secs(3600);
 
 const READ_BUFFER: usize = 1024 * 1024;
 const WRITE_BITS: u32 = 0o222;
@@ -297,96 +299,6 @@ pub fn append_unsynced(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     write().map_err(HostError::file("append to", path))
 }
 
-/// Returns what runs of ours write in a folder, or wrote when they were killed.
-pub fn half_written(folder: &Path) -> Result<Vec<PathBuf>> {
-    let is_temporary = |path: &PathBuf| {
-        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let letters = name.strip_prefix(TEMPORARY).unwrap_or_default();
-        letters.len() == TEMPORARY_LETTERS && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
-    };
-    Ok(list(folder)?.into_iter().filter(is_temporary).collect())
-}
-
-/// Removes what a killed run of ours was writing in a folder. Nobody else may write there meanwhile.
-pub fn sweep(folder: &Path) -> Result<()> {
-    half_written(folder)?.iter().try_for_each(|path| remove_file(path))
-}
-
-/// Removes what a killed run of ours was writing in a folder that others write to as well, ours among them: only what has
-/// been lying there for longer than any of our writes takes.
-pub fn sweep_abandoned(folder: &Path) -> Result<()> {
-    let age = |path: &Path| modified(path).ok()?.elapsed().ok();
-    let abandoned = |path: &&PathBuf| age(path).is_some_and(|age| age > ABANDONED);
-    half_written(folder)?.iter().filter(abandoned).try_for_each(|path| remove_file(path))
-}
-
-/// Removes a file or a link; none there is as good.
-pub fn remove_file(path: &Path) -> Result<()> {
-    match stand_in::before(Effect::Remove(path)).and_then(|()| fs::remove_file(path)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(HostError::file("remove", path)(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Removes a folder with all that is in it, if it lies below `base`; none there is as good.
-///
-/// `base` says what the caller believes to own. A path outside it, the user's home, or a folder above
-/// that is refused whatever the caller says; a link is removed, never followed.
-pub fn remove_tree(path: &Path, base: &Path) -> Result<()> {
-    let Ok(facts) = fs::symlink_metadata(path) else { return Ok(()) };
-    if facts.file_type().is_symlink() || facts.is_file() {
-        refuse_outside(path, base)?;
-        return remove_file(path);
-    }
-    refuse_outside(path, base)?;
-    if stand_in::current().is_some() {
-        return piece_by_piece(path);
-    }
-    fs::remove_dir_all(path).map_err(HostError::file("remove folder", path))
-}
-
-/// Removes a folder as one thing: it is called `away`, beside it, before anything in it is gone. What a crash leaves has that
-/// name, and so has what an earlier crash left, which goes with it.
-pub fn remove_by_way_of(away: &Path, path: &Path, base: &Path) -> Result<()> {
-    remove_tree(away, base)?;
-    if exists(path) {
-        refuse_outside(path, base)?;
-        rename(path, away)?;
-    }
-    remove_tree(away, base)
-}
-
-/// Removes a folder as the system does it, and lets whoever stands in for the computer have a say in each piece.
-fn piece_by_piece(folder: &Path) -> Result<()> {
-    for path in list(folder)? {
-        if is_folder(&path) && !is_link(&path) { piece_by_piece(&path)? } else { remove_file(&path)? }
-    }
-    remove_empty_folder(folder)
-}
-
-/// Removes a folder in which nothing is; any other is an error.
-pub fn remove_empty_folder(folder: &Path) -> Result<()> {
-    let remove = || stand_in::before(Effect::Remove(folder)).and_then(|()| fs::remove_dir(folder));
-    remove().map_err(HostError::file("remove folder", folder))
-}
-
-fn refuse_outside(path: &Path, base: &Path) -> Result<()> {
-    let refuse = |reason: &str| {
-        let source = io::Error::new(io::ErrorKind::PermissionDenied, reason);
-        HostError::File { action: "remove folder", path: path.to_owned(), source }
-    };
-    let Some(name) = path.file_name() else { return Err(refuse("it has no name of its own")) };
-    let real = canonicalize(parent(path))?.join(name);
-    let base = canonicalize(base)?;
-    if real == base || !real.starts_with(&base) {
-        return Err(refuse(&format!("it is not below {}", base.display())));
-    }
-    if super::system::home().is_some_and(|home| home.canonicalize().unwrap_or(home).starts_with(&real)) {
-        return Err(refuse("it holds the user's home"));
-    }
-    Ok(())
-}
-
 /// Gives a file or folder another name on the same volume, durably.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     let rename = || stand_in::before(Effect::Rename { from, to }).and_then(|()| fs::rename(from, to));
@@ -497,77 +409,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_run_was_writing_is_swept_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let names = [".fusionlab", ".fusionlab-unfinished", ".fusionlab-a", "disk.vmdk"];
-        for name in names.into_iter().chain([".fusionlab-Ab3dE6"]) {
-            write_atomic(&folder.path().join(name), b"", PUBLIC_FILE).unwrap();
-        }
-        sweep(folder.path()).unwrap();
-        let left = list(folder.path()).unwrap();
-        assert!(
-            names.iter().all(|name| left.contains(&folder.path().join(name))) && left.len() == names.len()
-        );
-    }
-
-    #[test]
-    fn in_a_folder_of_others_only_what_lies_there_for_long_is_swept() {
-        let folder = tempfile::tempdir().unwrap();
-        let [old, new] = [".fusionlab-Ab3dE6", ".fusionlab-Zb3dE6"].map(|name| folder.path().join(name));
-        for path in [&old, &new] {
-            write_atomic(path, b"", PUBLIC_FILE).unwrap();
-        }
-        let then = std::time::SystemTime::now() - 2 * ABANDONED;
-        File::options().write(true).open(&old).unwrap().set_modified(then).unwrap();
-        sweep_abandoned(folder.path()).unwrap();
-        assert_eq!(list(folder.path()).unwrap(), [new]);
-    }
-
-    #[test]
-    fn a_folder_goes_as_one_thing_and_takes_what_a_crash_left_of_it_along() {
-        let folder = tempfile::tempdir().unwrap();
-        let base = folder.path().join("labs");
-        let (path, away) = (base.join("one"), base.join(".leaving-one"));
-        for part in [path.join("deep"), away.join("deep")] {
-            create_dir(&part).unwrap();
-            write_atomic(&part.join("file"), b"", PUBLIC_FILE).unwrap();
-        }
-        remove_by_way_of(&away, &path, &base).unwrap();
-        assert_eq!(list(&base).unwrap(), Vec::<PathBuf>::new());
-        remove_by_way_of(&away, &path, &base).unwrap();
-        remove_by_way_of(&away, folder.path(), &base).unwrap_err();
-        assert!(exists(folder.path()));
-    }
-
-    #[test]
     fn an_error_names_action_and_path() {
         let error = read(Path::new("/nonexistent/lab")).unwrap_err().to_string();
         assert_eq!(error, "read /nonexistent/lab: No such file or directory (os error 2)");
         assert!(read_if_exists(Path::new("/nonexistent/lab")).unwrap().is_none());
-    }
-
-    #[test]
-    fn a_tree_is_removed_only_below_its_base() {
-        let folder = tempfile::tempdir().unwrap();
-        let base = folder.path().join("labs");
-        let other = folder.path().join("other");
-        for path in [&base.join("one/deep"), &other] {
-            create_dir(path).unwrap();
-        }
-        remove_tree(&other, &base).unwrap_err();
-        remove_tree(&base, &base).unwrap_err();
-        remove_tree(&base.join("../other"), &base).unwrap_err();
-        remove_tree(Path::new("/"), Path::new("/")).unwrap_err();
-        let home = super::super::system::home().unwrap();
-        remove_tree(&home, Path::new("/")).unwrap_err();
-
-        std::os::unix::fs::symlink(&other, base.join("link")).unwrap();
-        remove_tree(&base.join("link"), &base).unwrap();
-        assert!(other.is_dir(), "a link is not followed");
-
-        remove_tree(&base.join("one"), &base).unwrap();
-        assert!(!exists(&base.join("one")));
-        remove_tree(&base.join("one"), &base).unwrap();
     }
 
     #[test]
