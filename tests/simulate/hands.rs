@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fusionlab::lab::names::ADMIN_CONF;
 use fusionlab::lab::paths::{vm_bundle, vmx_of};
-use fusionlab::lab::{Lab, Node, Role};
+use fusionlab::lab::{Lab, Network, Node, Role};
 use fusionlab::sim::control::{self, Request};
 
 use super::chance::Chance;
@@ -72,7 +72,7 @@ pub async fn meddle(mac: &Mac, chance: &mut Chance) {
 }
 
 async fn does(mac: &Mac, chance: &mut Chance, deed: Deed) {
-    let lab = &mac.lab;
+    let lab = mac.lab();
     let any = chance.pick(&lab.nodes).clone();
     let of = |role: Role| lab.nodes.iter().find(|node| node.role == role).unwrap_or(&any);
     let (gateway, master) = (of(Role::Gateway), of(Role::ControlPlane));
@@ -82,8 +82,14 @@ async fn does(mac: &Mac, chance: &mut Chance, deed: Deed) {
             vmx_edited(mac, lab, &any, &old, "memsize = \"1024\"").await;
         }
         Deed::Card => {
-            let (old, new) = ("ethernet0.connectionType = \"custom\"", "ethernet0.connectionType = \"nat\"");
-            vmx_edited(mac, lab, &any, old, new).await;
+            // A gateway's first card is bridged, and its second one is on our network, as others' first.
+            let number = chance.below(any.nics.len() as u64);
+            let of = |kind: &str| format!("ethernet{number}.connectionType = \"{kind}\"");
+            let was = match any.nics[usize::try_from(number).expect("it is small")].network {
+                Network::Lan => of("bridged"),
+                Network::Internal => of("custom"),
+            };
+            vmx_edited(mac, lab, &any, &was, &of("nat")).await;
         }
         Deed::Finder => {
             let vmx = vmx(mac, lab, &any);
@@ -153,7 +159,7 @@ async fn vmx_edited(mac: &Mac, lab: &Lab, node: &Node, old: &str, new: &str) {
 }
 
 async fn console(mac: &Mac, node: &Node, line: &str, input: &str) {
-    let ended = mac.inside.at_console(&vmx(mac, &mac.lab, node), line, input).await;
+    let ended = mac.inside.at_console(&vmx(mac, mac.lab(), node), line, input).await;
     let status = ended.map_or_else(|| "it is off".to_owned(), |(status, _)| status.to_string());
     mac.inside.note(format!("  on {}: {line}: {status}", node.name));
 }
@@ -163,7 +169,7 @@ async fn kubectl(mac: &Mac, master: &Node, arguments: &str) {
 }
 
 async fn append(mac: &Mac, node: &Node, path: &str) {
-    let read = mac.inside.at_console(&vmx(mac, &mac.lab, node), &format!("cat {path}"), "").await;
+    let read = mac.inside.at_console(&vmx(mac, mac.lab(), node), &format!("cat {path}"), "").await;
     if let Some((0, text)) = read {
         let install = format!("install -D -o root -g root -m 0644 /dev/stdin {path}");
         console(mac, node, &install, &format!("{text}# by hand\n")).await;

@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fusionlab::engine::error::EngineError;
+use fusionlab::engine::templates::{self, Template};
 use fusionlab::host::{HostError, lock};
-use fusionlab::lab::{Lab, paths};
+use fusionlab::lab::{Lab, Network, Node, paths};
 use fusionlab::sim::control::{self, Request};
 use fusionlab::sim::inside::WITNESS;
 use fusionlab::sim::seam::Segment;
@@ -16,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::mac::{Mac, Verb};
 use super::networking::{self, Others, difference};
-use super::secrets;
+use super::{secrets, users};
 
 /// Something that must never be.
 #[derive(Debug)]
@@ -39,8 +40,12 @@ pub struct Before {
     /// Everything in the library, by its digest.
     library: BTreeMap<PathBuf, String>,
     running: RefCell<BTreeSet<PathBuf>>,
-    /// The cluster's authority, once there is one.
-    authority: RefCell<Option<Vec<u8>>>,
+    /// What ran of Fusion's networks.
+    services: BTreeMap<u8, [bool; 3]>,
+    /// The Mac's user's kubeconfig.
+    kubeconfig: Vec<u8>,
+    /// Each cluster's authority, once there is one, by its lab's name.
+    authority: RefCell<BTreeMap<String, Vec<u8>>>,
     /// How much of the trace has been looked at.
     seen: RefCell<usize>,
     /// Our lines of the networking file after the last verb, unless a change was left in the middle.
@@ -53,6 +58,8 @@ impl Before {
             networking: Others::of(mac),
             library: library(mac),
             running: RefCell::new(mac.inside.machines().into_iter().map(|machine| machine.vmx).collect()),
+            services: services(mac),
+            kubeconfig: users::has_other_clusters(mac),
             authority: RefCell::default(),
             seen: RefCell::new(mac.inside.trace().len()),
             ours: RefCell::new(Some(Vec::new())),
@@ -67,33 +74,36 @@ impl Before {
         }
     }
 
-    /// A `destroy` has come to its end, perhaps.
-    pub fn lab_may_be_gone(&self) {
-        self.authority.take();
+    /// A `destroy` of a lab has come to its end, perhaps.
+    pub fn lab_may_be_gone(&self, lab: &Lab) {
+        self.authority.borrow_mut().remove(&lab.name);
     }
 
     /// Whatever was done, and however it ended.
-    pub fn still_holds(&self, mac: &Mac, verb: Verb) -> Found {
+    pub fn still_holds(&self, mac: &Mac, lab: &Lab, verb: Verb) -> Found {
         self.networking.still_hold(mac)?;
         self.others_are_untouched(mac)?;
         one_of_each(mac)?;
         self.looks_at_the_trace(mac)?;
         secrets::are_kept(mac)?;
-        journal_is_readable(mac)?;
+        journals_are_readable(mac)?;
         self.all_is_claimed(mac)?;
         self.ours.replace((!pending(mac).exists()).then(|| networking::ours(mac)));
-        self.authority_stays(mac, verb)
+        users::keep_their_clusters(mac, &self.kubeconfig)?;
+        mac.labs().try_for_each(|one| self.authority_stays(mac, one, verb.destroys() && one.name == lab.name))
     }
 
     /// After a verb that says that all is well.
     pub fn after_success(&self, mac: &Mac, lab: &Lab, verb: Verb) -> Found {
         match verb {
             Verb::Up => lab_is_whole(mac, lab),
-            Verb::Destroy if mac.second().is_none() => self.is_back(mac),
+            Verb::Destroy | Verb::DestroyAll if mac.second().is_none() => self.is_back(mac),
             Verb::NetworkRestore if mac.second().is_none() => self.networking.is_back(mac),
             Verb::Drill if mac.home.lab(&lab.name).drill().exists() => {
                 Err(Violation::of("put back", "what the drill broke is not"))
             }
+            Verb::KubeconfigMerge => users::have_the_lab(mac, lab),
+            Verb::TemplatePrune => nothing_is_unused(mac),
             _ => Ok(()),
         }
     }
@@ -128,12 +138,29 @@ impl Before {
         if !left.is_empty() {
             return Err(Violation::of("nothing left", format!("{left:?}")));
         }
+        users::have_no_lab(mac, &self.kubeconfig)?;
+        self.runs_as_before(mac)?;
         for path in everything(&mac.home.locks()) {
             if lock::holder(&path).is_ok_and(|holder| holder.is_some()) {
                 return Err(Violation::of("nothing left", format!("{} is held", path.display())));
             }
         }
         Ok(())
+    }
+
+    /// No machine runs that did not before, and Fusion's networks run as before, unless their power was cut or somebody
+    /// else has changed them since.
+    fn runs_as_before(&self, mac: &Mac) -> Found {
+        let ours =
+            mac.inside.machines().into_iter().find(|machine| !self.running.borrow().contains(&machine.vmx));
+        if let Some(machine) = ours {
+            return Err(Violation::of("nothing left", format!("{} runs", machine.vmx.display())));
+        }
+        let now = services(mac);
+        if now == self.services || power_was_cut(mac) || !self.networking.is_original(mac) {
+            return Ok(());
+        }
+        Err(Violation::of("world as before", format!("of networks ran {:?}, and now {now:?}", self.services)))
     }
 
     fn others_are_untouched(&self, mac: &Mac) -> Found {
@@ -189,25 +216,35 @@ impl Before {
                 }
             }
         }
-        let is_recorded = mac.labs().any(|lab| mac.home.lab(&lab.name).network_record().exists());
-        if !networking::ours(mac).is_empty() && !is_recorded {
-            let what = "our lines are in the networking file, and not in the record";
-            return Err(Violation::of("claimed", what));
+        for vmnet in mac.labs().map(|lab| lab.internal.vmnet) {
+            let mut on_it = mac.labs().filter(|lab| lab.internal.vmnet == vmnet);
+            let is_recorded = on_it.any(|lab| mac.home.lab(&lab.name).network_record().exists());
+            if !networking::of_network(mac, vmnet).is_empty() && !is_recorded {
+                let what =
+                    format!("our lines of vmnet{vmnet} are in the networking file, and not in the record");
+                return Err(Violation::of("claimed", what));
+            }
         }
         Ok(())
     }
 
     /// The authority is the same from the moment on that there is one, until the lab is gone.
-    fn authority_stays(&self, mac: &Mac, verb: Verb) -> Found {
-        let now = fs::read(mac.home.lab(&mac.lab.name).identity().join("ca.crt")).ok();
+    fn authority_stays(&self, mac: &Mac, lab: &Lab, may_be_gone: bool) -> Found {
+        let now = fs::read(mac.home.lab(&lab.name).identity().join("ca.crt")).ok();
         let mut known = self.authority.borrow_mut();
-        match (&*known, &now) {
-            (Some(before), Some(now)) if before != now => {
-                Err(Violation::of("same authority", "it is another"))
+        match (known.get(&lab.name), now) {
+            (Some(before), Some(now)) if *before != now => {
+                Err(Violation::of("same authority", format!("{}'s is another", lab.name)))
             }
-            (Some(_), None) if verb != Verb::Destroy => Err(Violation::of("same authority", "it is gone")),
-            _ => {
-                *known = now;
+            (Some(_), None) if !may_be_gone => {
+                Err(Violation::of("same authority", format!("{}'s is gone", lab.name)))
+            }
+            (_, Some(now)) => {
+                known.insert(lab.name.clone(), now);
+                Ok(())
+            }
+            (_, None) => {
+                known.remove(&lab.name);
                 Ok(())
             }
         }
@@ -229,14 +266,43 @@ pub fn lab_is_whole(mac: &Mac, lab: &Lab) -> Found {
     if pending(mac).exists() {
         return Err(Violation::of("nothing under way", pending(mac).display()));
     }
-    let holders = mac.inside.machines().into_iter().filter(|machine| {
-        machine.holds.iter().any(|(segment, address)| *segment == Segment::Lan && *address == lab.lan.vip)
-    });
-    let holders: Vec<PathBuf> = holders.map(|machine| machine.vmx).collect();
-    if holders.len() == 1 {
-        Ok(())
-    } else {
-        Err(Violation::of("one holder of the VIP", format!("{holders:?}")))
+    let machines = mac.inside.machines();
+    let bundle = |node: &Node| paths::vm_bundle(&mac.fusion.library, &lab.name, &node.name);
+    let internal = || Segment::Vmnet(lab.internal.vmnet);
+    let gateways: Vec<PathBuf> = lab.gateways().map(bundle).collect();
+    let vips =
+        [(Segment::Lan, lab.lan.vip), (internal(), lab.internal.vip)].map(|vip| (vip, gateways.clone()));
+    let segment = |network: Network| match network {
+        Network::Lan => Segment::Lan,
+        Network::Internal => internal(),
+    };
+    let cards = lab.nodes.iter().flat_map(|node| node.nics.iter().map(move |nic| (node, nic)));
+    let own = cards.map(|(node, nic)| ((segment(nic.network), nic.address), vec![bundle(node)]));
+    for (address, may_hold) in vips.into_iter().chain(own) {
+        let holders: Vec<&PathBuf> =
+            machines.iter().filter(|one| one.holds.contains(&address)).map(|one| &one.vmx).collect();
+        let is_held = matches!(&*holders, [vmx] if may_hold.iter().any(|bundle| vmx.starts_with(bundle)));
+        if !is_held {
+            let what = format!("{} on {:?} is held by {holders:?}", address.1, address.0);
+            return Err(Violation::of("one holder", what));
+        }
+    }
+    Ok(())
+}
+
+/// What runs of Fusion's networks.
+fn services(mac: &Mac) -> BTreeMap<u8, [bool; 3]> {
+    mac.inside.services().expect("the networks' state can be read")
+}
+
+/// After a `template prune`.
+fn nothing_is_unused(mac: &Mac) -> Found {
+    let templates = templates::list(&mac.home, &mac.fusion).expect("templates can be listed");
+    match templates.into_iter().find(Template::is_unused) {
+        Some(template) => {
+            Err(Violation::of("nothing left", format!("template {} is unused", template.dir.key)))
+        }
+        None => Ok(()),
     }
 }
 
@@ -314,12 +380,15 @@ fn one_of_each(mac: &Mac) -> Found {
 }
 
 /// No record was lost: a crash may tear one, and what follows begins on a line of its own.
-fn journal_is_readable(mac: &Mac) -> Found {
-    let text = fs::read(mac.home.lab(&mac.lab.name).journal()).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text).into_owned();
-    for line in text.lines() {
-        if line.rfind("{\"version\"").is_some_and(|begins| begins > 0) {
-            return Err(Violation::of("journal", format!("two records in one line: {line}")));
+fn journals_are_readable(mac: &Mac) -> Found {
+    let dirs = mac.labs().flat_map(|lab| [mac.home.lab(&lab.name), mac.home.runs(&lab.name)]);
+    for path in dirs.map(|dir| dir.journal()) {
+        let text = fs::read(path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        for line in text.lines() {
+            if line.rfind("{\"version\"").is_some_and(|begins| begins > 0) {
+                return Err(Violation::of("journal", format!("two records in one line: {line}")));
+            }
         }
     }
     Ok(())

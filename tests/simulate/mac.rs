@@ -1,6 +1,6 @@
 //! A simulated Mac in a folder of memory, and the verbs as the program runs them on it.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,8 +8,10 @@ use std::time::Duration;
 use fusionlab::engine::context::{Engine, Parts, deadlines};
 use fusionlab::engine::error::EngineError;
 use fusionlab::engine::event::Event;
+use fusionlab::engine::kubeconfig::Merger;
 use fusionlab::engine::lab_lock::Patience;
-use fusionlab::engine::{proof, verbs, verify};
+use fusionlab::engine::names::Names;
+use fusionlab::engine::{proof, templates, verbs, verify};
 use fusionlab::host::fusion::networks::Networks;
 use fusionlab::host::fusion::vmrun::Vmrun;
 use fusionlab::host::fusion::{Fusion, discover};
@@ -19,6 +21,7 @@ use fusionlab::lab::limits::Limits;
 use fusionlab::lab::paths::Home;
 use fusionlab::lab::{Lab, resolve};
 use fusionlab::plan::drill::Wish;
+use fusionlab::sim::faults::{self, Fault};
 use fusionlab::sim::inside::{Inside, InsideShell, Standing};
 use fusionlab::sim::install;
 use fusionlab::sim::places::Places;
@@ -43,6 +46,12 @@ pub enum Verb {
     NetworkRestore,
     TemplateBuild,
     TemplateRebuild,
+    /// Of the first lab's templates and of everybody's.
+    TemplatePrune,
+    KubeconfigMerge,
+    NamesResolver,
+    /// `destroy --all`.
+    DestroyAll,
 }
 
 impl Verb {
@@ -55,12 +64,26 @@ impl Verb {
             Self::NetworkApply => "network apply",
             Self::NetworkRestore => "network restore",
             Self::TemplateBuild | Self::TemplateRebuild => "template build",
+            Self::TemplatePrune => "template prune",
+            Self::KubeconfigMerge => "kubeconfig --merge",
+            Self::NamesResolver => "names --resolver",
+            Self::DestroyAll => "destroy --all",
         }
     }
 
-    /// Says whether it takes the lab's lock.
-    pub fn changes(self) -> bool {
-        self != Self::Verify
+    /// Says whether it holds the lab's lock from its beginning to its end.
+    pub fn holds_its_lab(self) -> bool {
+        !matches!(self, Self::Verify | Self::TemplatePrune)
+    }
+
+    /// Says whether it keeps every lab from being worked on, at its end at least.
+    pub fn holds_all_labs(self) -> bool {
+        matches!(self, Self::TemplatePrune | Self::DestroyAll)
+    }
+
+    /// Says whether the lab is gone when it is done.
+    pub fn destroys(self) -> bool {
+        matches!(self, Self::Destroy | Self::DestroyAll)
     }
 }
 
@@ -69,9 +92,16 @@ pub struct Mac {
     pub inside: Arc<Inside>,
     pub home: Home,
     pub fusion: Fusion,
-    pub lab: Lab,
+    pub lab_file: &'static str,
+    /// The lab as its file says at first, and as it says once somebody has changed the file.
+    first: Lab,
+    changed: OnceCell<Lab>,
     /// Another lab on it, if there is one.
     second: OnceCell<Lab>,
+    /// By how many hours the Mac's clock was set back in all.
+    pub set_back: Cell<i64>,
+    /// What goes wrong as soon as a step begins whose name begins so.
+    in_step: Arc<Mutex<Option<(&'static str, Fault)>>>,
     /// Everything that a verb told, as JSON.
     pub told: Arc<Mutex<Vec<String>>>,
     // The stand-in goes before the folder does.
@@ -87,7 +117,7 @@ fn memory() -> PathBuf {
 
 impl Mac {
     /// Lays a Mac out for a lab file. What is left to chance is decided by the seed.
-    pub fn new(lab_file: &str, seed: u64) -> Self {
+    pub fn new(lab_file: &'static str, seed: u64) -> Self {
         let folder = tempfile::Builder::new().prefix("fusionlab-simulate-").tempdir_in(memory());
         let folder = folder.expect("there is room in memory");
         let path = folder.path().canonicalize().expect("it was just made");
@@ -103,12 +133,32 @@ impl Mac {
             inside,
             home,
             fusion,
-            lab,
+            lab_file,
+            first: lab,
+            changed: OnceCell::new(),
             second: OnceCell::new(),
+            set_back: Cell::default(),
+            in_step: Arc::default(),
             told: Arc::default(),
             _standing: standing,
             _folder: folder,
         }
+    }
+
+    /// Returns the first lab, as its file says now.
+    pub fn lab(&self) -> &Lab {
+        self.changed.get().unwrap_or(&self.first)
+    }
+
+    /// Lets the first lab's file say something else, once; false if it has been changed before.
+    pub fn edit_lab_file(&self, lab_file: &str) -> bool {
+        let lab = resolve::resolve(Some(lab_file), None, Arch::Arm64).expect("a good lab file").lab;
+        self.changed.set(on_simulated_image(lab, self.inside.places.root())).is_ok()
+    }
+
+    /// Lets something go wrong as soon as a step begins whose name begins so; with none, nothing any more.
+    pub fn arm(&self, trap: Option<(&'static str, Fault)>) {
+        *self.in_step.lock().expect("nobody panics with it") = trap;
     }
 
     /// Puts a second lab beside the first: so far, its file.
@@ -122,7 +172,7 @@ impl Mac {
     }
 
     pub fn labs(&self) -> impl Iterator<Item = &Lab> {
-        std::iter::once(&self.lab).chain(self.second())
+        std::iter::once(self.lab()).chain(self.second())
     }
 
     fn engine(
@@ -132,11 +182,14 @@ impl Mac {
         cancel: &CancellationToken,
     ) -> Result<Arc<Engine>, EngineError> {
         let (sender, mut events) = mpsc::unbounded_channel();
-        let (inside, told) = (self.inside.clone(), self.told.clone());
+        let (inside, told, in_step) = (self.inside.clone(), self.told.clone(), self.in_step.clone());
+        let process = inside.process();
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 if let Event::StepStarted { step } = &event {
-                    inside.step_began(&step.to_string());
+                    let step = step.to_string();
+                    process.iter().for_each(|process| process.step_began(&step));
+                    spring(&inside, &in_step, &step);
                 }
                 if let Some(text) = text(&event) {
                     inside.note(text);
@@ -165,12 +218,15 @@ impl Mac {
 
     /// Runs a verb on the first lab.
     pub async fn run(&self, verb: Verb, cancel: &CancellationToken) -> Result<(), EngineError> {
-        self.run_on(&self.lab, verb, cancel).await
+        self.run_on(self.lab(), verb, cancel).await
     }
 
     /// Runs a verb on a lab as the program does, from its lock to its last word.
     pub async fn run_on(&self, lab: &Lab, verb: Verb, cancel: &CancellationToken) -> Result<(), EngineError> {
-        let _lock = match verb.changes() {
+        if verb == Verb::TemplatePrune {
+            return self.prune(lab).await;
+        }
+        let lock = match verb.holds_its_lab() {
             true => Some(take_lock(&self.home, &self.fusion, &lab.name, verb.name()).await?),
             false => None,
         };
@@ -191,7 +247,7 @@ impl Mac {
                 let plan = verbs::drill_outlook(&engine, &Wish::default()).await?.plan;
                 verbs::carry_out(&engine, &plan).await?;
             }
-            Verb::Destroy => {
+            Verb::Destroy | Verb::DestroyAll => {
                 let plan = verbs::destroy_outlook(&engine).await?.plan;
                 verbs::carry_out(&engine, &plan).await?;
             }
@@ -207,8 +263,36 @@ impl Mac {
                 let plan = verbs::template_outlook(&engine, verb == Verb::TemplateRebuild).await?.plan;
                 verbs::carry_out(&engine, &plan).await?;
             }
+            Verb::KubeconfigMerge if !engine.dir.kubeconfig().exists() => {
+                // The program says that there is none yet.
+            }
+            Verb::KubeconfigMerge => {
+                Merger::of(&engine).merge(&self.users_kubeconfig(), true).await?;
+            }
+            Verb::NamesResolver => {
+                Names::of(&engine).write().await?;
+            }
+            Verb::TemplatePrune => {}
+        }
+        drop(lock);
+        if verb == Verb::DestroyAll { self.prune(lab).await } else { Ok(()) }
+    }
+
+    /// Removes the templates that no lab uses, as `template prune` does.
+    async fn prune(&self, lab: &Lab) -> Result<(), EngineError> {
+        let verb = Verb::TemplatePrune.name();
+        let _locks = templates::keep_labs_out(&self.home, verb, patience(), &mut |_, _| {}).await?;
+        let vms = Vmrun::new(self.fusion.clone(), deadlines(&lab.limits));
+        for template in templates::list(&self.home, &self.fusion)?.iter().filter(|one| one.is_unused()) {
+            self.inside.note(format!("  template {} goes", template.dir.key));
+            templates::remove(&vms, &template.dir).await?;
         }
         Ok(())
+    }
+
+    /// Returns the kubeconfig that the Mac's user has for other clusters as well.
+    pub fn users_kubeconfig(&self) -> PathBuf {
+        self.inside.places.root().join("Users/somebody/.kube/config")
     }
 
     /// Returns which steps an `up` of a lab would still take.
@@ -234,6 +318,15 @@ fn text(event: &Event) -> Option<String> {
     })
 }
 
+/// Lets go wrong what was to as this step begins.
+fn spring(inside: &Inside, in_step: &Mutex<Option<(&'static str, Fault)>>, step: &str) {
+    let mut armed = in_step.lock().expect("nobody panics with it");
+    if let Some((_, fault)) = armed.take_if(|(name, _)| step.starts_with(*name)) {
+        inside.note(format!("{step} begins, and so does {}", fault.name));
+        faults::plant(&inside.places, fault).expect("settings can be written");
+    }
+}
+
 /// Runs work in a thread's own virtual time.
 pub fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -245,8 +338,12 @@ pub fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
 
 /// Takes the lab's lock at once, or not at all.
 async fn take_lock(home: &Home, fusion: &Fusion, lab: &str, verb: &str) -> Result<Lock, EngineError> {
-    let patience = Patience { run: Duration::ZERO, order: Limits::default().vm_clone };
-    verbs::lock(home, fusion, lab, verb, patience, &mut |_| {}).await
+    verbs::lock(home, fusion, lab, verb, patience(), &mut |_| {}).await
+}
+
+/// Nobody waits for another run, as without `--wait`.
+fn patience() -> Patience {
+    Patience { run: Duration::ZERO, order: Limits::default().vm_clone }
 }
 
 /// Lets a lab's machines start from the simulated cloud image.

@@ -8,9 +8,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests look at files and let time pass past the product")]
 
+mod beside;
 mod chance;
 mod hands;
 mod invariants;
+mod lab_file;
 mod mac;
 mod mishaps;
 mod neighbours;
@@ -19,6 +21,7 @@ mod second;
 mod secrets;
 mod seeds;
 mod story;
+mod users;
 
 use std::fs;
 use std::path::PathBuf;
@@ -70,7 +73,11 @@ fn every_rule_can_be_broken() {
 #[test]
 fn the_same_seed_tells_the_same_story() {
     for seed in 1..=3 {
-        let (first, second) = (seeds::tell(seed).trace, seeds::tell(seed).trace);
+        let [first, second] = [seeds::tell(seed), seeds::tell(seed)].map(|told| {
+            // Two that end alike before anything happened tell nothing.
+            assert!(told.violation.is_none(), "seed {seed}: {:?}", told.violation);
+            told.trace
+        });
         let same = first.iter().zip(&second).take_while(|(one, other)| one == other).count();
         assert!(
             first.len() == same && second.len() == same,
@@ -78,5 +85,23 @@ fn the_same_seed_tells_the_same_story() {
             first.get(same),
             second.get(same)
         );
+    }
+}
+
+#[test]
+fn a_panic_breaks_a_rule_and_says_why() {
+    let told = seeds::caught(4711, || panic!("nobody is at {}", "home"));
+    let violation = told.violation.expect("it panicked");
+    assert_eq!((told.seed, violation.rule, violation.what.as_str()), (4711, "no panic", "nobody is at home"));
+}
+
+#[test]
+fn what_is_no_number_is_not_taken_for_none() {
+    assert_eq!(seeds::read("SEEDS", None, 8), 8);
+    assert_eq!(seeds::read("SEEDS", Some("12".into()), 8), 12);
+    for text in ["", "1000x", "-1", "1,000"] {
+        let read = std::panic::catch_unwind(|| seeds::read("SEEDS", Some(text.into()), 8));
+        let said = read.expect_err("it is no number");
+        assert_eq!(said.downcast_ref::<String>(), Some(&format!("SEEDS={text} is no number")));
     }
 }

@@ -81,6 +81,11 @@ const CALLS: &[&str] = &[
     "vmrun clone",
     "vmrun snapshot",
     "vmrun deleteVM",
+    "vmrun listSnapshots",
+    "vmnet-cfgcli servicestop",
+    "vmnet-cfgcli updatedhcpfromconfig",
+    "vmnet-cfgcli servicestart",
+    "vmware-vdiskmanager -x",
 ];
 
 /// Steps in whose middle a death is worth aiming at: what they leave half done is the next run's business.
@@ -104,6 +109,22 @@ const STEPS: &[&str] = &[
     "lab.forget",
 ];
 
+/// Steps that talk to the guests of the whole cluster, one after the other or at once.
+const OF_THE_CLUSTER: &[&str] = &[
+    "node.prepare",
+    "gateway.configure",
+    "gateway.vips",
+    "kube.certificates",
+    "kube.init",
+    "kube.endpoint",
+    "kube.join",
+    "cilium.install",
+    "gateway-api.install",
+    "kube.nodes",
+    "ingress.configure",
+    "kubeconfig.write",
+];
+
 /// A verb's length in seconds, as far as what comes in its middle is concerned.
 pub const MIDDLE: u64 = 420;
 
@@ -111,6 +132,7 @@ pub const MIDDLE: u64 = 420;
 #[derive(Default)]
 pub struct Mishaps {
     pub death: Option<Death>,
+    /// Cancelled at Ctrl-C.
     pub cancel: CancellationToken,
     /// Whether an API server was to crash.
     crashes: bool,
@@ -120,14 +142,12 @@ pub struct Mishaps {
 impl Mishaps {
     /// Adds one; false if it is to be a second run beside the first, which is the story's business.
     pub fn draw(&mut self, mac: &Mac, chance: &mut Chance) -> bool {
-        match chance.below(24) {
-            0..=4 => self.dies(mac, When::Poll(chance.of_any_size(13)), chance.percent(30)),
-            5..=7 => self.dies(mac, When::Effect(chance.of_any_size(9)), chance.percent(40)),
-            8..=9 => self.dies(
-                mac,
-                When::Within(chance.pick::<&str>(STEPS), chance.of_any_size(7)),
-                chance.percent(40),
-            ),
+        match chance.below(25) {
+            0..=9 => {
+                let death = death(chance);
+                mac.inside.note(format!("to be killed: {death:?}"));
+                self.death = Some(death);
+            }
             10..=14 => self.plant(mac, chance),
             15 => kubeadm_dies(mac, chance),
             16 => of_a_call(mac, chance, faults::CALLER_DIES),
@@ -148,15 +168,10 @@ impl Mishaps {
             }
             22 if chance.percent(50) => link(mac, chance),
             22 if chance.percent(15) => flood(mac, chance),
+            23 => drops_within_a_step(mac, chance),
             _ => return false,
         }
         true
-    }
-
-    fn dies(&mut self, mac: &Mac, when: When, power_cut: bool) {
-        let death = Death { when, power_cut };
-        mac.inside.note(format!("to be killed: {death:?}"));
-        self.death = Some(death);
     }
 
     fn plant(&mut self, mac: &Mac, chance: &mut Chance) {
@@ -177,8 +192,16 @@ impl Mishaps {
 
     fn clock_jumps(&mut self, mac: &Mac, chance: &mut Chance) {
         const HOUR_MS: i64 = 3_600_000;
+        // Our certificates begin a day before they were made: a clock that was more wrong than that is its owner's to set.
+        const MOST_BACK: i64 = 24;
         let hours = i64::try_from(1 + chance.below(48)).expect("it is small");
-        let by = if chance.percent(50) { hours * HOUR_MS } else { -hours.min(24) * HOUR_MS };
+        let back = hours.min(MOST_BACK - mac.set_back.get());
+        let by = if chance.percent(50) || back == 0 {
+            hours * HOUR_MS
+        } else {
+            mac.set_back.set(mac.set_back.get() + back);
+            -back * HOUR_MS
+        };
         self.at(mac, chance.below(MIDDLE) * 1000, move |inside| inside.set_clock(by));
     }
 
@@ -187,6 +210,7 @@ impl Mishaps {
     pub async fn end(self, mac: &Mac) {
         self.timers.iter().for_each(JoinHandle::abort);
         mac.inside.refuse_files(None);
+        mac.arm(None);
         faults::clear(&mac.inside.places).expect("settings can be written");
         install::links_changed(mac.inside.places.root()).await.expect("the world answers");
         hands::remove_stale_locks(mac);
@@ -194,6 +218,30 @@ impl Mishaps {
             hands::restart_kubelets(mac).await;
         }
     }
+}
+
+/// Draws how a process ends before its work does.
+pub fn death(chance: &mut Chance) -> Death {
+    let (when, power_cuts) = match chance.below(10) {
+        0..=4 => (When::Poll(chance.of_any_size(13)), 30),
+        5..=7 => (When::Effect(chance.of_any_size(9)), 40),
+        _ => (When::Within(chance.pick::<&str>(STEPS), chance.of_any_size(7)), 40),
+    };
+    Death { when, power_cut: chance.percent(power_cuts) }
+}
+
+/// The way to guests breaks as a step of the cluster's begins, for some commands of any machine's or of one.
+fn drops_within_a_step(mac: &Mac, chance: &mut Chance) {
+    let step = *chance.pick(OF_THE_CLUSTER);
+    let target = if chance.percent(50) { None } else { machine(mac, chance) };
+    let fault = Fault {
+        name: faults::SSH_DROPS.to_owned(),
+        target,
+        times: Some(times(chance)),
+        after: after(chance),
+    };
+    mac.inside.note(format!("as {step} begins: {fault:?}"));
+    mac.arm(Some((step, fault)));
 }
 
 /// A hundred megabytes take their time here, too: it is rare.
@@ -218,7 +266,7 @@ fn of_a_call(mac: &Mac, chance: &mut Chance, fault: &str) {
 /// A card's cable is pulled, or a switch loses what comes through it, until all is well again.
 fn link(mac: &Mac, chance: &mut Chance) {
     let name = (*chance.pick(&[faults::LINK_DOWN, faults::LINK_SILENT])).to_owned();
-    let node = chance.pick(&mac.lab.nodes);
+    let node = chance.pick(&mac.lab().nodes);
     let target = Some(format!("{}/{}", node.name, chance.pick(&node.nics).guest_name()));
     put(mac, Fault { name, target, times: None, after: 0 });
 }
@@ -242,7 +290,7 @@ fn machine(mac: &Mac, chance: &mut Chance) -> Option<String> {
     if chance.percent(15) {
         return Some("template".to_owned());
     }
-    Some(chance.pick(&mac.lab.nodes).name.clone())
+    Some(chance.pick(&mac.lab().nodes).name.clone())
 }
 
 fn times(chance: &mut Chance) -> u32 {

@@ -53,6 +53,11 @@ impl Others {
         kept
     }
 
+    /// Says whether the file is the one from before our labs.
+    pub fn is_original(&self, mac: &Mac) -> bool {
+        read(mac) == self.original
+    }
+
     /// Looks whether the file is as before our labs: to the byte, unless somebody else has changed their lines since, or
     /// two labs' lines went out in another order than they came: then the last line may have got its end.
     pub fn is_back(&self, mac: &Mac) -> Found {
@@ -127,16 +132,26 @@ fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
 
 /// Says whether a line is about a network of our labs.
 pub fn is_ours(mac: &Mac, line: &[u8]) -> bool {
+    mac.labs().any(|lab| is_of_network(lab.internal.vmnet, line))
+}
+
+/// Says whether a line is about one network of ours.
+fn is_of_network(vmnet: u8, line: &[u8]) -> bool {
     let line = String::from_utf8_lossy(line);
     let words: Vec<&str> = line.split_whitespace().collect();
-    mac.labs().any(|lab| {
-        let vmnet = lab.internal.vmnet.to_string();
-        match words.as_slice() {
-            ["answer" | "remove_answer", key, ..] => key.starts_with(&format!("VNET_{vmnet}_")),
-            ["add_dhcp_mac_to_ip", number, mac, ..] => *number == vmnet && !is_strangers(mac),
-            _ => false,
-        }
-    })
+    let vmnet = vmnet.to_string();
+    match words.as_slice() {
+        ["answer" | "remove_answer", key, ..] => key.starts_with(&format!("VNET_{vmnet}_")),
+        ["add_dhcp_mac_to_ip", number, mac, ..] => *number == vmnet && !is_strangers(mac),
+        _ => false,
+    }
+}
+
+/// Returns the lines that say how one network of ours is to be, in order.
+pub fn of_network(mac: &Mac, vmnet: u8) -> Vec<Vec<u8>> {
+    let mut kept = ours(mac);
+    kept.retain(|line| is_of_network(vmnet, line));
+    kept
 }
 
 /// Says whether a MAC is one that VMware gave: ours are ours to choose.

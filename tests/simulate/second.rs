@@ -56,7 +56,7 @@ pub async fn shut_down(mac: &Mac) {
 
 /// Nothing goes wrong any more: both labs come up, neither's end is felt by the other, and nothing is left.
 pub async fn end_well(mac: &Mac, second: &Lab, chance: &mut Chance, before: &Before) -> Found {
-    let first = &mac.lab;
+    let first = mac.lab();
     let shared = first.internal.vmnet == second.internal.vmnet;
     // Fusion's networks restart for a new one, and must not under machines that run: both come first.
     shut_down(mac).await;
@@ -69,7 +69,7 @@ pub async fn end_well(mac: &Mac, second: &Lab, chance: &mut Chance, before: &Bef
     for lab in [first, second] {
         story::is_whole(mac, lab).await?;
     }
-    before.still_holds(mac, Verb::Up)?;
+    before.still_holds(mac, first, Verb::Up)?;
     if !shared {
         shut_down(mac).await;
     }

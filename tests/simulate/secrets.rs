@@ -4,18 +4,23 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use fusionlab::lab::paths;
+use fusionlab::lab::{Lab, paths};
 
 use super::invariants::{Found, Violation, everything, is_temporary};
 use super::mac::Mac;
 
 /// Nothing of them was told, and the files with them are their owner's alone.
 pub fn are_kept(mac: &Mac) -> Found {
-    nothing_secret_is_told(mac)?;
-    let lab = mac.home.lab(&mac.lab.name);
-    let seeds = everything(&mac.fusion.library.join(&mac.lab.name));
+    mac.labs().try_for_each(|lab| of_lab_are_kept(mac, lab))
+}
+
+fn of_lab_are_kept(mac: &Mac, lab: &Lab) -> Found {
+    let secrets = secrets(mac, lab);
+    nothing_secret_is_told(mac, lab, &secrets)?;
+    let (name, lab) = (&lab.name, mac.home.lab(&lab.name));
+    let seeds = everything(&mac.fusion.library.join(name));
     let seeds = seeds.into_iter().filter(|path| path.ends_with(paths::SEED_ISO));
-    let keys = secrets(mac).into_iter().map(|(name, _)| lab.identity().join(name));
+    let keys = secrets.into_iter().map(|(name, _)| lab.identity().join(name));
     for path in seeds.chain(keys).chain([lab.kubeconfig()]) {
         let mode = fs::metadata(&path).map_or(0, |facts| facts.permissions().mode());
         if mode & 0o077 != 0 {
@@ -25,9 +30,9 @@ pub fn are_kept(mac: &Mac) -> Found {
     Ok(())
 }
 
-/// Returns what nobody may be told: the lab's private keys, by a line of each, and its token.
-fn secrets(mac: &Mac) -> Vec<(String, String)> {
-    let folder = mac.home.lab(&mac.lab.name).identity();
+/// Returns what nobody may be told: a lab's private keys, by a line of each, and its token.
+fn secrets(mac: &Mac, lab: &Lab) -> Vec<(String, String)> {
+    let folder = mac.home.lab(&lab.name).identity();
     let mut found = Vec::new();
     for path in everything(&folder) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -42,10 +47,9 @@ fn secrets(mac: &Mac) -> Vec<(String, String)> {
     found
 }
 
-fn nothing_secret_is_told(mac: &Mac) -> Found {
-    let secrets = secrets(mac);
+fn nothing_secret_is_told(mac: &Mac, lab: &Lab, secrets: &[(String, String)]) -> Found {
     let told = mac.told.lock().expect("nobody panics with it").join("\n");
-    let lab = mac.home.lab(&mac.lab.name);
+    let lab = mac.home.lab(&lab.name);
     let sim = mac.home.sim();
     let is_public = |path: &PathBuf| {
         !path.starts_with(lab.identity())

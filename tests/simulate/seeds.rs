@@ -1,5 +1,6 @@
 //! Many seeds, each in a thread of its own, and what is said of one that breaks a rule.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -28,13 +29,23 @@ pub struct Told {
 }
 
 /// Returns a number from the environment.
+///
+/// # Panics
+/// If there is something else.
 pub fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+    read(name, std::env::var_os(name), otherwise)
+}
+
+/// Reads a number from what the environment has under a name, if anything.
+pub fn read(name: &str, text: Option<OsString>, otherwise: u64) -> u64 {
+    let Some(text) = text else { return otherwise };
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    number.unwrap_or_else(|| panic!("{name}={} is no number", text.display()))
 }
 
 /// Tells one seed's story.
 pub fn tell(seed: u64) -> Told {
-    let told = move || {
+    caught(seed, move || {
         let mut chance = Chance::of(seed);
         let lab = story::lab(&mut chance);
         in_virtual_time(async {
@@ -42,7 +53,11 @@ pub fn tell(seed: u64) -> Told {
             let violation = story::happen(&mac, &mut chance).await.err();
             Told { seed, lab, trace: mac.inside.trace(), violation }
         })
-    };
+    })
+}
+
+/// Tells a story in a thread of its own; a panic breaks a rule.
+pub fn caught(seed: u64, told: impl FnOnce() -> Told + Send + 'static) -> Told {
     let thread = thread::Builder::new().stack_size(STACK).name(format!("seed-{seed}"));
     let done = thread.spawn(told).expect("a thread can be started").join();
     done.unwrap_or_else(|panic| {

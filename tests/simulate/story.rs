@@ -4,19 +4,19 @@
 use std::time::Duration;
 
 use fusionlab::engine::error::EngineError;
-use fusionlab::host::HostError;
 use fusionlab::lab::Lab;
 use fusionlab::sim::hazards;
 use fusionlab::sim::inside::Lived;
 use tokio_util::sync::CancellationToken;
 
+use super::beside::{self, Second};
 use super::chance::Chance;
 use super::hands;
 use super::invariants::{Before, Found, Violation, lab_is_whole};
 use super::mac::{Mac, Verb};
-use super::mishaps::{MIDDLE, Mishaps};
-use super::neighbours;
+use super::mishaps::Mishaps;
 use super::second::{self, Bystander};
+use super::{lab_file, neighbours, users};
 
 /// Labs, the smallest most often: what depends on size is rarer than what does not.
 const LABS: &[(u64, &str)] = &[
@@ -39,6 +39,10 @@ const VERBS: &[(u64, Verb)] = &[
     (3, Verb::NetworkRestore),
     (2, Verb::TemplateBuild),
     (1, Verb::TemplateRebuild),
+    (2, Verb::TemplatePrune),
+    (3, Verb::DestroyAll),
+    (3, Verb::KubeconfigMerge),
+    (3, Verb::NamesResolver),
 ];
 
 /// States of a stranger's Mac with which a lab gets along.
@@ -58,7 +62,7 @@ const HAZARDS: &[&str] = &[
 const MAJORITY_GONE: &str = "etcd needs more than half of its members";
 
 /// No verb takes longer than this, whatever befalls it.
-const LONGEST_VERB: Duration = Duration::from_secs(48 * 3600);
+pub const LONGEST_VERB: Duration = Duration::from_secs(48 * 3600);
 const MOST_ROUNDS: u64 = 3;
 
 /// Draws the lab of a story.
@@ -101,7 +105,15 @@ pub async fn happen(mac: &Mac, chance: &mut Chance) -> Result<(), Violation> {
     if chance.percent(8) {
         neighbours::in_the_way(mac, chance, &before).await?;
     }
+    if chance.percent(5) && mac.second().is_none() {
+        // Of a lab that is up, another one is made.
+        comes_up(mac, &before).await?;
+        lab_file::changes(mac, chance);
+    }
     for number in 1..=1 + chance.below(MOST_ROUNDS) {
+        if chance.percent(3) {
+            lab_file::changes(mac, chance);
+        }
         if chance.percent(10) {
             hands::meddle(mac, chance).await;
         }
@@ -111,11 +123,11 @@ pub async fn happen(mac: &Mac, chance: &mut Chance) -> Result<(), Violation> {
         if chance.percent(3) {
             neighbours::reserves_an_address(mac, &before).await?;
         }
-        let lab = if chance.percent(40) { mac.second().unwrap_or(&mac.lab) } else { &mac.lab };
+        let lab = if chance.percent(40) { mac.second().unwrap_or(mac.lab()) } else { mac.lab() };
         let verb = weighted(chance, VERBS);
         mac.inside.note(format!("--- {number}: {} of {}", verb.name(), lab.name));
         round(mac, chance, lab, verb, &before).await?;
-        before.still_holds(mac, if lab.name == mac.lab.name { verb } else { Verb::Up })?;
+        before.still_holds(mac, lab, verb)?;
     }
     mac.inside.note("--- no more faults");
     before.strangers_shut_down(mac).await;
@@ -133,20 +145,22 @@ async fn ends_well(mac: &Mac, chance: &mut Chance, before: &Before) -> Result<()
         hands::meddle(mac, chance).await;
     }
     comes_up(mac, before).await?;
-    is_whole(mac, &mac.lab).await?;
-    before.still_holds(mac, Verb::Up)?;
-    calm(mac, &mac.lab, Verb::Destroy).await?;
+    is_whole(mac, mac.lab()).await?;
+    before.still_holds(mac, mac.lab(), Verb::Up)?;
+    calm(mac, mac.lab(), Verb::Destroy).await?;
     before.is_back(mac)
 }
 
 /// `up`; where most control planes were taken away, it says so, and a person who reads it begins anew.
 async fn comes_up(mac: &Mac, before: &Before) -> Found {
-    let taken = |(_, text): &(Duration, String)| text.contains("destroy of") || text.ends_with(": Finder");
-    match calm(mac, &mac.lab, Verb::Up).await {
+    let taken = |(_, text): &(Duration, String)| {
+        (text.contains("destroy of") || text.contains("destroy --all of")) || text.ends_with(": Finder")
+    };
+    match calm(mac, mac.lab(), Verb::Up).await {
         Err(said) if said.what.contains(MAJORITY_GONE) && mac.inside.trace().iter().any(taken) => {
-            before.lab_may_be_gone();
-            calm(mac, &mac.lab, Verb::Destroy).await?;
-            calm(mac, &mac.lab, Verb::Up).await
+            before.lab_may_be_gone(mac.lab());
+            calm(mac, mac.lab(), Verb::Destroy).await?;
+            calm(mac, mac.lab(), Verb::Up).await
         }
         ended => ended,
     }
@@ -178,20 +192,26 @@ pub async fn calm(mac: &Mac, lab: &Lab, verb: Verb) -> Result<(), Violation> {
 /// Runs a verb while something goes wrong.
 async fn round(mac: &Mac, chance: &mut Chance, lab: &Lab, verb: Verb, before: &Before) -> Found {
     let mut mishaps = Mishaps::default();
+    let mut others = None;
     for _ in 0..1 + chance.below(2) {
         if !mishaps.draw(mac, chance) {
-            let other = *chance.pick(&[Verb::Up, Verb::Destroy]);
-            let beside = if chance.percent(50) { mac.second().unwrap_or(lab) } else { lab };
-            let after = Duration::from_secs(chance.below(MIDDLE));
-            let ended = together(mac, (lab, verb), (beside, other), after, before).await;
-            mishaps.end(mac).await;
-            return ended;
+            others = Some(Second::draw(mac, chance, lab));
         }
+    }
+    if let Some(second) = others {
+        if chance.percent(50) {
+            mishaps.draw(mac, chance);
+        }
+        let ended = beside::two(mac, (lab, verb), &second, &mishaps, before).await;
+        mishaps.end(mac).await;
+        users::locks_are_left_behind(mac);
+        return ended;
     }
     let bystander = mac.labs().find(|other| other.name != lab.name).map(|other| Bystander::of(mac, other));
     let work = mac.inside.live(mac.run_on(lab, verb, &mishaps.cancel), mishaps.death);
     let ended = tokio::time::timeout(LONGEST_VERB, work).await;
     mishaps.end(mac).await;
+    users::locks_are_left_behind(mac);
     if let Some(bystander) = bystander {
         bystander.is_untouched(mac)?;
     }
@@ -207,65 +227,6 @@ async fn round(mac: &Mac, chance: &mut Chance, lab: &Lab, verb: Verb, before: &B
         Ok(Lived::Killed) => Ok(()),
         Err(_) => Err(Violation::of("ends", format!("{} under faults", verb.name()))),
     }
-}
-
-/// Two verbs at once. While one lab is worked on, a second run on it is told so and changes nothing; another lab's goes
-/// its way.
-async fn together(
-    mac: &Mac,
-    (lab, first): (&Lab, Verb),
-    (beside, second): (&Lab, Verb),
-    after: Duration,
-    before: &Before,
-) -> Found {
-    mac.inside.note(format!(
-        "{} of {} begins {} s later in another window",
-        second.name(),
-        beside.name,
-        after.as_secs()
-    ));
-    let cancel = CancellationToken::new();
-    let at_work = std::cell::Cell::new(false);
-    let one = async {
-        at_work.set(first.changes());
-        let ended = mac.run_on(lab, first, &cancel).await;
-        at_work.set(false);
-        ended
-    };
-    let other = async {
-        tokio::time::sleep(after).await;
-        let was_at_work = at_work.get();
-        let ended = mac.run_on(beside, second, &cancel).await;
-        (was_at_work, ended)
-    };
-    let both = mac.inside.live(async { tokio::join!(one, other) }, None);
-    let destroys = |(lab, verb): (&Lab, Verb)| verb == Verb::Destroy && lab.name == mac.lab.name;
-    let (one, (was_at_work, other)) = match tokio::time::timeout(LONGEST_VERB, both).await {
-        Ok(Lived::Done(both)) => both,
-        Ok(Lived::Killed) => {
-            if destroys((lab, first)) || destroys((beside, second)) {
-                before.lab_may_be_gone();
-            }
-            return Ok(());
-        }
-        Err(_) => return Err(Violation::of("ends", "two verbs at once")),
-    };
-    for (verb, ended) in [(first, &one), (second, &other)] {
-        let told = ended.as_ref().err().map_or_else(|| "is done".to_owned(), words);
-        mac.inside.note(format!("{}: {told}", verb.name()));
-    }
-    let refused = matches!(other, Err(EngineError::Host(HostError::Locked { .. })));
-    let same = lab.name == beside.name;
-    if same && was_at_work && !refused {
-        return Err(Violation::of("one at a time", format!("the second verb was let in: {other:?}")));
-    }
-    if !same && refused {
-        return Err(Violation::of("two labs", format!("{} was kept from its own lab", second.name())));
-    }
-    if destroys((lab, first)) || (destroys((beside, second)) && !refused) {
-        before.lab_may_be_gone();
-    }
-    if one.is_ok() && refused { before.after_success(mac, lab, first) } else { Ok(()) }
 }
 
 /// Returns an error with all that it is made of.

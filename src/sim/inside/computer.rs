@@ -9,8 +9,9 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-use super::process::{Death, When};
+use super::process::Process;
 use super::{Inside, State, draw};
 use crate::host::dial::Stream;
 use crate::host::lock::Share;
@@ -31,12 +32,12 @@ impl Computer for Inside {
     }
 
     fn before(&self, effect: Effect<'_>) -> Result<(), Refused> {
-        if self.has_died() {
+        let process = self.process();
+        if process.as_ref().is_some_and(Process::has_died) {
             return Err(gone());
         }
-        let dies = self.state().is_last_effect();
-        if dies {
-            self.kill(&format!("at {}", described(effect, self.places.root())));
+        if let Some(dies) = process.filter(Process::is_last_effect) {
+            self.kill(&dies, &format!("at {}", described(effect, self.places.root())));
             let mut state = self.state();
             let torn_after = match effect {
                 Effect::Write(_, length) => state.part_of(length),
@@ -94,14 +95,6 @@ fn gone() -> Refused {
 }
 
 impl State {
-    /// Counts an effect; says whether the process dies of it.
-    fn is_last_effect(&mut self) -> bool {
-        let now = self.effects;
-        self.effects += 1;
-        matches!(self.death, Some(Death { when: When::Effect(last), .. }) if now == last)
-            || self.is_last_within()
-    }
-
     /// Says with which error an effect is refused, if it is.
     fn refuses(&mut self) -> Option<i32> {
         let fault = self.refusal.as_mut()?;
@@ -143,13 +136,13 @@ fn described(effect: Effect<'_>, root: &Path) -> String {
 /// A program that runs as a task. It outlives the process that called it if that is killed, and is killed if that only
 /// wants no more of it.
 struct Running {
-    inside: Arc<Inside>,
+    process: Option<Process>,
     task: JoinHandle<(u8, Screen)>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.inside.has_died() {
+        if !self.process.as_ref().is_some_and(Process::has_died) {
             self.task.abort();
         }
     }
@@ -162,7 +155,8 @@ async fn run(
     args: Vec<String>,
     share: Option<Arc<Share>>,
 ) -> io::Result<Finished> {
-    if inside.has_died() {
+    let process = inside.process();
+    if process.as_ref().is_some_and(Process::has_died) {
         return Err(gone().error);
     }
     if !programs::NAMES.contains(&name.as_str()) {
@@ -170,14 +164,14 @@ async fn run(
     }
     let call = caller::call(&name, &args);
     if caller::dies(&inside.places, &call, Moment::Before) {
-        inside.kill(&format!("before {call}"));
+        process.iter().for_each(|caller| inside.kill(caller, &format!("before {call}")));
         return Err(gone().error);
     }
-    let died = inside.died();
+    let died = process.as_ref().map_or_else(CancellationToken::new, Process::died);
     let (places, calls, whole) = (inside.places.clone(), call.clone(), brief(&call, &args));
     let power = inside.state().power.clone();
     let mut running = Running {
-        inside: inside.clone(),
+        process: process.clone(),
         task: tokio::spawn(async move {
             let mut screen = Screen::default();
             let work = async {
@@ -201,7 +195,7 @@ async fn run(
         inside.note(format!("{whole}: exit status {status}"));
     }
     if caller::dies(&inside.places, &call, Moment::After) {
-        inside.kill(&format!("after {call}"));
+        process.iter().for_each(|caller| inside.kill(caller, &format!("after {call}")));
         return Err(gone().error);
     }
     let status = ExitStatus::from_raw(i32::from(status) << EXIT_STATUS_SHIFT);

@@ -50,8 +50,14 @@ impl Inside {
         self.boot().await
     }
 
-    /// Ends every machine, and every program that is at work.
+    /// Returns what is cancelled when the Mac's power goes.
+    pub fn power(&self) -> CancellationToken {
+        self.state().power.clone()
+    }
+
+    /// Ends every machine, every program that is at work, and whoever called it.
     fn pull_plugs(&self) {
+        self.kill_all();
         let (world, power) = {
             let mut state = self.state();
             (state.world.take(), std::mem::replace(&mut state.power, CancellationToken::new()))

@@ -21,6 +21,7 @@ mod process;
 mod shell;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use super::control::{Reply, Request};
 use super::guest::Models;
 use super::guest::state::Disk;
+use super::network::{Network, Networks};
 use super::pace;
 use super::places::Places;
 use super::seam::Segment;
@@ -41,7 +43,7 @@ use crate::formats::mac::Mac;
 use crate::host::stand_in;
 use disk::Unsynced;
 use kept::Kept;
-pub use process::{Death, Lived, When};
+pub use process::{Death, Lived, Process, When};
 pub use shell::InsideShell;
 
 thread_local! {
@@ -86,14 +88,10 @@ struct State {
     jumped_ms: i64,
     /// Cancelled when the Mac's power goes.
     power: CancellationToken,
-    /// Cancelled when the process that runs is killed.
-    died: CancellationToken,
-    /// What is to end the process.
-    death: Option<Death>,
-    polls: u64,
-    effects: u64,
-    /// Polls and files since the step began in which the process is to die.
-    within: Option<u64>,
+    /// Those that have begun and are not quite gone.
+    processes: Vec<Process>,
+    /// The one that has the processor.
+    current: Option<Process>,
     refusal: Option<FileFault>,
     unsynced: Unsynced,
     trace: Vec<(Duration, String)>,
@@ -147,11 +145,8 @@ impl Inside {
                 world: None,
                 jumped_ms: 0,
                 power: CancellationToken::new(),
-                died: CancellationToken::new(),
-                death: None,
-                polls: 0,
-                effects: 0,
-                within: None,
+                processes: Vec::new(),
+                current: None,
                 refusal: None,
                 unsynced: Unsynced::default(),
                 trace: Vec::new(),
@@ -231,6 +226,16 @@ impl Inside {
         vms.into_iter().map(running).collect()
     }
 
+    /// Returns what runs of Fusion's networks: each network's number with its NAT, adapter and DHCP.
+    ///
+    /// # Errors
+    /// If the networks' state cannot be read.
+    pub fn services(&self) -> io::Result<BTreeMap<u8, [bool; 3]>> {
+        let running = Networks::load(&self.places)?;
+        let of = |(number, network): (&u8, &Network)| (*number, [network.nat, network.adapter, network.dhcp]);
+        Ok(running.all_running().iter().map(of).collect())
+    }
+
     /// Says whether others have written into Fusion's networking file since [`Self::rewrites`] was asked last.
     pub fn was_rewritten(&self) -> bool {
         !self.state().rewrites.is_empty()
@@ -244,11 +249,6 @@ impl Inside {
     /// Lets file operations fail from now on.
     pub fn refuse_files(&self, fault: Option<FileFault>) {
         self.state().refusal = fault;
-    }
-
-    /// Returns how many changes of files the product has made.
-    pub fn effects(&self) -> u64 {
-        self.state().effects
     }
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use russh::keys::{PrivateKey, PublicKey};
 use tokio::sync::mpsc;
 
-use super::Inside;
+use super::{Inside, Process};
 use crate::formats::command::{Command, brief};
 use crate::host::ssh::output::Stream;
 use crate::host::{GuestShell, GuestTarget, HostError, LineSink, Output, Result, files};
@@ -24,6 +24,8 @@ const SSH_PORT: u16 = 22;
 /// Runs commands in the guests of this thread's simulated Mac.
 pub struct InsideShell {
     inside: Arc<Inside>,
+    /// Whose it is.
+    process: Option<Process>,
     /// Limit of one connection.
     connect: Duration,
 }
@@ -36,8 +38,9 @@ enum News {
 }
 
 impl InsideShell {
+    /// Returns the shell of the process that makes it.
     pub fn new(inside: Arc<Inside>, connect: Duration) -> Self {
-        Self { inside, connect }
+        Self { process: inside.process(), inside, connect }
     }
 
     /// Connects and logs in.
@@ -97,7 +100,7 @@ impl GuestShell for InsideShell {
         limit: Duration,
         lines: Option<LineSink>,
     ) -> Result<Output> {
-        if self.inside.has_died() {
+        if self.process.as_ref().is_some_and(Process::has_died) {
             return Err(HostError::Interrupted);
         }
         let vm = self.log_in(target).await?;
