@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fusionlab::engine::error::EngineError;
 use fusionlab::host::HostError;
+use fusionlab::host::lock::{Life, Occupant};
 use fusionlab::lab::Lab;
 use fusionlab::sim::inside::{Death, Lived};
 use tokio_util::sync::CancellationToken;
@@ -66,6 +67,12 @@ impl Ended {
 
     fn is_refused(&self) -> bool {
         matches!(self, Self::Done(Err(EngineError::Host(HostError::Locked { .. }))))
+    }
+
+    /// Refused because of another run, and not of what a killed one of the same lab has left at work.
+    fn is_kept_out(&self) -> bool {
+        let outlived = |by: &Occupant| by.life == Life::Outlived;
+        matches!(self, Self::Done(Err(EngineError::Host(HostError::Locked { by, .. }))) if !outlived(by))
     }
 }
 
@@ -137,7 +144,7 @@ pub async fn two(
     if same && was_at_work && matches!(other, Ended::Done(_)) && !other.is_refused() {
         return Err(Violation::of("one at a time", format!("the second verb was let in: {other:?}")));
     }
-    if !same && other.is_refused() && !first.holds_all_labs() {
+    if !same && other.is_kept_out() && !first.holds_all_labs() {
         return Err(Violation::of("two labs", format!("{} was kept from its own lab", second.verb.name())));
     }
     match (one.is_ok(), other.is_ok()) {

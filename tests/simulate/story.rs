@@ -130,6 +130,7 @@ pub async fn happen(mac: &Mac, chance: &mut Chance) -> Result<(), Violation> {
         before.still_holds(mac, lab, verb)?;
     }
     mac.inside.note("--- no more faults");
+    mac.inside.end_hanging_programs();
     before.strangers_shut_down(mac).await;
     neighbours::leases_end(mac).await;
     ends_well(mac, chance, &before).await

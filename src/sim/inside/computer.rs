@@ -169,18 +169,20 @@ async fn run(
     }
     let died = process.as_ref().map_or_else(CancellationToken::new, Process::died);
     let (places, calls, whole) = (inside.places.clone(), call.clone(), brief(&call, &args));
-    let power = inside.state().power.clone();
+    let (power, patience) = (inside.state().power.clone(), inside.state().patience.clone());
     let mut running = Running {
         process: process.clone(),
         task: tokio::spawn(async move {
             let mut screen = Screen::default();
+            let hangs =
+                async |moment| patience.run_until_cancelled(caller::hangs(&places, &calls, moment)).await;
             let work = async {
-                caller::hangs(&places, &calls, Moment::Before).await;
+                hangs(Moment::Before).await?;
                 let status = programs::run(&name, &places, &args, &mut screen).await;
-                caller::hangs(&places, &calls, Moment::After).await;
-                status
+                hangs(Moment::After).await?;
+                Some(status)
             };
-            let status = power.run_until_cancelled(work).await.unwrap_or(programs::FAILED);
+            let status = power.run_until_cancelled(work).await.flatten().unwrap_or(programs::FAILED);
             drop(share);
             (status, screen)
         }),

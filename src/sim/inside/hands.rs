@@ -50,6 +50,11 @@ impl Inside {
         self.boot().await
     }
 
+    /// Ends the programs that hang, as whoever reads that they keep a lab does.
+    pub fn end_hanging_programs(&self) {
+        std::mem::replace(&mut self.state().patience, CancellationToken::new()).cancel();
+    }
+
     /// Returns what is cancelled when the Mac's power goes.
     pub fn power(&self) -> CancellationToken {
         self.state().power.clone()

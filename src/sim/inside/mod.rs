@@ -88,6 +88,8 @@ struct State {
     jumped_ms: i64,
     /// Cancelled when the Mac's power goes.
     power: CancellationToken,
+    /// Cancelled when somebody ends the programs that hang.
+    patience: CancellationToken,
     /// Those that have begun and are not quite gone.
     processes: Vec<Process>,
     /// The one that has the processor.
@@ -145,6 +147,7 @@ impl Inside {
                 world: None,
                 jumped_ms: 0,
                 power: CancellationToken::new(),
+                patience: CancellationToken::new(),
                 processes: Vec::new(),
                 current: None,
                 refusal: None,
