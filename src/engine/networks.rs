@@ -7,16 +7,23 @@
 //! network/vmnet2.before          Fusion's file before that
 //! ```
 //!
-//! Written down before the change, so that a run that is cut short has never made something that nobody claims.
+//! Written down before the change, so that a run that is cut short has never made something that nobody claims, and taken
+//! back if the change does not come about. What is claimed is ours only if it is in the file as we write it
+//! ([`is_made`]): a network that somebody makes later under the same number is theirs.
 
-use std::path::Path;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::formats::mac::Mac;
 use crate::formats::networking::{Document, Wish};
+use crate::host::fusion::vmx_file;
 use crate::host::{HostError, files};
+use crate::lab::names;
 use crate::plan::facts::{Facts, MadeNetwork, NetworkRecord};
+use crate::plan::networks::is_made;
 use crate::stack::network;
 
 use super::context::Engine;
@@ -61,16 +68,24 @@ pub fn originals(engine: &Engine) -> Result<Vec<Vec<u8>>> {
 /// Writes down, before the change, which lines will be ours and what the file was.
 pub fn remember(engine: &Engine, facts: &Facts) -> Result<()> {
     let wish = network::wish(&engine.lab);
-    let document = facts.networking.as_deref().and_then(|bytes| Document::parse(bytes).ok());
-    let exists = document.is_some_and(|document| document.vmnet(wish.vmnet).exists);
-    if !exists {
+    let document =
+        facts.networking.as_deref().and_then(|bytes| Document::parse(bytes).ok()).unwrap_or_default();
+    if !document.vmnet(wish.vmnet).exists {
         // A record of an earlier network of this number, which somebody has removed by hand, is out of date.
         let before = engine.home.before_made_network(wish.vmnet);
         files::create_private_dir(&engine.home.network())?;
         keep(&before, facts.networking.as_deref())?;
-        let made =
-            MadeNetwork { version: MADE_VERSION, vmnet: wish.vmnet, subnet: wish.subnet.trunc(), uuid: None };
+        let made = MadeNetwork {
+            version: MADE_VERSION,
+            vmnet: wish.vmnet,
+            subnet: wish.subnet.trunc(),
+            uuid: None,
+            reservations: wish.reservations.clone(),
+        };
         write(&engine.home.made_network(wish.vmnet), &made)?;
+    } else if facts.network_made.as_ref().is_some_and(|made| !is_made(&document, made)) {
+        // Once our reservations stand on somebody else's network, it would look like ours.
+        forget_made(engine, wish.vmnet)?;
     }
     let earlier = match &facts.network_record {
         Some(record) => record.reservations.as_slice(),
@@ -80,37 +95,96 @@ pub fn remember(engine: &Engine, facts: &Facts) -> Result<()> {
         }
     };
     // Until the change is seen, both what stands and what is to stand are ours.
-    let mut reservations = wish.reservations;
-    let former: Vec<_> = earlier.iter().filter(|one| !reservations.contains(one)).copied().collect();
-    reservations.extend(former);
-    write(
-        &engine.dir.network_record(),
-        &NetworkRecord { version: RECORD_VERSION, vmnet: wish.vmnet, reservations },
-    )
+    write_record(engine, wish.vmnet, joined(wish.reservations, earlier))
+}
+
+/// Makes the records fit a change that did not come about: nothing that is not in the file is claimed, so that it is
+/// nobody's of ours if somebody else writes it later. After a change whose outcome nobody has seen they stay.
+pub fn reconsider(engine: &Engine, facts: &Facts) -> Result<()> {
+    if engine.networks.unfinished()?.is_some() {
+        return Ok(());
+    }
+    let bytes = engine.networks.read()?;
+    let Ok(document) = bytes.as_deref().map_or_else(|| Ok(Document::new()), Document::parse) else {
+        return Ok(());
+    };
+    let wish = network::wish(&engine.lab);
+    forget_unless_made(engine, &document, wish.vmnet, document.vmnet(wish.vmnet).exists)?;
+    let there = document.reservations(wish.vmnet);
+    let earlier = facts.network_record.as_ref().map(|record| record.reservations.as_slice());
+    let mut ours = wish.reservations;
+    ours.retain(|one| there.contains(one));
+    match earlier {
+        None if ours.is_empty() => forget_record(engine),
+        _ => write_record(engine, wish.vmnet, joined(ours, earlier.unwrap_or_default())),
+    }
 }
 
 /// Notes what the change has come to: the lab's reservations, and by which name Fusion knows a network that we made,
 /// for it is how we tell it from one that somebody makes later in its place.
 pub fn settle(engine: &Engine) -> Result<()> {
     let Wish { vmnet, reservations, .. } = network::wish(&engine.lab);
-    write(&engine.dir.network_record(), &NetworkRecord { version: RECORD_VERSION, vmnet, reservations })?;
+    write_record(engine, vmnet, reservations.clone())?;
     let Some(made) = made(engine, vmnet)? else { return Ok(()) };
     let bytes = engine.networks.read()?.unwrap_or_default();
     let network = Document::parse(&bytes).map(|document| document.vmnet(vmnet)).unwrap_or_default();
     let subnet = network.subnet.unwrap_or(made.subnet);
-    write(&engine.home.made_network(vmnet), &MadeNetwork { uuid: network.uuid, subnet, ..made })
+    let reservations = joined(reservations, &made.reservations);
+    write(&engine.home.made_network(vmnet), &MadeNetwork { uuid: network.uuid, subnet, reservations, ..made })
 }
 
-/// Forgets this lab's lines, and the network if it is gone from the file.
+/// Forgets this lab's lines, and the network if it is gone from the file or somebody else's by now.
 pub fn forget(engine: &Engine, vmnet: u8) -> Result<()> {
-    let bytes = engine.networks.read()?.unwrap_or_default();
-    let exists = Document::parse(&bytes).is_ok_and(|document| document.vmnet(vmnet).exists);
-    if !exists {
-        files::remove_file(&engine.home.made_network(vmnet))?;
-        files::remove_file(&engine.home.before_made_network(vmnet))?;
+    let bytes = engine.networks.read()?;
+    // Of a file that cannot be read nobody knows what it holds.
+    if let Ok(document) = bytes.as_deref().map_or_else(|| Ok(Document::new()), Document::parse) {
+        forget_unless_made(engine, &document, vmnet, document.vmnet(vmnet).exists)?;
     }
+    forget_record(engine)
+}
+
+fn forget_unless_made(engine: &Engine, document: &Document, vmnet: u8, exists: bool) -> Result<()> {
+    let is_ours = made(engine, vmnet)?.is_some_and(|made| is_made(document, &made));
+    if exists && is_ours { Ok(()) } else { forget_made(engine, vmnet) }
+}
+
+fn forget_made(engine: &Engine, vmnet: u8) -> Result<()> {
+    files::remove_file(&engine.home.made_network(vmnet))?;
+    Ok(files::remove_file(&engine.home.before_made_network(vmnet))?)
+}
+
+fn forget_record(engine: &Engine) -> Result<()> {
     files::remove_file(&engine.dir.network_record())?;
-    files::remove_file(&engine.dir.networking_before()).map_err(Into::into)
+    Ok(files::remove_file(&engine.dir.networking_before())?)
+}
+
+fn write_record(engine: &Engine, vmnet: u8, reservations: Vec<(Mac, Ipv4Addr)>) -> Result<()> {
+    write(&engine.dir.network_record(), &NetworkRecord { version: RECORD_VERSION, vmnet, reservations })
+}
+
+/// Returns reservations with those others that are not among them.
+fn joined(mut reservations: Vec<(Mac, Ipv4Addr)>, others: &[(Mac, Ipv4Addr)]) -> Vec<(Mac, Ipv4Addr)> {
+    let more: Vec<_> = others.iter().filter(|one| !reservations.contains(one)).copied().collect();
+    reservations.extend(more);
+    reservations
+}
+
+/// Returns the VMs that run now and are not this lab's: those that a restart of Fusion's networks would cut off. A
+/// template that bakes is ours.
+pub async fn strangers(engine: &Engine) -> Result<Vec<PathBuf>> {
+    let templates = files::resolved(&engine.home.templates());
+    let mut running = engine.vms.running().await?;
+    running.retain(|vmx| !vmx.starts_with(&templates) && !is_ours(engine, vmx));
+    Ok(running.into_iter().collect())
+}
+
+/// Says whether a VM is one of this lab's, by where it lies and by its marks.
+fn is_ours(engine: &Engine, vmx: &Path) -> bool {
+    let Some(node) = vmx.file_stem().and_then(|name| name.to_str()) else { return false };
+    let Ok(Some(marks)) = vmx_file::read(vmx) else { return false };
+    files::resolved(&engine.vmx(node)) == *vmx
+        && marks.get(names::VMX_LAB).as_deref() == Some(engine.lab.name.as_str())
+        && marks.get(names::VMX_NODE).as_deref() == Some(node)
 }
 
 fn keep(path: &Path, before: Option<&[u8]>) -> Result<()> {

@@ -98,6 +98,9 @@ pub struct MadeNetwork {
     pub subnet: Ipv4Net,
     /// Fusion's name for it; none until Fusion has given it one.
     pub uuid: Option<String>,
+    /// The reservations that labs wrote on it: as long as it has no name of Fusion's, it is known by one of them.
+    #[serde(default)]
+    pub reservations: Vec<(Mac, Ipv4Addr)>,
 }
 
 /// A change of Fusion's networks that was begun, and whose outcome nobody has seen.

@@ -107,10 +107,11 @@ impl World {
         let wish = network::wish(&self.lab);
         self.facts.networking = Some(change.after);
         self.facts.network_running = true;
+        let (vmnet, reservations) = (wish.vmnet, wish.reservations);
         self.facts.network_record =
-            Some(NetworkRecord { version: 2, vmnet: wish.vmnet, reservations: wish.reservations });
+            Some(NetworkRecord { version: 2, vmnet, reservations: reservations.clone() });
         self.facts.network_made =
-            Some(MadeNetwork { version: 1, vmnet: wish.vmnet, subnet: wish.subnet, uuid: None });
+            Some(MadeNetwork { version: 1, vmnet, subnet: wish.subnet, uuid: None, reservations });
         self.facts.identity = true;
         self.facts.lab_folder = true;
         self.facts.template = TemplateFacts {

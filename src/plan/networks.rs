@@ -11,7 +11,7 @@ use crate::formats::networking::{Conflict, Document, Ours, Scope, overlap, resto
 use crate::lab::Lab;
 use crate::stack::network;
 
-use super::facts::{Facts, MadeNetwork, NetworkRecord, VmState};
+use super::facts::{Facts, MadeNetwork, NetworkRecord, UnfinishedChange, VmState};
 use super::obstacle::Obstacle;
 use super::step::{Action, Phase, Plan, Step, StepId};
 
@@ -23,6 +23,9 @@ const COST_OF_DHCP: u32 = 2;
 pub const APPLY: &str = "network.apply";
 /// The id of the step that takes the lab's lines out again.
 pub const RESTORE: &str = "network.restore";
+
+/// What the step does where no line changes.
+const RESTART: &str = "restart Fusion's networks and see that they run";
 
 /// What is to become of Fusion's networking file.
 #[derive(Clone, Debug)]
@@ -65,7 +68,8 @@ impl NetworkWish {
         }
     }
 
-    fn diff(&self) -> &str {
+    /// Returns what the user is shown; nothing if nothing changes.
+    pub fn diff(&self) -> &str {
         if let Self::Change(change) = self { &change.diff } else { "" }
     }
 }
@@ -125,13 +129,22 @@ fn is_gone_with(document: &Document, facts: &Facts, record: &NetworkRecord) -> b
 
 /// Says whether a network is the one that fusionlab made, and not one that somebody made in its place.
 fn is_ours(document: &Document, facts: &Facts, vmnet: u8) -> bool {
-    let now = document.vmnet(vmnet);
-    let is_same = |made: &MadeNetwork| match (&made.uuid, &now.uuid) {
+    facts.network_made.as_ref().is_some_and(|made| made.vmnet == vmnet && is_made(document, made))
+}
+
+/// Says whether the network that a record is about is the one in the file. A record alone proves nothing: it is written
+/// before the change, which a kill may have kept from coming about.
+pub fn is_made(document: &Document, made: &MadeNetwork) -> bool {
+    let now = document.vmnet(made.vmnet);
+    match (&made.uuid, &now.uuid) {
         (Some(made), Some(now)) => made == now,
-        // Fusion has not named it yet: a run was cut short.
-        _ => now.subnet.is_none() || now.subnet == Some(made.subnet),
-    };
-    facts.network_made.as_ref().is_some_and(|made| made.vmnet == vmnet && is_same(made))
+        _ if !now.exists => true,
+        // We write a network and its reservations at once; whoever makes one in its place does not know these.
+        _ => {
+            let reserved = document.reservations(made.vmnet);
+            now.subnet == Some(made.subnet) && made.reservations.iter().any(|ours| reserved.contains(ours))
+        }
+    }
 }
 
 /// Says whether somebody else, such as another lab, has reservations on a network: then it stays as it is.
@@ -204,10 +217,7 @@ pub fn apply_step(lab: &Lab, wish: &NetworkWish, facts: &Facts) -> Option<Step> 
         (NetworkWish::Change(change), _) => {
             (whole, format!("Fusion's networking file lacks parts of {vmnet}"), change.scope)
         }
-        (_, Some(unfinished)) => {
-            let text = "restart Fusion's networks and see that they run".to_owned();
-            (text, format!("a change begun {} was cut short", unfinished.since), Scope::Networks)
-        }
+        (_, Some(unfinished)) => (RESTART.to_owned(), cut_short(unfinished), Scope::Networks),
         (NetworkWish::Satisfied, None) if !facts.network_running => (
             format!("see that the services of {vmnet} run as Fusion's networking file says"),
             format!("services of {vmnet} are not running, or not with its reservations"),
@@ -228,15 +238,15 @@ pub fn restore_step(wish: &NetworkWish, facts: &Facts) -> Option<Step> {
             "this lab made it".to_owned(),
             change.scope,
         ),
-        (_, Some(unfinished)) => (
-            "restart Fusion's networks and see that they run".to_owned(),
-            format!("a change begun {} was cut short", unfinished.since),
-            Scope::Networks,
-        ),
+        (_, Some(unfinished)) => (RESTART.to_owned(), cut_short(unfinished), Scope::Networks),
         _ => return None,
     };
     let diff = wish.diff().to_owned();
     Some(step(RESTORE, text, why, Action::RestoreNetwork { diff, scope }))
+}
+
+fn cut_short(unfinished: &UnfinishedChange) -> String {
+    format!("a change begun {} was cut short", unfinished.since)
 }
 
 fn step(id: &str, text: String, why: String, action: Action) -> Step {
@@ -270,9 +280,7 @@ pub fn plan_apply(lab: &Lab, facts: &Facts) -> Result<Plan, Vec<Obstacle>> {
 /// # Errors
 /// Everything that stands in the way.
 pub fn plan_undo(facts: &Facts, wish: &NetworkWish) -> Result<Plan, Vec<Obstacle>> {
-    let mut found = super::obstacle::of_undo(wish, facts);
-    found.extend(own_machines(matches!(wish, NetworkWish::Change(_)), facts));
-    plan_of(found, restore_step(wish, facts))
+    plan_of(in_the_way_of_undo(wish, facts), restore_step(wish, facts))
 }
 
 /// Plans `network restore BACKUP`: the whole file as it was.
@@ -280,22 +288,26 @@ pub fn plan_undo(facts: &Facts, wish: &NetworkWish) -> Result<Plan, Vec<Obstacle
 /// # Errors
 /// Everything that stands in the way.
 pub fn plan_put_back(backup: &str, facts: &Facts, wish: &NetworkWish) -> Result<Plan, Vec<Obstacle>> {
+    let (diff, scope, text, why) = match (wish, &facts.unfinished) {
+        (NetworkWish::Change(change), _) => (
+            change.diff.clone(),
+            change.scope,
+            format!("put {backup} in the place of Fusion's networking file"),
+            "it was asked for".to_owned(),
+        ),
+        (_, Some(unfinished)) => (String::new(), Scope::Networks, RESTART.to_owned(), cut_short(unfinished)),
+        _ => return plan_of(in_the_way_of_undo(wish, facts), None),
+    };
+    let action = Action::PutBackNetwork { diff, scope, backup: backup.to_owned() };
+    plan_of(in_the_way_of_undo(wish, facts), Some(step(RESTORE, text, why, action)))
+}
+
+/// Finds what stands in the way of an earlier file, or of the one that is there where its networks must restart.
+fn in_the_way_of_undo(wish: &NetworkWish, facts: &Facts) -> Vec<Obstacle> {
     let mut found = super::obstacle::of_undo(wish, facts);
-    found.extend(own_machines(matches!(wish, NetworkWish::Change(_)), facts));
-    let put_back = |change: &NetworkChange| {
-        let text = format!("put {backup} in the place of Fusion's networking file");
-        let action = Action::PutBackNetwork {
-            diff: change.diff.clone(),
-            scope: change.scope,
-            backup: backup.to_owned(),
-        };
-        step(RESTORE, text, "it was asked for".to_owned(), action)
-    };
-    let step = match wish {
-        NetworkWish::Change(change) => Some(put_back(change)),
-        _ => restore_step(wish, facts),
-    };
-    plan_of(found, step)
+    let matters = matches!(wish, NetworkWish::Change(_)) || restarts(wish, facts);
+    found.extend(own_machines(matters, facts));
+    found
 }
 
 fn plan_of(obstacles: Vec<Obstacle>, step: Option<Step>) -> Result<Plan, Vec<Obstacle>> {

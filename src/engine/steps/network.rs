@@ -1,14 +1,18 @@
 //! Steps on Fusion's networks: our lines in, our lines out; what is decided is decided on the file as it is now.
 
+use std::path::PathBuf;
+
 use crate::engine::error::{EngineError, Result};
 use crate::engine::networks as records;
 use crate::engine::observe;
 use crate::engine::run::StepContext;
-use crate::host::fusion::networks::{Change, ChangeKind};
+use crate::host::fusion::networks::{Change, ChangeKind, Outcome};
 use crate::host::lock::Lock;
 use crate::host::{HostError, files};
 use crate::plan::facts::Facts;
 use crate::plan::networks::{self, NetworkWish};
+use crate::plan::obstacle::Obstacle;
+use crate::plan::step::Action;
 
 /// Puts the lab's lines in, or only sees to it that the services run.
 pub async fn apply(context: &StepContext) -> Result<bool> {
@@ -16,8 +20,17 @@ pub async fn apply(context: &StepContext) -> Result<bool> {
     let _turn = turn(context).await?;
     let facts = observe::network_facts(engine).await?;
     let after = settled(networks::wish(&engine.lab, &facts), &facts)?;
-    records::remember(engine, &facts)?;
-    change(context, &facts, after, engine.lab.internal.vmnet, ChangeKind::OfOneNetwork).await?;
+    let changed = match records::remember(engine, &facts) {
+        Ok(()) => change(context, &facts, after, engine.lab.internal.vmnet, ChangeKind::OfOneNetwork).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = changed {
+        // What keeps the records from being put right again is not what went wrong.
+        if let Err(again) = records::reconsider(engine, &facts) {
+            context.note(format!("what was written down of the network is not put right: {again}"));
+        }
+        return Err(error);
+    }
     records::settle(engine)?;
     Ok(true)
 }
@@ -55,7 +68,12 @@ pub async fn put_back(context: &StepContext, backup: &str) -> Result<bool> {
     let facts = observe::network_facts(engine).await?;
     let bytes = engine.networks.read_backup(backup)?;
     let vmnet = engine.lab.internal.vmnet;
-    let after = settled(networks::put_back(&facts, &bytes, vmnet), &facts)?;
+    let wish = networks::put_back(&facts, &bytes, vmnet);
+    if was_shown(context).is_some_and(|shown| shown != wish.diff()) {
+        // A whole file takes away what it lacks: nothing that the user was not shown.
+        return Err(changed_since());
+    }
+    let after = settled(wish, &facts)?;
     change(context, &facts, after, vmnet, ChangeKind::WholeFile).await?;
     Ok(true)
 }
@@ -75,13 +93,24 @@ fn settled(wish: NetworkWish, facts: &Facts) -> Result<Option<Vec<u8>>> {
         NetworkWish::Satisfied => Ok(facts.networking.clone()),
         NetworkWish::Change(change) => Ok(Some(change.after)),
         NetworkWish::Conflict(_) | NetworkWish::Unreadable { .. } | NetworkWish::Moved { .. } => {
-            Err(EngineError::Host(HostError::Network {
-                reason: "Fusion's networking file was changed by someone else since the plan was made"
-                    .to_owned(),
-                output: String::new(),
-                restored: true,
-            }))
+            Err(changed_since())
         }
+    }
+}
+
+fn changed_since() -> EngineError {
+    EngineError::Host(HostError::Network {
+        reason: "Fusion's networking file was changed by someone else since the plan was made".to_owned(),
+        output: String::new(),
+        restored: true,
+    })
+}
+
+/// Returns what the plan showed of a file that is put back whole.
+fn was_shown(context: &StepContext) -> Option<&str> {
+    match &context.step.action {
+        Action::PutBackNetwork { diff, .. } => Some(diff),
+        _ => None,
     }
 }
 
@@ -93,31 +122,188 @@ async fn change(
     kind: ChangeKind,
 ) -> Result<()> {
     let engine = &context.engine;
-    let change = Change {
+    let mut change = Change {
         new: after,
         expect_before: facts.networking.clone(),
         vmnet,
         kind,
+        may_stop: false,
         verb: engine.journal.verb().to_owned(),
         limit: engine.lab.limits.network_apply,
     };
     // `sudo` may ask for a password again: it forgets, on some Macs at once.
     let held = if engine.networks.needs_root() { Some(context.terminal().await) } else { None };
-    let applied = engine.networks.apply(&change).await?;
+    let mut outcome = engine.networks.apply(&change).await?;
+    if let Outcome::MustStop { reason, output, restored } = outcome {
+        tell(context, &output);
+        // The plan's list of machines is minutes old, and may have been made for a change that stops nothing.
+        let strangers = records::strangers(engine).await?;
+        if !strangers.is_empty() {
+            return Err(cut_off(strangers, reason, output, restored));
+        }
+        if !output.is_empty() {
+            context.line(&format!("restarting all networks instead of one DHCP server: {reason}"));
+        }
+        change.may_stop = true;
+        outcome = engine.networks.apply(&change).await?;
+    }
     drop(held);
-    for line in applied.output.lines() {
-        context.line(line);
+    match outcome {
+        Outcome::Applied(applied) => tell(context, &applied.output),
+        Outcome::MustStop { reason, output, restored } => {
+            return Err(HostError::Network { reason, output, restored }.into());
+        }
     }
     Ok(())
 }
 
+fn tell(context: &StepContext, output: &str) {
+    output.lines().for_each(|line| context.line(line));
+}
+
+/// Returns the error about machines of others that a restart of the networks would cut off.
+fn cut_off(vmx: Vec<PathBuf>, reason: String, output: String, restored: bool) -> EngineError {
+    let obstacle = Obstacle::OthersRunning { vmx };
+    if restored {
+        return EngineError::Obstacles(vec![obstacle]);
+    }
+    EngineError::Host(HostError::Network { reason: format!("{reason}; {obstacle}"), output, restored })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use sha2::{Digest, Sha256};
+
     use super::*;
     use crate::engine::fixture::{self, Bench, Machines};
     use crate::engine::steps::lab;
+    use crate::formats::networking::Scope;
+    use crate::plan::step::Step;
 
     const NETWORKING: &str = "VERSION=1,0\nanswer VNET_8_DHCP yes\n";
+    /// A network that somebody made by hand where the lab's would be.
+    const BY_HAND: &str = "answer VNET_2_DHCP yes\nanswer VNET_2_HOSTONLY_NETMASK 255.255.255.0\n\
+                           answer VNET_2_HOSTONLY_SUBNET 10.10.0.0\nanswer VNET_2_NAT yes\n\
+                           answer VNET_2_VIRTUAL_ADAPTER yes\nanswer VNET_2_HOSTONLY_UUID AB-2\n";
+
+    fn context(bench: &Bench, action: Action) -> StepContext {
+        let step = Arc::new(Step { action, ..fixture::start("gateway1", &[]) });
+        StepContext { engine: bench.engine.clone(), step }
+    }
+
+    fn applying(bench: &Bench) -> StepContext {
+        context(bench, Action::ApplyNetwork { diff: String::new(), scope: Scope::Networks })
+    }
+
+    /// The records of a network, which claim it.
+    fn claims(bench: &Bench) -> Vec<PathBuf> {
+        let engine = &bench.engine;
+        let vmnet = engine.lab.internal.vmnet;
+        let mut claims = vec![engine.home.made_network(vmnet), engine.home.before_made_network(vmnet)];
+        claims.extend([engine.dir.network_record(), engine.dir.networking_before()]);
+        claims.retain(|path| files::exists(path));
+        claims
+    }
+
+    /// What is written down, and the file as it is.
+    fn remembered(bench: &Bench) -> Facts {
+        let engine = &bench.engine;
+        Facts {
+            networking: engine.networks.read().unwrap(),
+            network_record: records::record(engine).unwrap(),
+            network_made: records::made(engine, engine.lab.internal.vmnet).unwrap(),
+            ..Facts::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_that_does_not_come_about_claims_nothing() {
+        let bench = Bench::new(Machines::default());
+        bench.file(&bench.engine.fusion.networking(), NETWORKING);
+        // There are no programs of Fusion's.
+        apply(&applying(&bench)).await.unwrap_err();
+        assert_eq!(claims(&bench), [PathBuf::new(); 0]);
+
+        // What an earlier change wrote is still ours.
+        let facts = Facts { networking: Some(NETWORKING.into()), ..Facts::default() };
+        records::remember(&bench.engine, &facts).unwrap();
+        let made = format!("{NETWORKING}{BY_HAND}");
+        bench.file(&bench.engine.fusion.networking(), &made);
+        let facts = Facts { network_record: records::record(&bench.engine).unwrap(), ..facts };
+        records::reconsider(&bench.engine, &facts).unwrap();
+        assert_eq!(records::record(&bench.engine).unwrap(), facts.network_record);
+    }
+
+    #[tokio::test]
+    async fn machines_of_others_that_run_by_now_are_not_cut_off() {
+        let bench = Bench::new(Machines::default());
+        let engine = &bench.engine;
+        bench.file(&engine.fusion.networking(), NETWORKING);
+        let theirs = engine.fusion.library.join("web.vmwarevm/web.vmx");
+        bench.file(&theirs, "config.version = \"8\"\n");
+        bench.machines.run(&theirs);
+        bench.machines.run(&engine.home.templates().join("k/template.vmwarevm/template.vmx"));
+        let marks = |node: &str| {
+            let (lab, name) = (crate::lab::names::VMX_LAB, crate::lab::names::VMX_NODE);
+            format!("config.version = \"8\"\n{lab} = \"{}\"\n{name} = \"{node}\"\n", engine.lab.name)
+        };
+        for (vmx, node) in [("gateway1", "gateway1"), ("k8s-worker1", "gateway1")] {
+            bench.file(&engine.vmx(vmx), &marks(node));
+            bench.machines.run(&engine.vmx(vmx));
+        }
+        let error = apply(&applying(&bench)).await.unwrap_err();
+        let EngineError::Obstacles(obstacles) = &error else { panic!("{error}") };
+        let strangers = vec![files::resolved(&engine.vmx("k8s-worker1")), files::resolved(&theirs)];
+        assert_eq!(*obstacles, [Obstacle::OthersRunning { vmx: strangers }]);
+        assert_eq!(claims(&bench), [PathBuf::new(); 0]);
+        assert_eq!(engine.networks.read().unwrap().unwrap(), NETWORKING.as_bytes());
+    }
+
+    #[tokio::test]
+    async fn a_record_that_outlived_its_change_adopts_no_network_made_by_hand() {
+        let bench = Bench::new(Machines::default());
+        let engine = &bench.engine;
+        bench.file(&engine.fusion.networking(), NETWORKING);
+        let facts = Facts { networking: Some(NETWORKING.into()), ..Facts::default() };
+        records::remember(engine, &facts).unwrap();
+        // The run was killed before the change; later somebody makes a network under that number.
+        bench.file(&engine.fusion.networking(), &format!("{NETWORKING}{BY_HAND}"));
+        let facts = remembered(&bench);
+        assert!(facts.network_made.is_some());
+        let NetworkWish::Change(change) = networks::wish(&engine.lab, &facts) else { panic!("it lacks us") };
+        records::remember(engine, &facts).unwrap();
+        bench.file(&engine.fusion.networking(), &String::from_utf8(change.after).unwrap());
+        records::settle(engine).unwrap();
+
+        let facts = remembered(&bench);
+        assert_eq!(facts.network_made, None);
+        let NetworkWish::Change(change) = networks::without(&facts, &[]) else { panic!("our lines go") };
+        assert_eq!(String::from_utf8(change.after).unwrap(), format!("{NETWORKING}{BY_HAND}"));
+    }
+
+    #[tokio::test]
+    async fn a_whole_file_takes_away_nothing_that_was_not_shown() {
+        let bench = Bench::new(Machines::default());
+        let engine = &bench.engine;
+        bench.file(&engine.fusion.networking(), &format!("{NETWORKING}answer VNET_9_NAT yes\n"));
+        let digest = hex::encode(Sha256::digest(NETWORKING));
+        let backup = format!("20261126T101500Z-{}", &digest[..12]);
+        bench.file(&engine.home.network().join("backups").join(&backup), NETWORKING);
+        let facts = observe::network_facts(engine).await.unwrap();
+        let shown = networks::put_back(&facts, NETWORKING.as_bytes(), 2).diff().to_owned();
+        let action = |diff: String| {
+            let (scope, backup) = (Scope::Networks, backup.clone());
+            context(&bench, Action::PutBackNetwork { diff, scope, backup })
+        };
+        let since = "changed by someone else since the plan was made";
+        let error = put_back(&action("-another line\n".to_owned()), &backup).await.unwrap_err().to_string();
+        assert!(error.contains(since), "{error}");
+        let error = put_back(&action(shown), &backup).await.unwrap_err().to_string();
+        assert!(!error.contains(since), "only the programs are missing: {error}");
+    }
 
     #[tokio::test]
     async fn a_network_that_a_cut_run_did_not_come_to_make_is_forgotten_with_the_lab() {

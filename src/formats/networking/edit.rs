@@ -47,7 +47,7 @@ impl Document {
     }
 
     /// Returns this file with those of its known lines that are to stay, and all others.
-    fn retaining(&self, stays: impl Fn(&Directive) -> bool) -> Self {
+    pub(super) fn retaining(&self, stays: impl Fn(&Directive) -> bool) -> Self {
         let lines = self.lines.iter().filter(|line| line.text.directive().is_none_or(&stays));
         Self::of(lines.cloned().collect())
     }
@@ -73,7 +73,7 @@ impl Document {
 }
 
 /// Gives a network's answers that are not in effect: each in its place if it has one, else as a new last line.
-fn answer<K: AsRef<str>>(
+pub(super) fn answer<K: AsRef<str>>(
     lines: &mut Vec<Line<Row>>,
     model: &Model,
     vmnet: u8,

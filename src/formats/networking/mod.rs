@@ -6,12 +6,14 @@
 //! answer VNET_2_HOSTONLY_SUBNET 10.10.0.0                 model.rs: all lines, the last one wins
 //! add_dhcp_mac_to_ip 2 00:50:56:00:0b:01 10.10.0.131      wish.rs: what we want of them, and what stands in the way
 //!                                                         edit.rs: the least change for a wish, and back
+//!                                                         back.rs: the way back of a change that did not work
 //!                                                         change.rs: how much differs, and what root accepts
 //! ```
 //!
 //! Lines that nobody here knows are kept byte for byte (facts/fusion-networking.md §1). A line is read once, and
 //! every edit takes time in proportion to the lines.
 
+mod back;
 mod change;
 mod directive;
 mod edit;
@@ -30,6 +32,7 @@ use std::net::Ipv4Addr;
 
 use super::lines::{self, Line};
 use super::mac::Mac;
+pub use back::{Back, take_back};
 pub use change::{Scope, confined, scope, well_formed};
 pub use directive::Protocol;
 use directive::{Meaning, Row, VERSION};

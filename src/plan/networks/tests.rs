@@ -81,7 +81,9 @@ fn a_network_that_another_lab_uses_stays_and_goes_with_the_last_lab() {
     let mut last = first.clone();
     last.facts.networking = Some(kept.into_bytes());
     let mac: Mac = "00:50:56:01:00:03".parse().unwrap();
-    last.facts.network_record.as_mut().unwrap().reservations = vec![(mac, Ipv4Addr::new(10, 10, 0, 77))];
+    let reservation = (mac, Ipv4Addr::new(10, 10, 0, 77));
+    last.facts.network_record.as_mut().unwrap().reservations = vec![reservation];
+    last.facts.network_made.as_mut().unwrap().reservations.push(reservation);
     assert_eq!(text(&change(without(&last.facts, &[&before])).after), text(&before));
 }
 
@@ -122,6 +124,11 @@ fn a_network_that_somebody_made_in_our_networks_place_is_theirs() {
     append(&mut world, "answer VNET_2_HOSTONLY_UUID BBBB\n");
     let after = text(&change(without(&world.facts, &[])).after);
     assert!(after.contains("VNET_2_NAT yes") && !after.contains("add_dhcp_mac_to_ip 2"), "{after}");
+
+    let mut unnamed = World::complete();
+    unnamed.facts.network_made.as_mut().unwrap().reservations.clear();
+    let after = text(&change(without(&unnamed.facts, &[])).after);
+    assert!(after.contains("VNET_2_NAT yes"), "a record without a name of Fusion's proves nothing: {after}");
 
     let mut cut_short = World::complete();
     append(&mut cut_short, "answer VNET_2_HOSTONLY_SUBNET 172.16.5.0\n");
@@ -230,6 +237,21 @@ fn a_backup_is_put_back_whole() {
     let same = put_back(&world.facts, world.facts.networking.as_deref().unwrap(), 2);
     assert!(plan_put_back("x", &world.facts, &same).unwrap().is_empty());
     assert!(plan_put_back("x", &world.facts, &put_back(&world.facts, b"\0", 2)).is_err());
+}
+
+#[test]
+fn a_backup_that_is_there_already_only_restarts_what_a_cut_run_left() {
+    let mut world = World::complete();
+    let there = world.facts.networking.clone().unwrap();
+    let since = "2026-11-23T14:23:55Z".to_owned();
+    world.facts.unfinished = Some(UnfinishedChange { vmnet: 2, since });
+    let same = put_back(&world.facts, &there, 2);
+    let refused = plan_put_back("x", &world.facts, &same).unwrap_err();
+    assert!(matches!(refused.as_slice(), [Obstacle::OwnRunning { nodes }] if nodes.len() == 7));
+    world.facts.vms.values_mut().for_each(|vm| vm.running = false);
+    let plan = plan_put_back("x", &world.facts, &same).unwrap();
+    let action = &plan.steps[0].action;
+    assert!(matches!(action, Action::PutBackNetwork { diff, .. } if diff.is_empty()), "{action:?}");
 }
 
 #[test]

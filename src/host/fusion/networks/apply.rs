@@ -3,9 +3,13 @@
 //! ```text
 //! full       stop → save leases → replace the file → configure → put lost leases back → start → look
 //! start      start → look; if that is not enough, configure → start → look: nothing stops
-//! DHCP only  servicestop → replace the file → updatedhcpfromconfig → servicestart → look; any doubt → full
+//! DHCP only  servicestop → replace the file → updatedhcpfromconfig → servicestart → look; any doubt → back, and
+//!            full if nobody is cut off by it
 //! text only  replace the file → look at the file
 //! ```
+//!
+//! Right before the file is replaced it is compared with the one that the change was made from. Another one there stays,
+//! and on the way back our own lines alone are taken out of it.
 //!
 //! It runs in this process, or in that of root (`root_step.rs`), never twice at a time: whoever runs it holds the
 //! kernel's lock on the preferences folder, which ends with its process.
@@ -17,7 +21,7 @@ use super::lease_files::{self, LeaseFiles};
 use super::look::{self, Expected};
 use super::services::{self, CONFIGURE, Programs, START, STOP, Service, Services};
 use super::{Applied, ChangeKind, Log, PUTTING_BACK, Restarted, dhcp_only, refused};
-use crate::formats::networking::{Document, Scope, scope};
+use crate::formats::networking::{self, Back, Document, Scope, scope};
 use crate::host::{HostError, Result, files, lock};
 
 /// A change, with all that was decided about it.
@@ -31,6 +35,8 @@ pub(super) struct Job {
     pub rollback: Option<Vec<u8>>,
     /// An earlier change was cut short: nobody knows what runs, so everything is started anew.
     pub resumed: bool,
+    /// Whether all networks may be stopped ([`Change::may_stop`](super::Change::may_stop)).
+    pub may_stop: bool,
     pub vmnet: u8,
     pub kind: ChangeKind,
     /// Limit of each of the programs' steps.
@@ -44,6 +50,8 @@ pub(super) enum Failure {
     Untouched(HostError),
     /// It was tried; `restored` says whether the networks are seen to be as before.
     Tried { reason: String, output: String, restored: bool },
+    /// All networks must be stopped for it, and may not; `restored` as above.
+    MustStop { reason: String, output: String, restored: bool },
     /// Whoever tried it did not live to tell.
     Unknown { reason: String, output: String },
 }
@@ -58,7 +66,9 @@ impl From<Failure> for HostError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Untouched(error) => error,
-            Failure::Tried { reason, output, restored } => Self::Network { reason, output, restored },
+            Failure::Tried { reason, output, restored } | Failure::MustStop { reason, output, restored } => {
+                Self::Network { reason, output, restored }
+            }
             Failure::Unknown { reason, output } => Self::Network { reason, output, restored: false },
         }
     }
@@ -87,39 +97,63 @@ pub(super) async fn perform(
         return Err(changed().into());
     }
     lease_files::folder(&programs.fusion)?;
-    let mut log = Log::default();
-    let scope = if job.resumed {
-        Scope::Networks
-    } else {
-        // Asked before anything is touched, so that an untrusted program is found out now.
-        let standing = standing(programs, job.new.as_deref(), job.vmnet, job.limit).await?;
-        match scope_of(job.before.as_deref(), job.new.as_deref(), job.vmnet) {
-            Scope::Nothing if standing == Standing::Right => return Ok(Applied::default()),
-            Scope::Nothing if standing == Standing::Outdated => Scope::Reservations,
-            Scope::Nothing => Scope::Nothing,
-            Scope::Text if standing == Standing::Right => Scope::Text,
-            Scope::Reservations if dhcp_runs(programs, job).await? => Scope::Reservations,
-            _ => Scope::Networks,
-        }
+    let log = Log::default();
+    // Asked before anything is touched, so that an untrusted program is found out now.
+    let way = match way(programs, job).await? {
+        Way::Nothing => return Ok(Applied::default()),
+        Way::All if !job.may_stop => return Err(must_stop()),
+        Way::Dhcp if job.may_stop => Way::All,
+        way => way,
     };
     begun();
     files::sweep(&preferences)?;
     if let Some(folder) = lease_files::folder(&programs.fusion)? {
         files::sweep(&folder)?;
     }
-    match scope {
-        Scope::Nothing => start_only(programs, job, log).await,
-        Scope::Text => text_only(programs, job, log),
-        Scope::Reservations => match dhcp(programs, job, &mut log).await {
-            Ok(()) => Ok(Applied { output: log.into_text(), restarted: Restarted::Dhcp }),
-            Err(doubt) => {
-                log.note(&format!("restarting all networks instead of one DHCP server: {doubt}"));
-                // The file may be the new one by now, with Fusion's own notes.
-                full(programs, job, None, log).await
-            }
-        },
-        _ => full(programs, job, Some(job.before.as_deref()), log).await,
+    match way {
+        Way::Nothing | Way::Start => start_only(programs, job, log).await,
+        Way::Text => text_only(programs, job, log),
+        Way::Dhcp => one_dhcp(programs, job, log).await,
+        Way::All => full(programs, job, log).await,
     }
+}
+
+/// What is done for a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Everything is as wished.
+    Nothing,
+    /// Services that do not run are started.
+    Start,
+    /// The file alone is replaced.
+    Text,
+    /// One network's DHCP server restarts.
+    Dhcp,
+    /// All networks stop, and start again.
+    All,
+}
+
+/// Returns the least that makes the networks follow the new file.
+pub(super) async fn way(programs: &Programs, job: &Job) -> Result<Way> {
+    if job.resumed {
+        return Ok(Way::All);
+    }
+    let standing = standing(programs, job.new.as_deref(), job.vmnet, job.limit).await?;
+    Ok(match (scope_of(job.before.as_deref(), job.new.as_deref(), job.vmnet), standing) {
+        (Scope::Nothing, Standing::Right) => Way::Nothing,
+        (Scope::Nothing, Standing::Down) => Way::Start,
+        (Scope::Nothing, Standing::Outdated) => Way::Dhcp,
+        (Scope::Text, Standing::Right) => Way::Text,
+        // It may tell nothing to who is not root; root asks again.
+        (Scope::Reservations, _) if dhcp_runs(programs, job).await? != Some(false) => Way::Dhcp,
+        _ => Way::All,
+    })
+}
+
+/// Returns the answer to who has not made sure that nobody is cut off while all networks stop.
+pub(super) fn must_stop() -> Failure {
+    let reason = "all of Fusion's networks must restart for it".to_owned();
+    Failure::MustStop { reason, output: String::new(), restored: true }
 }
 
 /// Returns the error about a file that is not the one that a change was made from: Fusion's window overwrites it on
@@ -170,33 +204,99 @@ pub(super) fn wants_services(file: &[u8], vmnet: u8) -> bool {
     Document::parse(file).is_ok_and(|document| !services::wanted(&document, vmnet).is_empty())
 }
 
-async fn dhcp_runs(programs: &Programs, job: &Job) -> Result<bool> {
-    Ok(programs.services(job.limit).await?.runs(job.vmnet, Service::Dhcp) == Some(true))
+async fn dhcp_runs(programs: &Programs, job: &Job) -> Result<Option<bool>> {
+    Ok(programs.services(job.limit).await?.runs(job.vmnet, Service::Dhcp))
 }
 
-fn put(programs: &Programs, file: Option<&[u8]>) -> Result<(), String> {
+/// Why the networks do not follow a file.
+enum Trouble {
+    /// Somebody else has written this file meanwhile: it stays.
+    Theirs(Option<Vec<u8>>),
+    Because(String),
+}
+
+impl From<String> for Trouble {
+    fn from(reason: String) -> Self {
+        Self::Because(reason)
+    }
+}
+
+fn there(programs: &Programs) -> Result<Option<Vec<u8>>, String> {
+    files::read_if_exists(&programs.fusion.networking()).map_err(|error| error.to_string())
+}
+
+/// Puts a file in the place of the one that is expected to be there still.
+fn put(programs: &Programs, expected: Option<&[u8]>, file: Option<&[u8]>) -> Result<(), Trouble> {
+    let there = there(programs)?;
+    if there.as_deref() == file {
+        return Ok(());
+    }
+    if there.as_deref() != expected {
+        return Err(Trouble::Theirs(there));
+    }
+    Ok(write(programs, file)?)
+}
+
+fn write(programs: &Programs, file: Option<&[u8]>) -> Result<(), String> {
     let path = programs.fusion.networking();
-    let there = files::read_if_exists(&path).map_err(|error| error.to_string())?;
-    let put = match file {
-        Some(bytes) if there.as_deref() == Some(bytes) => Ok(()),
+    let written = match file {
         Some(bytes) => files::write_keeping_owner(&path, bytes, files::PUBLIC_FILE),
         None => files::remove_file(&path),
     };
-    put.map_err(|error| error.to_string())
+    written.map_err(|error| error.to_string())
+}
+
+/// What stands in the file's place once a change was taken back.
+struct PutBack {
+    file: Option<Vec<u8>>,
+    /// Whether somebody else has written meanwhile, so that it is not all as before.
+    others_wrote: bool,
+}
+
+/// Takes what we wrote out of the file that is there now: where nobody else has written meanwhile, the former file comes
+/// back to the byte; else only what is said of our network.
+fn put_back(programs: &Programs, job: &Job) -> Result<PutBack, String> {
+    let there = there(programs)?;
+    let vmnet = (job.kind == ChangeKind::OfOneNetwork).then_some(job.vmnet);
+    let back = match &there {
+        Some(now) if there != job.before => {
+            networking::take_back(now, job.new.as_deref(), job.rollback.as_deref(), vmnet)
+        }
+        _ => Back::Former,
+    };
+    let (file, others_wrote) = match back {
+        Back::Former => (job.rollback.clone(), false),
+        Back::Merged(file) => (Some(file), true),
+        Back::Theirs => return Err(format!("{}: it stays as it is", changed_meanwhile())),
+    };
+    if file != there {
+        write(programs, file.as_deref())?;
+    }
+    Ok(PutBack { file, others_wrote })
+}
+
+fn changed_meanwhile() -> &'static str {
+    "somebody else wrote in Fusion's networking file meanwhile"
 }
 
 /// Replaces a file that means the same as before: nothing has to read it anew.
 fn text_only(programs: &Programs, job: &Job, mut log: Log) -> StdResult<Applied, Failure> {
-    let try_with = |file: Option<&[u8]>| {
+    let says = |file: Option<&[u8]>| {
         let vmnets = look::vmnets_of(job.kind, job.vmnet, file);
-        put(programs, file)?;
         look::file_says(programs, &Expected { file, vmnets, ran: Services::default() }).map(|_| ())
     };
-    let Err(reason) = try_with(job.new.as_deref()) else {
-        return Ok(Applied { output: log.into_text(), restarted: Restarted::Nothing });
+    let file = job.new.as_deref();
+    let reason = match put(programs, job.before.as_deref(), file) {
+        Err(Trouble::Theirs(_)) => return Err(changed().into()),
+        Err(Trouble::Because(reason)) => reason,
+        Ok(()) => match says(file) {
+            Ok(()) => return Ok(Applied { output: log.into_text(), restarted: Restarted::Nothing }),
+            Err(reason) => reason,
+        },
     };
     log.note(PUTTING_BACK);
-    let back = try_with(job.rollback.as_deref());
+    let back =
+        put_back(programs, job).and_then(|back| says(back.file.as_deref()).map(|()| back.others_wrote));
     Err(failed(reason, back, log))
 }
 
@@ -208,12 +308,14 @@ async fn start_only(programs: &Programs, job: &Job, mut log: Log) -> StdResult<A
     let mut reason = String::new();
     for orders in [&[START][..], &[CONFIGURE, START]] {
         let leases = LeaseFiles::read(&programs.fusion)?;
+        let mut kept = Ok(());
         for order in orders {
             if let Err(complaint) = programs.obey(order, job.limit, &mut log).await {
                 log.note(&format!("({complaint})"));
             }
-            leases.put_back()?;
+            kept = kept.and(leases.put_back());
         }
+        kept?;
         match look::look(programs, &expected, job.limit, &mut log).await {
             Ok(()) => return Ok(Applied { output: log.into_text(), restarted: Restarted::Started }),
             Err(seen) => reason = seen,
@@ -222,90 +324,126 @@ async fn start_only(programs: &Programs, job: &Job, mut log: Log) -> StdResult<A
     Err(Failure::Tried { reason, output: log.into_text(), restored: true })
 }
 
-/// Lets one network's DHCP server alone follow the new file.
-async fn dhcp(programs: &Programs, job: &Job, log: &mut Log) -> Result<(), String> {
-    dhcp_only::stop(programs, job.vmnet, job.limit, log).await?;
-    put(programs, job.new.as_deref())?;
-    dhcp_only::start(programs, job.vmnet, job.limit, log).await?;
-    let file = job.new.as_deref();
+/// Restarts one network's DHCP server with the new file; on any doubt it gets the old one again, and all networks must
+/// restart.
+async fn one_dhcp(programs: &Programs, job: &Job, mut log: Log) -> StdResult<Applied, Failure> {
+    let trouble = match dhcp(programs, job, &mut log).await {
+        Ok(()) => return Ok(Applied { output: log.into_text(), restarted: Restarted::Dhcp }),
+        Err(trouble) => trouble,
+    };
+    match trouble {
+        Trouble::Theirs(file) => {
+            let back = run_dhcp(programs, job, file.as_deref(), &mut log).await;
+            Err(failed(changed().to_string(), back.map(|()| false), log))
+        }
+        Trouble::Because(reason) => {
+            log.note(PUTTING_BACK);
+            match dhcp_back(programs, job, &mut log).await {
+                Ok(true) => Err(failed(reason, Ok(true), log)),
+                back => Err(Failure::MustStop { reason, output: log.into_text(), restored: back.is_ok() }),
+            }
+        }
+    }
+}
+
+/// Takes the change back, and lets the DHCP server run as before; says whether somebody else wrote meanwhile.
+async fn dhcp_back(programs: &Programs, job: &Job, log: &mut Log) -> Result<bool, String> {
+    if let Err(reason) = dhcp_only::stop(programs, job.vmnet, job.limit, log).await {
+        log.note(&format!("({reason})"));
+    }
+    let back = put_back(programs, job);
+    let file = match &back {
+        Ok(back) => back.file.clone(),
+        Err(_) => there(programs).ok().flatten(),
+    };
+    let runs = run_dhcp(programs, job, file.as_deref(), log).await;
+    let back = back?;
+    runs.map(|()| back.others_wrote)
+}
+
+/// Starts one network's DHCP server again with the file that is there. What is seen counts, whatever its program says.
+async fn run_dhcp(programs: &Programs, job: &Job, file: Option<&[u8]>, log: &mut Log) -> Result<(), String> {
+    if let Err(reason) = dhcp_only::start(programs, job.vmnet, job.limit, log).await {
+        log.note(&format!("({reason})"));
+    }
+    look_at_dhcp(programs, job, file, log).await
+}
+
+async fn look_at_dhcp(
+    programs: &Programs,
+    job: &Job,
+    file: Option<&[u8]>,
+    log: &mut Log,
+) -> Result<(), String> {
     let expected = Expected { file, vmnets: vec![job.vmnet], ran: Services::default() };
     look::look(programs, &expected, job.limit, log).await
 }
 
-/// Stops the networks, replaces the file, if `instead_of` is given only that one, starts them and looks; on failure goes
-/// back the same way.
-async fn full(
-    programs: &Programs,
-    job: &Job,
-    instead_of: Option<Option<&[u8]>>,
-    mut log: Log,
-) -> StdResult<Applied, Failure> {
+/// Lets one network's DHCP server alone follow the new file.
+async fn dhcp(programs: &Programs, job: &Job, log: &mut Log) -> Result<(), Trouble> {
+    dhcp_only::stop(programs, job.vmnet, job.limit, log).await?;
+    put(programs, job.before.as_deref(), job.new.as_deref())?;
+    dhcp_only::start(programs, job.vmnet, job.limit, log).await?;
+    Ok(look_at_dhcp(programs, job, job.new.as_deref(), log).await?)
+}
+
+/// Stops the networks, replaces the file, starts them and looks; on failure goes back the same way.
+async fn full(programs: &Programs, job: &Job, mut log: Log) -> StdResult<Applied, Failure> {
     // What does not answer now cannot be missed afterwards.
     let ran = programs.services(job.limit).await.unwrap_or_default();
-    match go(programs, job, instead_of, job.new.as_deref(), &ran, &mut log).await {
+    match go(programs, job, &ran, &mut log).await {
         Ok(()) => Ok(Applied { output: log.into_text(), restarted: Restarted::Networks }),
         Err(Trouble::Theirs(file)) => {
             let back = follow(programs, job, file.as_deref(), &ran, &mut log).await;
-            Err(failed(changed().to_string(), back, log))
+            Err(failed(changed().to_string(), back.map(|()| false), log))
         }
         Err(Trouble::Because(reason)) => {
             log.note(PUTTING_BACK);
-            let back = go(programs, job, None, job.rollback.as_deref(), &ran, &mut log).await;
-            Err(failed(reason, back.map_err(Trouble::into_reason), log))
+            let back = go_back(programs, job, &ran, &mut log).await;
+            Err(failed(reason, back, log))
         }
     }
 }
 
-/// Why the networks do not follow a file.
-enum Trouble {
-    /// Somebody else has written this file meanwhile: it stays.
-    Theirs(Option<Vec<u8>>),
-    Because(String),
-}
-
-impl Trouble {
-    fn into_reason(self) -> String {
-        match self {
-            Self::Theirs(_) => changed().to_string(),
-            Self::Because(reason) => reason,
-        }
-    }
-}
-
-impl From<String> for Trouble {
-    fn from(reason: String) -> Self {
-        Self::Because(reason)
-    }
-}
-
-fn failed(reason: String, back: Result<(), String>, log: Log) -> Failure {
+/// Returns the failure of a change that was taken back; `back` says whether somebody else wrote meanwhile, or what keeps
+/// things from being as before.
+fn failed(reason: String, back: Result<bool, String>, log: Log) -> Failure {
     let reason = match &back {
-        Ok(()) => reason,
+        Ok(false) => reason,
+        Ok(true) => format!("{reason}; {}: only our own lines were taken back", changed_meanwhile()),
         Err(second) if *second == reason => format!("{reason}; putting it back failed in the same way"),
         Err(second) => format!("{reason}; putting it back failed too: {second}"),
     };
     Failure::Tried { reason, output: log.into_text(), restored: back.is_ok() }
 }
 
-/// Puts a file in the place of another one, if that is given and still there, while the networks are stopped.
-async fn go(
-    programs: &Programs,
-    job: &Job,
-    instead_of: Option<Option<&[u8]>>,
-    file: Option<&[u8]>,
-    ran: &Services,
-    log: &mut Log,
-) -> Result<(), Trouble> {
-    // Whether it had anything to stop, and so a good exit status, is not known; what counts is seen at the end.
+/// Puts the new file in the place of the one from before, if that is still there, while the networks are stopped.
+async fn go(programs: &Programs, job: &Job, ran: &Services, log: &mut Log) -> Result<(), Trouble> {
+    stop(programs, job, log).await;
+    put(programs, job.before.as_deref(), job.new.as_deref())?;
+    Ok(follow(programs, job, job.new.as_deref(), ran, log).await?)
+}
+
+/// Takes the change back while the networks are stopped. They are started again whatever fails: a disk that is full keeps
+/// the file from being replaced, and must not keep others' machines without a network.
+async fn go_back(programs: &Programs, job: &Job, ran: &Services, log: &mut Log) -> Result<bool, String> {
+    stop(programs, job, log).await;
+    let back = put_back(programs, job);
+    let file = match &back {
+        Ok(back) => back.file.clone(),
+        Err(_) => there(programs).ok().flatten(),
+    };
+    let followed = follow(programs, job, file.as_deref(), ran, log).await;
+    let back = back?;
+    followed.map(|()| back.others_wrote)
+}
+
+/// Stops the networks. Whether it had anything to stop, and so a good exit status, is not known; what counts is seen at the
+/// end.
+async fn stop(programs: &Programs, job: &Job, log: &mut Log) {
     if let Err(reason) = programs.obey(STOP, job.limit, log).await {
         log.note(&format!("({reason})"));
     }
-    let there = files::read_if_exists(&programs.fusion.networking()).map_err(|error| error.to_string())?;
-    if instead_of.is_some_and(|expected| expected != there.as_deref()) {
-        return Err(Trouble::Theirs(there));
-    }
-    put(programs, file)?;
-    Ok(follow(programs, job, file, ran, log).await?)
 }
 
 /// Makes networks that are stopped follow the file that is there; an error says what did not come about.
@@ -317,10 +455,10 @@ async fn follow(
     log: &mut Log,
 ) -> Result<(), String> {
     let limit = job.limit;
-    let leases = LeaseFiles::read(&programs.fusion).map_err(|error| error.to_string())?;
     // Something must be started again, whatever fails.
+    let leases = LeaseFiles::read(&programs.fusion);
     let configured = programs.obey(CONFIGURE, limit, log).await;
-    let kept = leases.put_back().map_err(|error| error.to_string());
+    let kept = leases.and_then(|leases| leases.put_back()).map_err(|error| error.to_string());
     let started = programs.obey(START, limit, log).await;
     configured.and(kept)?;
     let vmnets = look::vmnets_of(job.kind, job.vmnet, file);

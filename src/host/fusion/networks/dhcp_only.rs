@@ -21,15 +21,16 @@ pub(super) async fn stop(
     verb(programs, &["servicestop", &network(vmnet), DHCP], limit, log).await
 }
 
-/// Derives a network's DHCP configuration from the file, and starts its server.
+/// Derives a network's DHCP configuration from the file, and starts its server, with the former one if that fails.
 pub(super) async fn start(
     programs: &Programs,
     vmnet: u8,
     limit: Duration,
     log: &mut Log,
 ) -> Result<(), String> {
-    verb(programs, &["updatedhcpfromconfig", &network(vmnet)], limit, log).await?;
-    verb(programs, &["servicestart", &network(vmnet), DHCP], limit, log).await
+    let derived = verb(programs, &["updatedhcpfromconfig", &network(vmnet)], limit, log).await;
+    let started = verb(programs, &["servicestart", &network(vmnet), DHCP], limit, log).await;
+    derived.and(started)
 }
 
 fn network(vmnet: u8) -> String {

@@ -1,7 +1,7 @@
 //! The lease files, which `--configure` was seen to lose (facts/fusion-networking.md §2.2): other networks' VMs keep
 //! their addresses.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::host::fusion::Fusion;
 use crate::host::{Result, files, system, trust};
@@ -38,14 +38,20 @@ impl LeaseFiles {
         Ok(Self(paths.into_iter().filter_map(read).collect()))
     }
 
-    /// Puts back those that are gone or empty now and were not.
+    /// Puts back those that are gone or empty now and were not; the error is of the first one that could not be.
     pub fn put_back(&self) -> Result<()> {
+        let mut outcome = Ok(());
         for (path, bytes) in &self.0 {
-            let is_lost = files::read_if_exists(path)?.is_none_or(|now| now.is_empty());
-            if is_lost && !bytes.is_empty() {
-                files::write_keeping_owner(path, bytes, files::PUBLIC_FILE)?;
-            }
+            outcome = outcome.and(put_back(path, bytes));
         }
-        Ok(())
+        outcome
     }
+}
+
+fn put_back(path: &Path, bytes: &[u8]) -> Result<()> {
+    let is_lost = files::read_if_exists(path)?.is_none_or(|now| now.is_empty());
+    if is_lost && !bytes.is_empty() {
+        files::write_keeping_owner(path, bytes, files::PUBLIC_FILE)?;
+    }
+    Ok(())
 }

@@ -21,12 +21,16 @@
 //! | after start, before `pending.json` goes | new file, networks run | restarts everything once more than needed |
 //! | while root works and we are killed | root goes on to its end | waits for root's lock on the folder, then as above |
 //!
+//! What somebody else writes in the file meanwhile stays, whenever that is (docs/network.md): a change is refused where its
+//! file is another one by then, and taken back line by line where it has been written already.
+//!
 //! A resumed change that fails goes back to the file from before the *first* change that was cut short, since what is
 //! there may be half of something. Only the contents of lease files that `configure` loses are kept in memory alone: if
 //! a run is killed just then, guests without a reservation get other addresses; those with one are not in there anyway.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::result::Result as StdResult;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -54,7 +58,7 @@ pub mod sudoers;
 mod tests;
 mod unfinished;
 
-use apply::{Failure, Job, Standing};
+use apply::{Failure, Job, Standing, Way};
 pub use backups::Backup;
 use services::Programs;
 pub use services::{Service, Services};
@@ -89,6 +93,9 @@ pub struct Change {
     /// The network that the change is about: its services are looked at afterwards.
     pub vmnet: u8,
     pub kind: ChangeKind,
+    /// Whether all networks may be stopped, should it take that: nobody else's VM was seen to run just now. Without it the
+    /// answer is [`Outcome::MustStop`].
+    pub may_stop: bool,
     /// What makes the change, such as `up`: a run that finds it unfinished names it.
     pub verb: String,
     /// Limit of each of the programs' steps (`Limits::network_apply`).
@@ -102,6 +109,19 @@ pub enum ChangeKind {
     OfOneNetwork,
     /// Everything: a backup is put back.
     WholeFile,
+}
+
+/// What came of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Applied(Applied),
+    /// All networks must be stopped for it, and [`Change::may_stop`] does not say that they may. `restored` says whether
+    /// everything is seen to be as before: one network's DHCP server may have been tried alone.
+    MustStop {
+        reason: String,
+        output: String,
+        restored: bool,
+    },
 }
 
 /// What an applied change did.
@@ -179,14 +199,14 @@ impl Networks {
     /// Makes the networks follow a new file, or puts everything back ([`HostError::Network`]).
     ///
     /// Once begun it goes to its end, even if the caller is not interested any more.
-    pub async fn apply(&self, change: &Change) -> Result<Applied> {
+    pub async fn apply(&self, change: &Change) -> Result<Outcome> {
         let (networks, change) = (self.clone(), change.clone());
         let task = tokio::spawn(async move { networks.carry_out(change).await });
         task.await.unwrap_or(Err(HostError::Interrupted))
     }
 
-    async fn carry_out(&self, change: Change) -> Result<Applied> {
-        let Change { new, expect_before, vmnet, kind, verb, limit } = change;
+    async fn carry_out(&self, change: Change) -> Result<Outcome> {
+        let Change { new, expect_before, vmnet, kind, may_stop, verb, limit } = change;
         let before = self.read()?;
         if before != expect_before {
             return Err(apply::changed());
@@ -197,9 +217,12 @@ impl Networks {
             Some(earlier) => self.way_back(earlier, kind, vmnet, before.clone()),
             None => (before.clone(), None),
         };
-        let job = Job { new, before, rollback, resumed: earlier.is_some(), vmnet, kind, limit };
-        if !job.resumed && self.is_done(&job).await? {
-            return Ok(Applied::default());
+        let job = Job { new, before, rollback, resumed: earlier.is_some(), may_stop, vmnet, kind, limit };
+        match self.way(&job).await? {
+            Way::Nothing => return Ok(Outcome::Applied(Applied::default())),
+            // Before anybody is asked for a password.
+            Way::All if !may_stop => return understand(Err(apply::must_stop()), None),
+            _ => {}
         }
         let needed = self.write_down(&job, earlier.as_ref(), &verb)?;
         let outcome = if self.needs_root() {
@@ -207,27 +230,36 @@ impl Networks {
         } else {
             apply::perform(&self.programs, &job, || {}).await
         };
-        match &outcome {
-            // Nobody knows what runs now; the next change sees to it.
-            Err(Failure::Unknown { .. } | Failure::Tried { restored: false, .. }) => {}
-            Err(Failure::Untouched(_)) if earlier.is_some() => {
-                earlier.as_ref().map_or(Ok(()), |earlier| earlier.write(&self.folder))?;
-            }
-            _ => unfinished::remove(&self.folder)?,
-        }
-        backups::prune(&self.backups_folder(), needed.as_deref())?;
-        let applied = outcome?;
-        Ok(match doubt {
-            Some(doubt) => Applied { output: format!("{doubt}\n{}", applied.output), ..applied },
-            None => applied,
-        })
+        let noted = self.note_end(&outcome, earlier.as_ref());
+        // What came of it counts more than what could not be tidied up.
+        let pruned = backups::prune(&self.backups_folder(), needed.as_deref()).err();
+        let untidy = pruned.map(|error| format!("(an old backup stays: {error})"));
+        let outcome = understand(outcome, doubt.into_iter().chain(untidy))?;
+        noted.map(|()| outcome)
     }
 
-    /// Says whether a change is none: the same file, whose services run.
-    async fn is_done(&self, job: &Job) -> Result<bool> {
-        let (before, new) = (job.before.as_deref(), job.new.as_deref());
-        Ok(apply::scope_of(before, new, job.vmnet) == Scope::Nothing
-            && apply::standing(&self.programs, new, job.vmnet, job.limit).await? == Standing::Right)
+    /// Returns what a change takes. Where the files alone tell, the programs are not asked.
+    async fn way(&self, job: &Job) -> Result<Way> {
+        match apply::scope_of(job.before.as_deref(), job.new.as_deref(), job.vmnet) {
+            Scope::Networks => Ok(Way::All),
+            _ => apply::way(&self.programs, job).await,
+        }
+    }
+
+    /// Forgets the change that was under way, if its outcome was seen.
+    fn note_end(&self, outcome: &StdResult<Applied, Failure>, earlier: Option<&Pending>) -> Result<()> {
+        match outcome {
+            // Nobody knows what runs now; the next change sees to it.
+            Err(
+                Failure::Unknown { .. }
+                | Failure::Tried { restored: false, .. }
+                | Failure::MustStop { restored: false, .. },
+            ) => Ok(()),
+            Err(Failure::Untouched(_)) if earlier.is_some() => {
+                earlier.map_or(Ok(()), |earlier| earlier.write(&self.folder))
+            }
+            _ => unfinished::remove(&self.folder),
+        }
     }
 
     /// Returns the file to go back to if a resumed change fails: the one from before the change that was cut short.
@@ -369,7 +401,7 @@ impl Networks {
     async fn lets_in(&self, kind: ChangeKind, vmnet: u8, limit: Duration) -> Result<bool> {
         let file = self.read()?;
         let (new, before, rollback) = (file.clone(), file.clone(), file);
-        let job = Job { new, before, rollback, resumed: false, vmnet, kind, limit };
+        let job = Job { new, before, rollback, resumed: false, may_stop: true, vmnet, kind, limit };
         root_step::lets_in(&self.folder, &self.fusion, &job).await
     }
 
@@ -381,6 +413,23 @@ impl Networks {
     /// Returns the sudoers file that lets this user change one network without a password ([`sudoers`]).
     pub fn sudoers(&self, vmnet: u8) -> Result<String> {
         sudoers::text(&root_step::own_program()?, vmnet, &root_step::request_file(&self.folder))
+    }
+}
+
+/// Returns what came of a change, with these words before what the programs printed.
+fn understand(
+    outcome: StdResult<Applied, Failure>,
+    words: impl IntoIterator<Item = String>,
+) -> Result<Outcome> {
+    match outcome {
+        Ok(applied) => {
+            let output = words.into_iter().map(|word| word + "\n").chain([applied.output]).collect();
+            Ok(Outcome::Applied(Applied { output, ..applied }))
+        }
+        Err(Failure::MustStop { reason, output, restored }) => {
+            Ok(Outcome::MustStop { reason, output, restored })
+        }
+        Err(failure) => Err(failure.into()),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::formats::networking::{Document, FUSIONS_OWN, Refusal, confined, well_
 use crate::host::fusion::{Fusion, discover};
 use crate::host::{HostError, Result, files, trust};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// A networking file is some kilobytes; a request holds two of them.
 const LARGEST_REQUEST: u64 = 4 << 20;
 /// The longest that one of Fusion's programs may be waited for.
@@ -43,6 +43,8 @@ pub(super) struct Request {
     rollback: Option<String>,
     /// An earlier change was cut short.
     resumed: bool,
+    /// Nobody is cut off if all networks stop.
+    may_stop: bool,
     vmnet: u8,
     limit_seconds: u64,
 }
@@ -68,6 +70,7 @@ impl Request {
             before: job.before.as_deref().map(backups::digest),
             rollback: encode(&job.rollback),
             resumed: job.resumed,
+            may_stop: job.may_stop,
             vmnet: job.vmnet,
             limit_seconds: job.limit.as_secs(),
         }
@@ -140,7 +143,8 @@ impl Request {
         for (what, file) in [("the new networking file", &new), ("the file to go back to", &rollback)] {
             acceptable(kind, before.as_deref(), file.as_deref(), self.vmnet, what)?;
         }
-        Ok(Job { new, before, rollback, resumed: self.resumed, vmnet: self.vmnet, kind, limit })
+        let Self { resumed, may_stop, vmnet, .. } = *self;
+        Ok(Job { new, before, rollback, resumed, may_stop, vmnet, kind, limit })
     }
 }
 

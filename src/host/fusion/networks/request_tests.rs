@@ -27,6 +27,7 @@ fn setup() -> (Fake, Request) {
         before: Some(BEFORE.into()),
         rollback: Some(BEFORE.into()),
         resumed: false,
+        may_stop: true,
         vmnet: 2,
         kind: ChangeKind::OfOneNetwork,
         limit: Duration::from_secs(60),

@@ -46,6 +46,12 @@ enum Word {
         output: String,
         restored: bool,
     },
+    /// All networks must be stopped for it, and may not.
+    MustStop {
+        reason: String,
+        output: String,
+        restored: bool,
+    },
     /// Nothing was touched.
     Refused {
         reason: String,
@@ -68,6 +74,7 @@ impl From<Failure> for Word {
             }
             Failure::Untouched(error) => Self::Refused { reason: error.to_string() },
             Failure::Tried { reason, output, restored } => Self::Failed { reason, output, restored },
+            Failure::MustStop { reason, output, restored } => Self::MustStop { reason, output, restored },
             Failure::Unknown { reason, output } => Self::Failed { reason, output, restored: false },
         }
     }
@@ -155,6 +162,7 @@ fn understand(word: Word, rest: String) -> StdResult<Applied, Failure> {
         Word::Applied(applied) if rest.is_empty() => Ok(applied),
         Word::Applied(applied) => Ok(Applied { output: format!("{rest}\n{}", applied.output), ..applied }),
         Word::Failed { reason, output, restored } => Err(Failure::Tried { reason, output, restored }),
+        Word::MustStop { reason, output, restored } => Err(Failure::MustStop { reason, output, restored }),
         Word::Refused { reason } => Err(refused(&reason).into()),
         Word::Untrusted { path, user, group, mode, reason } => {
             Err(HostError::Untrusted { path, user, group, mode, reason }.into())
@@ -291,6 +299,7 @@ mod tests {
             before: None,
             rollback: None,
             resumed: false,
+            may_stop: true,
             vmnet: 2,
             kind: ChangeKind::OfOneNetwork,
             limit,
@@ -329,6 +338,7 @@ mod tests {
             Failure::Untouched(refused("text")),
             Failure::Tried { reason: reason(), output: reason(), restored: true },
             Failure::Tried { reason: reason(), output: reason(), restored: false },
+            Failure::MustStop { reason: reason(), output: reason(), restored: true },
         ] {
             let before = format!("{failure:?}");
             let line = serde_json::to_string(&Word::from(failure)).unwrap();
