@@ -136,6 +136,8 @@ fn ssh(session: &Session) {
     let ended = run(session, &["ssh", "gateway1", "--", "hostname"]).exits(0);
     assert_eq!(ended.stdout, "gateway1\n", "{}", ended.shown());
     run(session, &["ssh", "gateway1", "--", "false"]).exits(1);
+    let without = run(session, &["ssh", "gateway1", "echo", "-n", "a"]).exits(0);
+    assert_eq!(without.stdout, "a", "options behind the command are its own: {}", without.shown());
     let typed = session.clone().input("hostname\nexit\n").args(["ssh", "gateway1"]).run().exits(0);
     has(&typed, "This machine is simulated");
     has(&typed, "fusionlab@gateway1:~$ ");
@@ -172,7 +174,7 @@ fn cp(session: &Session) {
     let denied = run(&session, &["cp", "a.bin", "gateway1:/etc/a.bin"]).exits(8);
     has(&denied, "error: gateway1:/etc/a.bin: Permission denied");
     has(&denied, "fusionlab exec gateway1 -- sudo mv");
-    run(&session, &["cp", "missing", "gateway1:"]).exits(1);
+    run(&session, &["cp", "missing", "gateway1:"]).exits(4);
     has(&run(&session, &["cp", "a.bin", "b.txt"]).exits(2), "gateway1:");
     has(&run(&session, &["cp", "gateway1:/a", "k8s-worker1:/a"]).exits(2), "gateway1:");
     has(&run(&session, &["cp", "a.bin", "gatway1:"]).exits(2), "did you mean gateway1?");

@@ -7,8 +7,9 @@ use crate::support::session::Session;
 const LAB: &str = "version: 1\npreset: small\n";
 
 /// What is typed one after the other, in a terminal that could do more.
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 18] = [
     "plan",
+    "topology",
     "doctor",
     "up --yes",
     "up --yes",
@@ -41,6 +42,7 @@ fn plain_is_whole_lines_of_plain_letters() {
     for verb in VERBS {
         let said = shown(&session, verb);
         assert!(!said.trim().is_empty(), "{verb} says nothing");
+        assert!(!said.contains("+--"), "{verb} draws:\n{said}");
         let odd = |line: &&str| line.chars().any(|letter| !letter.is_ascii() || letter.is_ascii_control());
         wrong.extend(said.lines().filter(odd).map(|line| format!("{verb}: {line:?}")));
     }

@@ -60,3 +60,44 @@ fn a_question_that_nobody_can_answer_is_a_usage_error() {
     let ended = Session::new().args(["up"]).run().exits(2);
     assert!(ended.stderr.contains("--yes"), "{}", ended.stderr);
 }
+
+#[test]
+fn what_cannot_be_understood_is_an_error_like_every_other() {
+    let session = Session::new();
+    let peers = session.clone().args(["ls"]).run().exits(2);
+    assert!(peers.stderr.contains("here it is:\n          fusionlab status"), "{}", peers.shown());
+    let ended = session.clone().args(["stauts", "--output", "json"]).run().exits(2);
+    let told = ended.json();
+    assert_eq!(told["schema"], "fusionlab.error/1");
+    assert_eq!(told["error"]["id"], "usage");
+    assert_eq!(told["error"]["exit_code"], 2);
+    assert_eq!(told["error"]["fix"][1]["run"], "fusionlab status");
+    assert_eq!(ended.stderr, "");
+    let both = session.args(["exec", "--all", "gateway1", "--", "true"]).run().exits(2);
+    assert!(both.stderr.contains("--all and [NODE]... exclude each other"), "{}", both.shown());
+}
+
+#[test]
+fn without_a_verb_the_help_is_the_same_whatever_the_environment_says() {
+    let bare = |session: Session| session.run().exits(2).stderr;
+    let help = bare(Session::new());
+    assert!(help.contains("Usage: fusionlab [OPTIONS] <COMMAND>"), "{help}");
+    for (name, value) in
+        [("FUSIONLAB_LAB", "b.yaml"), ("FUSIONLAB_PLAIN", "1"), ("FUSIONLAB_IMAGE_MIRROR", "http://x")]
+    {
+        assert_eq!(bare(Session::new().env(name, value)), help, "{name}");
+    }
+    let networks = bare(Session::new().env("FUSIONLAB_LAB", "b.yaml").arg("network"));
+    assert!(networks.contains("Usage: fusionlab network [OPTIONS] <COMMAND>"), "{networks}");
+}
+
+#[test]
+fn a_lab_file_that_cannot_be_read_ends_alike_whatever_the_reason() {
+    let session = Session::new().file("latin.yaml", b"name: z\xfcrich\n").file("folder/x", "");
+    for file in ["latin.yaml", "folder", "latin.yaml/x"] {
+        let ended = session.clone().args(["plan", "--lab", file]).run().exits(3);
+        assert!(ended.stderr.contains("lab-file-unreadable"), "{}", ended.shown());
+    }
+    let missing = session.args(["plan", "--lab", "missing.yaml"]).run().exits(3);
+    assert!(missing.stderr.contains("lab-file-missing"), "{}", missing.shown());
+}

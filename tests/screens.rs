@@ -40,6 +40,15 @@ const WITHOUT_A_LAB: &[&str] = &[
     "help",
     "help up",
     "stauts",
+    "ls",
+    "stop",
+    "up --yess",
+    "network restore nosuch",
+    "image info nope.qcow2",
+    "image fetch debain-13",
+    "topology --svg no/such/lab.svg",
+    "--plain topology",
+    "init --yes --out - >/dev/null",
     "ssh k8s-master9",
     "ssh gateway1",
     "plan --lab missing.yaml",
@@ -62,6 +71,12 @@ const WITH_A_LAB: &[&str] = &[
     "network show",
     "doctor",
     "kubeconfig",
+    "cp nope.txt gateway1:",
+    "cp gateway1:/nope .",
+    "exec --all gateway1 -- hostname",
+    "drill gateway-vm --yes",
+    "template build",
+    "network plan",
 ];
 
 /// What has colours, and says the same to the letter each time.
@@ -146,16 +161,47 @@ fn faults(verb: &str, width: u16, plain: &str) -> Vec<String> {
 
 /// Says whether a verb draws rows while it works, which takes a cursor.
 fn is_live(verb: &str) -> bool {
-    verb.starts_with("up") || verb.starts_with("verify")
+    ["up", "verify", "template build"].iter().any(|live| verb.starts_with(live))
 }
 
 fn with_typo() -> Session {
     Session::new().file("typo.yaml", "version: 1\nlan:\n  vip: 192.168.68.300\nworkers: {cuont: 2}\n")
 }
 
+/// Compares what single runs wrote at 80 columns, which did not do the same a second time.
+fn once(session: &Session, place: &str, pictures: Vec<(&str, Picture)>) -> Vec<String> {
+    let compare = |(verb, picture)| {
+        let all = vec![Screen { width: 80, coloured: picture, plain: None }];
+        Screens { place, verb, all }.compare(session.root())
+    };
+    pictures.into_iter().flat_map(compare).collect()
+}
+
 #[test]
 fn screens_are_as_agreed_and_nothing_runs_over_the_edge_where_no_lab_stands() {
-    assert_eq!(look(&with_typo(), WITHOUT_A_LAB, NOTHING).join("\n"), "");
+    let session = with_typo();
+    let mut wrong = look(&session, WITHOUT_A_LAB, NOTHING);
+    let (apply, restore) = ("network apply --yes", "network restore --yes");
+    let pictures = [apply, restore].map(|verb| (verb, done(&session, verb, 80)));
+    wrong.extend(once(&session, NOTHING, pictures.into()));
+    assert_eq!(wrong.join("\n"), "");
+}
+
+#[test]
+fn a_run_that_fails_says_so_as_agreed() {
+    let session = with_typo().file("fusionlab.yaml", "version: 1\npreset: solo\n");
+    let sim = |words: &[&str]| drop(session.clone().arg("sim").args(words).run().exits(0));
+    sim(&["fault", "start-unknown", "--on", "k8s-master1"]);
+    let (status, written, _) = Dialogue::begin(session.clone(), "up --yes", ROWS, 80).end();
+    assert_eq!(status, Some(6), "{written}");
+    // Where the log lies has the process in it, and decides where the line is broken.
+    let log = |line: &&str| line.contains("/logs/");
+    let written = written.split_inclusive('\n').filter(|line| !log(line)).collect::<String>();
+    let failed = vec![("up, one that fails", Picture::of(&written, ROWS, 80))];
+    let wrong = once(&session, LAB, failed);
+    sim(&["fault", "--clear"]);
+    session.args(["destroy", "--yes", "--all"]).run().exits(0);
+    assert_eq!(wrong.join("\n"), "");
 }
 
 #[test]
@@ -165,9 +211,6 @@ fn screens_are_as_agreed_and_nothing_runs_over_the_edge_where_a_lab_stands() {
     let first = done(&session, up, 80);
     let mut wrong = look(&session, WITH_A_LAB, LAB);
     let last = done(&session, down, 80);
-    for (verb, picture) in [("up, the first one", first), (down, last)] {
-        let all = vec![Screen { width: 80, coloured: picture, plain: None }];
-        wrong.extend(Screens { place: LAB, verb, all }.compare(session.root()));
-    }
+    wrong.extend(once(&session, LAB, vec![("up, the first one", first), (down, last)]));
     assert_eq!(wrong.join("\n"), "");
 }

@@ -7,7 +7,8 @@ const HOST: &str = "host";
 const MACHINES: [&str; 2] = ["gateway1", "k8s-master1"];
 
 /// What a line says after its step, by its beginning; any other is the step's own words, said once as it begins.
-const NEWS: [&str; 5] = ["done in ", "not yet: ", "waits for ", "waits until ", "note: "];
+const NEWS: [&str; 6] =
+    ["done in ", "as it should be, seen in ", "not yet: ", "waits for ", "waits until ", "note: "];
 /// Notes of an `up` to which nothing happens.
 const NOTES: [&str; 2] = ["gateway1 holds ", "no pod of the test application serves on "];
 /// What the closing words name, each before its value or its explanation.

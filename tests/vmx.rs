@@ -48,7 +48,7 @@ fn what_is_in_use_or_wrong_is_refused_and_stays() {
     assert!(bad.stderr.contains("2 mistakes") && bad.stderr.contains("line 3, column 1"), "{}", bad.stderr);
     assert!(set("one.vmx", "a key=1").exits(2).stderr.contains("cannot be a key"));
     set("one.vmx", "memsize").exits(2);
-    assert!(set("absent.vmx", "a=1").exits(1).stderr.contains("absent.vmx"));
+    assert!(set("absent.vmx", "a=1").exits(4).stderr.contains("absent.vmx"));
 
     // Somebody who lives has it open: this test.
     let lock = format!("uuid=1 {}-0(VMware Fusion) 0 X M00001.lck lc=0", std::process::id());

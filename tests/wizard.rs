@@ -150,7 +150,7 @@ fn every_wrong_answer_is_refused_with_its_reason_and_asked_again() {
         ("172.20.0.0/24 10.1.1.1", "10.1.1.1 lies outside"),
     ] {
         dialogue.prompted(1).press(&format!("{DOWN}{ENTER}"));
-        dialogue.until("Subnet, and the router").press(&format!("{subnet}{ENTER}")).until(reason);
+        dialogue.until("Subnet, such as").press(&format!("{subnet}{ENTER}")).until(reason);
     }
     dialogue.accept(1).until("Address [192.168.68.201]");
     dialogue.refused(2, "192.168.1.9", "lies outside the home network");
@@ -189,7 +189,7 @@ fn what_is_proposed_can_be_taken_into_the_line_and_changed() {
 fn a_home_network_that_is_not_here_is_taken_as_it_is_said() {
     let mut dialogue = Dialogue::begin(with_key(), "init --sim", 40, 100);
     dialogue.accept(0).prompted(1).press(&format!("{DOWN}{ENTER}"));
-    dialogue.until("Subnet, and the router").press(&format!("172.20.0.0/24 172.20.0.254{ENTER}"));
+    dialogue.until("Subnet, such as").press(&format!("172.20.0.0/24 172.20.0.254{ENTER}"));
     dialogue.until("172.20.0.0/24, router 172.20.0.254");
     for question in 2..PROMPTS.len() - 1 {
         dialogue.accept(question);

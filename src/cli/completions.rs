@@ -28,13 +28,15 @@ pub struct CompletionsArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   fusionlab man > fusionlab.1
-  fusionlab man up > fusionlab-up.1")]
+  fusionlab man up > fusionlab-up.1
+  fusionlab man network apply > fusionlab-network-apply.1")]
 pub struct ManArgs {
-    /// The verb; without one, the page of the whole program
-    verb: Option<String>,
+    /// The verb, with its own verb if it has some; without one, the page of the whole program
+    #[arg(value_name = "VERB")]
+    verbs: Vec<String>,
 
     /// List the verbs that have a page
-    #[arg(long, conflicts_with = "verb")]
+    #[arg(long, conflicts_with = "verbs")]
     list: bool,
 }
 
@@ -56,29 +58,48 @@ pub fn man(args: ManArgs, context: &Context) -> Result<Success, Failure> {
         context.print(verbs())?;
         return Ok(Success::Done);
     }
-    let page = page(args.verb.as_deref())
-        .ok_or_else(|| Report::usage("there is no such verb").run("fusionlab help"))?;
+    let page = page(&args.verbs).ok_or_else(|| {
+        Report::usage(format!("there is no verb \"{}\"", args.verbs.join(" ")))
+            .advise("these have a page:")
+            .run("fusionlab man --list")
+    })?;
     context.print([page.trim_end()])?;
     Ok(Success::Done)
 }
 
-/// Returns the verbs that people are told of.
+/// Returns the verbs that people are told of, each before its own verbs.
 fn verbs() -> Vec<String> {
-    let whole = Cli::command();
-    let shown = whole.get_subcommands().filter(|verb| !verb.is_hide_set());
-    shown.map(|verb| verb.get_name().to_owned()).collect()
+    let mut all = Vec::new();
+    below(&Cli::command(), "", &mut all);
+    all
+}
+
+fn below(command: &Command, before: &str, all: &mut Vec<String>) {
+    for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        let name = format!("{before}{}", verb.get_name());
+        all.push(name.clone());
+        below(verb, &format!("{name} "), all);
+    }
 }
 
 /// Returns a manual page as roff; none if there is no such verb.
-fn page(verb: Option<&str>) -> Option<String> {
+fn page(verbs: &[String]) -> Option<String> {
     let mut whole = Cli::command();
     whole.build();
-    let command: Command = match verb {
-        None => whole,
-        Some(verb) => whole.find_subcommand(verb).filter(|found| !found.is_hide_set())?.clone(),
-    };
+    let mut command = &whole;
+    for verb in verbs {
+        command = command.find_subcommand(verb).filter(|found| !found.is_hide_set())?;
+    }
+    let name = [&[PROGRAM.to_owned()], verbs].concat().join("-");
     let mut page = Vec::new();
-    clap_mangen::Man::new(command).render(&mut page).expect("writing to memory does not fail");
+    // Who reads the page sees in its corners what it belongs to.
+    clap_mangen::Man::new(command.clone())
+        .title(name.to_uppercase())
+        .section("1")
+        .source(concat!("fusionlab ", env!("CARGO_PKG_VERSION")))
+        .manual("fusionlab")
+        .render(&mut page)
+        .expect("writing to memory does not fail");
     Some(String::from_utf8_lossy(&page).into_owned())
 }
 
@@ -88,11 +109,16 @@ mod tests {
 
     #[test]
     fn every_verb_has_a_manual_page() {
+        assert!(verbs().iter().any(|verb| verb == "network apply"));
         for verb in verbs() {
-            let page = page(Some(&verb)).unwrap();
-            assert!(page.contains(&format!("fusionlab\\-{verb}")), "{page}");
+            let words: Vec<String> = verb.split(' ').map(str::to_owned).collect();
+            let (page, name) = (page(&words).unwrap(), words.join("\\-"));
+            assert!(page.contains(&format!("fusionlab\\-{name}")), "{page}");
+            let title = format!(".TH FUSIONLAB-{} 1 ", words.join("-").to_uppercase());
+            assert!(page.contains(&title), "{title}: {page}");
         }
-        assert!(page(None).unwrap().contains(".SH NAME"));
-        assert_eq!(page(Some("fly")), None);
+        let whole = page(&[]).unwrap();
+        assert!(whole.contains(".SH NAME") && whole.contains(".TH FUSIONLAB 1 "), "{whole}");
+        assert_eq!(page(&["fly".to_owned()]), None);
     }
 }

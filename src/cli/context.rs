@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::calls;
+use super::error::from_file::lab_unreadable;
 use super::error::{Failure, Kind, LabFileProblems, Report};
 use super::init::PresetName;
 use super::options::Options;
@@ -173,7 +174,7 @@ impl Context {
     /// Returns the lab file's name and text; none if none was named and the default one is not there.
     pub fn lab_text(&self) -> Result<(Option<String>, Option<String>), Failure> {
         let path = self.options.lab.clone().unwrap_or_else(|| PathBuf::from(LAB_FILE));
-        let text = calls::read_text(&path)?;
+        let text = calls::read_text(&path).map_err(|error| lab_unreadable(&path, &error))?;
         match (text, &self.options.lab) {
             (Some(text), _) => Ok((Some(path.display().to_string()), Some(text))),
             (None, None) => Ok((None, None)),

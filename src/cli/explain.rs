@@ -60,7 +60,7 @@ fn list<'a>(all: impl Iterator<Item = &'a Explained>, context: &Context) -> Resu
         let ids: Vec<_> = all.map(|one| json!({ "id": one.id, "summary": one.summary })).collect();
         return context.print_json(&json!({ "schema": SCHEMA, "ids": ids }));
     }
-    let mut table = Table::new(["ID", "MEANING"]);
+    let mut table = Table::new(["ID", "MEANING"]).breaking();
     all.for_each(|one| table.row([Cell::inked(Ink::Accent, one.id), Cell::plain(one.summary)]));
     context.print(table.lines(&context.terminal.out))
 }

@@ -16,7 +16,7 @@ pub struct GuestsArgs {
     nodes: Vec<String>,
 
     /// Every machine of the lab
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["nodes", "role"])]
     all: bool,
 
     /// The machines of a role; may be repeated

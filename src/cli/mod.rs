@@ -51,23 +51,24 @@ pub mod terminal;
 mod topology;
 mod trust;
 mod up;
+mod usage;
 mod verify;
 mod wait;
 mod watch;
 mod words;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::builder::{FalseyValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ColorChoice as ClapColor, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use context::Context;
 use error::{Failure, Kind, Report, Success};
 use options::{Options, OutputForm};
+use terminal::Pen;
 
 /// From one file to a Kubernetes lab on VMware Fusion, and back again
 ///
@@ -134,14 +135,11 @@ enum Verb {
 pub fn main() -> ExitCode {
     candidates::answer();
     let args: Vec<OsString> = std::env::args_os().collect();
-    let command = Cli::command().color(help_colors(&args, std::env::var_os("FUSIONLAB_PLAIN").as_deref()));
-    let cli = match command.try_get_matches_from(args).and_then(|matches| parsed(&matches)) {
+    let wished = usage::Wished::of(&args, std::env::var_os("FUSIONLAB_PLAIN").as_deref());
+    let command = || Cli::command().color(wished.help_colors());
+    let cli = match command().try_get_matches_from(&args).and_then(|matches| parsed(&matches)) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version go to standard output with code 0, wrong usage to standard error with code 2.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Kind::Usage.exit_code()));
-        }
+        Err(error) => return usage::answer(&error, &args, &wished, command()),
     };
     let (json, again) = (cli.options.json(), cli.options.again());
     let pen = terminal::Terminal::detect(cli.options.color, cli.options.plain).err;
@@ -149,11 +147,7 @@ pub fn main() -> ExitCode {
         Ok(success) => ExitCode::from(success.exit_code()),
         Err(failure) => {
             let failure = failure.with_options(&again);
-            if json {
-                print_json(&failure);
-            } else {
-                print_lines(&screen::error::lines(&failure, &pen));
-            }
+            tell(&failure, json, &pen);
             ExitCode::from(failure.kind().exit_code())
         }
     }
@@ -233,6 +227,15 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Success, Failure> {
     }
 }
 
+/// Says why a verb did not succeed: to people, or to programs.
+fn tell(failure: &Failure, json: bool, pen: &Pen) {
+    if json {
+        print_json(failure);
+    } else {
+        print_lines(&screen::error::lines(failure, pen));
+    }
+}
+
 /// Writes words to standard error.
 fn print_lines(lines: &[String]) {
     use std::io::Write;
@@ -250,23 +253,6 @@ fn print_json(failure: &Failure) {
     }
     // Whoever reads this may have gone away; the exit code remains.
     let _ = writeln!(std::io::stdout(), "{}", screen::error::json(failure));
-}
-
-/// Returns the colours of the help, which clap prints before there are options; `plain` is `FUSIONLAB_PLAIN`.
-fn help_colors(args: &[OsString], plain: Option<&OsStr>) -> ClapColor {
-    let words: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
-    let said = |when: &str| {
-        words.iter().any(|word| *word == format!("--color={when}"))
-            || words.windows(2).any(|pair| pair[0] == "--color" && pair[1] == when)
-    };
-    let is_set =
-        |text: &OsStr| FalseyValueParser::new().parse_ref(&Command::new(""), None, text).unwrap_or(true);
-    let is_plain = plain.is_some_and(is_set) || words.iter().any(|word| word == "--plain");
-    match () {
-        () if said("never") || is_plain => ClapColor::Never,
-        () if said("always") => ClapColor::Always,
-        () => ClapColor::Auto,
-    }
 }
 
 /// Quotes a path for a command that the user may paste.
@@ -302,25 +288,6 @@ mod tests {
     fn wrong_usage_is_exit_code_2() {
         assert_eq!(parse("fusionlab fly").unwrap_err().exit_code(), 2);
         assert_eq!(parse("fusionlab up --help").unwrap_err().exit_code(), 0);
-    }
-
-    #[test]
-    fn help_has_no_colours_where_options_or_the_environment_say_so() {
-        let colors = |line: &str, plain: Option<&str>| {
-            let words: Vec<OsString> = line.split(' ').map(Into::into).collect();
-            help_colors(&words, plain.map(OsStr::new))
-        };
-        assert_eq!(colors("fusionlab up --help", None), ClapColor::Auto);
-        assert_eq!(colors("fusionlab up --help", Some("0")), ClapColor::Auto);
-        assert_eq!(colors("fusionlab help --color always", None), ClapColor::Always);
-        for (line, plain) in [
-            ("fusionlab --plain help", None),
-            ("fusionlab help", Some("1")),
-            ("fusionlab help --color=never", None),
-            ("fusionlab --color never --help", None),
-        ] {
-            assert_eq!(colors(line, plain), ClapColor::Never, "{line}");
-        }
     }
 
     #[test]

@@ -42,8 +42,11 @@ async fn obey(cancel: CancellationToken, leave: CancellationToken) {
     next().await;
     cancel.cancel();
     next().await;
-    // Bars and questions hide the cursor.
-    let _ = console::Term::stderr().show_cursor();
+    // Bars and questions hide the cursor. A file has none.
+    let term = console::Term::stderr();
+    if term.is_term() {
+        let _ = term.show_cursor();
+    }
     leave.cancel();
     // Whoever works without ever waiting does not see that.
     clock::pause(LEAVING).await;

@@ -15,6 +15,7 @@ use super::{sim_guests, sim_image};
 use crate::host::fusion::{Fusion, discover};
 use crate::host::{HostError, system};
 use crate::lab::Lab;
+use crate::lab::spec::closest;
 use crate::sim::faults::{self, Fault};
 use crate::sim::hazards;
 use crate::sim::install;
@@ -162,10 +163,7 @@ pub async fn command(context: &Context, command: &SimCommand) -> Result<SimAnswe
             if let Some(name) =
                 names.iter().find(|name| !hazards::TABLE.iter().any(|known| known.name == **name))
             {
-                return Err(Report::usage(format!("there is no hazard {name}"))
-                    .advise("these are known:")
-                    .run("fusionlab sim hazard")
-                    .into());
+                return Err(no_such("hazard", name, hazards::TABLE.iter().map(|known| known.name)).into());
             }
             lay_out(context)?;
             for name in names {
@@ -211,8 +209,17 @@ fn is_known(fault: &str) -> Result<(), Failure> {
     if faults::TABLE.iter().any(|(known, _)| *known == fault) {
         return Ok(());
     }
-    let report = Report::usage(format!("there is no fault {fault}")).advise("these are known:");
-    Err(report.run("fusionlab sim fault").into())
+    Err(no_such("fault", fault, faults::TABLE.iter().map(|(known, _)| *known)).into())
+}
+
+/// A name that nothing of its kind has, with the one that was likely meant.
+fn no_such<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Report {
+    let report = Report::usage(format!("there is no {kind} {name}"));
+    let report = match closest(name, known) {
+        Some(meant) => report.advise("did you mean:").run(format!("fusionlab sim {kind} {meant}")),
+        None => report,
+    };
+    report.advise("these are known:").run(format!("fusionlab sim {kind}"))
 }
 
 /// A link is of one card, and stays cut: nothing strikes it now and then.
@@ -294,7 +301,7 @@ fn named(
     heads: [&'static str; 2],
     all: impl Iterator<Item = (&'static str, &'static str)>,
 ) -> (Vec<String>, Vec<serde_json::Value>) {
-    let mut table = Table::new(heads);
+    let mut table = Table::new(heads).breaking();
     let mut list = Vec::new();
     for (name, meaning) in all {
         table.row([Cell::inked(Ink::Accent, name), Cell::plain(meaning)]);

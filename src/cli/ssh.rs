@@ -18,12 +18,13 @@ const SSH_PORT: u16 = 22;
 /// Log in to a machine with your own ssh, or run a command there
 ///
 /// Runs the system's ssh with the lab's configuration, which knows each machine by name, its address, its host key and the
-/// key that it lets in. The same file serves ssh, scp, rsync and editors: --config prints its path. The words after -- are
+/// key that it lets in. The same file serves ssh, scp, rsync and editors: --config prints its path. The words after NODE are
 /// read by the guest's shell, as ssh does it; `fusionlab exec` takes them as they are, and goes into several machines.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   fusionlab ssh gateway1
-  fusionlab ssh k8s-master1 -- 'journalctl -u kubelet | tail'
+  fusionlab ssh k8s-master1 uname -a
+  fusionlab ssh k8s-master1 'journalctl -u kubelet | tail'
   scp -F \"$(fusionlab ssh --config)\" notes.txt gateway1:
   rsync -e \"ssh -F $(fusionlab ssh --config)\" -a site gateway1:
   echo \"Include $(fusionlab ssh --config)\" >> ~/.ssh/config     for VS Code")]
@@ -32,8 +33,8 @@ pub struct SshArgs {
     #[arg(add = candidates::machines(), value_name = "NODE", required_unless_present_any = ["config", "through"])]
     node: Option<String>,
 
-    /// A command for the guest's shell
-    #[arg(last = true, value_name = "COMMAND")]
+    /// A command for the guest's shell, with or without -- before it
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<String>,
 
     /// Print the path of the configuration, and nothing else

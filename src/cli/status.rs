@@ -41,6 +41,10 @@ impl View for Seen<'_> {
         self.status.lines(self.lab, self.fusion, pen)
     }
 
+    fn within(&self, rows: usize, pen: &Pen) -> Vec<String> {
+        self.status.within(rows, self.lab, self.fusion, pen)
+    }
+
     fn json(&self) -> serde_json::Value {
         serde_json::to_value(&self.status).expect("a status has string keys")
     }

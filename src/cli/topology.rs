@@ -18,7 +18,8 @@ const SCHEMA: &str = "fusionlab.topology/1";
 
 /// Draw the lab: its networks, machines and the way in
 ///
-/// As the lab file has it, or with --live as it is found now. The drawing is as wide as the terminal, up to a point.
+/// As the lab file has it, or with --live as it is found now. The drawing is as wide as the terminal, up to a point; with
+/// --plain it is words.
 #[derive(Args, Debug)]
 pub struct TopologyArgs {
     /// Look at the lab first, and draw what was found
@@ -54,7 +55,9 @@ pub async fn run(args: TopologyArgs, context: &Context) -> Result<Success, Failu
         head.push(String::new());
     }
     let pen = &context.terminal.out;
-    context.print(head.into_iter().chain(topology::lines(&diagram, pen)))?;
+    // Nobody hears a frame.
+    let told = if context.options.plain { topology::list } else { topology::lines };
+    context.print(head.into_iter().chain(told(&diagram, pen)))?;
     Ok(Success::Done)
 }
 

@@ -22,9 +22,14 @@ const TOP: &str = "\u{1b}[H";
 const REST_OF_LINE: &str = "\u{1b}[K";
 const REST_OF_SCREEN: &str = "\u{1b}[J";
 
+/// Rows below what was seen: a blank line and the foot.
+const BELOW: usize = 2;
+
 /// Something seen, which can be drawn in any width.
 pub trait View {
     fn lines(&self, pen: &Pen) -> Vec<String>;
+    /// The same for a window of so many rows: what says least gives way. More lines than rows are cut off.
+    fn within(&self, rows: usize, pen: &Pen) -> Vec<String>;
     fn json(&self) -> serde_json::Value;
 }
 
@@ -142,13 +147,16 @@ impl<'a, V: View> Shown<'a, V> {
     fn draw(&self) -> Result<(), Failure> {
         let Some(screen) = &self.screen else { return Ok(()) };
         let pen = self.pen();
-        let mut lines = self.last.as_ref().map_or_else(Vec::new, |view| view.lines(&pen));
+        let rows = rows();
+        let below = if self.failed.is_empty() { 0 } else { self.failed.len() + 1 };
+        let room = rows.saturating_sub(BELOW + below);
+        let mut lines = self.last.as_ref().map_or_else(Vec::new, |view| view.within(room, &pen));
         if !self.failed.is_empty() {
             lines.push(String::new());
             lines.extend(self.failed.iter().cloned());
         }
         let foot = self.foot(&pen);
-        screen.draw(&page(&lines, &foot, rows(), &pen))
+        screen.draw(&page(&lines, &foot, rows, &pen))
     }
 
     fn foot(&self, pen: &Pen) -> String {
@@ -177,8 +185,7 @@ fn rows() -> usize {
 
 /// Puts lines and a foot on a page of so many rows: where they are more, the last ones give way to their number.
 fn page(lines: &[String], foot: &str, rows: usize, pen: &Pen) -> Vec<String> {
-    // A blank line and the foot.
-    let room = rows.saturating_sub(2).max(1);
+    let room = rows.saturating_sub(BELOW).max(1);
     let mut page: Vec<String> = lines.to_vec();
     if lines.len() > room {
         page.truncate(room - 1);

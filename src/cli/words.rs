@@ -7,6 +7,15 @@ pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// Returns `a`, `a or b`, `a, b or c`; `or` is the last conjunction.
+pub fn either(all: &[String], or: &str) -> String {
+    match all {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} {or} {last}", first.join(", ")),
+    }
+}
+
 /// Returns a duration as one reads it: `12 ms`, `1.2 s`, `48 s`, `3 min 20 s`, `1 h 05 min`.
 pub fn duration(duration: Duration) -> String {
     let millis = duration.as_millis();
@@ -127,5 +136,8 @@ mod tests {
         assert_eq!(wrap("nodes:\n  one: {}", 20), ["nodes:", "  one: {}"]);
         assert_eq!(count(1, "worker"), "1 worker");
         assert_eq!(count(0, "worker"), "0 workers");
+        let listed =
+            |all: &[&str]| either(&all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>(), "or");
+        assert_eq!((listed(&["a"]), listed(&["a", "b", "c"])), ("a".into(), "a, b or c".into()));
     }
 }

@@ -54,6 +54,24 @@ pub async fn until<T>(
     }
 }
 
+/// As [`until`], for a requirement that is all of what a step does: says whether it had to be waited for.
+///
+/// # Errors
+/// Those of [`until`].
+pub async fn waited(
+    context: &StepContext,
+    requirement: Requirement,
+    mut probe: impl AsyncFnMut() -> Result<Probe<()>>,
+) -> Result<bool> {
+    let mut looks = 0_u32;
+    until(context, requirement, async || {
+        looks = looks.saturating_add(1);
+        probe().await
+    })
+    .await?;
+    Ok(looks > 1)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -116,6 +134,17 @@ mod tests {
             })
             .collect();
         assert_eq!(said, ["all five nodes are Ready: 3 of 5", "all five nodes are Ready: 4 of 5"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_met_at_once_was_not_waited_for() {
+        let bench = Bench::new(Machines::default());
+        let limit = requirement(Duration::from_secs(60));
+        assert!(!waited(&context(&bench), limit.clone(), async || Ok(Probe::Met(()))).await.unwrap());
+        let mut sights = [Probe::NotYet("4 of 5".to_owned())].into_iter();
+        let second =
+            waited(&context(&bench), limit, async || Ok(sights.next().unwrap_or(Probe::Met(())))).await;
+        assert!(second.unwrap());
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ pub use labs::{DeadLock, LeftBehind, clock, leftovers};
 pub use mac::{MacSeen, OtherMachine, Reach, fusion_checks, mac};
 pub use network::{home, network};
 
-const PROGRAMS: &str = "Fusion's programs are root's own";
+const PROGRAMS: &str = "who owns Fusion's programs";
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -164,7 +164,7 @@ pub fn fusion(found: Result<String, &String>) -> Check {
         Ok(version) => Seen::ok(version),
         Err(reason) => Seen::fail(reason, Remedy::InstallFusion),
     };
-    seen.named("fusion.version", "Fusion is here and new enough")
+    seen.named("fusion.version", "Fusion")
 }
 
 /// The check of what root would run, failed, where nothing else could be looked at for that reason.
@@ -189,12 +189,12 @@ pub fn certificates(labs: &[LabEnds], now: u64) -> Check {
     };
     let found: Vec<String> = labs.iter().filter_map(due).collect();
     let seen = match (labs.len(), found.as_slice()) {
-        (0, _) => Seen::ok("there is no lab"),
-        (all, []) => Seen::ok(format!("looked at those of {}", count(all, "lab"))),
+        (0, _) => Seen::ok("none: there is no lab"),
+        (all, []) => Seen::ok(format!("none of {}", count(all, "lab"))),
         (_, found) => Seen::warn(found.join("; "), Remedy::RenewCertificates),
     };
     let days = certificates::long(CERTIFICATE_RENEWAL.as_secs());
-    seen.named("lab.certificates", format!("certificates last another {days}"))
+    seen.named("lab.certificates", format!("certificates that end within {days}"))
 }
 
 fn count(number: usize, noun: impl fmt::Display) -> String {

@@ -35,16 +35,16 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("vm.delete", "delete", "deleting"),
     ("vm.configure", "set up", "writing VMX and seed"),
     ("vm.start", "start", "powering on"),
-    ("guest.ready", "await", "waiting for its login"),
+    ("guest.ready", "await", "awaiting its login"),
     ("guest.clock", "set clock", "setting the clock"),
-    ("node.back", "await its part", "waiting until it does its part"),
+    ("node.back", "await its part", "coming back"),
     ("lan.probe", "listen on the LAN", "listening on the LAN"),
     ("gateway.configure", "nginx, keepalived", "nginx and keepalived"),
-    ("node.prepare", "prepare", "files, containerd, clock"),
-    ("kube.certificates", "certificates", "looking at certificates"),
+    ("node.prepare", "prepare", "files and services"),
+    ("kube.certificates", "certificates", "its certificates"),
     ("kube.init", "kubeadm init", "kubeadm init"),
     ("kube.join", "kubeadm join", "kubeadm join"),
-    ("drill.restore", "put back after a drill", "putting back what a drill broke"),
+    ("drill.restore", "put back after a drill", "undoing a drill"),
 ];
 
 /// Returns what a machine's step is called in a plan, where the machine is named beside it.
@@ -55,6 +55,29 @@ pub fn word(id: &StepId) -> Option<&'static str> {
 /// Returns what a machine's step is called while it runs, where the machine is named beside it.
 pub fn doing(id: &StepId) -> Option<&'static str> {
     words(id).map(|(.., doing)| *doing)
+}
+
+/// What steps of the host and of the cluster are about, by the beginnings of their ids.
+const SUBJECTS: &[(&str, &str)] = &[
+    ("identity.", "the keys"),
+    ("network.", "the network"),
+    ("image.", "the image"),
+    ("template.", "the template"),
+    ("gateway.vips", "the VIPs"),
+    ("kube.endpoint", "the VIPs"),
+    ("kube.nodes", "the nodes"),
+    ("gateway-api.", "the Gateway API"),
+    ("cilium.", "Cilium"),
+    ("ingress.", "the way in"),
+    ("kubeconfig.", "the kubeconfig"),
+];
+
+/// Returns what a step of the host or of the cluster is about, in a word or two.
+pub fn subject(id: &StepId) -> &'static str {
+    SUBJECTS
+        .iter()
+        .find(|(begin, _)| id.0.starts_with(begin))
+        .map_or("the step before", |(_, subject)| subject)
 }
 
 fn words(id: &StepId) -> Option<&'static (&'static str, &'static str, &'static str)> {

@@ -15,7 +15,7 @@ use crate::support::shown;
 static OF_THIS_RUN: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
         // The run's stopwatch.
-        (r"^(\d+ of \d+ steps.*) \d+:\d\d$", "$1 [TIME]"),
+        (r"^(\d+ of \d+ steps?.*) \d+:\d\d$", "$1 [TIME]"),
         // Right-aligned times move what stands before them.
         (r" +\[TIME\]", " [TIME]"),
     ]

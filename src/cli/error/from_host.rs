@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::{Kind, Report, from_image, from_lock, from_vm};
+use super::{Kind, Report, from_file, from_image, from_lock, from_vm};
 use crate::formats::command::{Command, quote};
 use crate::formats::kubeconfig::Refusal;
 use crate::host::HostError;
@@ -16,7 +16,7 @@ impl From<&HostError> for Report {
     fn from(error: &HostError) -> Self {
         let what = error.to_string();
         match error {
-            HostError::File { action, path, source } => file(action, path, source),
+            HostError::File { action, path, source } => from_file::failed(action, path, source),
             HostError::Content { path, reason } => {
                 Self::new("file-content", Kind::HostCheck, reason.clone())
                     .at(path.display().to_string())
@@ -43,7 +43,8 @@ impl From<&HostError> for Report {
                     limit.as_secs()
                 ))
                 .advise("run the same command again: what was finished stands")
-                .advise("if the machine is slow, raise the limit under `limits:` in the lab file; docs/lab-file.md names them"),
+                .advise("if the machine is slow, raise the limit under `limits:` in the lab file; all of them stand in what this prints:")
+                .run("fusionlab init --preset ha --out -"),
             HostError::Fusion { operation, vmx, message, cause } => {
                 from_vm::refused(operation, vmx, message, cause.as_deref())
             }
@@ -155,28 +156,6 @@ impl From<&HostError> for Report {
     }
 }
 
-fn file(action: &str, path: &std::path::Path, source: &std::io::Error) -> Report {
-    let what = format!("{action} {}: {source}", path.display());
-    let look = Command::new(["ls", "-ld", &path.display().to_string()]).shell_line();
-    match source.kind() {
-        ErrorKind::PermissionDenied => Report::new("file-denied", Kind::HostCheck, what)
-            .because("the file belongs to another user, or macOS denies this terminal access to the folder")
-            .run(look),
-        ErrorKind::ReadOnlyFilesystem => Report::new("file-denied", Kind::HostCheck, what)
-            .because("the disk that it is on is mounted read-only")
-            .advise("see where it is mounted, mount it so that it can be written, and run the same command again:")
-            .run("mount"),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Report::new("disk-full", Kind::HostCheck, what)
-            .because("there is no room left on this disk")
-            .run("df -h ~")
-            .run("fusionlab template prune"),
-        ErrorKind::NotFound => Report::new("file-failed", Kind::Unexpected, what)
-            .because("something removed it, or the path is mistyped")
-            .run(look),
-        _ => Report::new("file-failed", Kind::Unexpected, what).run(look),
-    }
-}
-
 /// Returns the variable by which a download was sent through a proxy. What it holds can be a password, too.
 fn proxy_variable() -> Option<&'static str> {
     const VARIABLES: [&str; 6] =
@@ -197,7 +176,6 @@ fn program_failed(program: &std::path::Path, args: &[String], status: &str, outp
         .run(Command::new(line).shell_line())
 }
 
-/// Returns `the lab "lab" is in use by process 7 (fusionlab up), since 12:00`.
 /// Returns what to do about a kubeconfig that was left as it is.
 fn kubeconfig(what: String, path: &Path, refusal: &Refusal) -> Report {
     match refusal {

@@ -1,11 +1,14 @@
 //! Advice on names that the lab does not know.
 
 use super::{Kind, Report};
+use crate::formats::command::quote;
 use crate::lab::Lab;
 use crate::lab::spec::closest;
 
 /// What the C library says of what somebody may not do.
 const DENIED: &str = "Permission denied";
+/// What it says of what is not there.
+const MISSING: &str = "No such file or directory";
 
 /// Returns the report of a machine that the lab does not have, with the one that was likely meant.
 pub fn unknown_node(name: &str, lab: &Lab) -> Report {
@@ -62,6 +65,19 @@ impl Report {
     /// A machine that did not give or take what was to be copied.
     pub fn not_copied(what: String, node: &str, reason: &str) -> Self {
         let report = Self::new("guest-command-failed", Kind::Guest, what).at(node);
+        if reason.contains(MISSING) {
+            let place = report.what.split(": ").next().unwrap_or_default().to_owned();
+            let path = place.split_once(':').map_or("", |(_, path)| path);
+            let folder = match path.trim_end_matches('/').rsplit_once('/') {
+                Some(("", _)) => "/",
+                Some((folder, _)) => folder,
+                None => ".",
+            };
+            return Self { what: format!("there is no {place}"), ..report }
+                .because("the path is mistyped, or the folder that it would lie in is not there; nothing was copied")
+                .advise("see what is there:")
+                .run(format!("fusionlab exec {node} -- ls -la {}", quote(folder)));
+        }
         if !reason.contains(DENIED) {
             return report
                 .advise("nothing was copied; see what is there:")
@@ -102,6 +118,20 @@ mod tests {
             !listed.contains("did you mean") && listed.contains("its machines are gateway1, "),
             "{listed}"
         );
+    }
+
+    #[test]
+    fn what_is_not_there_in_a_machine_is_told_with_the_folder_to_look_into() {
+        for (path, folder) in [("/a b/c", "'/a b'"), ("/nope", "/"), ("notes", ".")] {
+            let what = format!("gateway1:{path}: No such file or directory");
+            let report = Report::not_copied(what, "gateway1", MISSING);
+            assert_eq!(report.what, format!("there is no gateway1:{path}"));
+            assert!(
+                format!("{:?}", report.fix).contains(&format!("-- ls -la {folder}\"")),
+                "{:?}",
+                report.fix
+            );
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 pub mod from_engine;
+pub mod from_file;
 pub mod from_host;
 mod from_image;
 pub mod from_lock;

@@ -14,6 +14,7 @@ use crate::engine::images;
 use crate::host::download::Fetched;
 use crate::host::{HostError, clock};
 use crate::lab::catalogue::{self, Image};
+use crate::lab::spec::closest;
 use crate::plan::step::{Phase, StepId};
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
@@ -68,9 +69,12 @@ pub async fn run(args: FetchArgs, context: &Context) -> Result<Success, Failure>
 fn named(name: &str, lab: &Image) -> Result<Image, Failure> {
     catalogue::image(name, lab.arch).ok_or_else(|| {
         let names: Vec<_> = catalogue::images().map(|(name, _)| name).collect();
-        Report::usage(format!("the catalogue has no image {name}"))
-            .advise(format!("it has {}", names.join(" and ")))
-            .into()
+        let report = Report::usage(format!("the catalogue has no image {name}"));
+        let report = match closest(name, names.iter().copied()) {
+            Some(meant) => report.advise("did you mean:").run(format!("fusionlab image fetch {meant}")),
+            None => report,
+        };
+        report.advise(format!("it has {}", names.join(" and "))).into()
     })
 }
 

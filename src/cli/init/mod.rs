@@ -255,6 +255,7 @@ async fn unasked(
         context.say([pen.paint(Ink::Strong, "Taken as found here")]);
         context.say(table::labelled(made.assumed.clone(), pen));
     }
+    context.say(screen::other_lan(&answers.lan, pen));
     Ok(made)
 }
 
@@ -285,7 +286,7 @@ async fn asked(
     shown: Shown,
 ) -> Result<Made, Failure> {
     let pen = context.terminal.err;
-    context.say(screen::found(seen, &pen));
+    context.say(screen::found(seen, context.terminal.live, &pen));
     let answers = wizard::ask(context, given, seen, target).await?;
     let made = Made::of(context, &answers, seen, target);
     let (lab, mut found) = resolved(&made)?;
@@ -293,7 +294,8 @@ async fn asked(
         found.extend(verbs::problems_of_size(&lab));
     }
     context.say([""]);
-    context.say(topology::lines(&Diagram::of(&lab, None), &pen));
+    let told = if context.options.plain { topology::list } else { topology::lines };
+    context.say(told(&Diagram::of(&lab, None), &pen));
     context.say([""]);
     if shown == Shown::WithPlan {
         context.say(["What fusionlab up will do:", ""]);

@@ -42,6 +42,7 @@ pub async fn ask(
     let mut wizard = Wizard { context, given, seen };
     let preset = wizard.size().await?;
     let lan = wizard.lan().await?;
+    context.say(screen::other_lan(&lan, &context.terminal.err));
     context.say(screen::wifi(&lan, &context.terminal.err));
     if lan.in_reach().is_some() {
         wizard.look_for(&defaults::candidates(&lan)).await?;
@@ -127,7 +128,8 @@ impl Wizard<'_> {
 
     /// Asks for a subnet that was not found here.
     async fn subnet(&mut self) -> Result<Given, Failure> {
-        let prompt = "Subnet, and the router if it is not the first address";
+        let prompt =
+            "Subnet, such as 192.168.1.0/24, with its router behind it if that is not the first address";
         let typed = self.line(prompt, String::new()).await?;
         let mut parts = typed.split([' ', ',']).filter(|part| !part.is_empty()).map(str::to_owned);
         let lan = Some(parts.next().unwrap_or_default());

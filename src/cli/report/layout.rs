@@ -43,13 +43,13 @@ pub fn lines(board: &Board, now: Duration, pen: &Pen) -> Vec<String> {
         () if heads.len() > 1 && room(headed, LEAST_DETAIL_BELOW_HEADS) => (Form::Headed(heads), headed),
         () => (Form::Symbols, narrow),
     };
-    let columns = Columns { name, middle, form, width };
+    let columns = Columns { name, middle, width };
     let mut lines = Vec::new();
-    if let Form::Headed(heads) = &columns.form {
+    if let Form::Headed(heads) = &form {
         let head = format!("{}{}", " ".repeat(name + GAP), heads.join(" "));
         lines.push(pen.paint(Ink::Dim, &pen.fit(&head, width)));
     }
-    lines.extend(board.rows.iter().map(|row| line(row, &columns, now, pen)));
+    lines.extend(board.rows.iter().map(|row| line(row, &form, &columns, now, pen)));
     lines.extend(proof(board, &columns, pen));
     lines.push(line_of(&columns, &total(board), "", "", &words::stopwatch(now), pen, |text| {
         pen.paint(Ink::Dim, text)
@@ -60,7 +60,6 @@ pub fn lines(board: &Board, now: Duration, pen: &Pen) -> Vec<String> {
 struct Columns {
     name: usize,
     middle: usize,
-    form: Form,
     width: usize,
 }
 
@@ -127,13 +126,16 @@ fn proof(board: &Board, columns: &Columns, pen: &Pen) -> Option<String> {
     Some(pen.fit(&line, columns.width))
 }
 
-fn line(row: &Row, columns: &Columns, now: Duration, pen: &Pen) -> String {
-    let middle = match &columns.form {
+fn line(row: &Row, form: &Form, columns: &Columns, now: Duration, pen: &Pen) -> String {
+    let middle = match form {
         Form::Named => cells(row, pen),
         Form::Headed(heads) if is_of_machine(row) => below(heads, row, pen),
         Form::Headed(_) | Form::Symbols => symbols(row, pen),
     };
-    let room = columns.width.saturating_sub(columns.name + columns.middle + 2 * GAP + STOPWATCH);
+    // What is no machine has no phases to stand below the others', and more to say.
+    let taken = if is_of_machine(row) { columns.middle } else { width_of(&middle) };
+    let room = columns.width.saturating_sub(columns.name + taken + 2 * GAP + STOPWATCH);
+    let columns = &Columns { name: columns.name, middle: taken, width: columns.width };
     let detail = said(row.doing(now), room);
     let state = row.state();
     // A running stopwatch shows seconds only, so that it does not flicker; a row that stands still tells more.
@@ -167,7 +169,7 @@ fn line_of(
         line.push_str(&gap);
     }
     let room = columns.width.saturating_sub(width_of(&line) + STOPWATCH);
-    let detail = pad(&pen.paint(Ink::Dim, &pen.fit(detail, room)), room);
+    let detail = pad(&pen.paint(Ink::Dim, &cut(detail, room, pen)), room);
     line.push_str(&detail);
     let watch = format!("{watch:>STOPWATCH$}");
     line.push_str(&pen.paint(Ink::Dim, &watch));
@@ -226,11 +228,12 @@ fn paint_cell(cell: &Cell, text: &str, pen: &Pen) -> String {
 fn said(doing: Doing, room: usize) -> String {
     match doing {
         Doing::Nothing => String::new(),
-        Doing::Text(text) => text,
+        Doing::Text(text) => shortened(text, room),
         // The clause is known from the step; what is seen instead is the news.
         Doing::Waiting(unmet) => {
-            let text = unmet.text();
-            if width_of(&text) <= room { text } else { unmet.brief().to_owned() }
+            let closest = unmet.brief().rsplit(": ").next().unwrap_or_default();
+            let closest = closest.split(" (os error").next().unwrap_or_default();
+            first_that_fits(&[&unmet.text(), unmet.brief(), closest], room)
         }
         Doing::Transfer { text, transfer } => {
             // Where there is little room, the time that is left says more than the speed, and both more than the words.
@@ -241,6 +244,36 @@ fn said(doing: Doing, room: usize) -> String {
             let words = room.saturating_sub(width_of(&told)) > LEAST_WORDS;
             if words { format!("{told}  {text}") } else { told }
         }
+    }
+}
+
+/// Returns a reason in as few words as it takes: `waits for k8s-master1: start the cluster`, `waits for k8s-master1`,
+/// `after k8s-master1`.
+fn shortened(text: String, room: usize) -> String {
+    let Some((who, rest)) = text.strip_prefix("waits for ").and_then(|text| text.split_once(": ")) else {
+        return text;
+    };
+    debug_assert!(!rest.is_empty(), "a reason says what is waited for");
+    first_that_fits(&[&text, &format!("waits for {who}"), &format!("after {who}")], room)
+}
+
+/// Returns the first of several forms, from the longest to the shortest, that has room; the last if none has.
+fn first_that_fits(forms: &[&str], room: usize) -> String {
+    let fits = forms.iter().find(|form| width_of(form) <= room);
+    fits.or(forms.last()).map_or_else(String::new, |form| (*form).to_owned())
+}
+
+/// Cuts text off between two words, where that does not leave too little of it.
+fn cut(text: &str, room: usize, pen: &Pen) -> String {
+    let cut = pen.fit(text, room);
+    if cut == text {
+        return cut;
+    }
+    match cut.rsplit_once(' ') {
+        Some((words, _)) if 2 * width_of(words) > room => {
+            format!("{} {}", words.trim_end_matches([',', ':', ';']), pen.ellipsis())
+        }
+        _ => cut,
     }
 }
 
@@ -269,6 +302,7 @@ fn part_transferred(transfer: &Transfer) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cell::Unmet;
     use super::super::examples::{done, failed, id, plan, reached, start, waiting};
     use super::*;
     use crate::engine::event::Event;
@@ -359,10 +393,24 @@ mod tests {
     #[test]
     fn narrow_terminals_show_symbols_and_what_is_seen() {
         let lines = drawn(60);
-        assert!(lines[0].contains("38 % of 598.2 MiB, 0:12 left"), "{}", lines[0]);
+        assert!(lines[0].starts_with("host         ✓●  231.0 of 598.2 MiB, 0:12 left"), "{}", lines[0]);
         assert!(lines[1].starts_with("gateway1     ✓✓✓●··  it runs modules:final"), "{}", lines[1]);
         assert!(lines[1].ends_with("0:06"), "{}", lines[1]);
         assert!(lines.iter().all(|line| width_of(line) < 60));
+    }
+
+    #[test]
+    fn a_reason_that_has_no_room_keeps_whom_it_is_about_and_no_word_is_cut() {
+        let text = "waits for k8s-master1: start the cluster";
+        let told = |room| shortened(text.to_owned(), room);
+        assert_eq!(told(40), text);
+        assert_eq!((told(21).as_str(), told(20).as_str()), ("waits for k8s-master1", "after k8s-master1"));
+        let unmet =
+            Unmet::read("g1 takes our key: connect to 10.10.0.11:22: Connection refused (os error 111)");
+        assert_eq!(super::said(Doing::Waiting(unmet), 20), "Connection refused");
+        let pen = Pen::plain(80);
+        assert_eq!(cut("configure the Gateway and its application", 20, &pen), "configure the …");
+        assert_eq!(cut("k8s-master1-is-a-long-name", 10, &pen), "k8s-maste…");
     }
 
     #[test]

@@ -12,12 +12,14 @@ use crate::cli::words;
 use crate::formats::printable;
 use crate::host::surroundings::LanInterface;
 use crate::lab::presets::Preset;
+use crate::lab::resolve::LAN;
 
 /// Marks a size that does not fit.
 const TOO_MUCH: char = '!';
 
 /// Returns what was found before the first question.
-pub fn found(seen: &Seen, pen: &Pen) -> Vec<String> {
+/// `live` says whether single keys are heard: where they are not, only whole lines are.
+pub fn found(seen: &Seen, live: bool, pen: &Pen) -> Vec<String> {
     let around = &seen.around;
     let fusion = match &seen.fusion {
         Some(fusion) => super::opening::fusion_name(fusion, pen),
@@ -38,7 +40,11 @@ pub fn found(seen: &Seen, pen: &Pen) -> Vec<String> {
         pen,
     ));
     lines.push(String::new());
-    let keys = "Enter takes what is proposed, Tab lets you change it, Escape leaves. Nothing is written before the end.";
+    let keys = if live {
+        "Enter takes what is proposed, Tab lets you change it, Escape leaves. Nothing is written before the end."
+    } else {
+        "An empty line takes what is proposed, Ctrl-C leaves. Nothing is written before the end."
+    };
     lines.extend(words::wrap(keys, pen.prose_width()).iter().map(|line| pen.paint(Ink::Dim, line)));
     lines
 }
@@ -83,7 +89,7 @@ pub fn head(question: Question, seen: &Seen, pen: &Pen) -> Vec<String> {
         Question::Gateways => ("Gateways", "Their own addresses on the home network, outside of DHCP, too."),
         Question::Internal => (
             "Internal network",
-            "The cluster's own, made in Fusion: a number and a subnet that nothing else uses.",
+            "The cluster's own, made in Fusion: a number and a subnet that nothing else uses, such as vmnet3 10.20.0.0/24.",
         ),
         Question::Keys => (
             "SSH key",
@@ -131,6 +137,19 @@ pub fn refused(reason: &str, pen: &Pen) -> Vec<String> {
 /// Returns an answer that stands.
 pub fn taken(answer: &str, pen: &Pen) -> Vec<String> {
     marked(pen.tick(), Ink::Good, answer, pen)
+}
+
+/// Returns the note of a home network that is not the networking document's; nothing where it is.
+pub fn other_lan(lan: &LanAnswer, pen: &Pen) -> Vec<String> {
+    if lan.subnet == LAN {
+        return Vec::new();
+    }
+    let text = format!(
+        "this is not {LAN}, the networking document's home network: the VIP and the gateways get addresses of {} in \
+         place of the document's",
+        lan.subnet
+    );
+    marked("!", Ink::Warn, &text, pen)
 }
 
 /// Returns the warning of a bridge to Wi-Fi; nothing where there is none.

@@ -7,9 +7,10 @@ use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
 use crate::lab::problem::{Problem, Severity, Span};
 
-/// Returns the lines for all problems, in the order of the file, and a count.
+/// Returns the lines for all problems, in the order of the file, and a count. Beside errors no warning is told: what it is
+/// about may be another once they are mended.
 pub fn lines(file: &LabFileProblems, pen: &Pen) -> Vec<String> {
-    let mut problems: Vec<&Problem> = file.problems.iter().collect();
+    let mut problems = told(file);
     // Those without a place come last; among equals the order of the rules stays.
     problems.sort_by_key(|problem| (problem.span.is_none(), problem.span));
     let mut lines: Vec<String> = Vec::new();
@@ -21,19 +22,28 @@ pub fn lines(file: &LabFileProblems, pen: &Pen) -> Vec<String> {
     lines
 }
 
+/// Returns the errors, or where there are none the warnings.
+fn told(file: &LabFileProblems) -> Vec<&Problem> {
+    let worst = if file.counts().0 > 0 { Severity::Error } else { Severity::Warning };
+    file.problems.iter().filter(|problem| problem.severity == worst).collect()
+}
+
 /// Returns how many there are and what says more: one line if there is room.
 fn count(file: &LabFileProblems, pen: &Pen) -> Vec<String> {
-    let (errors, warnings) = file.counts();
+    let (errors, warnings) = match file.counts() {
+        (0, warnings) => (0, warnings),
+        (errors, _) => (errors, 0),
+    };
     let counted = [(Ink::Bad, errors, "error"), (Ink::Warn, warnings, "warning")];
     let counted = counted.iter().filter(|(_, number, _)| *number > 0);
-    let rule = file.problems.first().map_or("RULE", |problem| problem.rule);
-    let told = |pen: &Pen| {
+    let rule = told(file).first().map_or("RULE", |problem| problem.rule);
+    let worded = |pen: &Pen| {
         let parts = counted.clone().map(|(ink, number, noun)| pen.paint(*ink, &words::count(*number, noun)));
         let parts: Vec<String> = parts.collect();
         let command = pen.paint(Ink::Accent, &format!("fusionlab explain {rule}"));
         (format!("{} in {};", parts.join(", "), file.file), format!("{command} says more"))
     };
-    let (plain, (there, more)) = (told(&Pen::plain(pen.width)), told(pen));
+    let (plain, (there, more)) = (worded(&Pen::plain(pen.width)), worded(pen));
     let room = plain.0.chars().count() + 1 + plain.1.chars().count();
     if room <= pen.width { vec![format!("{there} {more}")] } else { vec![there, more] }
 }
@@ -138,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_offending_words_are_underlined_and_all_problems_are_told() {
+    fn the_offending_words_are_underlined_and_warnings_wait_until_no_error_is_left() {
         let file = file(vec![
             problem("dhcp-pool-overlap", None, Severity::Warning),
             problem("address-used-twice", Some((3, 23, 10)), Severity::Error),
@@ -151,12 +161,14 @@ mod tests {
   │                       ^^^^^^^^^^
     help: give gateway2 another one
 
-warning[dhcp-pool-overlap]: address 10.10.0.11 is used twice
- ╭─ fusionlab.yaml
-   help: give gateway2 another one
-
-1 error, 1 warning in fusionlab.yaml;
-fusionlab explain dhcp-pool-overlap says more"
+1 error in fusionlab.yaml; fusionlab explain address-used-twice says more"
+        );
+        let warned = super::tests::file(vec![problem("dhcp-pool-overlap", None, Severity::Warning)]);
+        let lines = lines(&warned, &Pen::plain(80));
+        assert_eq!(lines[0], "warning[dhcp-pool-overlap]: address 10.10.0.11 is used twice");
+        assert_eq!(
+            lines.last().unwrap(),
+            "1 warning in fusionlab.yaml; fusionlab explain dhcp-pool-overlap says more"
         );
     }
 

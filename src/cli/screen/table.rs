@@ -74,6 +74,8 @@ pub struct Table {
     rows: Vec<Vec<Cell>>,
     /// Columns that can be left out, the first one first.
     spare: Vec<&'static str>,
+    /// Whether what stands in the last column goes on below, rather than being cut.
+    breaks: bool,
 }
 
 impl Table {
@@ -82,12 +84,18 @@ impl Table {
         let header: Vec<&'static str> = header.into_iter().collect();
         let right = header.iter().map(|name| name.starts_with('>')).collect();
         let header = header.into_iter().map(|name| name.trim_start_matches('>')).collect();
-        Self { header, right, rows: Vec::new(), spare: Vec::new() }
+        Self { header, right, rows: Vec::new(), spare: Vec::new(), breaks: false }
     }
 
     /// Names the columns that are left out where the terminal is too narrow for all, the first one first.
     pub fn leaving_out(mut self, spare: impl IntoIterator<Item = &'static str>) -> Self {
         self.spare = spare.into_iter().collect();
+        self
+    }
+
+    /// Has what stands in the last column go on below, where there is too little room beside the others: for prose.
+    pub fn breaking(mut self) -> Self {
+        self.breaks = true;
         self
     }
 
@@ -126,9 +134,30 @@ impl Table {
     }
 
     fn cut_lines(&self, pen: &Pen) -> Vec<String> {
+        if self.breaks && !self.fits(pen) {
+            return self.broken_lines(pen);
+        }
         let widths = self.widths(pen.width);
         let header = self.header.iter().map(|name| Cell::inked(Ink::Dim, *name)).collect::<Vec<_>>();
         std::iter::once(&header).chain(&self.rows).map(|row| self.line(row, &widths, pen)).collect()
+    }
+
+    fn broken_lines(&self, pen: &Pen) -> Vec<String> {
+        let mut widths = self.widths(usize::MAX);
+        let Some(last) = widths.len().checked_sub(1) else { return Vec::new() };
+        let others = widths[..last].iter().sum::<usize>() + GAP * last;
+        widths[last] = pen.width.saturating_sub(others).max(LEAST_COLUMN);
+        let header = self.header.iter().map(|name| Cell::inked(Ink::Dim, *name)).collect::<Vec<_>>();
+        let mut lines = Vec::new();
+        for row in std::iter::once(&header).chain(&self.rows) {
+            for (index, text) in words::wrap(&row[last].text, widths[last]).into_iter().enumerate() {
+                let other = |cell: &Cell| if index == 0 { cell.clone() } else { Cell::plain("") };
+                let mut cells: Vec<Cell> = row[..last].iter().map(other).collect();
+                cells.push(Cell { text, ink: row[last].ink });
+                lines.push(self.line(&cells, &widths, pen));
+            }
+        }
+        lines
     }
 
     fn line(&self, row: &[Cell], widths: &[usize], pen: &Pen) -> String {
@@ -187,6 +216,23 @@ mod tests {
             Cell::plain("a much longer text here"),
         ]);
         table
+    }
+
+    #[test]
+    fn prose_goes_on_below_and_nothing_of_it_is_cut() {
+        let mut table = Table::new(["ID", "MEANING"]).breaking();
+        table.row([Cell::plain("file-failed"), Cell::plain("a file operation failed, and why")]);
+        table.row([Cell::plain("usage"), Cell::plain("wrong")]);
+        assert_eq!(
+            table.lines(&Pen::plain(32)),
+            [
+                "ID           MEANING",
+                "file-failed  a file operation",
+                "             failed, and why",
+                "usage        wrong",
+            ]
+        );
+        assert_eq!(table.lines(&Pen::plain(80)).len(), 3);
     }
 
     #[test]

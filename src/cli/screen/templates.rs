@@ -204,7 +204,7 @@ pub fn pruned(removed: &Prunable) -> Vec<String> {
 pub fn ready(line: &TemplateLine, took: Duration, changed: usize, flags: &str, pen: &Pen) -> Vec<String> {
     let took = words::duration(took);
     let head = match changed {
-        0 => format!("the template is there already; nothing had to be done ({took})"),
+        0 => format!("the template is here; nothing had to be done ({took})"),
         _ => format!("the template is ready after {took}"),
     };
     let mut pairs = vec![("key", line.key.clone())];

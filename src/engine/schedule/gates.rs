@@ -57,7 +57,7 @@ impl Gates {
         let Some(gate) = &step.gate else { return Entry::In };
         let inside = self.inside.get(gate).copied().unwrap_or_default();
         if inside >= self.room(gate) {
-            return Entry::Held(self.full(gate));
+            return Entry::Held(self.full(gate, &step.action));
         }
         let entry = match &step.action {
             Action::StartVm { node } => self.memory(node),
@@ -95,11 +95,14 @@ impl Gates {
         }
     }
 
-    fn full(&self, gate: &Gate) -> String {
+    fn full(&self, gate: &Gate, action: &Action) -> String {
         let room = self.room(gate);
         match gate {
+            Gate::Parent if matches!(action, Action::DeleteVm { .. }) => {
+                "waits for the template: one machine lets go of it at a time".to_owned()
+            }
             Gate::Parent => "waits for the template: one clone of it at a time".to_owned(),
-            Gate::PowerOn => format!("waits for a processor: {room} machines power on at a time"),
+            Gate::PowerOn => format!("waits for a CPU: {room} machines power on at a time"),
             Gate::Guest => format!("waits for a login: {room} SSH sessions at a time"),
         }
     }

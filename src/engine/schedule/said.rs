@@ -1,6 +1,7 @@
 //! Why a step waits, in words.
 
 use crate::plan::step::{Action, Step};
+use crate::plan::text::subject;
 
 /// Returns what a step waits for: another step, which is not done.
 pub fn waits_for(step: &Step, other: &Step) -> String {
@@ -11,7 +12,7 @@ pub fn waits_for(step: &Step, other: &Step) -> String {
         }
         (_, Some(what)) => format!("waits {what}"),
         (Some(node), None) => format!("waits for {node}: {}", other.text),
-        (None, None) => format!("waits until this is done: {}", other.text),
+        (None, None) => format!("waits for {}: {}", subject(&other.id), other.text),
     }
 }
 
@@ -19,6 +20,7 @@ pub fn waits_for(step: &Step, other: &Step) -> String {
 mod tests {
     use super::super::super::fixture::start;
     use super::*;
+    use crate::plan::step::StepId;
 
     #[test]
     fn a_reason_is_told_in_words_and_with_the_machine_that_is_waited_for() {
@@ -31,7 +33,8 @@ mod tests {
             said(of("start the cluster", Some("k8s-master1"))),
             "waits for k8s-master1: start the cluster"
         );
-        assert_eq!(said(of("make vmnet2", None)), "waits until this is done: make vmnet2");
+        let network = Step { id: StepId("network.apply".to_owned()), ..of("make vmnet2", None) };
+        assert_eq!(said(network), "waits for the network: make vmnet2");
         assert_eq!(said(of("wait until the API answers", None)), "waits until the API answers");
         assert_eq!(said(of("wait for gateway1: login", Some("gateway1"))), "waits for gateway1: login");
     }

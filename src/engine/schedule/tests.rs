@@ -265,7 +265,7 @@ async fn a_machine_that_has_done_its_own_says_what_it_waits_for_elsewhere() {
     ]);
     let outcome = Told::new([]).carry_out(&plan, |_| ()).await;
     let expected = [
-        ("kube.join/m2", "waits until this is done: vm.start x"),
+        ("kube.join/m2", "waits for the VIPs: vm.start x"),
         ("kube.join/m3", "waits for m2: one etcd learner at a time"),
     ];
     assert_eq!(outcome.held(), expected);

@@ -7,7 +7,7 @@ use crate::engine::context::{Engine, command_failed, tail};
 use crate::engine::error::{EngineError, Requirement, Result};
 use crate::engine::observe;
 use crate::engine::run::StepContext;
-use crate::engine::wait::{Probe, until};
+use crate::engine::wait::{Probe, until, waited};
 use crate::formats::command::Command;
 use crate::lab::{Lab, Node, names};
 use crate::plan::drift;
@@ -94,7 +94,7 @@ pub async fn restart_workload(
     Ok(())
 }
 
-/// Waits for Cilium's rollouts and for every node.
+/// Waits for Cilium's rollouts and for every node. Says whether it had to wait, or to mend something.
 pub async fn nodes(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
     let lab = &engine.lab;
@@ -106,7 +106,7 @@ pub async fn nodes(context: &StepContext) -> Result<bool> {
         hint: "`kubectl -n kube-system get pods -l app.kubernetes.io/part-of=cilium` shows which pod is not ready",
     };
     let mut readiness = Readiness { context, told: BTreeSet::new() };
-    until(context, rollouts, async || {
+    let rolled_out_late = waited(context, rollouts, async || {
         let cluster = observe::cluster_on(engine, node).await?;
         readiness.tell(&cluster);
         let waiting = cluster.not_rolled_out();
@@ -117,9 +117,10 @@ pub async fn nodes(context: &StepContext) -> Result<bool> {
         })
     })
     .await?;
-    no_kube_proxy(context, node).await?;
-    all_ready(context, node, lab.members().collect(), |cluster| readiness.tell(cluster)).await?;
-    Ok(true)
+    let was_there = no_kube_proxy(context, node).await?;
+    let ready_late =
+        all_ready(context, node, lab.members().collect(), |cluster| readiness.tell(cluster)).await?;
+    Ok(rolled_out_late || was_there || ready_late)
 }
 
 /// Says of each member once that it is Ready.
@@ -139,13 +140,14 @@ impl Readiness<'_> {
     }
 }
 
-/// Waits until nodes are Ready, as a control plane sees them; each look at the cluster is passed on.
+/// Waits until nodes are Ready, as a control plane sees them; each look at the cluster is passed on. Says whether it had to
+/// wait.
 async fn all_ready(
     context: &StepContext,
     contact: &Node,
     nodes: Vec<&Node>,
     mut look: impl FnMut(&ClusterFacts),
-) -> Result<()> {
+) -> Result<bool> {
     let engine = &context.engine;
     let requirement = Requirement {
         what: "every node is Ready".to_owned(),
@@ -153,7 +155,7 @@ async fn all_ready(
         limit: engine.lab.limits.nodes_ready,
         hint: "`kubectl describe node NAME` says what a node lacks",
     };
-    until(context, requirement, async || {
+    waited(context, requirement, async || {
         let cluster = observe::cluster_on(engine, contact).await?;
         look(&cluster);
         let not_ready = |node: &&&Node| !cluster.nodes.get(&node.name).is_some_and(|node| node.ready);
@@ -255,14 +257,15 @@ async fn apply(context: &StepContext, node: &Node, command: &Command) -> Result<
 }
 
 /// Takes kube-proxy away: nothing of ours installs it, but an upgrade of kubeadm once brought it back
-/// (facts/kubernetes-cilium.md §1.1), and its rules would compete with Cilium's.
-async fn no_kube_proxy(context: &StepContext, node: &Node) -> Result<()> {
+/// (facts/kubernetes-cilium.md §1.1), and its rules would compete with Cilium's. Says whether it was there.
+async fn no_kube_proxy(context: &StepContext, node: &Node) -> Result<bool> {
     let engine = &context.engine;
-    if observe::cluster_on(engine, node).await?.kube_proxy_present {
+    let is_there = observe::cluster_on(engine, node).await?.kube_proxy_present;
+    if is_there {
         context.note("kube-proxy came into the cluster; it is removed, since Cilium does its work");
         engine.must(node, &kubectl::delete("daemonsets", "kube-proxy", Some(cilium::NAMESPACE))).await?;
     }
-    Ok(())
+    Ok(is_there)
 }
 
 /// Waits for the definition of the class's configuration: Cilium's operator installs it, not its chart (facts §4.4).

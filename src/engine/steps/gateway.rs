@@ -3,7 +3,7 @@
 use crate::engine::error::{Requirement, Result};
 use crate::engine::observe;
 use crate::engine::run::StepContext;
-use crate::engine::wait::{Probe, until};
+use crate::engine::wait::{Probe, waited};
 use crate::lab::Node;
 use crate::plan::facts::Facts;
 use crate::plan::up::vip_holder;
@@ -15,13 +15,13 @@ pub async fn configure(context: &StepContext, name: &str) -> Result<bool> {
     let engine = &context.engine;
     let node = engine.node(name)?;
     let identity = engine.need_identity()?;
-    let written = settle_files(context, node, &identity).await?;
+    let settled = settle_files(context, node, &identity).await?;
     units_run(context, node).await?;
-    Ok(!written.is_empty())
+    Ok(settled.changed())
 }
 
-/// Waits until all that a gateway does its part with runs.
-pub(super) async fn units_run(context: &StepContext, node: &Node) -> Result<()> {
+/// Waits until all that a gateway does its part with runs; says whether it had to wait.
+pub(super) async fn units_run(context: &StepContext, node: &Node) -> Result<bool> {
     let engine = &context.engine;
     let requirement = Requirement {
         what: format!("nginx, keepalived and the name server run on {}", node.name),
@@ -29,7 +29,7 @@ pub(super) async fn units_run(context: &StepContext, node: &Node) -> Result<()> 
         limit: engine.lab.limits.vip_held,
         hint: "`journalctl -u nginx -u keepalived -u fusionlab-dns` on the gateway says why not",
     };
-    until(context, requirement, async || {
+    waited(context, requirement, async || {
         let facts = observe::guest(engine, node).await?;
         let down: Vec<&str> =
             ["nginx", "keepalived", dns::UNIT].into_iter().filter(|unit| !facts.unit_active(unit)).collect();
@@ -51,7 +51,7 @@ pub async fn vips(context: &StepContext) -> Result<bool> {
         limit: lab.limits.vip_held,
         hint: "`journalctl -u keepalived` on the gateways says why; another machine on the LAN may use the address",
     };
-    until(context, requirement, async || {
+    waited(context, requirement, async || {
         let mut facts = Facts::default();
         for node in lab.gateways() {
             facts.guests.insert(node.name.clone(), observe::guest(engine, node).await?);
@@ -71,6 +71,5 @@ pub async fn vips(context: &StepContext) -> Result<bool> {
         let (lan, internal) = (lab.lan.vip, lab.internal.vip);
         Ok(Probe::NotYet(format!("{lan} held by {}, {internal} by {}", holders(lan), holders(internal))))
     })
-    .await?;
-    Ok(true)
+    .await
 }

@@ -8,13 +8,15 @@ use crate::engine::context::{command_failed, tail};
 use crate::engine::error::{EngineError, Requirement, Result};
 use crate::engine::observe;
 use crate::engine::run::StepContext;
-use crate::engine::wait::{Probe, until};
+use crate::engine::wait::{Probe, waited};
 use crate::formats::command::Command;
 use crate::formats::dhcp;
 use crate::host::{HostError, clock, files};
 use crate::lab::Node;
+use crate::plan::drift;
 use crate::plan::facts::GuestFacts;
 use crate::plan::step::Phase;
+use crate::plan::up::units;
 use crate::stack::file::GuestFile;
 use crate::stack::identity::Identity;
 use crate::stack::node as nodes;
@@ -22,16 +24,20 @@ use crate::stack::node as nodes;
 use super::upkeep::kubelet_runs;
 use super::vm;
 
-/// Waits for a login, then for cloud-init, then looks whether the guest is the one it should be.
+/// Waits for a login, then for cloud-init, then looks whether the guest is the one it should be. Says whether it had to wait.
 pub async fn ready(context: &StepContext, name: &str) -> Result<bool> {
     let engine = &context.engine;
     let node = engine.node(name)?;
-    if let Err(error) = login(context, node).await {
-        power_cycle(context, node, error).await?;
-        login(context, node).await?;
-    }
+    let came_late = match login(context, node).await {
+        Ok(came_late) => came_late,
+        Err(error) => {
+            power_cycle(context, node, error).await?;
+            login(context, node).await?;
+            true
+        }
+    };
     context.reached(name, Phase::Net);
-    cloud_init_done(context, node).await?;
+    let was_at_work = cloud_init_done(context, node).await?;
     let facts = observe::guest(engine, node).await?;
     let mut wrong = Vec::new();
     if facts.hostname != node.name {
@@ -45,7 +51,7 @@ pub async fn ready(context: &StepContext, name: &str) -> Result<bool> {
     );
     if wrong.is_empty() {
         engine.identities.must_be_its_own(&node.name, &facts)?;
-        return Ok(true);
+        return Ok(came_late || was_at_work);
     }
     let held: Vec<String> =
         facts.addresses.iter().map(|(name, address)| format!("{name} {address}")).collect();
@@ -54,7 +60,7 @@ pub async fn ready(context: &StepContext, name: &str) -> Result<bool> {
     Err(EngineError::Guest { node: node.name.clone(), reason, tail: context.console_tail() })
 }
 
-async fn login(context: &StepContext, node: &Node) -> Result<()> {
+async fn login(context: &StepContext, node: &Node) -> Result<bool> {
     let engine = &context.engine;
     let requirement = Requirement {
         what: format!("{} takes our SSH key at {}", node.name, node.address()),
@@ -64,17 +70,21 @@ async fn login(context: &StepContext, node: &Node) -> Result<()> {
     };
     let limit = engine.lab.limits.guest_connect;
     let mut power = Power::of(context, node);
-    until(context, requirement, async || match engine.run(node, &Command::new(["true"]), limit, None).await {
-        Ok(output) if output.success() => Ok(Probe::Met(())),
-        Ok(output) => Ok(Probe::NotYet(format!("the login answers, but {:?}", tail(&output)))),
-        // A stranger at its address is not a matter of waiting.
-        Err(error @ EngineError::Host(HostError::HostKey { .. } | HostError::Interrupted)) => Err(error),
-        Err(error) => {
-            power.must_be_on().await?;
-            Ok(Probe::NotYet(match leased_elsewhere(context, node) {
-                Some(address) => format!("{error}; Fusion's DHCP server has leased {address} to its card"),
-                None => error.to_string(),
-            }))
+    waited(context, requirement, async || {
+        match engine.run(node, &Command::new(["true"]), limit, None).await {
+            Ok(output) if output.success() => Ok(Probe::Met(())),
+            Ok(output) => Ok(Probe::NotYet(format!("the login answers, but {:?}", tail(&output)))),
+            // A stranger at its address is not a matter of waiting.
+            Err(error @ EngineError::Host(HostError::HostKey { .. } | HostError::Interrupted)) => Err(error),
+            Err(error) => {
+                power.must_be_on().await?;
+                Ok(Probe::NotYet(match leased_elsewhere(context, node) {
+                    Some(address) => {
+                        format!("{error}; Fusion's DHCP server has leased {address} to its card")
+                    }
+                    None => error.to_string(),
+                }))
+            }
         }
     })
     .await
@@ -132,7 +142,7 @@ fn leased_elsewhere(context: &StepContext, node: &Node) -> Option<Ipv4Addr> {
     (lease.address != node.address()).then_some(lease.address)
 }
 
-async fn cloud_init_done(context: &StepContext, node: &Node) -> Result<()> {
+async fn cloud_init_done(context: &StepContext, node: &Node) -> Result<bool> {
     let engine = &context.engine;
     let requirement = Requirement {
         what: format!("cloud-init is done on {}", node.name),
@@ -143,7 +153,7 @@ async fn cloud_init_done(context: &StepContext, node: &Node) -> Result<()> {
     let limit = engine.lab.limits.guest_command;
     let status = Command::new(["cloud-init", "status", "--format", "json"]);
     let mut power = Power::of(context, node);
-    until(context, requirement, async || {
+    waited(context, requirement, async || {
         // sshd restarts once while cloud-init works: a lost connection here is only "not yet".
         let output = match engine.run(node, &status, limit, None).await {
             Ok(output) if output.left_out > 0 => return Err(command_failed(&node.name, &status, &output)),
@@ -196,7 +206,7 @@ pub async fn prepare(context: &StepContext, name: &str) -> Result<bool> {
     let engine = &context.engine;
     let node = engine.node(name)?;
     let identity = engine.need_identity()?;
-    let written = settle_files(context, node, &identity).await?;
+    let settled = settle_files(context, node, &identity).await?;
     let facts = observe::guest(engine, node).await?;
     kubelet_runs(context, node, &facts).await?;
     engine.identities.must_be_its_own(&node.name, &facts)?;
@@ -215,25 +225,41 @@ pub async fn prepare(context: &StepContext, name: &str) -> Result<bool> {
     engine
         .must_within(node, &nodes::await_clock(limit), limit + engine.lab.limits.guest_connect, None)
         .await?;
-    Ok(!written.is_empty())
+    Ok(settled.changed())
+}
+
+/// What was not as it should be in a guest, and is now.
+pub struct Settled {
+    /// The paths of what was written.
+    pub written: Vec<String>,
+    /// Whether a service of the node's did not run, or would not have after the next boot.
+    was_down: bool,
+}
+
+impl Settled {
+    /// Says whether anything was changed.
+    pub fn changed(&self) -> bool {
+        self.was_down || !self.written.is_empty()
+    }
 }
 
 /// Puts the files of a node in their places that are missing or differ, and makes its services follow. A mark in the
 /// guest stands from before the first file until the services have followed: a run that is cut off in between leaves
-/// files that are right, and services that do not know of it. Returns the paths of what was written.
-pub async fn settle_files(context: &StepContext, node: &Node, identity: &Identity) -> Result<Vec<String>> {
+/// files that are right, and services that do not know of it.
+pub async fn settle_files(context: &StepContext, node: &Node, identity: &Identity) -> Result<Settled> {
     let engine = &context.engine;
     let files = nodes::files_of(&engine.lab, identity, node);
     let facts = observe::guest(engine, node).await?;
+    let was_down = drift::of_units(&facts, &units(node, &facts)).is_some();
     if files.iter().all(|file| is_there(file, &facts)) {
         activate(context, node, &[]).await?;
-        return Ok(Vec::new());
+        return Ok(Settled { written: Vec::new(), was_down });
     }
     engine.must(node, &nodes::mark_pending()).await?;
     let written = install_missing(context, node, &files, &facts).await?;
     activate(context, node, &written).await?;
     engine.must(node, &nodes::settle_pending()).await?;
-    Ok(written)
+    Ok(Settled { written, was_down })
 }
 
 /// Makes the services follow the files that changed.

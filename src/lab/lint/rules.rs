@@ -43,16 +43,16 @@ macro_rules! rules {
 }
 
 rules! {
-    YAML_SYNTAX "yaml-syntax" Error: "the file is not YAML",
+    YAML_SYNTAX "yaml-syntax" Error: "the file cannot be read as lines of keys and values (YAML)",
         "The text cannot be read as YAML, so nothing else in it was looked at. Usual causes are a tab \
          used as indentation, a missing space after a colon, and an unclosed bracket or quote.";
     UNKNOWN_KEY "unknown-key" Error: "a key that fusionlab does not know",
         "A key that is not known has no effect, and a misspelt one would silently leave the default in \
          place; so it is refused. `docs/lab-file.md` and `fusionlab schema` list every key.";
-    KEY_TWICE "key-twice" Error: "a key stands twice in one mapping",
+    KEY_TWICE "key-twice" Error: "a key stands twice in one section",
         "Only one of the two values could count, and readers differ in which. Delete one.";
     WRONG_TYPE "wrong-type" Error: "a value of the wrong kind",
-        "For example a list where one address is wanted, or a mapping where a number is wanted.";
+        "For example a list where one address is wanted, or a section of keys where a number is wanted.";
     BAD_VALUE "bad-value" Error: "a value that cannot be read, or is out of range",
         "The message says which form or range the key takes.";
     FILE_VERSION "file-version" Error: "`version` is missing or not 1",

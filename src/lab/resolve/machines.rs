@@ -138,8 +138,8 @@ impl Resolver<'_> {
             let path = format!("nodes.{name}");
             if !nodes.iter().any(|node| node.name == *name) {
                 let names = nodes.iter().map(|node| node.name.as_str());
-                let problem =
-                    rules::UNKNOWN_NODE.problem(self.origin.span(&path), format!("the lab has no {name}"));
+                let problem = rules::UNKNOWN_NODE
+                    .problem(self.origin.name_span(&path), format!("the lab has no {name}"));
                 let counts: Vec<_> = roles.iter().map(|machines| machines.count.to_string()).collect();
                 self.problems.push(problem.help(match spec::closest(name, names) {
                     Some(meant) => format!("did you mean {meant}?"),

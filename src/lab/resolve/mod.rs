@@ -15,6 +15,9 @@ use super::problem::{Problem, Severity};
 use super::spec::{self, LabFile, Origin, Spec};
 use super::{Cluster, GatewaySettings, Internal, Lab, Lan, Ports};
 
+/// The networking document's home network.
+pub const LAN: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 68, 0), 24);
+
 /// A lab that can be brought up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
@@ -111,7 +114,7 @@ impl Resolver<'_> {
 
     fn lan(&self) -> Lan {
         let lan = self.spec.lan.clone().unwrap_or_default();
-        let subnet = lan.subnet.unwrap_or(Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 68, 0), 24));
+        let subnet = lan.subnet.unwrap_or(LAN);
         let router = lan.router.unwrap_or(host(subnet, host_part::LAN_ROUTER));
         Lan {
             subnet,
@@ -377,6 +380,8 @@ kubernetes:
         let found = errors("version: 1\nnodes:\n  k8s-worker3: {cpus: 4}\n");
         let rules: Vec<_> = found.iter().map(|found| found.rule).collect();
         assert_eq!(rules[0], "unknown-node");
+        let at = found[0].span.unwrap();
+        assert_eq!((at.line, at.column, at.length), (3, 3, "k8s-worker3".len()), "the name is what is wrong");
         assert_eq!(
             lab("nodes: {k8s-worker2: {cpus: 4, memory: 8GiB}}\n").node("k8s-worker2").unwrap().memory_mib,
             8192

@@ -30,7 +30,7 @@ macro_rules! section {
         }
 
         impl Read for $name {
-            const KIND: &'static str = "mapping";
+            const KIND: &'static str = "section";
 
             fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
                 let mut section = Self::default();
@@ -91,7 +91,7 @@ section! {
         domain: DnsName = Live("lab.test"),
         /// What the LAN's VIP forwards, and to where.
         ports: PortsSpec = Section,
-        /// The cloud image to make the template from: a name of the catalogue, or a mapping: name and mirror of one of the catalogue, or url, digest and guest_os of your own.
+        /// The cloud image to make the template from: a name of the catalogue, or a section: name and mirror of one of the catalogue, or url, digest and guest_os of your own.
         image: ImageSpec = Live("ubuntu-24.04"),
         /// How a VM is made from the template: linked is quick and tied to it, full is a whole copy, cow is a copy-on-write copy (APFS).
         clone: CloneMode = Live("linked"),
@@ -272,11 +272,12 @@ pub struct Nodes(pub BTreeMap<String, NodeSpec>);
 pub const ANY_NODE: &str = "<node>";
 
 impl Read for Nodes {
-    const KIND: &'static str = "mapping";
+    const KIND: &'static str = "section";
 
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let mut nodes = BTreeMap::new();
-        for (name, _, value) in reader.any_entries(node)? {
+        for (name, at, value) in reader.any_entries(node)? {
+            reader.origin.name(&joined(&reader.path, name), at);
             let read = reader.at(name, value, |reader| NodeSpec::read(value, reader));
             nodes.insert(name.to_owned(), read.unwrap_or_default());
         }
@@ -300,7 +301,7 @@ pub enum ImageSpec {
 }
 
 impl Read for ImageSpec {
-    const KIND: &'static str = "name or mapping";
+    const KIND: &'static str = "name or section";
 
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         match node.scalar() {
@@ -328,7 +329,7 @@ impl Read for ImageSpec {
 pub struct LimitsSpec(pub BTreeMap<String, Duration>);
 
 impl Read for LimitsSpec {
-    const KIND: &'static str = "mapping";
+    const KIND: &'static str = "section";
 
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let names: Vec<_> = Limits::TABLE.iter().map(|(name, _, _)| *name).collect();

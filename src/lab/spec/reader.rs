@@ -129,6 +129,7 @@ pub enum Usual {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     spans: BTreeMap<String, Span>,
+    names: BTreeMap<String, Span>,
     unusable: BTreeSet<String>,
 }
 
@@ -138,12 +139,25 @@ impl Origin {
         self.spans.get(path).copied()
     }
 
+    /// Returns where a machine's name stands, as a key's path; none if the file does not name it.
+    pub fn name_span(&self, path: &str) -> Option<Span> {
+        self.names.get(path).copied()
+    }
+
+    /// Notes where a name stands.
+    pub(super) fn name(&mut self, path: &str, span: Span) {
+        self.names.insert(path.to_owned(), span);
+    }
+
     /// Says whether the file has this key with a value that was reported and replaced by the default,
     /// so that findings which rest on it would mislead.
     pub fn is_unusable(&self, path: &str) -> bool {
         self.unusable.contains(path)
     }
 }
+
+/// What holds further keys.
+const SECTION: &str = "section of keys";
 
 /// Collects what is found while the tree is read.
 #[derive(Debug, Default)]
@@ -199,7 +213,7 @@ impl Reader {
     /// Returns the entries of a mapping, whatever their keys: key, the key's place, value.
     pub fn any_entries<'a>(&mut self, node: &'a Node) -> Option<Vec<(&'a str, Span, &'a Node)>> {
         let Value::Mapping(entries) = &node.value else {
-            self.wrong_type(node, "mapping");
+            self.wrong_type(node, SECTION);
             return None;
         };
         let mut good: Vec<(&str, Span, &Node)> = Vec::new();
@@ -222,9 +236,14 @@ impl Reader {
         let subject = if self.path.is_empty() { "the lab file" } else { &self.path };
         let message = format!("{subject}: {} where a {wanted} is wanted", node.describe());
         let mut problem = rules::WRONG_TYPE.problem(Some(node.span), message);
-        if let (Some(text), "list") = (node.scalar(), wanted) {
-            problem.help = Some(format!("write [{text}]"));
-        }
+        problem.help = match (node.scalar(), wanted) {
+            (Some(text), "list") => Some(format!("write [{text}]")),
+            (_, SECTION) => Some(
+                "write its keys below it, each on a line of its own, two blanks further to the right"
+                    .to_owned(),
+            ),
+            _ => None,
+        };
         self.problems.push(problem);
     }
 }

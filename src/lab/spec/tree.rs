@@ -37,7 +37,7 @@ impl Node {
             Value::Empty => "nothing".to_owned(),
             Value::Scalar(text) => format!("{text:?}"),
             Value::Sequence(_) => "a list".to_owned(),
-            Value::Mapping(_) => "a mapping".to_owned(),
+            Value::Mapping(_) => "a section of keys".to_owned(),
         }
     }
 
@@ -69,7 +69,29 @@ pub fn parse(text: &str) -> Result<Node, Problem> {
 fn syntax_problem(error: &serde_saphyr::Error) -> Problem {
     let message = serde_saphyr::UserMessageFormatter.format_message(error.without_snippet()).into_owned();
     let span = error.location().filter(|at| at.line() > 0).map(|at| span_of(at, 1));
-    rules::YAML_SYNTAX.problem(span, message.trim_end_matches('.').to_owned())
+    let help = "each line is a key, a colon, a blank and its value; what belongs to a key stands below it, two blanks \
+                further to the right, never a tab";
+    rules::YAML_SYNTAX.problem(span, in_plain_words(message.trim_end_matches('.'))).help(help)
+}
+
+/// Returns what the parser says in words for those who know keys and values, and no YAML.
+fn in_plain_words(message: &str) -> String {
+    const WORDS: [(&str, &str); 8] = [
+        (
+            "mapping values are not allowed",
+            "a key stands where none can: its line is indented otherwise than those above, or a value has a colon and no \
+             quotes around it",
+        ),
+        ("flow mapping", "a brace is not closed: a comma or } is missing"),
+        ("flow sequence", "a bracket is not closed: a comma or ] is missing"),
+        ("tabs disallowed", "a tab stands at the beginning of a line; only blanks may"),
+        ("unknown value", "a value that begins with * needs quotes around it"),
+        ("unexpected character: `@'", "a value that begins with @ needs quotes around it"),
+        ("unexpected character: ``'", "a value that begins with ` needs quotes around it"),
+        ("block mapping", "the line is indented otherwise than those above"),
+    ];
+    let known = WORDS.iter().find(|(part, _)| message.contains(part));
+    known.map_or_else(|| message.to_owned(), |(_, words)| (*words).to_owned())
 }
 
 /// The tree as serde gives it: numbers and booleans have lost their spelling.
@@ -189,6 +211,21 @@ mod tests {
         let Value::Mapping(entries) = &node.value else { panic!("not a mapping: {node:?}") };
         let (key, value) = entries.iter().find(|(name, _)| name.scalar() == Some(key)).expect(key);
         (key, value)
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_without_the_words_of_yaml() {
+        for text in
+            ["a: 1\n b: 2\n", "a: {b: c\nd: e\n", "a:\n\tb: c\n", "a: *b\n", "a: @b\n", "a: [b\nc: d\n"]
+        {
+            let problem = parse(text).unwrap_err();
+            for word in ["mapping", "flow", "sequence", "scalar", "context", "character:", "reference"] {
+                assert!(!problem.message.contains(word), "{text:?}: {}", problem.message);
+            }
+            assert!(
+                problem.span.is_some() && problem.help.is_some_and(|help| help.contains("a key, a colon"))
+            );
+        }
     }
 
     #[test]

@@ -57,12 +57,12 @@ impl LeftBehind {
 /// Checks what is left of labs and runs.
 pub fn leftovers(left: &LeftBehind) -> Vec<Check> {
     vec![
-        locks(left).named("lab.locks", "no killed run has left its name in a lock"),
-        half_written(left).named("lab.half-written", "no file is half written"),
-        machines(left).named("lab.machines", "no machine is half made"),
-        templates(left).named("lab.templates", "templates are used"),
-        resolvers(left).named("lab.resolver", "no name leads to a lab that is gone"),
-        Seen::ok(count(left.backups, "backup")).named("lab.backups", "the networking file can be had back"),
+        locks(left).named("lab.locks", "locks of killed runs"),
+        half_written(left).named("lab.half-written", "half-written files"),
+        machines(left).named("lab.machines", "half-made machines"),
+        templates(left).named("lab.templates", "unused templates"),
+        resolvers(left).named("lab.resolver", "names of labs that are gone"),
+        Seen::ok(count(left.backups, "backup")).named("lab.backups", "backups of the networking file"),
     ]
 }
 
@@ -81,11 +81,11 @@ pub fn clock(left: &LeftBehind) -> Check {
             certificates::long((left.now_ms.saturating_sub(newest)) / 1000)
         )),
     };
-    seen.named("mac.clock", "the clock has not gone back")
+    seen.named("mac.clock", "the clock")
 }
 
 fn locks(left: &LeftBehind) -> Seen {
-    let [first, more @ ..] = left.dead_locks.as_slice() else { return Seen::ok("none has") };
+    let [first, more @ ..] = left.dead_locks.as_slice() else { return Seen::ok("none") };
     let DeadLock { name, verb, pid, last_heard } = first;
     let detail =
         format!("{name}: process {pid} (`{verb}`), last heard of {last_heard}{}", and_more(more.len()));
@@ -101,13 +101,13 @@ fn machines(left: &LeftBehind) -> Seen {
 }
 
 fn named(paths: &[PathBuf], fix: Remedy) -> Seen {
-    let [first, more @ ..] = paths else { return Seen::ok("none is") };
+    let [first, more @ ..] = paths else { return Seen::ok("none") };
     Seen::warn(format!("{}{}", first.display(), and_more(more.len())), fix)
 }
 
 /// An unused template spares the next `up` its longest step, so it is no fault.
 fn templates(left: &LeftBehind) -> Seen {
-    let [first, more @ ..] = left.templates.as_slice() else { return Seen::ok("none stands unused") };
+    let [first, more @ ..] = left.templates.as_slice() else { return Seen::ok("none") };
     let size = left.templates_bytes / MIB;
     Seen::ok(format!(
         "no lab uses {first}{}, of {size} MiB: it is there for the next `up`, and `fusionlab template prune` frees it",
@@ -116,7 +116,7 @@ fn templates(left: &LeftBehind) -> Seen {
 }
 
 fn resolvers(left: &LeftBehind) -> Seen {
-    let Some((path, lab)) = left.resolvers.first() else { return Seen::ok("none does") };
+    let Some((path, lab)) = left.resolvers.first() else { return Seen::ok("none") };
     let detail = format!("{} is of the lab {lab:?}{}", path.display(), and_more(left.resolvers.len() - 1));
     Seen::warn(detail, Remedy::RemoveResolver { path: path.clone() })
 }

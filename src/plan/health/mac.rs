@@ -59,7 +59,7 @@ pub struct OtherMachine {
 /// Checks a Fusion that is here: the programs of its bundle that are missing, and its release's flaws.
 pub fn fusion_checks(version: &str, missing: &[&str]) -> Vec<Check> {
     vec![
-        tools(missing).named("fusion.tools", "Fusion's programs are there"),
+        tools(missing).named("fusion.tools", "Fusion's programs"),
         flaws(version).named("fusion.advisories", "known flaws of this release"),
     ]
 }
@@ -67,12 +67,12 @@ pub fn fusion_checks(version: &str, missing: &[&str]) -> Vec<Check> {
 /// Checks the Mac for a lab.
 pub fn mac(lab: &Lab, fusion: &str, seen: &MacSeen) -> Vec<Check> {
     vec![
-        macos(fusion, seen).named("mac.version", "macOS is new enough for Fusion"),
-        memory(lab, seen).named("mac.memory", "the lab's machines fit into memory"),
-        cpus(lab, seen).named("mac.cpus", "there are processors for them"),
-        disk(lab, seen).named("mac.disk", "there is room for their disks"),
-        sleep(seen).named("mac.sleep", "the Mac stays awake on mains power"),
-        local_network(seen).named("mac.local-network", "macOS lets this terminal reach the machines"),
+        macos(fusion, seen).named("mac.version", "macOS"),
+        memory(lab, seen).named("mac.memory", "memory for the machines"),
+        cpus(lab, seen).named("mac.cpus", "processors for them"),
+        disk(lab, seen).named("mac.disk", "room for their disks"),
+        sleep(seen).named("mac.sleep", "sleep on mains power"),
+        local_network(seen).named("mac.local-network", "the way to the machines"),
     ]
 }
 

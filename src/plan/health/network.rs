@@ -24,21 +24,21 @@ pub fn network(lab: &Lab, survey: &Survey) -> Vec<Check> {
     let (vmnet, subnet) = (lab.vmnet_name(), lab.internal.subnet);
     vec![
         programs(survey).named("network.programs", PROGRAMS),
-        file(survey).named("network.file", "the networking file is sound"),
-        remarks(survey).named("network.remarks", "there is nothing odd in it"),
-        unfinished(survey).named("network.unfinished", "no change of it is half done"),
-        window(survey).named("network.window", "Fusion's window is closed"),
-        the_vmnet(lab, survey).named("network.vmnet", format!("{vmnet} is free or the lab's")),
-        reserved(lab, survey).named("network.reserved", "no address is reserved for others"),
-        overlaps(lab, survey).named("network.subnet", format!("{subnet} is no other network's")),
-        routes(lab, survey).named("network.routes", format!("no route leads {subnet} elsewhere")),
-        pool(lab).named("network.pool", "no address lies in the DHCP pool"),
-        leases(lab, survey).named("network.leases", "no address is leased to others"),
-        services(lab, survey).named("network.services", "every service that the file wants runs"),
-        fixed(lab, survey).named("network.dhcpd", "the DHCP server knows each reservation"),
-        forwards(survey).named("network.forwards", "no forwarded port is left over"),
-        cable(lab, survey).named("network.wifi", "the gateways are bridged to a cable"),
-        root(survey).named("network.root", "the networks can be changed"),
+        file(survey).named("network.file", "the networking file"),
+        remarks(survey).named("network.remarks", "oddities in it"),
+        unfinished(survey).named("network.unfinished", "half-done changes of it"),
+        window(survey).named("network.window", "Fusion's window"),
+        the_vmnet(lab, survey).named("network.vmnet", vmnet),
+        reserved(lab, survey).named("network.reserved", "reserved addresses"),
+        overlaps(lab, survey).named("network.subnet", format!("{subnet} in Fusion")),
+        routes(lab, survey).named("network.routes", format!("routes to {subnet}")),
+        pool(lab).named("network.pool", "addresses in the DHCP pool"),
+        leases(lab, survey).named("network.leases", "leases"),
+        services(lab, survey).named("network.services", "services"),
+        fixed(lab, survey).named("network.dhcpd", "reservations"),
+        forwards(survey).named("network.forwards", "forwarded ports"),
+        cable(lab, survey).named("network.wifi", "the gateways' bridge"),
+        root(survey).named("network.root", "who may change the networks"),
     ]
 }
 
@@ -56,12 +56,12 @@ pub fn home(lab: &Lab, here: &[(String, Ipv4Net)], stands: bool) -> Check {
             if stands { Seen::fail(detail, Remedy::OtherLan) } else { Seen::warn(detail, Remedy::Init) }
         }
     };
-    seen.named("network.lan", "the Mac is in the lab's LAN")
+    seen.named("network.lan", "the Mac's own network")
 }
 
 fn programs(survey: &Survey) -> Seen {
     match (survey.distrusted.as_slice(), survey.root) {
-        ([], _) => Seen::ok("and so are the folders above them"),
+        ([], _) => Seen::ok("root, and the folders above them as well"),
         // Whoever may change them may run them, too: root has no part in it.
         (_, RootAccess::NotNeeded) if survey.owner.is_none_or(|(user, _)| user != ROOT) => {
             Seen::ok("not asked: they run as you, not as root")
@@ -95,7 +95,7 @@ fn file(survey: &Survey) -> Seen {
 fn remarks(survey: &Survey) -> Seen {
     let document = survey.bytes.as_deref().and_then(|bytes| Document::parse(bytes).ok());
     let remarks = document.map(|document| document.remarks()).unwrap_or_default();
-    let Some(first) = remarks.first() else { return Seen::ok("nothing odd") };
+    let Some(first) = remarks.first() else { return Seen::ok("none") };
     let place = if first.line == 0 { String::new() } else { format!("line {}: ", first.line) };
     let more = if remarks.len() == 1 { String::new() } else { format!("; and {} more", remarks.len() - 1) };
     Seen::warn(format!("{place}{}{more}", first.text), Remedy::SeeRemarks)
@@ -103,7 +103,7 @@ fn remarks(survey: &Survey) -> Seen {
 
 fn unfinished(survey: &Survey) -> Seen {
     match &survey.unfinished {
-        None => Seen::ok("none is"),
+        None => Seen::ok("none"),
         Some(change) => Seen::fail(
             format!("one of vmnet{}, begun {}, was cut short", change.vmnet, change.since),
             Remedy::ApplyNetwork,
@@ -115,7 +115,7 @@ fn window(survey: &Survey) -> Seen {
     if survey.window_open {
         Seen::warn("it is open, and its Apply button overwrites the networking file", Remedy::QuitFusion)
     } else {
-        Seen::ok("it is")
+        Seen::ok("closed")
     }
 }
 

@@ -299,8 +299,8 @@ fn of_each_lab_the_certificate_that_ends_first_is_told_if_it_ends_soon() {
         ends: days.iter().map(|day| (format!("number {day}"), 100 * DAY + day * DAY)).collect(),
     };
     let detail = |labs: &[LabEnds]| certificates(labs, 100 * DAY).detail;
-    assert_eq!(detail(&[]), "there is no lab");
-    assert_eq!(detail(&[lab("a", &[31, 300])]), "looked at those of 1 lab");
+    assert_eq!(detail(&[]), "none: there is no lab");
+    assert_eq!(detail(&[lab("a", &[31, 300])]), "none of 1 lab");
     let labs = [lab("a", &[29, 300, 12]), lab("b", &[365]), lab("c", &[3])];
     assert_eq!(detail(&labs), "a: number 12 ends in 12 days, and 1 more; c: number 3 ends in 3 days");
     assert_eq!(certificates(&labs, 0).state, State::Ok);

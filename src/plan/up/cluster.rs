@@ -12,7 +12,7 @@ use crate::stack::kubeadm::{self, NodeState};
 const NOBODY_TO_ASK: &str = "no API server is there to ask yet";
 
 /// Returns what must run on a member: its kubelet, too, once kubeadm has given it something to do.
-fn units(node: &Node, guest: &GuestFacts) -> Vec<&'static str> {
+pub(super) fn units(node: &Node, guest: &GuestFacts) -> Vec<&'static str> {
     let mut units = vec!["containerd", "chrony"];
     units.extend(kubeadm::state(node.role, guest).is_complete().then_some("kubelet"));
     units

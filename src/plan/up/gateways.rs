@@ -12,7 +12,7 @@ use crate::stack::dns;
 /// The verb of the step that looks who else is on the LAN.
 const PROBE: &str = "lan.probe";
 /// What runs on a gateway.
-const UNITS: [&str; 4] = ["nginx", "keepalived", dns::UNIT, "chrony"];
+pub(super) const UNITS: [&str; 4] = ["nginx", "keepalived", dns::UNIT, "chrony"];
 
 impl List<'_> {
     /// Plans the look at who else is on the LAN, unless a gateway of ours has the VIP already.

@@ -11,7 +11,7 @@ mod upkeep;
 
 use std::collections::BTreeSet;
 
-use crate::lab::{Lab, Node};
+use crate::lab::{Lab, Node, Role};
 
 use super::desired::Desired;
 use super::facts::{Facts, GuestFacts, VmFacts, VmState};
@@ -19,6 +19,14 @@ use super::obstacle::Obstacle;
 use super::step::{Action, Gate, Phase, Plan, Step, StepId};
 use super::{drift, drill, networks, template};
 pub use gateways::vip_holder;
+
+/// Returns the services that must run in a guest and start at its boot: a kubelet once kubeadm has given it something to do.
+pub fn units(node: &Node, guest: &GuestFacts) -> Vec<&'static str> {
+    match node.role {
+        Role::Gateway => gateways::UNITS.to_vec(),
+        Role::ControlPlane | Role::Worker => cluster::units(node, guest),
+    }
+}
 
 /// Plans what is missing between the facts and the lab.
 ///

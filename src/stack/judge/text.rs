@@ -47,7 +47,7 @@ fn contains(wanted: &[String], text: &str) -> Finding {
 fn lacks(unwanted: &[String], text: &str) -> Finding {
     let bad = |line: &&str| unwanted.iter().any(|word| line.contains(word.as_str()));
     match text.lines().find(bad) {
-        None => Ok("none".to_owned()),
+        None => Ok("nothing against it was found".to_owned()),
         Some(line) => Err(short(line)),
     }
 }

@@ -6,8 +6,8 @@ pub const RUNS: &[Explained] = &[
     explained(
         "deadline",
         "something did not happen within its limit",
-        "Every wait has a limit, so that nothing hangs for ever. The limits stand in one table (`src/lab/limits.rs`); \
-         a lab file overrides one by its name under `limits:`, in seconds. They are generous: what runs into one is \
+        "Every wait has a limit, so that nothing hangs for ever. A lab file overrides a limit by its \
+         name under `limits:`, in seconds; `docs/lab-file.md` lists all of them. They are generous: what runs into one is \
          usually stuck rather than slow.",
     ),
     explained(
@@ -42,7 +42,7 @@ pub const RUNS: &[Explained] = &[
     explained(
         "file-exists",
         "something stands where something new is to be",
-        "Disks, seeds and support bundles are written to new places only: what is there could be a disk that a VM uses. \
+        "Disks, seeds, lab files and support bundles are written to new places only: what is there could be a disk that a VM uses. \
          Nothing was changed.",
     ),
     explained(
@@ -85,6 +85,12 @@ pub const RUNS: &[Explained] = &[
          file that is named with --lab must exist.",
     ),
     explained(
+        "lab-file-unreadable",
+        "the lab file is there, and cannot be read",
+        "It is a folder, belongs to another user, or is no text in UTF-8. Whatever the reason, the exit code is that of a \
+         lab file that is not valid. Nothing was changed.",
+    ),
+    explained(
         "locked",
         "another run works on the same thing",
         "A lab takes one run at a time, and so do Fusion's networks and the templates. The lock names the process that \
@@ -94,6 +100,13 @@ pub const RUNS: &[Explained] = &[
          with `fg`, or end it. A `vmrun clone`, `snapshot` or `deleteVM` goes on when the run is killed that gave the \
          order; the next run waits for its end, five minutes at most (`limits: {vm_clone: …}`), since it would put a \
          machine down, or take one away, behind that run's back.",
+    ),
+    explained(
+        "no-such-file",
+        "a path leads nowhere",
+        "What was to be read is not there, or the folder is not that something was to be written into: fusionlab makes \
+         no folders that nobody named. A path without a leading `/` begins in the current folder; beside `where` stands \
+         the whole of it.",
     ),
     explained(
         "partly-done",

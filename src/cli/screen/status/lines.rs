@@ -21,28 +21,40 @@ const MUCH: u64 = 90;
 impl Status {
     /// Returns the lines for a terminal.
     pub fn lines(&self, lab: &Lab, fusion: &Fusion, pen: &Pen) -> Vec<String> {
+        self.lines_with(&self.nodes, None, lab, fusion, pen)
+    }
+
+    /// The same with these machines alone, and a line below them.
+    pub(super) fn lines_with(
+        &self,
+        nodes: &[NodeStatus],
+        note: Option<String>,
+        lab: &Lab,
+        fusion: &Fusion,
+        pen: &Pen,
+    ) -> Vec<String> {
         let mut lines = opening::lines(lab, fusion, pen);
         lines.push(String::new());
-        lines.extend(self.machines(pen));
+        if !nodes.is_empty() {
+            lines.extend(self.machines(nodes, pen));
+        }
+        lines.extend(note);
         lines.push(String::new());
         lines.extend(labelled(self.summary(), pen));
         lines.extend(runs::lines(self.cut_off.as_ref(), self.at_work.as_ref(), pen));
         lines
     }
 
+    /// Says whether what machines use has a table of its own, for want of room beside them.
+    pub(super) fn uses_stand_apart(&self, pen: &Pen) -> bool {
+        self.nodes.iter().any(|node| node.resources.is_some()) && !self.tables(&self.nodes, pen).2.fits(pen)
+    }
+
     /// Returns the machines with what they use: in one table where it fits, else in two.
-    fn machines(&self, pen: &Pen) -> Vec<String> {
-        let answers = self.cluster.is_some();
-        let (mut states, mut uses) = (Table::new(MACHINES), Table::new(["NAME"].into_iter().chain(USES)));
-        let mut both = Table::new(MACHINES.into_iter().chain(USES));
-        for node in &self.nodes {
-            let name = Cell::inked(Ink::Strong, node.name.clone());
-            states.row(node.cells(answers, pen));
-            uses.row([name].into_iter().chain(node.uses(pen)));
-            both.row(node.cells(answers, pen).into_iter().chain(node.uses(pen)));
-        }
+    fn machines(&self, nodes: &[NodeStatus], pen: &Pen) -> Vec<String> {
+        let (states, uses, both) = self.tables(nodes, pen);
         let states = states.leaving_out(["VERSION", "ROLE"]);
-        if self.nodes.iter().all(|node| node.resources.is_none()) {
+        if nodes.iter().all(|node| node.resources.is_none()) {
             return states.lines(pen);
         }
         if both.fits(pen) {
@@ -52,6 +64,20 @@ impl Status {
         lines.push(String::new());
         lines.extend(uses.leaving_out(["LOAD", "CLOCK"]).lines(pen));
         lines
+    }
+
+    /// Returns the machines, what they use, and both in one.
+    fn tables(&self, nodes: &[NodeStatus], pen: &Pen) -> (Table, Table, Table) {
+        let answers = self.cluster.is_some();
+        let (mut states, mut uses) = (Table::new(MACHINES), Table::new(["NAME"].into_iter().chain(USES)));
+        let mut both = Table::new(MACHINES.into_iter().chain(USES));
+        for node in nodes {
+            let name = Cell::inked(Ink::Strong, node.name.clone());
+            states.row(node.cells(answers, pen));
+            uses.row([name].into_iter().chain(node.uses(pen)));
+            both.row(node.cells(answers, pen).into_iter().chain(node.uses(pen)));
+        }
+        (states, uses, both)
     }
 
     fn summary(&self) -> Vec<(&'static str, Text)> {

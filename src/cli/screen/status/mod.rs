@@ -1,6 +1,7 @@
 //! What stands: a line for each machine, with what it uses, then the VIP, the versions and the cluster's health.
 
 mod lines;
+mod within;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -165,7 +165,7 @@ fn without_an_api_server_nothing_is_claimed_about_kubernetes() {
 }
 
 /// The same lab, seen with what it uses.
-fn look() -> Look {
+pub(super) fn look() -> Look {
     let mut facts = facts();
     let versions = |pairs: &[(&str, &str)]| {
         pairs.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect()

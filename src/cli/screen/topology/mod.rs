@@ -21,7 +21,7 @@ use crate::cli::words;
 use crate::lab::{Lab, Node, Role};
 
 pub use svg::svg;
-pub use text::lines;
+pub use text::{lines, list};
 
 /// A lab, ready to be drawn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -2,7 +2,7 @@
 
 use super::super::status::Status;
 use super::super::status::tests::{facts, fusion, lab};
-use super::{Diagram, Mark, lines, svg};
+use super::{Diagram, Mark, lines, list, svg};
 use crate::cli::terminal::Pen;
 
 fn seen() -> Diagram {
@@ -89,6 +89,17 @@ fn without_unicode_the_picture_is_ascii_and_of_the_same_size() {
     assert!(drawn.iter().all(|line| line.is_ascii()), "{drawn:#?}");
     let widths = |lines: &[String]| lines.iter().map(|line| line.chars().count()).collect::<Vec<_>>();
     assert_eq!(widths(&drawn), widths(&fine));
+}
+
+#[test]
+fn in_words_nothing_is_drawn_and_all_is_there() {
+    let told = list(&Diagram::of(&lab(), None), &Pen::plain(80)).join("\n");
+    assert!(
+        told.contains("  gateway1: 192.168.68.56 on the LAN, 10.10.0.11 on vmnet2; nginx, Keepalived\n"),
+        "{told}"
+    );
+    assert!(told.is_ascii() && !told.contains("--") && !told.contains('|'), "{told}");
+    assert!(told.contains("VIP 192.168.68.200") && told.contains("  control plane: API :6443"), "{told}");
 }
 
 #[test]

@@ -228,14 +228,15 @@ fn middles(diagram: &Diagram) -> Vec<usize> {
     (0..diagram.gateways.len().max(1)).map(of).collect()
 }
 
-/// The same as a list, where there is no room for a picture.
-fn list(diagram: &Diagram, pen: &Pen) -> Vec<String> {
+/// The same in words: where there is no room for a picture, or nobody who would see it.
+pub fn list(diagram: &Diagram, pen: &Pen) -> Vec<String> {
     let mut lines = vec![format!("home network {}", diagram.lan), format!("  VIP {}", diagram.vip.address)];
     lines.extend(in_lines(&diagram.vip.ports, pen.width - 4).iter().map(|ports| format!("    {ports}")));
     let line = |machine: &Machine| {
-        let lan = machine.lan.as_ref().map(|lan| format!(" {lan}")).unwrap_or_default();
-        let mark = machine.mark.map(|mark| pen.paint(mark.ink(), &machine.text)).unwrap_or_default();
-        format!("  {}{lan} {} {mark}", machine.name, machine.address).trim_end().to_owned()
+        let lan = machine.lan.as_ref().map(|lan| format!("{lan} on the LAN, ")).unwrap_or_default();
+        let text =
+            machine.mark.map_or_else(|| machine.text.clone(), |mark| pen.paint(mark.ink(), &machine.text));
+        format!("  {}: {lan}{} on {}; {text}", machine.name, machine.address, diagram.internal.0)
     };
     lines.extend(diagram.gateways.iter().map(line));
     lines.push(format!("{} {}", diagram.internal.0, diagram.internal.1));

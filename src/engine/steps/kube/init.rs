@@ -18,7 +18,7 @@ pub async fn init(context: &StepContext, name: &str) -> Result<bool> {
     let state = settled_state(context, node, engine.lab.limits.kubeadm_init, "kubeadm_init").await?;
     if state == NodeState::Initialised {
         match api_must_answer(context, node).await {
-            Ok(()) => return finish(context, node).await,
+            Ok(_) => return finish(context, node).await,
             Err(silent @ EngineError::Requirement { .. }) => {
                 if holds_a_cluster_elsewhere(context, node).await? {
                     return Err(silent);
@@ -126,7 +126,7 @@ async fn other_control_plane(context: &StepContext, node: &Node) -> Result<Optio
         Err(EngineError::Requirement { .. }) if 2 * holders.len() <= engine.lab.control_planes().count() => {
             Err(majority_gone(context, &holders).await?)
         }
-        answered => answered.map(|()| Some((*first).clone())),
+        answered => answered.map(|_| Some((*first).clone())),
     }
 }
 

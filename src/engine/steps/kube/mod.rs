@@ -20,7 +20,7 @@ use crate::engine::context::{command_failed, tail};
 use crate::engine::error::{EngineError, Requirement, Result};
 use crate::engine::observe;
 use crate::engine::run::StepContext;
-use crate::engine::wait::{Probe, until};
+use crate::engine::wait::{Probe, until, waited};
 use crate::formats::command::Command;
 use crate::host::HostError;
 use crate::lab::Node;
@@ -78,14 +78,15 @@ pub(super) async fn api_answers(context: &StepContext, node: &Node) -> Result<bo
     }
 }
 
-pub(super) async fn api_must_answer(context: &StepContext, node: &Node) -> Result<()> {
+/// Waits until the API server of a control plane is ready; says whether it had to wait.
+pub(super) async fn api_must_answer(context: &StepContext, node: &Node) -> Result<bool> {
     let requirement = Requirement {
         what: format!("the API server on {} is ready", node.name),
         limit_name: "api_endpoint",
         limit: context.engine.lab.limits.api_endpoint,
         hint: "`journalctl -u kubelet` and `crictl ps -a` on the node say why",
     };
-    until(context, requirement, async || {
+    waited(context, requirement, async || {
         Ok(if api_answers(context, node).await? {
             Probe::Met(())
         } else {
@@ -149,7 +150,8 @@ async fn restore_manifests(context: &StepContext, node: &Node) -> Result<()> {
     for command in kubeadm::write_manifests(&missing) {
         engine.must(node, &command).await?;
     }
-    api_must_answer(context, node).await
+    api_must_answer(context, node).await?;
+    Ok(())
 }
 
 /// Clears what an earlier run left half done, and puts the files back that the clearing removes.
@@ -184,8 +186,9 @@ async fn run_kubeadm(context: &StepContext, node: &Node, command: &Command, limi
 /// Proves that every member reaches the API server through the internal VIP, before anything relies on it.
 pub async fn endpoint(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
+    let mut came_late = false;
     for node in engine.lab.members() {
-        endpoint_from(context, node).await?;
+        came_late |= endpoint_from(context, node).await?;
     }
     let first = engine.lab.first_control_plane();
     let contact = if api_answers(context, first).await? {
@@ -197,11 +200,11 @@ pub async fn endpoint(context: &StepContext) -> Result<bool> {
     // file, so that it never stands in an argument list.
     engine.must(&contact, &kubeadm::create_token()).await?;
     cluster_info(context, &contact).await?;
-    Ok(true)
+    Ok(came_late)
 }
 
-/// Waits until a node reaches the API server through the internal VIP.
-async fn endpoint_from(context: &StepContext, node: &Node) -> Result<()> {
+/// Waits until a node reaches the API server through the internal VIP; says whether it had to wait.
+async fn endpoint_from(context: &StepContext, node: &Node) -> Result<bool> {
     let engine = &context.engine;
     let requirement = Requirement {
         what: format!("{} reaches https://{}", node.name, engine.lab.control_plane_endpoint()),
@@ -210,7 +213,7 @@ async fn endpoint_from(context: &StepContext, node: &Node) -> Result<()> {
         hint: "the way is node → internal VIP → nginx on its holder → control plane: look at `fusionlab status`",
     };
     let probe = checks::endpoint(&engine.lab, node).command;
-    until(context, requirement, async || {
+    waited(context, requirement, async || {
         let output = engine.run(node, &probe, engine.lab.limits.guest_command, None).await?;
         if output.success() && output.text().trim() == "ok" {
             return Ok(Probe::Met(()));

@@ -1,0 +1,392 @@
+//! What was typed and cannot be understood, in the words and forms of every other error.
+
+use std::error::Error as _;
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::builder::{FalseyValueParser, TypedValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ColorChoice as ClapColor, Command};
+
+use super::error::{Failure, Kind, Report};
+use super::terminal::{ColorChoice, Terminal};
+use super::words::either;
+
+const PROGRAM: &str = "fusionlab";
+
+/// Verbs of limactl, multipass, vagrant, kind, docker and others, and what is ours for them.
+const OF_PEERS: &[(&[&str], &str)] = &[
+    (&["list", "ls", "ps", "info", "inspect", "get", "nodes", "dashboard", "global-status"], "status"),
+    (&["create", "start", "launch", "apply", "boot", "run", "resume", "reload", "provision"], "up"),
+    (&["delete", "rm", "remove", "down", "purge", "clean", "teardown", "uninstall"], "destroy"),
+    (&["shell", "sh", "login", "enter", "attach"], "ssh"),
+    (&["copy", "scp", "transfer", "push", "pull"], "cp"),
+    (&["log", "journal"], "logs"),
+    (&["test", "check", "health", "prove"], "verify"),
+    (&["preflight", "diagnose"], "doctor"),
+    (&["validate", "lint", "diff", "dry-run", "preview"], "plan"),
+    (&["new", "configure", "config", "wizard", "edit"], "init"),
+    (&["ssh-config"], "ssh --config"),
+    (&["kubectl", "context", "env"], "kubeconfig"),
+    (&["networks", "net", "vmnet"], "network show"),
+    (&["images", "templates", "bake"], "template list"),
+    (&["fault", "chaos"], "drill"),
+    (&["bundle", "bugreport", "collect"], "support"),
+    (&["diagram", "graph", "draw"], "topology"),
+    (&["version"], "--version"),
+];
+
+/// Verbs that fusionlab does not have yet, and what does the same meanwhile.
+const NOT_YET: &[(&[&str], &str, &str)] = &[
+    (
+        &["stop", "halt", "suspend", "pause", "shutdown", "poweroff", "restart", "reboot"],
+        "shut the machines down in Fusion; what is off, up starts again, and puts the lab in order:",
+        "up",
+    ),
+    (&["scale"], "a lab grows by its lab file: name more machines there, and up makes them:", "up"),
+    (
+        &["snapshot", "restore", "upgrade", "rollback"],
+        "a lab is cheap: take it down, and make it anew:",
+        "destroy",
+    ),
+];
+
+/// What the words say of the answer's form, read before they can be read in full.
+pub struct Wished {
+    color: ColorChoice,
+    plain: bool,
+    json: bool,
+}
+
+impl Wished {
+    /// Reads the arguments; `plain` is `FUSIONLAB_PLAIN`.
+    pub fn of(args: &[OsString], plain: Option<&OsStr>) -> Self {
+        let words: Vec<_> =
+            args.iter().map(|arg| arg.to_string_lossy()).take_while(|arg| arg != "--").collect();
+        let said = |option: &str, value: &str| {
+            words.iter().any(|word| *word == format!("{option}={value}"))
+                || words.windows(2).any(|pair| pair[0] == option && pair[1] == value)
+        };
+        let is_set =
+            |text: &OsStr| FalseyValueParser::new().parse_ref(&Command::new(""), None, text).unwrap_or(true);
+        Self {
+            color: match () {
+                () if said("--color", "never") => ColorChoice::Never,
+                () if said("--color", "always") => ColorChoice::Always,
+                () => ColorChoice::Auto,
+            },
+            plain: plain.is_some_and(is_set) || words.iter().any(|word| word == "--plain"),
+            json: said("--output", "json"),
+        }
+    }
+
+    /// Returns the colours of the help, which clap prints before there are options.
+    pub fn help_colors(&self) -> ClapColor {
+        match self.color {
+            ColorChoice::Never => ClapColor::Never,
+            _ if self.plain => ClapColor::Never,
+            ColorChoice::Always => ClapColor::Always,
+            ColorChoice::Auto => ClapColor::Auto,
+        }
+    }
+}
+
+/// Answers what clap did not take: help and version as wished for, and all else as an error.
+pub fn answer(error: &clap::Error, args: &[OsString], wished: &Wished, mut command: Command) -> ExitCode {
+    let path = path(&command, args);
+    let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Kind::Usage.exit_code()));
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Nobody may be left to read it.
+            let _ = error.print();
+            return code;
+        }
+        // With a variable of ours in the environment, clap sees something that was said.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
+            if !wished.json =>
+        {
+            help(&mut command, &path, Terminal::detect(wished.color, wished.plain).err.color);
+            return code;
+        }
+        _ => {}
+    }
+    let report = report(error, &path);
+    super::tell(&Failure::from(report), wished.json, &Terminal::detect(wished.color, wished.plain).err);
+    code
+}
+
+/// Prints the short help of a verb that lacks its own verb to standard error.
+fn help(command: &mut Command, path: &[String], in_colour: bool) {
+    command.build();
+    let mut verb = command;
+    for word in path {
+        verb = verb.find_subcommand_mut(word).expect("the path was found among the verbs");
+    }
+    let help = verb.render_help();
+    let help = if in_colour { help.ansi().to_string() } else { help.to_string() };
+    // Nobody may be left to read it.
+    let _ = write!(std::io::stderr(), "{help}");
+}
+
+/// Returns the verbs that were named, from the outermost to the last that there is.
+fn path(command: &Command, args: &[OsString]) -> Vec<String> {
+    let (mut verb, mut path, mut is_value) = (command, Vec::new(), false);
+    for word in args.iter().skip(1).map(|arg| arg.to_string_lossy()) {
+        if word == "--" {
+            break;
+        }
+        if std::mem::take(&mut is_value) {
+            continue;
+        }
+        if let Some(option) = word.strip_prefix("--") {
+            let known = command.get_arguments().chain(verb.get_arguments());
+            is_value = known
+                .filter(|known| known.get_long() == Some(option))
+                .any(|known| known.get_action().takes_values());
+        } else if let Some(found) = verb.find_subcommand(word.as_ref()) {
+            path.push(found.get_name().to_owned());
+            verb = found;
+        }
+    }
+    path
+}
+
+/// Returns the report of what clap says, about the verb of this path.
+fn report(error: &clap::Error, path: &[String]) -> Report {
+    let verb = std::iter::once(PROGRAM).chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
+    let text = |kind| texts(error, kind).into_iter().next();
+    let argument = || text(ContextKind::InvalidArg).unwrap_or_default();
+    // As it is typed, without the name of its value.
+    let option = || argument().split([' ', '=']).next().unwrap_or_default().to_owned();
+    let value = text(ContextKind::InvalidValue).unwrap_or_default();
+    let report = match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            return no_such_verb(
+                &text(ContextKind::InvalidSubcommand).unwrap_or_default(),
+                error,
+                path,
+                &verb,
+            );
+        }
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Report::usage(format!("\"{verb}\" needs a verb that says what to do"))
+        }
+        ErrorKind::UnknownArgument if argument().starts_with('-') => {
+            let report = Report::usage(format!("\"{verb}\" has no option {}", argument()));
+            match text(ContextKind::SuggestedArg) {
+                Some(meant) => report.advise(format!("did you mean {meant}?")),
+                None => report,
+            }
+        }
+        ErrorKind::UnknownArgument => Report::usage(format!("\"{verb}\" takes no \"{}\"", argument())),
+        ErrorKind::MissingRequiredArgument => {
+            let missing = texts(error, ContextKind::InvalidArg).join(" ");
+            let report = Report::usage(format!("\"{verb}\" lacks {missing}"));
+            if missing.contains("COMMAND") {
+                report
+                    .advise("a command stands behind two dashes:")
+                    .run(format!("{verb} gateway1 -- hostname"))
+            } else {
+                report
+            }
+        }
+        ErrorKind::InvalidValue if value.is_empty() => {
+            could_be(Report::usage(format!("{} needs a value", argument())), error)
+        }
+        ErrorKind::InvalidValue => {
+            could_be(Report::usage(format!("{} cannot be \"{value}\"", option())), error)
+        }
+        ErrorKind::ValueValidation => {
+            let report = Report::usage(format!("{} cannot be \"{value}\"", option()));
+            match error.source() {
+                Some(reason) => report.because(reason.to_string()),
+                None => report,
+            }
+        }
+        ErrorKind::ArgumentConflict if error.get(ContextKind::PriorArg).is_some() => {
+            let others = texts(error, ContextKind::PriorArg);
+            Report::usage(format!("{} and {} exclude each other", argument(), either(&others, "and")))
+        }
+        _ => Report::usage(first_words(error)),
+    };
+    let help = std::iter::once("help").chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
+    report.advise("what it takes is told by:").run(format!("{PROGRAM} {help}"))
+}
+
+/// Adds which values there are.
+fn could_be(report: Report, error: &clap::Error) -> Report {
+    let valid = texts(error, ContextKind::ValidValue);
+    let report = match texts(error, ContextKind::SuggestedValue).first() {
+        Some(meant) => report.advise(format!("did you mean {meant}?")),
+        None => report,
+    };
+    if valid.is_empty() { report } else { report.advise(format!("it can be {}", either(&valid, "or"))) }
+}
+
+fn no_such_verb(word: &str, error: &clap::Error, path: &[String], verb: &str) -> Report {
+    let report = Report::usage(format!("there is no verb \"{word}\""));
+    let report = if path.is_empty() {
+        report
+    } else {
+        Report { what: format!("\"{verb}\" has no verb \"{word}\""), ..report }
+    };
+    let is_ours = |(words, ..): &(&[&str], &str)| path.is_empty() && words.contains(&word);
+    if let Some((_, ours)) = OF_PEERS.iter().find(|peers| is_ours(peers)) {
+        return report.advise("here it is:").run(format!("{PROGRAM} {ours}"));
+    }
+    let meanwhile = NOT_YET.iter().find(|(words, ..)| path.is_empty() && words.contains(&word));
+    if let Some((_, meanwhile, ours)) = meanwhile {
+        let report = Report { what: format!("there is no verb \"{word}\" yet"), ..report };
+        return report.advise(*meanwhile).run(format!("{PROGRAM} {ours}"));
+    }
+    let mut report = report;
+    let meant = texts(error, ContextKind::SuggestedSubcommand);
+    if !meant.is_empty() {
+        report = report.advise("did you mean:");
+        // clap has the likeliest last.
+        for meant in meant.iter().rev() {
+            report = report.run(format!("{verb} {meant}"));
+        }
+    }
+    let help = std::iter::once("help").chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
+    report.advise("all are listed by:").run(format!("{PROGRAM} {help}"))
+}
+
+/// Returns what clap says of one side of an error.
+fn texts(error: &clap::Error, kind: ContextKind) -> Vec<String> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// Returns clap's own sentence, for what is said too seldom to have one of ours.
+fn first_words(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let paragraph = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
+    paragraph.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::super::error::Fix;
+    use super::*;
+    use crate::cli::Cli;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(Into::into).collect()
+    }
+
+    /// What is said of a command line that clap refuses: what it is, and all that is advised.
+    fn said(line: &str) -> (String, String) {
+        let args = words(line);
+        let command = Cli::command();
+        let path = path(&command, &args);
+        let report = report(&command.try_get_matches_from(&args).unwrap_err(), &path);
+        assert_eq!((report.id, report.kind), ("usage", Kind::Usage));
+        let fix = report.fix.iter().map(|fix| match fix {
+            Fix::Say(words) | Fix::Run(words) => words.clone(),
+        });
+        (report.what.clone(), fix.chain(report.why.clone()).collect::<Vec<_>>().join("; "))
+    }
+
+    #[test]
+    fn verbs_of_peers_lead_to_ours() {
+        for (word, ours) in
+            [("ls", "status"), ("create", "up"), ("rm", "destroy"), ("start", "up"), ("shell", "ssh")]
+        {
+            let (what, fix) = said(&format!("fusionlab {word}"));
+            assert_eq!(what, format!("there is no verb \"{word}\""));
+            assert_eq!(fix, format!("here it is:; fusionlab {ours}"));
+        }
+        let (what, fix) = said("fusionlab stop");
+        assert!(what.ends_with("\"stop\" yet") && fix.ends_with("fusionlab up"), "{what} {fix}");
+    }
+
+    #[test]
+    fn no_verb_of_peers_is_one_of_ours_and_all_that_is_advised_there_is() {
+        let verbs = Cli::command();
+        let of_peers = OF_PEERS.iter().map(|(words, ours)| (*words, *ours));
+        for (words, ours) in of_peers.chain(NOT_YET.iter().map(|(words, _, ours)| (*words, *ours))) {
+            let first = ours.split(' ').next().unwrap();
+            assert!(first.starts_with("--") || verbs.find_subcommand(first).is_some(), "{ours}");
+            for word in words {
+                assert!(verbs.find_subcommand(word).is_none(), "{word} is a verb of ours");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_likely_meant_comes_first() {
+        let (what, fix) = said("fusionlab stauts");
+        assert_eq!(what, "there is no verb \"stauts\"");
+        assert!(fix.starts_with("did you mean:; fusionlab status; "), "{fix}");
+        let (what, fix) = said("fusionlab sim falt");
+        assert_eq!(what, "\"fusionlab sim\" has no verb \"falt\"");
+        assert!(fix.starts_with("did you mean:; fusionlab sim fault"), "{fix}");
+        assert!(fix.ends_with("fusionlab help sim"), "{fix}");
+        let (what, fix) = said("fusionlab up --yess");
+        assert_eq!(what, "\"fusionlab up\" has no option --yess");
+        assert!(fix.starts_with("did you mean --yes?"), "{fix}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_value_or_a_word_is_told_by_its_name() {
+        for (line, whole, part) in [
+            ("fusionlab plan --output yaml", "--output cannot be \"yaml\"", "it can be text, json or junit"),
+            ("fusionlab plan --output", "--output <FORM> needs a value", "it can be text, json or junit"),
+            ("fusionlab exec --all --limit never -- true", "--limit cannot be \"never\"", "30s"),
+            ("fusionlab ssh", "\"fusionlab ssh\" lacks <NODE>", "fusionlab help ssh"),
+            ("fusionlab status all", "\"fusionlab status\" takes no \"all\"", "fusionlab help status"),
+            (
+                "fusionlab ssh --config gateway1",
+                "--config and [NODE] exclude each other",
+                "fusionlab help ssh",
+            ),
+        ] {
+            let (what, fix) = said(line);
+            assert_eq!(what, whole, "{line}");
+            assert!(fix.contains(part), "{line}: {fix}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_lacking_is_told_where_it_belongs() {
+        let (what, fix) = said("fusionlab exec gateway1");
+        assert!(what.starts_with("\"fusionlab exec\" lacks "), "{what}");
+        assert!(fix.contains("fusionlab exec gateway1 -- hostname"), "{fix}");
+    }
+
+    #[test]
+    fn the_verb_is_found_behind_options_and_their_values() {
+        let path = |line: &str| path(&Cli::command(), &words(line)).join(" ");
+        assert_eq!(path("fusionlab --lab up --sim network --home x show"), "network show");
+        assert_eq!(path("fusionlab exec gateway1 -- up"), "exec");
+        assert_eq!(path("fusionlab"), "");
+    }
+
+    #[test]
+    fn the_form_of_the_answer_is_known_before_the_words_are_understood() {
+        let wished = |line: &str, plain: Option<&str>| Wished::of(&words(line), plain.map(OsStr::new));
+        assert_eq!(wished("fusionlab up --help", None).help_colors(), ClapColor::Auto);
+        assert_eq!(wished("fusionlab up --help", Some("0")).help_colors(), ClapColor::Auto);
+        assert_eq!(wished("fusionlab help --color always", None).help_colors(), ClapColor::Always);
+        for (line, plain) in [
+            ("fusionlab --plain help", None),
+            ("fusionlab help", Some("1")),
+            ("fusionlab help --color=never", None),
+            ("fusionlab --color never --help", None),
+        ] {
+            assert_eq!(wished(line, plain).help_colors(), ClapColor::Never, "{line}");
+        }
+        assert!(
+            wished("fusionlab fly --output json", None).json && wished("fusionlab --output=json", None).json
+        );
+        assert!(!wished("fusionlab exec --all -- kubectl get pods --output json", None).json);
+    }
+}
