@@ -181,7 +181,8 @@ pub fn create_private_dir(folder: &Path) -> Result<()> {
 
 /// Replaces a file's content such that a reader, or a power cut, sees the old or the new one whole.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    replace(path, bytes, mode, None).map_err(HostError::file("write", path))
+    let prepared = prepare(parent(path), bytes, mode, None, path);
+    prepared.and_then(|file| put_in_place(file, path)).map_err(HostError::file("write", path))
 }
 
 /// Writes a file that must not exist yet ([`HostError::Exists`]): it is there whole or not at all.
@@ -199,15 +200,30 @@ pub fn write_new_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 
 /// Like [`write_atomic`], but a file that exists keeps its owner and mode; a new one gets `mode`.
 pub fn write_keeping_owner(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let before = if exists(path) { Some(ownership(path)?) } else { None };
-    let mode = before.map_or(mode, |before| before.mode);
-    replace(path, bytes, mode, before).map_err(HostError::file("write", path))
+    write_keeping_owner_if(path, bytes, mode, || Ok(true)).map(drop)
 }
 
-fn replace(path: &Path, bytes: &[u8], mode: u32, owner: Option<Ownership>) -> io::Result<()> {
-    let folder = parent(path);
-    prepare(folder, bytes, mode, owner, path)?.persist(path).map_err(|error| error.error)?;
-    sync_folder(folder)
+/// Like [`write_keeping_owner`], if something is still so in the last moment, when the new content lies on the disk already
+/// and has only to take its name. Says whether it was.
+pub fn write_keeping_owner_if(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    is_still_so: impl FnOnce() -> Result<bool>,
+) -> Result<bool> {
+    let before = if exists(path) { Some(ownership(path)?) } else { None };
+    let mode = before.map_or(mode, |before| before.mode);
+    let file = prepare(parent(path), bytes, mode, before, path).map_err(HostError::file("write", path))?;
+    if !is_still_so()? {
+        return Ok(false);
+    }
+    put_in_place(file, path).map_err(HostError::file("write", path))?;
+    Ok(true)
+}
+
+fn put_in_place(file: NamedTempFile, path: &Path) -> io::Result<()> {
+    file.persist(path).map_err(|error| error.error)?;
+    sync_folder(parent(path))
 }
 
 /// Writes a temporary file whole, ready to take the place of `path`.

@@ -231,17 +231,20 @@ fn put(programs: &Programs, expected: Option<&[u8]>, file: Option<&[u8]>) -> Res
     if there.as_deref() == file {
         return Ok(());
     }
-    if there.as_deref() != expected {
-        return Err(Trouble::Theirs(there));
+    if there.as_deref() != expected || !write(programs, expected, file)? {
+        return Err(Trouble::Theirs(self::there(programs)?));
     }
-    Ok(write(programs, file)?)
+    Ok(())
 }
 
-fn write(programs: &Programs, file: Option<&[u8]>) -> Result<(), String> {
+/// Writes the file, if in the last moment the one is still there that is expected; says whether it was.
+fn write(programs: &Programs, expected: Option<&[u8]>, file: Option<&[u8]>) -> Result<bool, String> {
     let path = programs.fusion.networking();
+    let is_still_there = || Ok(files::read_if_exists(&path)?.as_deref() == expected);
     let written = match file {
-        Some(bytes) => files::write_keeping_owner(&path, bytes, files::PUBLIC_FILE),
-        None => files::remove_file(&path),
+        Some(bytes) => files::write_keeping_owner_if(&path, bytes, files::PUBLIC_FILE, is_still_there),
+        None => is_still_there()
+            .and_then(|is| if is { files::remove_file(&path).map(|()| true) } else { Ok(false) }),
     };
     written.map_err(|error| error.to_string())
 }
@@ -269,8 +272,8 @@ fn put_back(programs: &Programs, job: &Job) -> Result<PutBack, String> {
         Back::Merged(file) => (Some(file), true),
         Back::Theirs => return Err(format!("{}: it stays as it is", changed_meanwhile())),
     };
-    if file != there {
-        write(programs, file.as_deref())?;
+    if file != there && !write(programs, there.as_deref(), file.as_deref())? {
+        return Err(format!("{}, and again: it stays as it is", changed_meanwhile()));
     }
     Ok(PutBack { file, others_wrote })
 }
