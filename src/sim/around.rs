@@ -96,11 +96,16 @@ impl Surroundings for Around {
             Segment::Lan => false,
             Segment::Vmnet(number) => networks.running(number).is_some_and(|network| network.nat),
         });
-        let routed = from.iter().any(|card| card.segment == Segment::Lan) && self.fault(faults::LAN_ROUTED);
-        let reaches = |segment: &Segment| {
+        let is_near = |segment: &Segment| {
             let shared = from.iter().any(|card| card.segment == *segment);
-            ((shared || routed) && up(segment)) || (natted && *segment == Segment::Lan)
+            (shared && up(segment)) || (natted && *segment == Segment::Lan)
         };
+        // Only a connection that it leads somewhere uses the fault up: Keepalived asks its witnesses all the time.
+        let routed = from.iter().any(|card| card.segment == Segment::Lan)
+            && world.holder(*to.ip(), is_near).is_none()
+            && world.holder(*to.ip(), up).is_some()
+            && self.fault(faults::LAN_ROUTED);
+        let reaches = |segment: &Segment| is_near(segment) || (routed && up(segment));
         world.connect(to, reaches).await.map(|(wire, _)| wire)
     }
 

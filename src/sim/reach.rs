@@ -94,7 +94,8 @@ impl World {
         })
     }
 
-    fn holder(&self, address: Ipv4Addr, reaches: impl Fn(&Segment) -> bool) -> Option<Arc<Vm>> {
+    /// Finds the machine that holds an address on a segment that is reached.
+    pub(super) fn holder(&self, address: Ipv4Addr, reaches: impl Fn(&Segment) -> bool) -> Option<Arc<Vm>> {
         let links = Links::load(&self.places);
         let holds = |vm: &Arc<Vm>| {
             let here = |(segment, held): &(Segment, Ipv4Addr)| {

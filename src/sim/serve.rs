@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,12 +49,13 @@ pub async fn serve(world: Arc<World>) -> io::Result<()> {
     files::write(&places.dial_file(), format!("socks5://{address}\n"))?;
     world.apply_networks().await?;
     let listener = UnixListener::bind(&socket)?;
+    let own = Own::of(&places)?;
     let dialling = tokio::spawn(dial::serve(world.clone(), dialled));
     let leaving = world.leaving().clone();
     let mut terminated = signal(SignalKind::terminate())?;
     let ended = tokio::select! {
-        ended = accept(&world, listener) => ended,
-        () = stay_while_needed(&world) => Ok(()),
+        () = accept(&world, listener) => Ok(()),
+        () = stay_while_needed(&world, &own) => Ok(()),
         _ = terminated.recv() => {
             world.quit();
             Ok(())
@@ -65,16 +67,40 @@ pub async fn serve(world: Arc<World>) -> io::Result<()> {
     };
     dialling.abort();
     world.leave().await;
-    files::remove(&socket)?;
-    if places.root().is_dir() {
-        files::write(&places.dial_file(), NOWHERE)?;
-    }
+    own.withdraw(&places)?;
     ended
 }
 
-async fn accept(world: &Arc<World>, listener: UnixListener) -> io::Result<()> {
+/// The socket that this world made, by its place on the disk: another world may have put its own there since.
+struct Own {
+    device: u64,
+    inode: u64,
+}
+
+impl Own {
+    fn of(places: &Places) -> io::Result<Self> {
+        let facts = std::fs::symlink_metadata(places.socket())?;
+        Ok(Self { device: facts.dev(), inode: facts.ino() })
+    }
+
+    /// Says of this world that nobody finds it any more, unless another one is found in its place.
+    fn withdraw(&self, places: &Places) -> io::Result<()> {
+        let is_there = Self::of(places).is_ok_and(|now| (now.device, now.inode) == (self.device, self.inode));
+        if is_there {
+            files::write(&places.dial_file(), NOWHERE)?;
+            files::remove(&places.socket())?;
+        }
+        Ok(())
+    }
+}
+
+async fn accept(world: &Arc<World>, listener: UnixListener) {
     loop {
-        let (stream, _) = listener.accept().await?;
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of files, or a program that went away: machines do not lose their power over it.
+            pace::wait(LOOK).await;
+            continue;
+        };
         let stay = world.stay();
         let world = world.clone();
         tokio::spawn(async move {
@@ -101,7 +127,7 @@ async fn converse(world: &Arc<World>, stream: UnixStream) -> io::Result<()> {
 }
 
 /// Returns when nobody has needed the world for a while, or its root has vanished.
-async fn stay_while_needed(world: &Arc<World>) {
+async fn stay_while_needed(world: &Arc<World>, own: &Own) {
     let mut idle = Duration::ZERO;
     loop {
         pace::wait(LOOK).await;
@@ -117,8 +143,34 @@ async fn stay_while_needed(world: &Arc<World>) {
         if let Some(_lock) = files::try_lock(&world.places.world_lock())
             && world.is_idle()
         {
-            files::remove(&world.places.socket()).ok();
+            own.withdraw(&world.places).ok();
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_world_that_leaves_takes_only_its_own_socket_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::new(folder.path());
+        files::make_folder(&places.run()).unwrap();
+        let socket = places.socket();
+        let _first = UnixListener::bind(&socket).unwrap();
+        let first = Own::of(&places).unwrap();
+        // Whoever comes next removes what lies there before it listens.
+        files::remove(&socket).unwrap();
+        let _second = UnixListener::bind(&socket).unwrap();
+        files::write(&places.dial_file(), "socks5://127.0.0.1:9\n").unwrap();
+        let second = Own::of(&places).unwrap();
+        first.withdraw(&places).unwrap();
+        assert!(UnixStream::connect(&socket).await.is_ok());
+        assert_eq!(files::read(&places.dial_file()).unwrap().unwrap(), "socks5://127.0.0.1:9\n");
+        second.withdraw(&places).unwrap();
+        assert!(!socket.exists());
+        assert_eq!(files::read(&places.dial_file()).unwrap().unwrap(), NOWHERE);
     }
 }

@@ -399,9 +399,16 @@ pub fn delete_vm(vmx: &Path) -> Result<(), Refusal> {
     for disk in chain.iter().filter(|disk| disk.parent() == Some(folder)) {
         files::remove(disk)?;
     }
+    let is_vmx = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "vmx");
+    let all: Vec<String> = files::entries(folder)
+        .iter()
+        .filter(|path| is_vmx(path))
+        .map(|path| super::places::vm_name(path))
+        .collect();
     for file in files::entries(folder) {
         let name = file_name(&file);
-        let known = ["vmware.log", "console.log"].contains(&name.as_str()) || name.starts_with(&own);
+        let known = ["vmware.log", "console.log"].contains(&name.as_str())
+            || owner(&name, &all) == Some(own.as_str());
         if known || name.ends_with(".lck") {
             files::remove(&file)?;
         }
@@ -411,6 +418,11 @@ pub fn delete_vm(vmx: &Path) -> Result<(), Refusal> {
         files::remove(folder)?;
     }
     Ok(())
+}
+
+/// Returns whose a file is of several VMs in one folder: of the one with the longest name that the file's begins with.
+fn owner<'a>(file: &str, vms: &'a [String]) -> Option<&'a str> {
+    vms.iter().filter(|vm| file.starts_with(vm.as_str())).max_by_key(|vm| vm.len()).map(String::as_str)
 }
 
 /// Returns the name of the next child disk: `disk-000001.vmdk`.
@@ -428,4 +440,23 @@ fn next_child(disk: &Path) -> PathBuf {
 
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vm_whose_name_begins_with_anothers_keeps_its_files() {
+        let vms = ["worker1", "worker10"].map(str::to_owned);
+        for (file, of) in [
+            ("worker1.vmx", Some("worker1")),
+            ("worker1-000001.vmdk", Some("worker1")),
+            ("worker10.vmx", Some("worker10")),
+            ("worker10-Snapshot1.vmsn", Some("worker10")),
+            ("notes.txt", None),
+        ] {
+            assert_eq!(owner(file, &vms), of, "{file}");
+        }
+    }
 }

@@ -169,7 +169,8 @@ async fn run(
     }
     let died = process.as_ref().map_or_else(CancellationToken::new, Process::died);
     let (places, calls, whole) = (inside.places.clone(), call.clone(), brief(&call, &args));
-    let (power, patience) = (inside.state().power.clone(), inside.state().patience.clone());
+    let power = inside.state().power.clone();
+    let patience = inside.state().patience.clone();
     let mut running = Running {
         process: process.clone(),
         task: tokio::spawn(async move {
