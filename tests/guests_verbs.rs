@@ -137,7 +137,7 @@ fn ssh(session: &Session) {
     assert_eq!(ended.stdout, "gateway1\n", "{}", ended.shown());
     run(session, &["ssh", "gateway1", "--", "false"]).exits(1);
     let without = run(session, &["ssh", "gateway1", "echo", "-n", "a"]).exits(0);
-    assert_eq!(without.stdout, "a", "options behind the command are its own: {}", without.shown());
+    assert_eq!(without.stdout, "-n a\n", "what stands behind the command is its own: {}", without.shown());
     let typed = session.clone().input("hostname\nexit\n").args(["ssh", "gateway1"]).run().exits(0);
     has(&typed, "This machine is simulated");
     has(&typed, "fusionlab@gateway1:~$ ");

@@ -41,7 +41,9 @@ const NAMED: usize = 5;
 
 pub async fn run(args: RestoreArgs, context: &Context) -> Result<Success, Failure> {
     if let Some(wanted) = &args.backup {
-        there_is_one(wanted, &calls::backup_names(&context.home))?;
+        if let Some(report) = none_meant(wanted, &calls::backup_names(&context.home)) {
+            return Err(report.into());
+        }
     }
     let verb = args.backup.as_deref().map_or(NetworkVerb::Undo, NetworkVerb::PutBack);
     let Carried { lab, fusion, summary, changed } =
@@ -61,8 +63,8 @@ pub async fn run(args: RestoreArgs, context: &Context) -> Result<Success, Failur
     Ok(Success::Done)
 }
 
-/// Fails, with the names of those that there are, if no backup is meant by what was typed, or several are.
-fn there_is_one(wanted: &str, names: &[String]) -> Result<(), Report> {
+/// Returns what is told, with the names of those that there are, if no backup is meant by what was typed, or several are.
+fn none_meant(wanted: &str, names: &[String]) -> Option<Report> {
     let digest = |name: &str| name.rsplit_once('-').map(|(_, digest)| digest.to_owned()).unwrap_or_default();
     let is_meant = |name: &&String| {
         // A whole digest is longer than what of it stands in the name.
@@ -76,24 +78,26 @@ fn there_is_one(wanted: &str, names: &[String]) -> Result<(), Report> {
     let digests: std::collections::BTreeSet<String> = meant.iter().map(|name| digest(name)).collect();
     let (what, shown) = match (meant.len(), digests.len()) {
         _ if names.is_empty() => {
-            return Err(Report::usage("there are no backups")
+            return Some(Report::usage("there are no backups")
                 .because("fusionlab has not changed Fusion's networking file, or keeps its files elsewhere (--home)")
                 .advise("only the lab's own lines can be taken out:")
                 .run("fusionlab network restore"));
         }
         (0, _) => (format!("there is no backup {wanted:?}"), names.iter().collect()),
         (number, 2..) if !is_exact => (format!("{number} backups begin with {wanted:?}"), meant),
-        _ => return Ok(()),
+        _ => return None,
     };
     let newest = shown.iter().take(NAMED).map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
     let words = match shown.len().saturating_sub(NAMED) {
         0 => format!("there {} {newest}", if shown.len() == 1 { "is" } else { "are" }),
         more => format!("there are {newest}, and {more} more"),
     };
-    Err(Report::usage(what)
-        .advise(words)
-        .advise("what each would change is told by:")
-        .run("fusionlab network backups"))
+    Some(
+        Report::usage(what)
+            .advise(words)
+            .advise("what each would change is told by:")
+            .run("fusionlab network backups"),
+    )
 }
 
 #[cfg(test)]
@@ -106,10 +110,10 @@ mod tests {
         let names: Vec<String> =
             ["20260802T100000Z-bbbb11112222", "20260801T100000Z-aaaa11112222"].map(Into::into).into();
         for wanted in ["20260801", "aaaa", "aaaa1111222233334444", "20260802T100000Z-bbbb11112222"] {
-            assert_eq!(there_is_one(wanted, &names), Ok(()), "{wanted}");
+            assert_eq!(none_meant(wanted, &names), None, "{wanted}");
         }
         let told = |wanted: &str, names: &[String]| {
-            let report = there_is_one(wanted, names).unwrap_err();
+            let report = none_meant(wanted, names).unwrap();
             (report.what.clone(), report.fix[0].clone())
         };
         let (what, Fix::Say(words)) = told("nosuch", &names) else { panic!("it is said in words") };
