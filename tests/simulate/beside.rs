@@ -7,12 +7,12 @@ use fusionlab::engine::error::EngineError;
 use fusionlab::host::HostError;
 use fusionlab::host::lock::{Life, Occupant};
 use fusionlab::lab::Lab;
-use fusionlab::sim::inside::{Death, Lived};
+use fusionlab::sim::inside::{Death, Lived, When};
 use tokio_util::sync::CancellationToken;
 
 use super::chance::Chance;
 use super::invariants::{Before, Found, Violation};
-use super::mac::{Mac, Verb};
+use super::mac::{Mac, Verb, in_virtual_time};
 use super::mishaps::{self, MIDDLE, Mishaps};
 use super::story::{LONGEST_VERB, words};
 
@@ -155,4 +155,38 @@ pub async fn two(
         }
         _ => Ok(()),
     }
+}
+
+/// Lets `up` and another verb run on one lab, the second so many seconds later; returns what happened.
+fn both(first: Death, verb: Verb, after: u64, death: Option<Death>) -> Vec<String> {
+    in_virtual_time(async {
+        let mac = Mac::new("version: 1\npreset: solo\n", 1);
+        let before = Before::of(&mac);
+        let second = Second { lab: mac.lab(), verb, after: Duration::from_secs(after), death };
+        let ended = two(&mac, (mac.lab(), Verb::Up), &second, &Mishaps::of(first), &before).await;
+        ended.expect("no rule is broken");
+        mac.inside.trace().into_iter().map(|(_, text)| text).collect()
+    })
+}
+
+#[test]
+fn the_second_run_is_let_in_once_the_first_was_killed() {
+    let told = both(death(100, false), Verb::Up, 60, None);
+    assert_eq!(told[told.len() - 2..], ["up was killed", "up is done"]);
+}
+
+#[test]
+fn the_second_run_is_killed_and_the_first_goes_on() {
+    let told = both(death(u64::MAX, false), Verb::Verify, 100, Some(death(0, false)));
+    assert_eq!(told[told.len() - 2..], ["up is done", "verify was killed"]);
+}
+
+#[test]
+fn without_power_no_run_goes_on_and_none_begins() {
+    let told = both(death(100, true), Verb::Destroy, 600, None);
+    assert_eq!(told[told.len() - 2..], ["up was killed", "destroy was never begun"]);
+}
+
+fn death(poll: u64, power_cut: bool) -> Death {
+    Death { when: When::Poll(poll), power_cut }
 }

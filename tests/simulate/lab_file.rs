@@ -28,3 +28,12 @@ fn with(lab_file: &str, line: &str) -> String {
     let others = lab_file.lines().filter(|there| there.split_once(':').is_none_or(|(other, _)| other != key));
     others.chain([line]).flat_map(|line| [line, "\n"]).collect()
 }
+
+#[test]
+fn a_file_says_each_thing_once() {
+    let small = "version: 1\npreset: small\n";
+    assert_eq!(with(small, "workers: {count: 3}"), format!("{small}workers: {{count: 3}}\n"));
+    let named = "version: 1\nworkers: {count: 0}\ngateways: {count: 1}\n";
+    let more = "version: 1\ngateways: {count: 1}\nworkers: {count: 1}\n";
+    assert_eq!(with(named, "workers: {count: 1}"), more);
+}

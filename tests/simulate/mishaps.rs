@@ -140,6 +140,11 @@ pub struct Mishaps {
 }
 
 impl Mishaps {
+    /// Returns nothing but a death.
+    pub fn of(death: Death) -> Self {
+        Self { death: Some(death), ..Self::default() }
+    }
+
     /// Adds one; false if it is to be a second run beside the first, which is the story's business.
     pub fn draw(&mut self, mac: &Mac, chance: &mut Chance) -> bool {
         match chance.below(25) {
