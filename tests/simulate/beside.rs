@@ -171,7 +171,7 @@ fn both(first: Death, verb: Verb, after: u64, death: Option<Death>) -> Vec<Strin
 
 #[test]
 fn the_second_run_is_let_in_once_the_first_was_killed() {
-    let told = both(death(100, false), Verb::Up, 60, None);
+    let told = both(death(20, false), Verb::Up, 900, None);
     assert_eq!(told[told.len() - 2..], ["up was killed", "up is done"]);
 }
 

@@ -107,6 +107,7 @@ pub async fn happen(mac: &Mac, chance: &mut Chance) -> Result<(), Violation> {
     }
     if chance.percent(5) && mac.second().is_none() {
         // Of a lab that is up, another one is made.
+        before.strangers_shut_down(mac).await;
         comes_up(mac, &before).await?;
         lab_file::changes(mac, chance);
     }

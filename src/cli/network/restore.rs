@@ -40,10 +40,10 @@ pub struct RestoreArgs {
 const NAMED: usize = 5;
 
 pub async fn run(args: RestoreArgs, context: &Context) -> Result<Success, Failure> {
-    if let Some(wanted) = &args.backup {
-        if let Some(report) = none_meant(wanted, &calls::backup_names(&context.home)) {
-            return Err(report.into());
-        }
+    if let Some(wanted) = &args.backup
+        && let Some(report) = none_meant(wanted, &calls::backup_names(&context.home))
+    {
+        return Err(report.into());
     }
     let verb = args.backup.as_deref().map_or(NetworkVerb::Undo, NetworkVerb::PutBack);
     let Carried { lab, fusion, summary, changed } =

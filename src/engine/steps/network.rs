@@ -225,7 +225,7 @@ mod tests {
         bench.file(&bench.engine.fusion.networking(), NETWORKING);
         // There are no programs of Fusion's.
         apply(&applying(&bench)).await.unwrap_err();
-        assert_eq!(claims(&bench), [PathBuf::new(); 0]);
+        assert_eq!(claims(&bench), Vec::<PathBuf>::new());
 
         // What an earlier change wrote is still ours.
         let facts = Facts { networking: Some(NETWORKING.into()), ..Facts::default() };
@@ -258,7 +258,7 @@ mod tests {
         let EngineError::Obstacles(obstacles) = &error else { panic!("{error}") };
         let strangers = vec![files::resolved(&engine.vmx("k8s-worker1")), files::resolved(&theirs)];
         assert_eq!(*obstacles, [Obstacle::OthersRunning { vmx: strangers }]);
-        assert_eq!(claims(&bench), [PathBuf::new(); 0]);
+        assert_eq!(claims(&bench), Vec::<PathBuf>::new());
         assert_eq!(engine.networks.read().unwrap().unwrap(), NETWORKING.as_bytes());
     }
 
