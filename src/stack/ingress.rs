@@ -35,6 +35,8 @@ const SECRET: &str = "lab-tls";
 const LISTENERS: [&str; 2] = ["http", "https"];
 /// The annotation of the test application's pods that says over how many nodes they were spread.
 const NODES: &str = "fusionlab.dev/ingress-nodes";
+/// The label by which a node is known.
+const HOSTNAME: &str = "kubernetes.io/hostname";
 /// So many pods at least, so that there is another one to be reached.
 const LEAST_PODS: usize = 2;
 /// The test application's image; the template carries it (`cloud-init/bake/70-images.sh`).
@@ -192,9 +194,14 @@ fn policy() -> Value {
 }
 
 /// One pod on each ingress node, so that both "here" and "over there" are proven; of the same revision, or a rollout
-/// could leave two on one node.
+/// could leave two on one node. On these alone: control planes that took pods until the lab got its first worker still would.
 fn deployment(lab: &Lab) -> Value {
     let (labels, nodes) = (json!({ "app": APPLICATION }), lab.ingress_nodes().count());
+    let names: Vec<&str> = lab.ingress_nodes().map(|node| node.name.as_str()).collect();
+    let here = json!({ "matchExpressions": [{ "key": HOSTNAME, "operator": "In", "values": names }] });
+    let affinity = json!({
+        "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [here] } }
+    });
     let field =
         |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     let container = json!({
@@ -208,7 +215,7 @@ fn deployment(lab: &Lab) -> Value {
     });
     let spread = json!({
         "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
+        "topologyKey": HOSTNAME,
         "whenUnsatisfiable": "DoNotSchedule",
         "labelSelector": { "matchLabels": labels },
         "matchLabelKeys": ["pod-template-hash"],
@@ -220,6 +227,7 @@ fn deployment(lab: &Lab) -> Value {
             // Another number of nodes is another revision: its pods are spread anew, over those that came as well.
             "metadata": { "labels": labels, "annotations": { NODES: nodes.to_string() } },
             "spec": {
+                "affinity": affinity,
                 "topologySpreadConstraints": [spread],
                 "containers": [container],
                 "volumes": [{ "name": "page", "configMap": { "name": APPLICATION } }],
@@ -261,6 +269,7 @@ pub fn bare_nodes(lab: &Lab, pods: &str) -> Result<Vec<String>, serde_json::Erro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::Role;
     use crate::stack::fixture;
 
     #[test]
@@ -277,6 +286,23 @@ mod tests {
         assert_eq!(service["metadata"]["name"], "cilium-gateway-lab");
         let pinned = |index: usize| service["spec"]["ports"][index]["nodePort"].as_u64().unwrap();
         assert_eq!([pinned(0), pinned(1)], [30080, 30443]);
+    }
+
+    #[test]
+    fn the_application_stands_on_ingress_nodes_alone() {
+        let spec = |lab: &Lab| deployment(lab)["spec"]["template"]["spec"].clone();
+        let hosts = |lab: &Lab| {
+            let required =
+                &spec(lab)["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+            required["nodeSelectorTerms"][0]["matchExpressions"][0].clone()
+        };
+        let (mut lab, _) = fixture::document();
+        let expected = json!({ "key": HOSTNAME, "operator": "In", "values": ["k8s-worker1", "k8s-worker2"] });
+        assert_eq!(hosts(&lab), expected);
+        // Without workers the control planes take pods; they go on to do so when the lab gets one.
+        lab.nodes.retain(|node| node.role != Role::Worker);
+        lab.nodes.iter_mut().for_each(|node| node.schedulable = true);
+        assert_eq!(hosts(&lab)["values"], json!(["k8s-master1", "k8s-master2", "k8s-master3"]));
     }
 
     #[test]

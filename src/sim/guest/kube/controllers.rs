@@ -265,7 +265,28 @@ fn tolerates_all(workload: &Value) -> bool {
     tolerations.into_iter().flatten().any(|one| one["operator"] == "Exists" && one.get("key").is_none())
 }
 
-/// Says whether a workload's pods may stand on a node: its selector and its taints.
+/// Says whether a node is among those that a workload's pods want to stand on: by one of the terms, in each of its labels.
+fn attracts(spec: &Value, node: &Value) -> bool {
+    let wanted = &spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    let Some(terms) = wanted["nodeSelectorTerms"].as_array() else { return true };
+    let labels = &node["metadata"]["labels"];
+    let has = |expression: &Value| {
+        let label = expression["key"].as_str().and_then(|key| labels.get(key));
+        let among =
+            || expression["values"].as_array().into_iter().flatten().any(|value| Some(value) == label);
+        match expression["operator"].as_str() {
+            Some("In") => among(),
+            Some("NotIn") => !among(),
+            Some("Exists") => label.is_some(),
+            Some("DoesNotExist") => label.is_none(),
+            // `Gt` and `Lt` compare numbers, which no label here is.
+            _ => false,
+        }
+    };
+    terms.iter().any(|term| term["matchExpressions"].as_array().into_iter().flatten().all(has))
+}
+
+/// Says whether a workload's pods may stand on a node: its selector, its affinity and its taints.
 fn tolerates(workload: &Value, node: &Value) -> bool {
     let spec = &workload["spec"]["template"]["spec"];
     let selected = spec["nodeSelector"]
@@ -278,7 +299,7 @@ fn tolerates(workload: &Value, node: &Value) -> bool {
         taint["effect"] == "PreferNoSchedule"
             || tolerations.iter().any(|one| one.get("key").is_none() || one["key"] == taint["key"])
     };
-    selected && node["spec"]["taints"].as_array().into_iter().flatten().all(tolerated)
+    selected && attracts(spec, node) && node["spec"]["taints"].as_array().into_iter().flatten().all(tolerated)
 }
 
 /// Writes a workload's status from its pods.
