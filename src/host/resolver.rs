@@ -103,6 +103,10 @@ impl ResolverFile {
     /// # Errors
     /// [`HostError::ResolverTaken`] if the file is not ours, [`HostError::ResolverDenied`] if root did not do it.
     pub async fn apply(&self, change: &Change, limit: Duration) -> Result<bool> {
+        if !self.needs_root() {
+            // Also where nothing else is to be done: a run may have been killed as it was writing here.
+            files::sweep(&self.folder())?;
+        }
         if !self.is_due(change)? {
             return Ok(false);
         }
@@ -133,7 +137,7 @@ impl ResolverFile {
     }
 
     fn perform(&self, change: &Change) -> Result<()> {
-        files::sweep_abandoned(&self.folder())?;
+        files::sweep(&self.folder())?;
         match change {
             Change::Write(resolver) => {
                 files::create_dir(&self.folder())?;
