@@ -126,6 +126,9 @@ impl Names {
     /// Removes what the lab wrote. Says whether anything was changed.
     pub async fn remove(&self) -> Result<bool> {
         let mut changed = false;
+        if let Ok(file) = self.file() {
+            file.sweep()?;
+        }
         for file in self.removals()? {
             changed |= file.apply(&self.unwanted(), self.lab.limits.network_apply).await?;
         }

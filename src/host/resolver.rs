@@ -103,10 +103,6 @@ impl ResolverFile {
     /// # Errors
     /// [`HostError::ResolverTaken`] if the file is not ours, [`HostError::ResolverDenied`] if root did not do it.
     pub async fn apply(&self, change: &Change, limit: Duration) -> Result<bool> {
-        if !self.needs_root() {
-            // Also where nothing else is to be done: a run may have been killed as it was writing here.
-            files::sweep(&self.folder())?;
-        }
         if !self.is_due(change)? {
             return Ok(false);
         }
@@ -121,6 +117,12 @@ impl ResolverFile {
             self.perform(change)?;
         }
         Ok(true)
+    }
+
+    /// Removes what a killed run was writing there, also where nothing else is to be done. Where only root may write, only root
+    /// has, and our end was not its own.
+    pub fn sweep(&self) -> Result<()> {
+        if self.needs_root() { Ok(()) } else { files::sweep(&self.folder()) }
     }
 
     /// Says whether something is to be done.
