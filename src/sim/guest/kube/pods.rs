@@ -76,19 +76,35 @@ async fn run(cluster: &Arc<Cluster>, pod: &Waiting) -> Result<(), String> {
     let data = cluster.read()?;
     let object = data.get("pods", &pod.namespace, &pod.name).cloned().ok_or("Gone: the pod was deleted")?;
     let machine = cluster.machine(&pod.node).ok_or("NodeLost: its node is silent")?;
-    volumes(&data, &object, &pod.namespace)?;
-    pull(&machine, &object).await?;
+    // Nothing on a machine goes on without power, and nobody waits for it.
+    let begun = begin_on(cluster, pod, &data, &object, &machine);
+    machine
+        .power
+        .run_until_cancelled(begun)
+        .await
+        .unwrap_or_else(|| Err("NodeLost: its node is off".to_owned()))
+}
+
+async fn begin_on(
+    cluster: &Arc<Cluster>,
+    pod: &Waiting,
+    data: &Data,
+    object: &Value,
+    machine: &Arc<Model>,
+) -> Result<(), String> {
+    volumes(data, object, &pod.namespace)?;
+    pull(machine, object).await?;
     let mut refused = false;
     match object["metadata"]["labels"]["k8s-app"].as_str().or(object["metadata"]["labels"]["name"].as_str()) {
-        Some("cilium") => refused = start_agent(cluster, &machine).await?,
-        Some("cilium-operator") => start_operator(cluster, &machine).await?,
+        Some("cilium") => refused = start_agent(cluster, machine).await?,
+        Some("cilium-operator") => start_operator(cluster, machine).await?,
         Some("kube-proxy") => {
             machine.pass(pace::POD_START).await;
             machine.live(|live| live.proxy_rules = true);
         }
         _ => machine.pass(pace::POD_START).await,
     }
-    let address = address(&data, &object, &pod.node, &pod.name);
+    let address = address(data, object, &pod.node, &pod.name);
     let now = timestamp(machine.around.clock_ms());
     cluster.change(|data| {
         let Some(object) = data.get_mut("pods", &pod.namespace, &pod.name) else { return Ok(()) };
