@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(hosts(&lab), expected);
         // Without workers the control planes take pods; they go on to do so when the lab gets one.
         lab.nodes.retain(|node| node.role != Role::Worker);
-        lab.nodes.iter_mut().for_each(|node| node.schedulable = true);
+        lab.nodes.iter_mut().for_each(|node| node.schedulable = node.role == Role::ControlPlane);
         assert_eq!(hosts(&lab)["values"], json!(["k8s-master1", "k8s-master2", "k8s-master3"]));
     }
 
