@@ -34,7 +34,7 @@ pub enum When {
     Effect(u64),
     /// In a step whose name begins so: at this poll or file, counted together from 0 since [`Process::step_began`] was told of it.
     Within(&'static str, u64),
-    /// By whoever calls [`Inside::kill`].
+    /// By whoever calls `Inside::kill`.
     Never,
 }
 
