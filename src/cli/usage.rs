@@ -210,8 +210,12 @@ fn report(error: &clap::Error, path: &[String]) -> Report {
         }
         _ => Report::usage(first_words(error)),
     };
-    let help = std::iter::once("help").chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
-    report.advise("what it takes is told by:").run(format!("{PROGRAM} {help}"))
+    report.advise("what it takes is told by:").run(help_on(path))
+}
+
+/// Returns the command that tells what a verb takes, or which verbs there are.
+fn help_on(path: &[String]) -> String {
+    [PROGRAM, "help"].into_iter().chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
 }
 
 /// Adds which values there are.
@@ -249,8 +253,7 @@ fn no_such_verb(word: &str, error: &clap::Error, path: &[String], verb: &str) ->
             report = report.run(format!("{verb} {meant}"));
         }
     }
-    let help = std::iter::once("help").chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
-    report.advise("all are listed by:").run(format!("{PROGRAM} {help}"))
+    report.advise("all are listed by:").run(help_on(path))
 }
 
 /// Returns what clap says of one side of an error.
