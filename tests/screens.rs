@@ -18,6 +18,7 @@ const NEVER_THE_SAME: [(&str, &str); 3] = [(LAB, "logs gateway1 -n 3"), (LAB, "d
 /// What stands while verbs run; the folders of their screens.
 const NOTHING: &str = "nothing";
 const LAB: &str = "lab";
+const DOCUMENT: &str = "document";
 
 /// What is typed while no lab stands: plans, pictures, explanations, and what goes wrong.
 const WITHOUT_A_LAB: &[&str] = &[
@@ -77,6 +78,16 @@ const WITH_A_LAB: &[&str] = &[
     "drill gateway-vm --yes",
     "template build",
     "network plan",
+];
+
+/// What is typed once, at 80 columns, while the networking document's own lab stands.
+const WITH_THE_DOCUMENTS_LAB: [&str; 6] = [
+    "plan",
+    "topology --live",
+    "logs k8s-master1 --source console -n 3",
+    "logs",
+    "drill gateway-nginx --yes",
+    "support",
 ];
 
 /// What has colours, and says the same to the letter each time.
@@ -212,5 +223,15 @@ fn screens_are_as_agreed_and_nothing_runs_over_the_edge_where_a_lab_stands() {
     let mut wrong = look(&session, WITH_A_LAB, LAB);
     let last = done(&session, down, 80);
     wrong.extend(once(&session, LAB, vec![("up, the first one", first), (down, last)]));
+    assert_eq!(wrong.join("\n"), "");
+}
+
+#[test]
+fn screens_of_the_documents_lab_are_as_agreed() {
+    let session = Session::new().file("fusionlab.yaml", "version: 1\n");
+    session.clone().args(["up", "--yes"]).run().exits(0);
+    let picture = |verb| (verb, Picture::of(&written(&session, verb, 80, true), ROWS, 80));
+    let wrong = once(&session, DOCUMENT, WITH_THE_DOCUMENTS_LAB.map(picture).into());
+    session.clone().args(["destroy", "--yes"]).run().exits(0);
     assert_eq!(wrong.join("\n"), "");
 }

@@ -16,8 +16,15 @@ static OF_THIS_RUN: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
         // The run's stopwatch.
         (r"^(\d+ of \d+ steps?.*) \d+:\d\d$", "$1 [TIME]"),
-        // Right-aligned times move what stands before them.
+        // A drill's measurements, and whether anything was felt at all.
+        (r"\b(none|\[TIME\]) +(\[TIME\]) +\d+ of \d+$", "[TIME] $2 [COUNT]"),
+        (r"the longest outage was \[TIME\]|nobody felt anything", "the longest outage was [TIME]"),
+        // How many files a bundle has, some of which a run writes only if it has something to say, and their sizes.
+        (r"^(\D+?) +\d+ +\d+(\.\d+)? ([KM]i)?B$", "$1 [SIZE]"),
+        (r"^\d+(\.\d+)? ([KM]i)?B(, and you alone)", "[SIZE]$3"),
+        // What is right-aligned moves what stands before it.
         (r" +\[TIME\]", " [TIME]"),
+        (r" +(OUTAGE|LIMIT|UNANSWERED|FILES|SIZE)\b", " $1"),
     ]
     .map(|(pattern, with)| (Regex::new(pattern).expect("a pattern is well-formed"), with))
     .into()
