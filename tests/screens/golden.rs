@@ -24,7 +24,8 @@ static OF_THIS_RUN: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"^\d+(\.\d+)? ([KM]i)?B(, and you alone)", "[SIZE]$3"),
         // What is right-aligned moves what stands before it.
         (r" +\[TIME\]", " [TIME]"),
-        (r" +(OUTAGE|LIMIT|UNANSWERED|FILES|SIZE)\b", " $1"),
+        (r" +(OUTAGE|LIMIT|UNANSWERED)\b", " $1"),
+        (r"^HOLDS +FILES +SIZE$", "HOLDS FILES SIZE"),
     ]
     .map(|(pattern, with)| (Regex::new(pattern).expect("a pattern is well-formed"), with))
     .into()
