@@ -11,8 +11,9 @@
 
 use std::path::Path;
 
+use crate::formats::vmx::Vmx;
 use crate::host::files;
-use crate::lab::paths;
+use crate::lab::{names, paths};
 
 use super::error::Result;
 
@@ -64,6 +65,11 @@ pub fn is_leftover(bundle: &Path, lab: &str, node: &str) -> bool {
             .is_some_and(|found| found == text(lab, node).as_bytes())
     };
     bears(UNFINISHED) || (bears(OURS) && !holds_a_vmx(bundle))
+}
+
+/// Says whether a VMX is that of this lab's node, by what it says of itself.
+pub fn is_marked(vmx: &Vmx, lab: &str, node: &str) -> bool {
+    vmx.get(names::VMX_LAB).as_deref() == Some(lab) && vmx.get(names::VMX_NODE).as_deref() == Some(node)
 }
 
 /// Whatever it is called: who renames a folder in the Finder does not rename what is in it.

@@ -21,11 +21,11 @@ use crate::formats::mac::Mac;
 use crate::formats::networking::{Document, Wish};
 use crate::host::fusion::vmx_file;
 use crate::host::{HostError, files};
-use crate::lab::names;
 use crate::plan::facts::{Facts, MadeNetwork, NetworkRecord};
 use crate::plan::networks::is_made;
 use crate::stack::network;
 
+use super::bundle;
 use super::context::Engine;
 use super::error::Result;
 
@@ -182,9 +182,7 @@ pub async fn strangers(engine: &Engine) -> Result<Vec<PathBuf>> {
 fn is_ours(engine: &Engine, vmx: &Path) -> bool {
     let Some(node) = vmx.file_stem().and_then(|name| name.to_str()) else { return false };
     let Ok(Some(marks)) = vmx_file::read(vmx) else { return false };
-    files::resolved(&engine.vmx(node)) == *vmx
-        && marks.get(names::VMX_LAB).as_deref() == Some(engine.lab.name.as_str())
-        && marks.get(names::VMX_NODE).as_deref() == Some(node)
+    files::resolved(&engine.vmx(node)) == *vmx && bundle::is_marked(&marks, &engine.lab.name, node)
 }
 
 fn keep(path: &Path, before: Option<&[u8]>) -> Result<()> {

@@ -152,8 +152,7 @@ fn vm_facts(lab: &str, node: &str, bundle: &Path, running: &BTreeSet<PathBuf>) -
         facts.state = VmState::Unfinished;
     } else if files::exists(&vmx) {
         if let Ok(Some(parsed)) = vmx_file::read(&vmx)
-            && parsed.get(names::VMX_LAB).as_deref() == Some(lab)
-            && parsed.get(names::VMX_NODE).as_deref() == Some(node)
+            && bundle::is_marked(&parsed, lab, node)
         {
             facts.state = VmState::Ours;
             facts.spec = parsed.get(names::VMX_SPEC);
@@ -172,9 +171,10 @@ fn foreign_macs(engine: &Engine) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for (vmx, parsed) in library_vms(&engine.fusion.library) {
         let unfinished = vmx.parent().is_some_and(bundle::is_unfinished);
-        let at_its_place = parsed.get(names::VMX_NODE).is_some_and(|node| vmx == engine.vmx(&node));
-        let of_lab = parsed.get(names::VMX_LAB).as_deref() == Some(engine.lab.name.as_str());
-        if unfinished || (of_lab && at_its_place) {
+        let ours = parsed.get(names::VMX_NODE).is_some_and(|node| {
+            vmx == engine.vmx(&node) && bundle::is_marked(&parsed, &engine.lab.name, &node)
+        });
+        if unfinished || ours {
             continue;
         }
         for card in 0..MAX_CARDS {

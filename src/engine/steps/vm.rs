@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::engine::bundle;
 use crate::engine::context::Engine;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::run::StepContext;
@@ -98,11 +99,7 @@ pub fn forget_folder(engine: &Engine) -> Result<()> {
 /// Looks at the marks once more, right before something that cannot be undone.
 pub fn must_be_ours(engine: &Engine, node: &str, vmx: &Path) -> Result<()> {
     let marks = vmx_file::read(vmx)?;
-    let marked = marks.as_ref().is_some_and(|vmx| {
-        vmx.get(names::VMX_LAB).as_deref() == Some(engine.lab.name.as_str())
-            && vmx.get(names::VMX_NODE).as_deref() == Some(node)
-    });
-    if marked {
+    if marks.is_some_and(|marks| bundle::is_marked(&marks, &engine.lab.name, node)) {
         return Ok(());
     }
     Err(EngineError::Guest {
@@ -115,7 +112,7 @@ pub fn must_be_ours(engine: &Engine, node: &str, vmx: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::bundle::{self, Place};
+    use crate::engine::bundle::Place;
     use crate::engine::fixture::{self, Bench, Machines};
     use crate::host::HostError;
 
