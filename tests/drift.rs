@@ -311,6 +311,22 @@ fn a_lone_control_plane_without_manifests_keeps_what_it_holds() {
 }
 
 #[test]
+fn control_planes_without_manifests_keep_what_they_hold_when_the_first_one_is_gone() {
+    let bench = Bench::up_as("version: 1\ngateways: {count: 1}\nworkers: {count: 0}\n");
+    bench.apply(r#"{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mine"}}"#);
+    for node in ["k8s-master2", "k8s-master3"] {
+        bench.guest(node, "rm -r /etc/kubernetes/manifests");
+    }
+    delete_in_finder(&bench, "k8s-master1");
+    let up = bench.run(&["up", "--yes"]).exits(0);
+    assert!(!up.stderr.contains("the node is reset"), "{}", up.shown());
+    bench.run(&["plan", "--detailed-exitcode"]).exits(0);
+    let kept = bench.kubectl(&["get", "namespaces", "mine", "-o", "json", "--ignore-not-found"]);
+    assert!(kept.contains("mine"), "its cluster was begun anew");
+    bench.down();
+}
+
+#[test]
 fn a_machine_whose_disk_is_gone_is_not_started_and_not_made_anew_unasked() {
     let session = Session::new().file("fusionlab.yaml", "version: 1\npreset: solo\n");
     session.clone().args(["up", "--yes"]).run().exits(0);

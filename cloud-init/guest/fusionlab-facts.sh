@@ -23,6 +23,11 @@ present() {
     [ ! -e "$2" ] || printf 'kubernetes=%s\n' "$1"
 }
 
+# The same of a file that is nothing without content: a machine that lost its power may have left its name alone.
+written() {
+    [ ! -s "$2" ] || present "$1" "$2"
+}
+
 # Prints when a file's certificate ends, or the one that comes in; nothing if there is none.
 certificate() {
     ends=$(openssl x509 -noout -enddate -in "${2:-/dev/stdin}" 2>/dev/null) || return 0
@@ -67,14 +72,15 @@ for chart in /opt/fusionlab/charts/cilium-*.tgz; do
 done
 
 for name in kubelet.conf bootstrap-kubelet.conf admin.conf; do
-    present "$name" "/etc/kubernetes/$name"
+    written "$name" "/etc/kubernetes/$name"
 done
 present etcd-member /var/lib/etcd/member
 for manifest in /etc/kubernetes/manifests/*.yaml; do
     name=${manifest##*/}
-    present "manifest-${name%.yaml}" "$manifest"
+    written "manifest-${name%.yaml}" "$manifest"
 done
 present renewing /etc/kubernetes/fusionlab/renewing
+present renewing-kubelet /etc/kubernetes/fusionlab/renewing-kubelet
 
 for path in /etc/kubernetes/pki/*.crt /etc/kubernetes/pki/etcd/*.crt /var/lib/kubelet/pki/kubelet-client-current.pem; do
     [ ! -r "$path" ] || certificate "$path" "$path"

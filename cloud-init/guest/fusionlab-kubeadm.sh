@@ -46,6 +46,8 @@ within() {
     case $1 in
     reset) clean 9>&- ;;
     esac
+    # kubeadm leaves it to the kernel when its files reach the disk; who hears that it is done takes them for whole.
+    sync
     printf '%s\n' "$status" >"$folder/status.new"
     mv "$folder/status.new" "$folder/status"
     exit "$status"

@@ -20,7 +20,7 @@ use super::context::Engine;
 use super::error::Result;
 use super::kubeconfig::Merger;
 use super::template::{Stage, TemplateDir};
-use super::{images, names as domain_names, networks, survey, templates};
+use super::{images, names as domain_names, networks, store, survey, templates};
 
 /// Cards that a VM can have.
 pub const MAX_CARDS: u32 = 10;
@@ -48,7 +48,7 @@ pub async fn host_facts(engine: &Arc<Engine>) -> Result<Facts> {
         template: template(engine, &running)?,
         now: clock::now(),
         stale_identity: stale_identity(engine)?,
-        identity: engine.identity().is_some_and(|identity| super::store::is_complete(&engine.lab, &identity)),
+        identity: has_identity(engine)?,
         lab_folder: files::exists(engine.dir.root()),
         merged_kubeconfigs: Merger::of(engine).merged()?,
         resolver: domain_names::record(&engine.dir)?,
@@ -57,6 +57,11 @@ pub async fn host_facts(engine: &Arc<Engine>) -> Result<Facts> {
         vms,
         ..network_facts(engine).await?
     })
+}
+
+fn has_identity(engine: &Engine) -> Result<bool> {
+    let Some(identity) = engine.identity() else { return Ok(false) };
+    Ok(store::is_complete(&engine.lab, &identity) && store::is_published(&identity, &engine.dir)?)
 }
 
 fn stale_identity(engine: &Engine) -> Result<Vec<(Leaf, Stale)>> {
@@ -114,7 +119,7 @@ fn template(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<TemplateFact
         disk_written: stage.is_some(),
         baked: stage >= Some(Stage::Baked),
         frozen: stage == Some(Stage::Frozen),
-        hanging: templates::hanging_on(&engine.fusion.library, &dir.root),
+        hanging: templates::hanging_on(&engine.fusion, &dir.root),
         key: dir.key,
     })
 }
@@ -134,7 +139,10 @@ fn lab_vms(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<BTreeMap<Stri
         }
         let Some(name) = bundle.file_stem().map(|stem| stem.to_string_lossy().into_owned()) else { continue };
         if bundle.extension().is_some_and(|extension| extension == "vmwarevm") {
-            let vm = vm_facts(&engine.lab.name, &name, &bundle, running)?;
+            let mut vm = vm_facts(&engine.lab.name, &name, &bundle, running)?;
+            if vm.state == VmState::Ours {
+                vm.hanging = templates::hanging_on(&engine.fusion, &bundle);
+            }
             if engine.lab.node(&name).is_some() || vm.state != VmState::Foreign {
                 vms.insert(name, vm);
             }

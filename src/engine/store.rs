@@ -40,6 +40,11 @@ pub fn is_complete(lab: &Lab, identity: &Identity) -> bool {
     lab.nodes.iter().all(|node| identity.host(&node.name).is_some())
 }
 
+/// Says whether the authority behind the lab's sites lies where the user finds it, as the identity has it.
+pub fn is_published(identity: &Identity, dir: &LabDir) -> Result<bool> {
+    Ok(files::read_if_exists(&dir.lab_ca())?.as_deref() == Some(identity.lab_ca.certificate.as_bytes()))
+}
+
 fn random(bytes: &mut [u8]) {
     rand::Rng::fill_bytes(&mut rand::rng(), bytes);
 }

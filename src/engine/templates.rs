@@ -1,13 +1,13 @@
 //! The templates in the home folder, whichever lab made them: who uses them, what they take, and what may go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::formats::vmdk;
 use crate::formats::vmx::Vmx;
 use crate::host::fusion::{Fusion, vmx_file};
-use crate::host::lock::{Lock, Occupant};
-use crate::host::{Hypervisor, Result, Stop, files};
+use crate::host::lock::{self, Lock, Occupant};
+use crate::host::{HostError, Hypervisor, Result, Stop, files};
 use crate::lab::names;
 use crate::lab::paths::Home;
 
@@ -45,7 +45,7 @@ impl Template {
 
 /// Lists the templates. A lab uses a template if one of its VMs in the library bears the template's mark.
 pub fn list(home: &Home, fusion: &Fusion) -> Result<Vec<Template>> {
-    let vms: Vec<(PathBuf, Vmx)> = library_vms(&fusion.library).collect();
+    let vms = known_vms(fusion);
     let mut templates = Vec::new();
     for root in files::list(&home.templates())?.into_iter().filter(|path| files::is_folder(path)) {
         let key = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -67,16 +67,27 @@ fn labs_of(key: &str, vms: &[(PathBuf, Vmx)]) -> Vec<String> {
     labs.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Returns the VMs in the library whose disks are layers over one in a template's folder.
-pub fn hanging_on(library: &Path, template: &Path) -> Vec<PathBuf> {
-    let vms: Vec<(PathBuf, Vmx)> = library_vms(library).collect();
-    hanging(&vms, template)
+/// Returns the VMs whose disks are layers over one in a folder that is not their own: a template's, or another VM's.
+pub fn hanging_on(fusion: &Fusion, folder: &Path) -> Vec<PathBuf> {
+    hanging(&known_vms(fusion), folder)
 }
 
-fn hanging(vms: &[(PathBuf, Vmx)], template: &Path) -> Vec<PathBuf> {
-    let template = files::resolved(template);
+/// Returns the VMs in the library, and those elsewhere that Fusion's window knows of: somebody may have moved one to
+/// another disk.
+fn known_vms(fusion: &Fusion) -> Vec<(PathBuf, Vmx)> {
+    let mut vms: Vec<(PathBuf, Vmx)> = library_vms(&fusion.library).collect();
+    let known: BTreeSet<PathBuf> = vms.iter().map(|(vmx, _)| files::resolved(vmx)).collect();
+    let elsewhere = vmx_file::listed(fusion).into_iter().filter(|vmx| !known.contains(&files::resolved(vmx)));
+    vms.extend(elsewhere.filter_map(|vmx| Some((vmx.clone(), vmx_file::read(&vmx).ok()??))));
+    vms
+}
+
+fn hanging(vms: &[(PathBuf, Vmx)], folder: &Path) -> Vec<PathBuf> {
+    let folder = files::resolved(folder);
     let hangs = |vmx: &Path, config: &Vmx| {
-        disks(config).any(|disk| layers(&beside(vmx, &disk)).any(|layer| layer.starts_with(&template)))
+        // A VM's own snapshots are layers in its own folder.
+        !files::resolved(vmx).starts_with(&folder)
+            && disks(config).any(|disk| layers(&beside(vmx, &disk)).any(|layer| layer.starts_with(&folder)))
     };
     vms.iter().filter(|(vmx, config)| hangs(vmx, config)).map(|(vmx, _)| vmx.clone()).collect()
 }
@@ -133,8 +144,8 @@ pub async fn remove(vms: &dyn Hypervisor, dir: &TemplateDir) -> Result<()> {
     files::remove_tree(&dir.root, dir.root.parent().unwrap_or(&dir.root))
 }
 
-/// Takes the locks of all labs, so that no run works on a template or is about to, and no order to Fusion. Waits for each that has one as long as
-/// `patience`; `tell` hears of it, with the lab.
+/// Takes the locks of all labs, also of those that begin meanwhile, so that no run works on a template or is about to, and
+/// no order to Fusion. Waits for each that has one as long as `patience`; `tell` hears of it, with the lab.
 ///
 /// # Errors
 /// `HostError::Locked`, naming the lab, if one does.
@@ -144,16 +155,35 @@ pub async fn keep_labs_out(
     patience: Patience,
     tell: &mut dyn FnMut(&str, &Occupant),
 ) -> Result<Vec<Lock>> {
-    let mut locks = Vec::new();
-    for path in files::list(&home.locks())? {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if let Some(lab) = name.strip_prefix("lab-") {
+    let mut locks = BTreeMap::new();
+    loop {
+        let files = files::list(&home.locks())?;
+        let names = files.iter().filter_map(|path| path.file_name()?.to_str()?.strip_prefix("lab-"));
+        let others: Vec<&str> = names.filter(|lab| !locks.contains_key(*lab)).collect();
+        if others.is_empty() {
+            return Ok(locks.into_values().collect());
+        }
+        for lab in others {
             let what = format!("lab {lab}");
             let mut tell = |by: &Occupant| tell(&what, by);
-            locks.push(lab_lock::acquire(home, lab, verb, patience, &mut tell).await?);
+            let lock = lab_lock::acquire(home, lab, verb, patience, &mut tell).await?;
+            locks.insert(lab.to_owned(), lock);
         }
     }
-    Ok(locks)
+}
+
+/// Removes a template that nobody uses, looked at once more while nobody works on it; says whether it is gone.
+pub async fn prune(home: &Home, fusion: &Fusion, vms: &dyn Hypervisor, key: &str) -> Result<bool> {
+    let turn = lock::acquire(&home.template_lock(key), "the template", "template prune");
+    let _turn = match turn {
+        Err(HostError::Locked { .. }) => return Ok(false),
+        turn => turn?,
+    };
+    let unused =
+        list(home, fusion)?.into_iter().find(|template| template.dir.key == key && template.is_unused());
+    let Some(template) = unused else { return Ok(false) };
+    remove(vms, &template.dir).await?;
+    Ok(true)
 }
 
 /// Returns what a folder takes of the disk, in bytes, with all that is in it.
@@ -171,7 +201,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::host::{HostError, lock};
     use crate::lab::paths;
 
     /// A child disk of 1 MiB over `parent`.
@@ -209,8 +238,18 @@ mod tests {
             (used.dir.key.as_str(), &used.used_by[..]),
             ("0123", &["lab".to_owned(), "other".to_owned()][..])
         );
-        assert_eq!(used.hanging, [linked]);
+        assert_eq!(used.hanging, [linked.clone()]);
         assert!(!used.is_unused() && !used.is_finished());
+
+        // Moved to another disk, it is where Fusion's window says.
+        let moved = home.0.join("elsewhere/gateway1.vmwarevm");
+        files::create_dir(moved.parent().unwrap()).unwrap();
+        files::rename(linked.parent().unwrap(), &moved).unwrap();
+        assert_eq!(hanging_on(&engine.fusion, &home.template("0123")), [] as [PathBuf; 0]);
+        let moved = moved.join(linked.file_name().unwrap());
+        let list = format!("vmlist1.config = \"\"\nvmlist2.config = \"{}\"\n", moved.display());
+        bench.file(&engine.fusion.inventory(), &list);
+        assert_eq!(hanging_on(&engine.fusion, &home.template("0123")), [moved]);
         assert!(half.is_unused() && half.hanging.is_empty() && half.bytes > 0);
     }
 

@@ -8,9 +8,10 @@ use super::step::{Action, Gate, Phase, Plan, Step, StepId};
 /// Plans the removal of the lab of this name: `network` is what Fusion's networking file becomes.
 ///
 /// # Errors
-/// What must not be while Fusion's networks restart; nothing was changed.
+/// What must not be while Fusion's networks restart, and machines that others' VMs hang on; nothing was changed.
 pub fn plan(lab: &str, facts: &Facts, network: &NetworkWish) -> Result<Plan, Vec<Obstacle>> {
-    let obstacles = obstacle::of_undo(network, facts);
+    let mut obstacles = obstacle::of_undo(network, facts);
+    obstacles.extend(obstacle::of_removal(facts));
     if obstacles.is_empty() { Ok(list(lab, facts, network)) } else { Err(obstacles) }
 }
 
@@ -106,6 +107,15 @@ mod tests {
     #[test]
     fn where_there_is_no_lab_nothing_is_removed() {
         assert!(planned(&World::empty(), None).is_empty());
+    }
+
+    #[test]
+    fn a_machine_that_somebody_has_linked_clones_of_is_not_removed() {
+        let mut world = World::complete();
+        world.vm("k8s-worker1").hanging = vec!["/library/mine.vmwarevm/mine.vmx".into()];
+        let refused = plan(&world.lab.name, &world.facts, &networks::without(&world.facts, &[])).unwrap_err();
+        let said: Vec<String> = refused.iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["mine hangs on the disk of k8s-worker1"]);
     }
 
     #[test]

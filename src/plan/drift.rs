@@ -140,8 +140,12 @@ pub fn of_certificates(due: &Due, now: u64) -> Option<String> {
     words.extend(due.ends.map(|ends| format!("its certificates {}", ending(ends, now))));
     let of_kubelet = |ends| format!("its kubelet's certificate {}", certificates::ending(ends, now));
     words.extend(due.kubelet_ends.map(of_kubelet));
-    words.extend(told(due.names.clone()).map(|names| format!("its API certificate lacks {names}")));
+    // Cut short, it may have taken the certificate away: then all are lacking.
+    let names = told(due.names.clone()).filter(|_| !due.unfinished);
+    words.extend(names.map(|names| format!("its API certificate lacks {names}")));
     words.extend(due.unfinished.then(|| "a renewal of its certificates was cut short".to_owned()));
+    let of_kubelet = "a renewal of its kubelet's certificate was cut short";
+    words.extend((due.kubelet_unfinished && due.kubelet_ends.is_none()).then(|| of_kubelet.to_owned()));
     (!words.is_empty()).then(|| words.join("; "))
 }
 
@@ -291,6 +295,11 @@ mod tests {
         assert_eq!(of_certificates(&due(35 * day), now).unwrap(), "its certificates ended 365 days ago");
         let kubelet = Due { kubelet_ends: Some(now - 3 * day), ..Due::default() };
         assert_eq!(of_certificates(&kubelet, now).unwrap(), "its kubelet's certificate ended 3 days ago");
+        let cut = Due { kubelet_unfinished: true, ..Due::default() };
+        assert_eq!(
+            of_certificates(&cut, now).unwrap(),
+            "a renewal of its kubelet's certificate was cut short"
+        );
         let names = Due { names: vec!["k8s.example.org".to_owned()], ..Due::default() };
         assert_eq!(of_certificates(&names, now).unwrap(), "its API certificate lacks k8s.example.org");
         assert_eq!(of_certificates(&Due::default(), now), None);

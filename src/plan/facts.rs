@@ -135,13 +135,16 @@ pub struct VmFacts {
     pub parts: BTreeMap<String, String>,
     /// Files that its disk is made of and that are not there: its own, or its template's.
     pub lost: Vec<PathBuf>,
+    /// VMX files of others' VMs whose disks are layers over its own: linked clones that somebody made of it.
+    pub hanging: Vec<PathBuf>,
     pub running: bool,
 }
 
 impl VmFacts {
     /// A VM of which no more is known than where its VMX lies.
     pub fn new(vmx: PathBuf, state: VmState) -> Self {
-        Self { vmx, state, spec: None, parts: BTreeMap::new(), lost: Vec::new(), running: false }
+        let (lost, hanging) = (Vec::new(), Vec::new());
+        Self { vmx, state, spec: None, parts: BTreeMap::new(), lost, hanging, running: false }
     }
 }
 

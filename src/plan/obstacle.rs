@@ -55,6 +55,9 @@ pub enum Obstacle {
     /// VMs' disks are layers over the disk of a template that is to be removed.
     #[error("{} on the template {key}", hang(vmx))]
     TemplateInUse { key: String, vmx: Vec<PathBuf> },
+    /// Others' VMs are linked clones of a machine that is to be removed.
+    #[error("{} on the disk of {node}", hang(vmx))]
+    MachineInUse { node: String, vmx: Vec<PathBuf> },
     /// The lab's lines stand on one network, and the lab file names another.
     #[error("the lab is on {from}, and the lab file says {to}")]
     NetworkMoved { from: String, to: String },
@@ -102,6 +105,12 @@ fn hang(vmx: &[PathBuf]) -> String {
         [rest @ .., last] => format!("{} and {last} hang", rest.join(", ")),
         [] => "nothing hangs".to_owned(),
     }
+}
+
+/// Finds the machines that others' VMs hang on: they cannot be removed.
+pub fn of_removal(facts: &Facts) -> impl Iterator<Item = Obstacle> {
+    let used = facts.vms.iter().filter(|(_, vm)| !vm.hanging.is_empty());
+    used.map(|(node, vm)| Obstacle::MachineInUse { node: node.clone(), vmx: vm.hanging.clone() })
 }
 
 /// Finds everything that stands in the way.

@@ -14,8 +14,13 @@ use crate::stack::pki::{self, PkiError, Subject};
 use crate::stack::{kubeconfig, runtime};
 
 /// Says on a control plane that its certificates are being renewed, and that what uses them has not restarted yet; the
-/// facts call it `renewing`.
+/// facts call it [`RENEWING`].
 pub const MARK: &str = "/etc/kubernetes/fusionlab/renewing";
+/// The same of a kubelet's own; the facts call it [`RENEWING_KUBELET`].
+pub const KUBELET_MARK: &str = "/etc/kubernetes/fusionlab/renewing-kubelet";
+/// What the facts call the marks.
+pub const RENEWING: &str = "renewing";
+pub const RENEWING_KUBELET: &str = "renewing-kubelet";
 /// Where a kubelet keeps the certificate that it renews by itself; without it, it begins with its kubeconfig's.
 const ROTATED: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 /// What the authorities' files are called: they last ten years, and a new one would be another cluster.
@@ -31,10 +36,12 @@ pub struct Due {
     pub ends: Option<u64>,
     /// The end of the kubelet's own, if that is near: it did not renew it itself.
     pub kubelet_ends: Option<u64>,
-    /// Names that the API server's certificate lacks.
+    /// Names that the API server's certificate lacks; all of them where a renewal that was cut short left none.
     pub names: Vec<String>,
     /// An earlier renewal was cut short.
     pub unfinished: bool,
+    /// The same of the kubelet's own.
+    pub kubelet_unfinished: bool,
 }
 
 impl Due {
@@ -47,6 +54,11 @@ impl Due {
     pub fn of_control_plane(&self) -> bool {
         self.ends.is_some() || self.unfinished || !self.names.is_empty()
     }
+
+    /// Says whether the kubelet's own is to be made anew, or to be taken up.
+    pub fn of_kubelet(&self) -> bool {
+        self.kubelet_ends.is_some() || self.kubelet_unfinished
+    }
 }
 
 /// Finds what is due on a node now, in seconds since 1970. A node that kubeadm never finished on has nothing due.
@@ -55,12 +67,16 @@ pub fn due(lab: &Lab, node: &Node, facts: &GuestFacts, now: u64) -> Due {
         return Due::default();
     }
     let near = |ends: Option<u64>| ends.filter(|ends| is_due(*ends, now));
-    let mut due = Due { kubelet_ends: near(kubelet_ends(facts)), ..Due::default() };
+    let mut due = Due {
+        kubelet_ends: near(kubelet_ends(facts)),
+        kubelet_unfinished: facts.has(RENEWING_KUBELET),
+        ..Due::default()
+    };
     if node.role == Role::ControlPlane {
         due.ends = near(first_end(facts));
-        due.unfinished = facts.has("renewing");
-        // A certificate that could not be read lacks nothing that is known.
-        if !facts.api_names.is_empty() {
+        due.unfinished = facts.has(RENEWING);
+        // A certificate that could not be read lacks nothing that is known; but a renewal takes it away to make it anew.
+        if !facts.api_names.is_empty() || due.unfinished {
             due.names = kubeadm::certificate_names(lab);
             due.names.retain(|name| !facts.api_names.contains(name));
         }
@@ -87,14 +103,14 @@ pub fn ends(node: &str, facts: &GuestFacts) -> impl Iterator<Item = (String, u64
     kubeadms.into_iter().chain(kubelets)
 }
 
-/// Says that a renewal has begun.
-pub fn begin() -> Command {
-    Command::new(["touch", MARK]).as_root()
+/// Says by a mark that a renewal has begun.
+pub fn begin(mark: &str) -> Command {
+    Command::new(["touch", mark]).as_root()
 }
 
 /// Says that it is done.
-pub fn end() -> Command {
-    Command::new(["rm", "-f", MARK]).as_root()
+pub fn end(mark: &str) -> Command {
+    Command::new(["rm", "-f", mark]).as_root()
 }
 
 /// Renews all that kubeadm made but the kubelet's, names and keys' owners as they were; valid as long as its file says.
@@ -216,6 +232,11 @@ mod tests {
         assert!(due(&lab, node, &facts(Role::Worker, &[conf, rotated]), NOW).is_nothing());
         assert_eq!(due(&lab, node, &facts(Role::Worker, &[conf]), NOW).kubelet_ends, Some(NOW - DAY));
         assert!(due(&lab, node, &GuestFacts::default(), NOW).is_nothing(), "kubeadm has not run there");
+        let mut cut = facts(Role::Worker, &[(KUBELET_CONF, NOW + 300 * DAY)]);
+        assert!(!due(&lab, node, &cut, NOW).of_kubelet());
+        cut.kubernetes.push(RENEWING_KUBELET.to_owned());
+        let due = due(&lab, node, &cut, NOW);
+        assert!(due.of_kubelet() && !due.is_nothing(), "it may go on with the old one");
     }
 
     #[test]
@@ -225,6 +246,9 @@ mod tests {
         let names =
             |lab: &Lab, facts: &GuestFacts| due(lab, lab.node("k8s-master1").unwrap(), facts, NOW).names;
         assert_eq!(names(&lab, &facts), Vec::<String>::new());
+        let mut cut = facts.clone();
+        cut.kubernetes.push(RENEWING.to_owned());
+        assert_eq!(names(&lab, &cut), kubeadm::certificate_names(&lab), "it was taken away to be made anew");
         facts.api_names = kubeadm::certificate_names(&lab);
         assert_eq!(names(&lab, &facts), Vec::<String>::new());
         lab.cluster.api_names = vec!["k8s.example.org".to_owned()];

@@ -16,6 +16,8 @@ pub struct Others {
     original: Vec<u8>,
     /// The file as somebody else left it last.
     last: RefCell<Vec<u8>>,
+    /// The file as others had left it before.
+    earlier: RefCell<Vec<Vec<u8>>>,
 }
 
 impl Others {
@@ -23,23 +25,32 @@ impl Others {
         // What the Mac's own making wrote is looked at by nobody.
         mac.inside.rewrites();
         let original = read(mac);
-        Self { last: RefCell::new(original.clone()), original }
+        Self { last: RefCell::new(original.clone()), earlier: RefCell::default(), original }
     }
 
     /// Looks whether others' lines are theirs. What Fusion, its window or a person wrote meanwhile is theirs from then on.
     pub fn still_hold(&self, mac: &Mac) -> Found {
-        let mut last = self.last.borrow_mut();
         for (before, after) in mac.inside.rewrites() {
-            same(&self.foreign(mac, &last), &self.foreign(mac, &before))?;
-            *last = after;
+            self.follows(mac, before)?;
+            let before = self.last.replace(after);
+            self.earlier.borrow_mut().push(before);
         }
-        let now = read(mac);
-        // What Fusion's rewriting lost comes back with our lines gone, but for what people have written since.
-        let mut written = lines(&last).into_iter().filter(|line| is_note(line));
-        if now == self.original && written.all(|line| lines(&now).contains(&line)) {
+        self.follows(mac, read(mac))
+    }
+
+    /// Looks whether a file is what others left last. What Fusion's rewriting lost, or its window with what it had read
+    /// before, may come back with our lines gone, but for what people have written since.
+    fn follows(&self, mac: &Mac, now: Vec<u8>) -> Found {
+        let mut last = self.last.borrow_mut();
+        let kept =
+            lines(&last).into_iter().filter(|line| is_note(line)).all(|line| lines(&now).contains(&line));
+        let foreign = self.foreign(mac, &now);
+        let is_back = |state: &Vec<u8>| self.foreign(mac, state) == foreign;
+        if kept && (now == self.original || self.earlier.borrow().iter().any(is_back)) {
+            *last = now;
             return Ok(());
         }
-        same(&self.foreign(mac, &last), &self.foreign(mac, &now))
+        same(&self.foreign(mac, &last), &foreign)
     }
 
     /// Returns the lines that are not about our labs' networks, without the names that Fusion has given to others' since:

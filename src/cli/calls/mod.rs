@@ -20,7 +20,6 @@ use crate::cli::screen::topology::{self, Diagram};
 use crate::cli::simulated;
 use crate::cli::wait::Patience;
 pub use crate::engine::context::deadlines;
-use crate::engine::template::TemplateDir;
 pub use crate::engine::verbs::Outlook;
 use crate::engine::{images, store, survey, templates};
 use crate::formats::networking::scope;
@@ -279,12 +278,16 @@ pub async fn prune(context: &Context, patience: Patience) -> Result<Prunable, Fa
         locks = templates::keep_labs_out(&context.home, "template prune", patience.0, &mut tell) => locks?,
         () = context.cancel.cancelled() => return Err(HostError::Interrupted.into()),
     };
-    let prunable = prunable(context).await?;
-    let vms = Vmrun::new(fusion(context).await?, deadlines(&Limits::default()));
-    for line in &prunable.templates {
-        let dir = TemplateDir { key: line.key.clone(), root: context.home.template(&line.key) };
-        templates::remove(&vms, &dir).await?;
+    let mut prunable = prunable(context).await?;
+    let fusion = fusion(context).await?;
+    let vms = Vmrun::new(fusion.clone(), deadlines(&Limits::default()));
+    let mut removed = Vec::new();
+    for line in prunable.templates {
+        if templates::prune(&context.home, &fusion, &vms, &line.key).await? {
+            removed.push(line);
+        }
     }
+    prunable.templates = removed;
     for left in &prunable.downloads {
         files::remove_file(&left.path)?;
     }

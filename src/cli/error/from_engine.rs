@@ -250,6 +250,7 @@ fn why(obstacle: &Obstacle) -> &'static str {
             "the restart would cut them off from their networks"
         }
         Obstacle::TemplateInUse { .. } => "without the template's disk theirs are worth nothing",
+        Obstacle::MachineInUse { .. } => "a linked clone of it is worth nothing without its disk",
         Obstacle::SubnetRouted { .. } => "packets for the lab would leave through that interface",
         Obstacle::NetworkMoved { .. } => "the old network must be taken down before another is made",
     }
@@ -274,7 +275,8 @@ fn kind_of_obstacles(obstacles: &[Obstacle]) -> Kind {
         | Obstacle::ForeignMac { .. }
         | Obstacle::NotInLab { .. }
         | Obstacle::DiskLost { .. }
-        | Obstacle::TemplateInUse { .. } => Kind::Fusion,
+        | Obstacle::TemplateInUse { .. }
+        | Obstacle::MachineInUse { .. } => Kind::Fusion,
         Obstacle::IdentityLost
         | Obstacle::OldFusion { .. }
         | Obstacle::FusionOpen
@@ -324,6 +326,9 @@ fn remedy(obstacle: &Obstacle) -> String {
             "`fusionlab destroy` the labs of these machines first; another image or version in the lab file makes \
              another template beside this one"
                 .to_owned()
+        }
+        Obstacle::MachineInUse { .. } => {
+            "make a full clone of what you need of it in Fusion, remove the linked one, then run the same again".to_owned()
         }
         Obstacle::SubnetRouted { interface, .. } => {
             format!("disconnect what holds {interface} (a VPN, Docker, the home network), or choose another `internal: {{subnet: …}}`")

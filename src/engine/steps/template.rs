@@ -354,7 +354,7 @@ pub async fn remove(context: &StepContext) -> Result<bool> {
 
 /// Removes whatever is there of a template, unless machines hang on its disk: looked at right before the deed.
 async fn clear(engine: &Engine, dir: &TemplateDir) -> Result<()> {
-    let vmx = templates::hanging_on(&engine.fusion.library, &dir.root);
+    let vmx = templates::hanging_on(&engine.fusion, &dir.root);
     if !vmx.is_empty() {
         let key = dir.key.clone();
         return Err(EngineError::Obstacles(vec![Obstacle::TemplateInUse { key, vmx }]));

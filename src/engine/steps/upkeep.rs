@@ -3,8 +3,8 @@
 //! ```text
 //! a control plane's certificates      mark → (a name is lacking: the API server's anew) → kubeadm certs renew all
 //!                                       → etcd, API server, controllers restart → the API answers again → mark off
-//! a kubelet's own, which it did not   a kubeconfig signed on this machine, renamed into its place → the kubelet restarts
-//! renew while its machine was off
+//! a kubelet's own, which it did not   mark → a kubeconfig signed on this machine, renamed into its place
+//! renew while its machine was off       → the kubelet restarts → mark off
 //! ```
 //!
 //! Each may be cut short anywhere: the mark stays, and the next run does it again.
@@ -66,7 +66,7 @@ pub async fn renew(context: &StepContext, name: &str) -> Result<bool> {
     if due.of_control_plane() {
         of_control_plane(context, node, &due).await?;
     }
-    if due.kubelet_ends.is_some() {
+    if due.of_kubelet() {
         of_kubelet(context, node).await?;
     }
     if due.is_nothing() {
@@ -86,7 +86,7 @@ async fn of_control_plane(context: &StepContext, node: &Node, due: &Due) -> Resu
     let engine = &context.engine;
     // Where the cluster stands still, since all have ended, nothing is there that could answer before the others' turn.
     let answered = api_answers(context, node).await?;
-    engine.must(node, &certificates::begin()).await?;
+    engine.must(node, &certificates::begin(certificates::MARK)).await?;
     if !due.names.is_empty() {
         for command in certificates::rename() {
             engine.must(node, &command).await?;
@@ -100,11 +100,12 @@ async fn of_control_plane(context: &StepContext, node: &Node, due: &Due) -> Resu
     }
     if answered {
         api_must_answer(context, node).await?;
-        if !due.names.is_empty() {
+        // One that was cut short may have got as far as the certificate.
+        if !due.names.is_empty() || due.unfinished {
             engine.must(node, &certificates::upload()).await?;
         }
     }
-    engine.must(node, &certificates::end()).await?;
+    engine.must(node, &certificates::end(certificates::MARK)).await?;
     Ok(())
 }
 
@@ -138,10 +139,12 @@ async fn of_kubelet(context: &StepContext, node: &Node) -> Result<()> {
     let engine = &context.engine;
     let identity = engine.need_identity()?;
     let file = certificates::kubelet_file(&engine.lab, &identity, node, clock::now())?;
+    engine.must(node, &certificates::begin(certificates::KUBELET_MARK)).await?;
     put(context, node, &file).await?;
     for command in certificates::kubelet_anew() {
         engine.must(node, &command).await?;
     }
+    engine.must(node, &certificates::end(certificates::KUBELET_MARK)).await?;
     Ok(())
 }
 

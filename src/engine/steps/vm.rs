@@ -7,10 +7,12 @@ use crate::engine::context::Engine;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::run::StepContext;
 use crate::engine::template::TemplateDir;
+use crate::engine::templates;
 use crate::formats::seed_iso;
 use crate::host::fusion::vmx_file;
 use crate::host::{Stop, files};
 use crate::lab::{names, paths};
+use crate::plan::obstacle::Obstacle;
 use crate::stack::{cloud_init, vm};
 
 use super::clone::{beside, clear_leftovers, remove};
@@ -73,6 +75,13 @@ pub async fn delete(context: &StepContext, node: &str) -> Result<bool> {
     }
     let vmx = engine.vmx(node);
     must_be_ours(engine, node, &vmx)?;
+    let hanging = templates::hanging_on(&engine.fusion, &bundle);
+    if !hanging.is_empty() {
+        return Err(EngineError::Obstacles(vec![Obstacle::MachineInUse {
+            node: node.to_owned(),
+            vmx: hanging,
+        }]));
+    }
     // It may run though it did not when this was planned: by somebody's hand, or by the start of a run that was killed.
     stop(context, node).await?;
     let turn = beside(context, &vmx).await?;
@@ -114,6 +123,7 @@ mod tests {
     use super::*;
     use crate::engine::bundle::Place;
     use crate::engine::fixture::{self, Bench, Machines};
+    use crate::formats::vmdk;
     use crate::host::HostError;
 
     /// The gateway's machine, as it is after its clone.
@@ -149,5 +159,22 @@ mod tests {
         let error = deleted(&bench).await.unwrap_err();
         assert!(matches!(error, EngineError::Host(HostError::VmRuns { .. })), "{error}");
         assert!(files::exists(&bench.engine.vmx("gateway1")));
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_somebody_has_linked_a_vm_to_stays() {
+        let bench = bench(Machines::default());
+        let disk = bench.engine.vmx("gateway1").with_file_name(paths::DISK_VMDK);
+        bench.file(&disk, "the parent");
+        let mine = bench.engine.fusion.library.join("mine.vmwarevm/mine.vmx");
+        bench.file(&mine, "nvme0:0.fileName = \"mine.vmdk\"\n");
+        let child = files::create_new(&mine.with_file_name("mine.vmdk"), files::PUBLIC_FILE).unwrap();
+        vmdk::write_child(child, 1 << 20, "mine.vmdk", 7, (5, disk.to_str().unwrap())).unwrap();
+        let error = deleted(&bench).await.unwrap_err();
+        let EngineError::Obstacles(found) = &error else { panic!("{error}") };
+        assert_eq!(found[0].to_string(), "mine hangs on the disk of gateway1");
+        assert!(files::exists(&bench.engine.vmx("gateway1")));
+        files::remove_tree(mine.parent().unwrap(), &bench.engine.fusion.library).unwrap();
+        assert!(deleted(&bench).await.unwrap());
     }
 }

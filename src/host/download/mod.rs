@@ -203,6 +203,7 @@ async fn have(item: &Item<'_>, cache: &Cache, stall: Duration, tell: Tell<'_>) -
         let (url, expected) = (item.url.to_owned(), expected.to_owned());
         return Err(HostError::Digest { url, expected, found, kept }.into());
     }
+    transfer.settle()?;
     // First the mark: a run that is killed in between leaves nothing that the next one does not take up.
     files::remove_file(&cache.mark(item.digest))?;
     files::rename(&part, &target)?;

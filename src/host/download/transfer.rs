@@ -279,6 +279,11 @@ impl Transfer<'_> {
         open().map_err(HostError::file("open", self.part))
     }
 
+    /// Has all of it on the disk, also what a run wrote that was killed before it could see to that.
+    pub fn settle(&self) -> Result<()> {
+        self.sync(&files::open(self.part)?)
+    }
+
     fn sync(&self, file: &File) -> Result<()> {
         let sync = || stand_in::before(Effect::Sync(self.part)).and_then(|()| file.sync_all());
         sync().map_err(HostError::file("write", self.part))

@@ -70,6 +70,13 @@ impl Fusion {
         self.root.join("var/db/vmware")
     }
 
+    /// Returns the file in which Fusion's window keeps the user's list of VMs, wherever these lie
+    /// (facts/vmrun-vmrest.md §3.4).
+    pub fn inventory(&self) -> PathBuf {
+        let home = self.library.parent().unwrap_or(&self.root);
+        home.join("Library/Application Support/VMware Fusion/vmInventory")
+    }
+
     /// Returns the file that names the way to the guests, if it is not a direct one: a line such as
     /// `socks5://127.0.0.1:41077`. A Mac has none.
     pub fn dial_file(&self) -> PathBuf {

@@ -3,9 +3,9 @@
 //! A VM that runs has its VMX in memory and writes it back when it is powered off; a VM that is open in Fusion's window
 //! may do the same. An edit beside them is lost, or mixes with theirs (facts/vmrun-vmrest.md §2.3).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{locks, observe};
+use super::{Fusion, locks, observe};
 use crate::formats::vmx::Vmx;
 use crate::host::{HostError, Hypervisor, Result, files};
 
@@ -28,6 +28,18 @@ pub fn read(path: &Path) -> Result<Option<Vmx>> {
     let Some(bytes) = files::read_if_exists(path)? else { return Ok(None) };
     let vmx = Vmx::parse(bytes);
     vmx.map(Some).map_err(|bad| HostError::BadVmx { path: path.to_owned(), problems: bad.problems })
+}
+
+/// Returns the VMX files in the list of VMs that Fusion's window keeps, which has the form of a VMX file:
+/// `vmlist1.config = "/…/one.vmx"`. What it lists may be gone; a list that cannot be read has none.
+pub fn listed(fusion: &Fusion) -> Vec<PathBuf> {
+    let Ok(Some(list)) = read(&fusion.inventory()) else { return Vec::new() };
+    let is_entry = |key: &&str| {
+        let key = key.to_ascii_lowercase();
+        key.strip_prefix("vmlist").and_then(|rest| rest.strip_suffix(".config")).is_some()
+    };
+    let configs = list.keys().filter(is_entry).filter_map(|key| list.get(key));
+    configs.filter(|path| path.ends_with(".vmx")).map(PathBuf::from).collect()
 }
 
 /// Writes a VMX file whole, durably, with the owner and mode of the one that was there. A link stays one.

@@ -8,8 +8,8 @@ use crate::stack::kubeadm::{self, NodeState};
 
 use super::join::enter;
 use super::{
-    api_answers, api_must_answer, endpoint_from, known, nothing, registers, reset, restore_manifests,
-    run_kubeadm, settled_state,
+    api_answers, api_must_answer, endpoint_from, known, nothing, put_manifests_back, registers, reset,
+    restore_manifests, run_kubeadm, settled_state,
 };
 
 pub async fn init(context: &StepContext, name: &str) -> Result<bool> {
@@ -107,21 +107,59 @@ async fn holds_a_cluster_elsewhere(context: &StepContext, node: &Node) -> Result
     Ok(false)
 }
 
+/// The other control planes that have something of a cluster.
+#[derive(Default)]
+struct Others<'a> {
+    whole: Vec<&'a Node>,
+    /// Whole but for manifests, which somebody has moved away: etcd's data are there.
+    without_manifests: Vec<&'a Node>,
+    /// Cut short, and etcd has something there.
+    half: Vec<&'a Node>,
+}
+
+async fn others<'a>(context: &'a StepContext, node: &'a Node) -> Result<Others<'a>> {
+    let engine = &context.engine;
+    let mut others = Others::default();
+    for other in engine.lab.control_planes().filter(|other| other.name != node.name) {
+        let facts = observe::guest(engine, other).await?;
+        match kubeadm::state(other.role, &facts) {
+            NodeState::Initialised => others.whole.push(other),
+            _ if !kubeadm::missing_manifests(other.role, &facts).is_empty() => {
+                others.without_manifests.push(other);
+            }
+            NodeState::HalfJoined { etcd_member: true } => others.half.push(other),
+            _ => {}
+        }
+    }
+    Ok(others)
+}
+
 /// Returns another control plane that has a cluster, with its API ready; none if no other has one.
 async fn other_control_plane(context: &StepContext, node: &Node) -> Result<Option<Node>> {
     let engine = &context.engine;
-    let mut holders = Vec::new();
-    for other in engine.lab.control_planes().filter(|other| other.name != node.name) {
-        if kubeadm::state(other.role, &observe::guest(engine, other).await?) == NodeState::Initialised {
-            holders.push(other);
-        }
-    }
+    let Others { whole: mut holders, mut without_manifests, half } = others(context, node).await?;
     for holder in &holders {
         if api_answers(context, holder).await? {
             return Ok(Some((*holder).clone()));
         }
     }
-    let Some(first) = holders.first() else { return Ok(None) };
+    // While one answers, the others' own joins see to their manifests. Where none does, they may be what it takes, and
+    // this node's as well.
+    let others_hold = !holders.is_empty() || !without_manifests.is_empty();
+    if others_hold && lacks_only_manifests(context, node).await? {
+        without_manifests.push(node);
+    }
+    for bare in without_manifests {
+        put_manifests_back(context, bare).await?;
+        holders.push(bare);
+    }
+    let Some(first) = holders.first() else {
+        // Nobody's API could ever answer; then what they hold must be nothing.
+        for other in half {
+            nothing::must_be_held(context, other).await?;
+        }
+        return Ok(None);
+    };
     match api_must_answer(context, first).await {
         Err(EngineError::Requirement { .. }) if 2 * holders.len() <= engine.lab.control_planes().count() => {
             Err(majority_gone(context, &holders).await?)

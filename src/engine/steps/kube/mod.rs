@@ -144,13 +144,19 @@ async fn registers(context: &StepContext, node: &Node, contact: &Node) -> Result
 
 /// Writes the manifests again that are gone from a control plane that was whole, and waits until its API answers.
 async fn restore_manifests(context: &StepContext, node: &Node) -> Result<()> {
+    put_manifests_back(context, node).await?;
+    api_must_answer(context, node).await?;
+    Ok(())
+}
+
+/// Writes the manifests that are gone from a control plane, and waits for nothing.
+async fn put_manifests_back(context: &StepContext, node: &Node) -> Result<()> {
     let engine = &context.engine;
     let missing = kubeadm::missing_manifests(node.role, &observe::guest(engine, node).await?);
     context.note(format!("{}: the manifest of {} is written again", node.name, missing.join(" and ")));
     for command in kubeadm::write_manifests(&missing) {
         engine.must(node, &command).await?;
     }
-    api_must_answer(context, node).await?;
     Ok(())
 }
 

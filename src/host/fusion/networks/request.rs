@@ -20,8 +20,8 @@ use crate::host::{HostError, Result, files, trust};
 const VERSION: u32 = 2;
 /// A networking file is some kilobytes; a request holds two of them.
 const LARGEST_REQUEST: u64 = 4 << 20;
-/// The longest that one of Fusion's programs may be waited for.
-const LONGEST_LIMIT: Duration = Duration::from_secs(3600);
+/// The longest that one of Fusion's programs may be waited for: what a lab file may say of any limit.
+const LONGEST_LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// Refusals that are shown; the first says enough.
 const SHOWN_REFUSALS: usize = 3;
 

@@ -64,7 +64,7 @@ fn each_rule_has_something_that_it_refuses() {
         ("vmnet8 is Fusion's own", |_, request| request.vmnet = 8),
         ("vmnet0 is Fusion's own", |_, request| request.vmnet = 0),
         ("a limit of 0 s", |_, request| request.limit_seconds = 0),
-        ("a limit of 86400 s", |_, request| request.limit_seconds = 86_400),
+        ("a limit of 86401 s", |_, request| request.limit_seconds = 86_401),
         ("is not the networking file", |_, request| request.target = "/etc/sudoers".into()),
         ("VMware Fusion was not found", |_, request| request.app = "/nonexistent.app".into()),
         ("changed by somebody else", |_, request| request.before = Some("00".repeat(32))),

@@ -12,8 +12,11 @@ use crate::sim::guest::units;
 pub const PATH: &str = "/usr/local/sbin/fusionlab-facts";
 
 const UNITS: [&str; 7] = ["containerd", "kubelet", "nginx", "keepalived", "fusionlab-dns", "chrony", "ssh"];
-/// Where the host says that it renews certificates.
-const RENEWING: &str = "/etc/kubernetes/fusionlab/renewing";
+/// Where the host says that it renews certificates, and what the facts call that.
+const MARKS: [(&str, &str); 2] = [
+    ("/etc/kubernetes/fusionlab/renewing", "renewing"),
+    ("/etc/kubernetes/fusionlab/renewing-kubelet", "renewing-kubelet"),
+];
 const CONFIGS: [&str; 3] = ["kubelet.conf", "bootstrap-kubelet.conf", "admin.conf"];
 
 pub async fn run(call: &Call<'_>) -> i32 {
@@ -72,8 +75,8 @@ pub async fn run(call: &Call<'_>) -> i32 {
             let name = path.trim_start_matches("/etc/kubernetes/manifests/").trim_end_matches(".yaml");
             put("kubernetes", &format!("manifest-{name}"));
         }
-        if disk.file(RENEWING).is_some() {
-            put("kubernetes", "renewing");
+        for (_, name) in MARKS.iter().filter(|(mark, _)| disk.file(mark).is_some()) {
+            put("kubernetes", name);
         }
         for (path, ends) in aging::ends(disk) {
             put("certificate", &format!("{ends} {path}"));
