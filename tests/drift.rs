@@ -57,10 +57,22 @@ const IN_THE_GUESTS: &[Drift] = &[
         says: "the manifest of kube-scheduler is gone",
     },
     Drift {
-        what: "a renewal of certificates that was cut short",
-        bring: |bench| drop(bench.guest("k8s-master1", "touch /etc/kubernetes/fusionlab/renewing")),
+        what: "a renewal of certificates that was cut short when the API server's was taken away to be made anew",
+        bring: |bench| {
+            bench.guest("k8s-master1", "touch /etc/kubernetes/fusionlab/renewing");
+            bench.guest(
+                "k8s-master1",
+                "rm /etc/kubernetes/pki/apiserver.crt /etc/kubernetes/pki/apiserver.key",
+            );
+        },
         step: "kube.certificates/k8s-master1",
         says: "a renewal of its certificates was cut short",
+    },
+    Drift {
+        what: "a kubelet's new certificate that it may not have taken up",
+        bring: |bench| drop(bench.guest("k8s-worker1", "touch /etc/kubernetes/fusionlab/renewing-kubelet")),
+        step: "kube.certificates/k8s-worker1",
+        says: "a renewal of its kubelet's certificate was cut short",
     },
     Drift {
         what: "etcd's manifest gone",

@@ -238,7 +238,7 @@ mod tests {
             (used.dir.key.as_str(), &used.used_by[..]),
             ("0123", &["lab".to_owned(), "other".to_owned()][..])
         );
-        assert_eq!(used.hanging, [linked.clone()]);
+        assert_eq!(used.hanging, std::slice::from_ref(&linked));
         assert!(!used.is_unused() && !used.is_finished());
 
         // Moved to another disk, it is where Fusion's window says.
