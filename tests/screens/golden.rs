@@ -16,6 +16,8 @@ static OF_THIS_RUN: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
         // The run's stopwatch.
         (r"^(\d+ of \d+ steps?.*) \d+:\d\d$", "$1 [TIME]"),
+        // Room on the disk counts among them.
+        (r"^(\d+ checks), .*$", "$1"),
         // A drill's measurements, and whether anything was felt at all.
         (r"\b(none|\[TIME\]) +(\[TIME\]) +\d+ of \d+$", "[TIME] $2 [COUNT]"),
         (r"the longest outage was \[TIME\]|nobody felt anything", "the longest outage was [TIME]"),
@@ -30,6 +32,10 @@ static OF_THIS_RUN: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     .map(|(pattern, with)| (Regex::new(pattern).expect("a pattern is well-formed"), with))
     .into()
 });
+
+/// What begins lines that this computer's disk and clock decide: also where they are broken, and whether advice follows.
+const OF_THIS_COMPUTER: [&str; 5] =
+    ["disk  ", "✓ room for their disks", "! room for their disks", "✗ room for their disks", "✓ the clock "];
 
 /// Puts a word in the place of a certificate's digest, which takes more than a line on most screens.
 pub fn without_digests(written: &str) -> String {
@@ -86,8 +92,7 @@ fn folder() -> PathBuf {
 fn name(picture: &mut Picture, home: &Path) {
     let home = Regex::new(&regex::escape(&home.to_string_lossy())).expect("an escaped text is well-formed");
     picture.replace(&home, "[LAB]");
-    // How much room this computer's disk has also decides where the line is broken.
-    picture.leave_out("disk  ");
+    OF_THIS_COMPUTER.iter().for_each(|line| picture.leave_out(line));
     for (pattern, with) in shown::varying().chain(OF_THIS_RUN.iter().map(|(pattern, with)| (pattern, *with)))
     {
         picture.replace(pattern, with);

@@ -244,3 +244,30 @@ fn versions_that_differ_are_both_told_and_too_much_used_is_coloured() {
     assert!(text.contains(&pen.paint(Ink::Warn, "18.6 of 20.0 GiB")), "{text}");
     assert!(!text.contains(&pen.paint(Ink::Warn, "400.0 MiB of 1.9 GiB")), "{text}");
 }
+
+/// Adds the names of all fields in a value, but for what is called by names of the lab's own.
+fn fields(value: &serde_json::Value, found: &mut std::collections::BTreeSet<String>) {
+    match value {
+        serde_json::Value::Array(all) => all.iter().for_each(|one| fields(one, found)),
+        serde_json::Value::Object(map) => {
+            for (key, value) in map {
+                found.insert(key.clone());
+                if key != "versions" {
+                    fields(value, found);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_is_in_the_page_about_json() {
+    let (lab, fusion) = (lab(), fusion(true));
+    let status = serde_json::to_value(Status::of(&lab, &look(), &fusion)).unwrap();
+    let mut found = std::collections::BTreeSet::new();
+    fields(&status, &mut found);
+    let page = include_str!("../../../../docs/json.md");
+    let missing: Vec<_> = found.iter().filter(|field| !page.contains(&format!("`{field}`"))).collect();
+    assert!(found.len() > 30 && missing.is_empty(), "{} fields, without a word: {missing:?}", found.len());
+}
