@@ -19,6 +19,7 @@ mod documented;
 mod download;
 mod drift;
 mod drill;
+mod elsewhere;
 mod error_ids;
 mod events;
 mod failover;

@@ -145,6 +145,24 @@ impl Context {
         }
     }
 
+    /// Says what only this machine gives reason for: what can be done about it with its place and help, the rest in a line each.
+    pub fn warn_of_host(&self, found: &[Problem]) -> Result<(), Failure> {
+        let (file, text) = self.lab_text()?;
+        let (file, text) = (file.unwrap_or_else(|| BUILT_IN.to_owned()), text.unwrap_or_default());
+        let place = LabFileProblems { file, text, problems: Vec::new() };
+        let pen = &self.terminal.err;
+        let told = found.iter().flat_map(|problem| match problem.help {
+            Some(_) => problems::one(problem, &place, pen),
+            None => problems::brief(problem, pen),
+        });
+        let told: Vec<String> = told.collect();
+        if !told.is_empty() {
+            self.say(told);
+            self.say([""]);
+        }
+        Ok(())
+    }
+
     /// Returns an image as this run takes it: from the mirror that is named here, its path seen from the lab file.
     pub fn image(&self, image: Image) -> Result<Image, Failure> {
         let image = match &self.options.image_mirror {

@@ -3,6 +3,7 @@
 mod certificates;
 mod checkup;
 mod guests;
+mod here;
 mod logs;
 mod session;
 mod support;
@@ -39,10 +40,11 @@ use crate::lab::spec::{self};
 use crate::lab::{Lab, resolve};
 use crate::plan::facts::Facts;
 use crate::plan::survey::Survey;
-use crate::plan::{loss, rendering, wifi};
+use crate::plan::{loss, rendering};
 use crate::stack::{identity, pki};
 pub use checkup::{FINDINGS, checkup, left_behind, mend};
 pub use guests::{EndSink, Ended, become_ssh, carry};
+pub use here::{must_be_home, warnings_of_host};
 pub use logs::LogSink;
 pub use session::{NetworkVerb, Session, TEMPLATE_BUILD, hold_lab, problems_of_size};
 pub use support::{Bundle, bundle, must_be_new, write_bundle};
@@ -69,12 +71,6 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), HostError> {
 pub fn write_picture(path: &Path, text: &str) -> Result<(), HostError> {
     const READABLE: u32 = 0o644;
     files::write_atomic(path, text.as_bytes(), READABLE)
-}
-
-/// Returns warnings that only this machine gives reason for.
-pub fn warnings_of_host(lab: &Lab, facts: &Facts) -> Vec<Problem> {
-    let wifi = wifi::warning(lab, &facts.host.routes, &facts.host.wifi);
-    loss::warnings(lab, facts).into_iter().chain(wifi).collect()
 }
 
 /// Returns the user's kubeconfig that kubectl would write to.
