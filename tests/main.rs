@@ -44,6 +44,7 @@ mod programs;
 mod proof;
 mod qemu;
 mod refusals;
+mod remembered;
 mod scale;
 mod screens;
 mod seed;

@@ -120,8 +120,12 @@ impl Context {
             text: text.clone().unwrap_or_default(),
             problems,
         };
-        let (lab, found) = calls::resolve(text.as_deref(), preset)
-            .map_err(|problems| Failure::LabFile(of_file(problems)))?;
+        let (resolved, unread) = calls::resolve_at_home(&self.home, text.as_deref(), preset);
+        // Verbs that only look, or take down, go on without: the lab's machines bear its mark.
+        if let Some(error) = unread.filter(|_| warnings != Warnings::Untold) {
+            return Err(error.into());
+        }
+        let (lab, found) = resolved.map_err(|problems| Failure::LabFile(of_file(problems)))?;
         let lab = Lab { image: self.image(lab.image)?, ..lab };
         let pen = &self.terminal.err;
         match warnings {
@@ -204,6 +208,13 @@ impl Context {
             .run(format!("fusionlab init --preset ha --out {}", super::quoted(&path)))
             .into()),
         }
+    }
+
+    /// Returns the lab file's whole path; none for the built-in lab.
+    pub fn lab_file(&self) -> Result<Option<PathBuf>, Failure> {
+        let (Some(file), _) = self.lab_text()? else { return Ok(None) };
+        let whole = std::path::absolute(&file);
+        Ok(Some(whole.map_err(|error| Report::usage(format!("{file} is no usable path: {error}")))?))
     }
 
     /// Asks whether to go on. Where nobody can answer, `--yes` must have been said.

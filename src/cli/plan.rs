@@ -34,9 +34,16 @@ pub struct PlanArgs {
     #[arg(long, short)]
     verbose: bool,
 
-    /// The lab's size, where the lab file does not say
+    /// The lab's size; it comes before the lab file's, and before the one that the lab remembers
     #[arg(long, value_enum, value_name = "PRESET")]
     preset: Option<PresetName>,
+}
+
+impl PlanArgs {
+    /// The size that was named.
+    pub fn preset(&self) -> Option<PresetName> {
+        self.preset
+    }
 }
 
 pub async fn run(args: PlanArgs, context: &Context) -> Result<Success, Failure> {

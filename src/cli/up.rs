@@ -27,7 +27,7 @@ pub struct UpArgs {
     #[command(flatten)]
     wait: WaitArgs,
 
-    /// The lab's size, where the lab file does not say
+    /// The lab's size; it comes before the lab file's, and the lab remembers it
     #[arg(long, value_enum, value_name = "PRESET")]
     preset: Option<PresetName>,
 
@@ -40,6 +40,11 @@ impl UpArgs {
     /// Says whether the command itself says which lab is meant, or that nobody wants to be asked.
     pub fn is_told(&self) -> bool {
         self.yes || self.preset.is_some()
+    }
+
+    /// The size that was named.
+    pub fn preset(&self) -> Option<PresetName> {
+        self.preset
     }
 
     /// Returns the command that makes a lab file of the same size for the network that is here, with as many questions.
@@ -67,6 +72,7 @@ pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
         context.go_on("Do this?").await?;
     }
     session.become_root(context, &steps, !args.yes).await?;
+    session.remember(context, args.preset)?;
     let (summary, failure) = session.carry_out(context, &steps).await;
     if args.timings {
         context.say(timings::lines(&summary, pen));

@@ -21,9 +21,10 @@ use crate::cli::screen::topology::{self, Diagram};
 use crate::cli::simulated;
 use crate::cli::wait::Patience;
 pub use crate::engine::context::deadlines;
+use crate::engine::error::EngineError;
 use crate::engine::template::TemplateDir;
 pub use crate::engine::verbs::Outlook;
-use crate::engine::{images, store, survey, templates};
+use crate::engine::{images, made_from, store, survey, templates};
 use crate::formats::networking::scope;
 use crate::host::fusion::networks::{BACKUPS, Backup, Networks};
 use crate::host::fusion::vmrun::Vmrun;
@@ -112,6 +113,25 @@ impl From<PresetName> for Preset {
 pub fn resolve(text: Option<&str>, preset: Option<PresetName>) -> Result<(Lab, Vec<Problem>), Vec<Problem>> {
     let resolved = resolve::resolve(text, preset.map(Into::into), arch())?;
     Ok((resolved.lab, resolved.warnings))
+}
+
+/// As [`resolve`], for a lab of this home: where neither an option nor the file names its size, that is the one which it was made
+/// with. The error of a record that cannot be read comes beside what is resolved without it.
+pub fn resolve_at_home(
+    home: &Home,
+    text: Option<&str>,
+    preset: Option<PresetName>,
+) -> (Result<(Lab, Vec<Problem>), Vec<Problem>>, Option<EngineError>) {
+    let mut unread = None;
+    let mut remembered = |name: &str| {
+        let record = made_from::read(&home.lab(name)).unwrap_or_else(|error| {
+            unread = Some(error);
+            None
+        });
+        record.and_then(|record| record.preset)
+    };
+    let resolved = resolve::resolve_remembering(text, preset.map(Into::into), &mut remembered, arch());
+    (resolved.map(|resolved| (resolved.lab, resolved.warnings)), unread)
 }
 
 fn arch() -> Arch {
