@@ -41,6 +41,34 @@ cat "$record" >>"$log"
 rm -f "$record"
 "#;
 
+/// What `system_profiler` tells of a Mac with one cable to its home network.
+const HOME_NETWORK: &str = r#"#!/bin/sh
+cat <<'END'
+<?xml version="1.0" encoding="UTF-8"?>
+<plist version="1.0">
+<array>
+    <dict>
+        <key>_items</key>
+        <array>
+            <dict>
+                <key>_name</key><string>Ethernet</string>
+                <key>hardware</key><string>Ethernet</string>
+                <key>interface</key><string>en0</string>
+                <key>IPv4</key>
+                <dict>
+                    <key>Addresses</key><array><string>ADDRESS</string></array>
+                    <key>Router</key><string>ROUTER</string>
+                    <key>SubnetMasks</key><array><string>255.255.255.0</string></array>
+                </dict>
+                <key>type</key><string>Ethernet</string>
+            </dict>
+        </array>
+    </dict>
+</array>
+</plist>
+END
+"#;
+
 /// A Mac of files. Its folder goes with it.
 pub struct FakeFusion {
     folder: TempDir,
@@ -56,6 +84,7 @@ impl FakeFusion {
         for folder in ["Virtual Machines.localized", "var/db/vmware", "var/run"] {
             fs::create_dir_all(fusion.root().join(folder)).expect("a new folder takes another");
         }
+        let fusion = fusion.in_lan("192.168.68");
         PROGRAMS.iter().fold(fusion, |fusion, name| match *name {
             "vmrun" => {
                 fusion.program(name, r#"case " $* " in *" list "*) echo "Total running VMs: 0" ;; esac"#)
@@ -71,13 +100,26 @@ impl FakeFusion {
         let recorder = RECORDER.replace("LOG", &log.to_string_lossy()).replace("NAME", name);
         let root = self.root().display();
         let text = self.write(&format!("{name}.text"), &format!("{recorder}root='{root}'\n{body}\n"));
-        let path = self.root().join("Applications/VMware Fusion.app/Contents/Library").join(name);
-        fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("the folder can be made");
-        // Another program writes it: what this process, or a child started just then, has open for writing cannot be run.
-        let installed = Command::new("install").args(["-m", "755"]).arg(&text).arg(&path).status();
-        assert!(installed.expect("install runs").success());
-        fs::remove_file(&text).expect("the file is ours");
+        self.install(&text, &format!("Applications/VMware Fusion.app/Contents/Library/{name}"));
         self
+    }
+
+    /// Puts the Mac into another home network, by the first three numbers of its addresses.
+    pub fn in_lan(self, network: &str) -> Self {
+        let text = HOME_NETWORK.replace("ADDRESS", &format!("{network}.20"));
+        let text = self.write("profiler.text", &text.replace("ROUTER", &format!("{network}.1")));
+        self.install(&text, "usr/sbin/system_profiler");
+        self
+    }
+
+    /// Makes a program of a text. Another program writes it: what this process, or a child started just then, has open for
+    /// writing cannot be run.
+    fn install(&self, text: &Path, name: &str) {
+        let path = self.root().join(name);
+        fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("the folder can be made");
+        let installed = Command::new("install").args(["-m", "755"]).arg(text).arg(&path).status();
+        assert!(installed.expect("install runs").success());
+        fs::remove_file(text).expect("the file is ours");
     }
 
     /// The folder that stands for `/`: what `--fusion` takes.

@@ -145,3 +145,17 @@ fn one_that_does_not_answer(session: &Session) {
     fault(&["--clear"]);
     assert!(node(&seen(session), "gateway1")["resources"].is_object());
 }
+
+#[test]
+fn a_status_has_its_way_on_until_the_lab_stands() {
+    let session = Session::new();
+    let told = |session: &Session| session.clone().arg("status").run().exits(0).stdout;
+    let nothing = told(&session);
+    assert!(nothing.trim_end().ends_with("\nnot made yet: fusionlab up"), "{nothing}");
+    session.clone().args(["up", "--yes", "--preset", "solo"]).run().exits(0);
+    let whole = told(&session);
+    assert!(!whole.contains("fusionlab up"), "{whole}");
+    session.clone().args(["sim", "reboot"]).run().exits(0);
+    let off = told(&session);
+    assert!(off.contains("2 machines off; to go on from what stands: fusionlab up"), "{off}");
+}

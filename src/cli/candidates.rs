@@ -45,9 +45,7 @@ pub fn ids() -> ArgValueCandidates {
 /// Backups of Fusion's networking file, the newest first.
 pub fn backups() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
-        let home = std::env::var_os("FUSIONLAB_HOME").map(PathBuf::from);
-        let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".fusionlab")));
-        let names = home.map(|home| calls::backup_names(&Home(home))).unwrap_or_default();
+        let names = home().map(|home| calls::backup_names(&home)).unwrap_or_default();
         names.into_iter().map(CompletionCandidate::new).collect()
     })
 }
@@ -66,5 +64,15 @@ fn named(behind: &str) -> Vec<CompletionCandidate> {
 /// The lab of this folder, or the built-in one. A file with problems proposes nothing: this is no place to tell them.
 fn lab() -> Option<Lab> {
     let text = calls::read_text(Path::new(LAB_FILE)).ok()?;
-    calls::resolve(text.as_deref(), None).ok().map(|(lab, _)| lab)
+    let resolved = match home() {
+        Some(home) => calls::resolve_at_home(&home, text.as_deref(), None).0,
+        None => calls::resolve(text.as_deref(), None),
+    };
+    resolved.ok().map(|(lab, _)| lab)
+}
+
+/// Where fusionlab keeps its files, as far as the environment says; an option on the line that is being typed is not known here.
+fn home() -> Option<Home> {
+    let home = std::env::var_os("FUSIONLAB_HOME").map(PathBuf::from);
+    home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".fusionlab"))).map(Home)
 }

@@ -120,8 +120,12 @@ impl Context {
             text: text.clone().unwrap_or_default(),
             problems,
         };
-        let (lab, found) = calls::resolve(text.as_deref(), preset)
-            .map_err(|problems| Failure::LabFile(of_file(problems)))?;
+        let (resolved, unread) = calls::resolve_at_home(&self.home, text.as_deref(), preset);
+        // Verbs that only look, or take down, go on without: the lab's machines bear its mark.
+        if let Some(error) = unread.filter(|_| warnings != Warnings::Untold) {
+            return Err(error.into());
+        }
+        let (lab, found) = resolved.map_err(|problems| Failure::LabFile(of_file(problems)))?;
         let lab = Lab { image: self.image(lab.image)?, ..lab };
         let pen = &self.terminal.err;
         match warnings {
@@ -143,6 +147,24 @@ impl Context {
             self.say(lines);
             self.say([""]);
         }
+    }
+
+    /// Says what only this machine gives reason for: what can be done about it with its place and help, the rest in a line each.
+    pub fn warn_of_host(&self, found: &[Problem]) -> Result<(), Failure> {
+        let (file, text) = self.lab_text()?;
+        let (file, text) = (file.unwrap_or_else(|| BUILT_IN.to_owned()), text.unwrap_or_default());
+        let place = LabFileProblems { file, text, problems: Vec::new() };
+        let pen = &self.terminal.err;
+        let told = found.iter().flat_map(|problem| match problem.help {
+            Some(_) => problems::one(problem, &place, pen),
+            None => problems::brief(problem, pen),
+        });
+        let told: Vec<String> = told.collect();
+        if !told.is_empty() {
+            self.say(told);
+            self.say([""]);
+        }
+        Ok(())
     }
 
     /// Returns an image as this run takes it: from the mirror that is named here, its path seen from the lab file.
@@ -186,6 +208,13 @@ impl Context {
             .run(format!("fusionlab init --preset ha --out {}", super::quoted(&path)))
             .into()),
         }
+    }
+
+    /// Returns the lab file's whole path; none for the built-in lab.
+    pub fn lab_file(&self) -> Result<Option<PathBuf>, Failure> {
+        let (Some(file), _) = self.lab_text()? else { return Ok(None) };
+        let whole = std::path::absolute(&file);
+        Ok(Some(whole.map_err(|error| Report::usage(format!("{file} is no usable path: {error}")))?))
     }
 
     /// Asks whether to go on. Where nobody can answer, `--yes` must have been said.

@@ -63,7 +63,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use context::Context;
 use error::{Failure, Kind, Report, Success};
@@ -131,6 +131,18 @@ enum Verb {
     Man(completions::ManArgs),
 }
 
+impl Verb {
+    /// Returns the size of the lab that an option named.
+    fn size(&self) -> Option<String> {
+        let preset = match self {
+            Self::Up(args) => args.preset(),
+            Self::Plan(args) => args.preset(),
+            _ => None,
+        };
+        preset.and_then(|preset| Some(preset.to_possible_value()?.get_name().to_owned()))
+    }
+}
+
 /// Runs the program.
 pub fn main() -> ExitCode {
     candidates::answer();
@@ -141,12 +153,12 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::answer(&error, &args, &wished, command()),
     };
-    let (json, again) = (cli.options.json(), cli.options.again());
+    let (json, again, size) = (cli.options.json(), cli.options.again(), cli.verb.size());
     let pen = terminal::Terminal::detect(cli.options.color, cli.options.plain).err;
     match run(cli) {
         Ok(success) => ExitCode::from(success.exit_code()),
         Err(failure) => {
-            let failure = failure.with_options(&again);
+            let failure = failure.with_size(size.as_deref()).with_options(&again);
             tell(&failure, json, &pen);
             ExitCode::from(failure.kind().exit_code())
         }

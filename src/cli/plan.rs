@@ -7,7 +7,7 @@ use super::calls::{self, Outlook, Session};
 use super::context::{Context, Warnings};
 use super::error::{Failure, Success};
 use super::init::PresetName;
-use super::screen::{opening, plan, problems, runs};
+use super::screen::{opening, plan, runs};
 use crate::plan::text::Detail;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
@@ -34,9 +34,16 @@ pub struct PlanArgs {
     #[arg(long, short)]
     verbose: bool,
 
-    /// The lab's size, where the lab file does not say
+    /// The lab's size; it comes before the lab file's, and before the one that the lab remembers
     #[arg(long, value_enum, value_name = "PRESET")]
     preset: Option<PresetName>,
+}
+
+impl PlanArgs {
+    /// The size that was named.
+    pub fn preset(&self) -> Option<PresetName> {
+        self.preset
+    }
 }
 
 pub async fn run(args: PlanArgs, context: &Context) -> Result<Success, Failure> {
@@ -48,9 +55,8 @@ pub async fn run(args: PlanArgs, context: &Context) -> Result<Success, Failure> 
     context.say([""]);
     let Outlook { plan: steps, facts } = session.outlook(args.destroy).await?;
     if !args.destroy {
-        let of_host = calls::warnings_of_host(lab, &facts);
-        let pen = &context.terminal.err;
-        context.say(of_host.iter().flat_map(|problem| problems::brief(problem, pen)));
+        let of_host = calls::warnings_of_host(context, lab, &facts)?;
+        context.warn_of_host(&of_host)?;
         warnings.extend(of_host);
     }
     let before = session.before()?;

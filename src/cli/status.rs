@@ -61,9 +61,9 @@ pub async fn run(args: StatusArgs, context: &Context) -> Result<Success, Failure
     let session = Session::open(context, lab, "status").await?;
     if let Some(seconds) = args.watch {
         let every = seconds.map_or(every, Duration::from_secs);
-        return watch::watch(context, every, async || seen(&session).await).await;
+        return watch::watch(context, every, async || seen(&session, context).await).await;
     }
-    let seen = seen(&session).await?;
+    let seen = seen(&session, context).await?;
     if context.json() {
         context.print_json(&seen.json())?;
     } else {
@@ -72,8 +72,9 @@ pub async fn run(args: StatusArgs, context: &Context) -> Result<Success, Failure
     Ok(Success::Done)
 }
 
-async fn seen(session: &Session) -> Result<Seen<'_>, Failure> {
+async fn seen<'a>(session: &'a Session, context: &Context) -> Result<Seen<'a>, Failure> {
     let (lab, fusion) = (&session.lab, &session.fusion);
     let look = session.look().await?;
-    Ok(Seen { status: Status::of(lab, &look, fusion).with(session.before()?), lab, fusion })
+    let status = Status::of(lab, &look, fusion).with(session.before()?);
+    Ok(Seen { status: status.with_options(context.options.again()), lab, fusion })
 }

@@ -1,6 +1,6 @@
 //! `fusionlab up`: the lab, from nothing or from whatever stands.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::calls::{self, Outlook, Session};
 use super::context::{Context, Warnings};
@@ -27,7 +27,7 @@ pub struct UpArgs {
     #[command(flatten)]
     wait: WaitArgs,
 
-    /// The lab's size, where the lab file does not say
+    /// The lab's size; it comes before the lab file's, and the lab remembers it
     #[arg(long, value_enum, value_name = "PRESET")]
     preset: Option<PresetName>,
 
@@ -41,6 +41,19 @@ impl UpArgs {
     pub fn is_told(&self) -> bool {
         self.yes || self.preset.is_some()
     }
+
+    /// The size that was named.
+    pub fn preset(&self) -> Option<PresetName> {
+        self.preset
+    }
+
+    /// Returns the command that makes a lab file of the same size for the network that is here, with as many questions.
+    fn init(&self) -> String {
+        let preset = self.preset.and_then(|preset| preset.to_possible_value());
+        // A size alone is answered with the networking document's addresses, not with what is here.
+        let preset = preset.filter(|_| self.yes).map(|preset| format!(" --preset {}", preset.get_name()));
+        format!("fusionlab init{}{}", if self.yes { " --yes" } else { "" }, preset.unwrap_or_default())
+    }
 }
 
 pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
@@ -52,13 +65,14 @@ pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
     context.say(opening::lines(&lab, &fusion, pen));
     context.say([""]);
     let Outlook { plan: steps, facts } = session.outlook(false).await?;
-    let of_host = calls::warnings_of_host(&lab, &facts);
-    context.warn(&of_host);
+    calls::must_be_home(context, &lab, &fusion, &facts, &args.init())?;
+    context.warn_of_host(&calls::warnings_of_host(context, &lab, &facts)?)?;
     if !steps.is_empty() && !args.yes {
         context.say(plan::lines(&steps, &lab, Detail::Brief, pen));
         context.go_on("Do this?").await?;
     }
     session.become_root(context, &steps, !args.yes).await?;
+    session.remember(context, args.preset)?;
     let (summary, failure) = session.carry_out(context, &steps).await;
     if args.timings {
         context.say(timings::lines(&summary, pen));

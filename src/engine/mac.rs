@@ -5,6 +5,8 @@ use std::net::SocketAddrV4;
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
+
 use crate::formats::vmx::Vmx;
 use crate::host::dial::Dial;
 use crate::host::fusion::{Fusion, vmx_file};
@@ -76,6 +78,12 @@ async fn reach(fusion: &Fusion, lab: &Lab, name: String) -> Result<Reach> {
         }
         Err(_) => Reach::Silent(name),
     })
+}
+
+/// Returns the home networks that this Mac is in, by interface; none if it does not say.
+pub async fn home_networks(fusion: &Fusion, limit: Duration) -> Vec<(String, Ipv4Net)> {
+    let here = surroundings::lan(&fusion.root, limit).await;
+    here.into_iter().map(|lan| (lan.interface, lan.subnet)).collect()
 }
 
 fn is_of(config: &Vmx, lab: &str) -> bool {

@@ -22,6 +22,7 @@ pub mod lab_lock;
 pub mod leftovers;
 pub mod logs;
 pub mod mac;
+pub mod made_from;
 pub mod names;
 pub mod networks;
 pub mod observe;

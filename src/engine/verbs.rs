@@ -12,7 +12,7 @@ use crate::plan::drill::{Drill, Wish};
 use crate::plan::facts::Facts;
 use crate::plan::networks::{self, NetworkWish};
 use crate::plan::step::Plan;
-use crate::plan::{destroy, drill, lint, obstacle, template, up};
+use crate::plan::{destroy, drill, lan, lint, obstacle, template, up};
 
 use super::context::Engine;
 use super::error::{EngineError, Result};
@@ -21,7 +21,7 @@ use super::journal::record::RunState;
 use super::lab_lock::{self, Patience};
 use super::recovery::{self, Before};
 use super::schedule::{self, Summary};
-use super::{observe, store};
+use super::{mac, observe, store};
 
 /// What was seen, and what is missing.
 #[derive(Debug)]
@@ -56,7 +56,10 @@ pub fn before(engine: &Engine, lock: Option<&Lock>) -> Result<Before> {
 
 /// Plans `up`.
 pub async fn outlook(engine: &Arc<Engine>) -> Result<Outlook> {
-    let facts = observe::facts(engine).await?;
+    let mut facts = observe::facts(engine).await?;
+    if lan::is_open(&facts) {
+        facts.host.lan = mac::home_networks(&engine.fusion, engine.lab.limits.fusion_query).await;
+    }
     let proxy = Dial::of(&engine.fusion)?.proxy_url();
     let identity = engine.identity();
     let desired = Desired::of(&engine.lab, identity.as_deref(), &facts, proxy.as_deref());

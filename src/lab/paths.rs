@@ -4,6 +4,7 @@
 //! ~/.fusionlab/                     FUSIONLAB_HOME
 //!   labs/<lab>/                     one lab; gone after `destroy`
 //!     journal.jsonl                 what was done, step by step
+//!     made-from.json                the size that `--preset` named, and where the lab file was
 //!     identity/                     0700: keys, certificates, tokens made before anything boots
 //!     kubeconfig                    0600: the user's, with the LAN VIP as server
 //!     kubeconfig-merged.json        the user's kubeconfigs that have the lab's entries
@@ -126,6 +127,11 @@ impl LabDir {
 
     pub fn journal(&self) -> PathBuf {
         self.0.join("journal.jsonl")
+    }
+
+    /// What the lab was last made from.
+    pub fn made_from(&self) -> PathBuf {
+        self.0.join("made-from.json")
     }
 
     pub fn identity(&self) -> PathBuf {

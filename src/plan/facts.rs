@@ -68,6 +68,8 @@ pub struct HostFacts {
     pub wifi: Vec<String>,
     /// The host's IPv4 routes; empty if they could not be read.
     pub routes: Vec<Route>,
+    /// The home networks that the host is in, by interface; empty if it does not say, or nobody asked (`plan::lan`).
+    pub lan: Vec<(String, Ipv4Net)>,
 }
 
 /// What a lab wrote into Fusion's networking file (`network.json` in the lab's folder).

@@ -3,7 +3,7 @@
 //! Nothing here does anything. [`up`], [`template`] and [`destroy`] are the lists to read; [`facts`] is what
 //! they look at, [`step`] what they yield, [`lint`] what must hold of every plan, [`text`] how a
 //! plan looks on screen, [`drift`] the words for what was found otherwise. [`survey`] and [`health`] are beside them: Fusion's networks, and whether they are in order;
-//! so are [`wifi`] and [`loss`], whose only words are warnings.
+//! so are [`wifi`], [`lan`] and [`loss`], whose only words are warnings.
 
 pub mod desired;
 pub mod destroy;
@@ -13,6 +13,7 @@ pub mod facts;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod health;
+pub mod lan;
 pub mod lint;
 pub mod loss;
 pub mod networks;

@@ -5,9 +5,9 @@ use crate::cli::context::Context;
 use crate::cli::error::Failure;
 use crate::cli::screen::doctor::Group;
 use crate::engine::{leftovers, mac};
+use crate::host::files;
 use crate::host::fusion::Fusion;
 use crate::host::fusion::vmrun::Vmrun;
-use crate::host::{files, surroundings};
 use crate::lab::Lab;
 use crate::plan::health::{self, Check, LeftBehind};
 
@@ -88,8 +88,7 @@ async fn of_networks(context: &Context, fusion: &Fusion, lab: &Lab) -> Result<Ve
         }
         Err(other) => return Err(other),
     };
-    let here = surroundings::lan(&fusion.root, lab.limits.fusion_query).await;
-    let here: Vec<_> = here.into_iter().map(|lan| (lan.interface, lan.subnet)).collect();
+    let here = mac::home_networks(fusion, lab.limits.fusion_query).await;
     let stands = files::exists(context.home.lab(&lab.name).root());
     checks.push(health::home(lab, &here, stands));
     Ok(checks)

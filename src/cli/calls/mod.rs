@@ -3,6 +3,7 @@
 mod certificates;
 mod checkup;
 mod guests;
+mod here;
 mod logs;
 mod session;
 mod support;
@@ -20,8 +21,9 @@ use crate::cli::screen::topology::{self, Diagram};
 use crate::cli::simulated;
 use crate::cli::wait::Patience;
 pub use crate::engine::context::deadlines;
+use crate::engine::error::EngineError;
 pub use crate::engine::verbs::Outlook;
-use crate::engine::{images, store, survey, templates};
+use crate::engine::{images, made_from, store, survey, templates};
 use crate::formats::networking::scope;
 use crate::host::fusion::networks::{BACKUPS, Backup, Networks};
 use crate::host::fusion::vmrun::Vmrun;
@@ -38,10 +40,11 @@ use crate::lab::spec::{self};
 use crate::lab::{Lab, resolve};
 use crate::plan::facts::Facts;
 use crate::plan::survey::Survey;
-use crate::plan::{loss, rendering, wifi};
+use crate::plan::{loss, rendering};
 use crate::stack::{identity, pki};
 pub use checkup::{FINDINGS, checkup, left_behind, mend};
 pub use guests::{EndSink, Ended, become_ssh, carry};
+pub use here::{must_be_home, warnings_of_host};
 pub use logs::LogSink;
 pub use session::{NetworkVerb, Session, TEMPLATE_BUILD, hold_lab, problems_of_size};
 pub use support::{Bundle, bundle, must_be_new, write_bundle};
@@ -68,12 +71,6 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), HostError> {
 pub fn write_picture(path: &Path, text: &str) -> Result<(), HostError> {
     const READABLE: u32 = 0o644;
     files::write_atomic(path, text.as_bytes(), READABLE)
-}
-
-/// Returns warnings that only this machine gives reason for.
-pub fn warnings_of_host(lab: &Lab, facts: &Facts) -> Vec<Problem> {
-    let wifi = wifi::warning(lab, &facts.host.routes, &facts.host.wifi);
-    loss::warnings(lab, facts).into_iter().chain(wifi).collect()
 }
 
 /// Returns the user's kubeconfig that kubectl would write to.
@@ -115,6 +112,25 @@ impl From<PresetName> for Preset {
 pub fn resolve(text: Option<&str>, preset: Option<PresetName>) -> Result<(Lab, Vec<Problem>), Vec<Problem>> {
     let resolved = resolve::resolve(text, preset.map(Into::into), arch())?;
     Ok((resolved.lab, resolved.warnings))
+}
+
+/// As [`resolve`], for a lab of this home: where neither an option nor the file names its size, that is the one which it was made
+/// with. The error of a record that cannot be read comes beside what is resolved without it.
+pub fn resolve_at_home(
+    home: &Home,
+    text: Option<&str>,
+    preset: Option<PresetName>,
+) -> (Result<(Lab, Vec<Problem>), Vec<Problem>>, Option<EngineError>) {
+    let mut unread = None;
+    let mut remembered = |name: &str| {
+        let record = made_from::read(&home.lab(name)).unwrap_or_else(|error| {
+            unread = Some(error);
+            None
+        });
+        record.and_then(|record| record.preset)
+    };
+    let resolved = resolve::resolve_remembering(text, preset.map(Into::into), &mut remembered, arch());
+    (resolved.map(|resolved| (resolved.lab, resolved.warnings)), unread)
 }
 
 fn arch() -> Arch {

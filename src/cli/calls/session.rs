@@ -8,6 +8,7 @@ use super::{deadlines, fusion};
 use crate::cli::context::Context;
 use crate::cli::error::from_engine::of_engine;
 use crate::cli::error::{Failure, Kind, Report};
+use crate::cli::init::PresetName;
 use crate::cli::report::log::{Logged, RunLog};
 use crate::cli::report::summary::Summary;
 use crate::cli::report::{self, Reporter, Reporting};
@@ -20,6 +21,7 @@ use crate::cli::{simulated, words};
 use crate::engine::context::{Engine, Parts};
 use crate::engine::error::EngineError;
 use crate::engine::event::Event;
+use crate::engine::made_from::{self, MadeFrom};
 use crate::engine::output::RunFolder;
 use crate::engine::recovery::Before;
 use crate::engine::resources::{self, Look};
@@ -203,6 +205,18 @@ impl Session {
             return Err(HostError::Interrupted.into());
         }
         Err(Report::root_denied(can_ask).into())
+    }
+
+    /// Writes down what the lab is made from, for the verbs that are not told: its file, and the size that an option named now or
+    /// before.
+    pub fn remember(&self, context: &Context, preset: Option<PresetName>) -> Result<(), Failure> {
+        let dir = &self.engine.dir;
+        // One that cannot be read is replaced.
+        let before = made_from::read(dir).ok().flatten();
+        let preset = preset.map(Into::into).or(before.and_then(|before| before.preset));
+        let file = context.lab_file()?;
+        let record = MadeFrom::new(&self.lab, preset, file.as_deref(), &self.fusion.root);
+        Ok(made_from::write(dir, &record)?)
     }
 
     /// Carries a plan out, proves an `up`, and shows both; the failure comes with what was done until then.

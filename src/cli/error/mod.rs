@@ -190,6 +190,23 @@ impl Report {
         self
     }
 
+    /// Adds the size that an option named to our own commands that take it, so that they mean the same lab.
+    pub fn with_size(mut self, size: Option<&str>) -> Self {
+        let Some(size) = size else { return self };
+        let takes_it = |command: &str| {
+            let verb = command.strip_prefix("fusionlab ").and_then(|rest| rest.split(' ').next());
+            verb.is_some_and(|verb| ["up", "plan"].contains(&verb)) && !command.contains("--preset")
+        };
+        for fix in &mut self.fix {
+            if let Fix::Run(command) = fix
+                && takes_it(command)
+            {
+                command.push_str(&format!(" --preset {size}"));
+            }
+        }
+        self
+    }
+
     /// A wish that cannot be granted as it was typed.
     pub fn usage(what: impl Into<String>) -> Self {
         Self::new("usage", Kind::Usage, what)
@@ -279,6 +296,14 @@ impl Failure {
             other => other,
         }
     }
+
+    /// Adds the size that an option named to the advised commands that take it.
+    pub fn with_size(self, size: Option<&str>) -> Self {
+        match self {
+            Self::Report(report) => (*report).with_size(size).into(),
+            other => other,
+        }
+    }
 }
 
 impl From<Report> for Failure {
@@ -310,6 +335,19 @@ mod tests {
             text.contains("fusionlab --lab a.yaml status") && text.contains("\"fusionlab up --sim\""),
             "{text}"
         );
+    }
+
+    #[test]
+    fn advised_commands_mean_a_lab_of_the_same_size() {
+        let report =
+            Report::usage("x").run("fusionlab up").run("fusionlab destroy").run("fusionlab plan --preset ha");
+        let fix = report.with_size(Some("solo")).with_options("--sim").fix;
+        let commands = [
+            "fusionlab --sim up --preset solo",
+            "fusionlab --sim destroy",
+            "fusionlab --sim plan --preset ha",
+        ];
+        assert_eq!(fix, commands.map(|command| Fix::Run(command.to_owned())));
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub fn lines(file: &LabFileProblems, pen: &Pen) -> Vec<String> {
     problems.sort_by_key(|problem| (problem.span.is_none(), problem.span));
     let mut lines: Vec<String> = Vec::new();
     for problem in problems {
-        lines.extend(problem_lines(problem, file, pen));
+        lines.extend(one(problem, file, pen));
         lines.push(String::new());
     }
     lines.extend(count(file, pen));
@@ -69,7 +69,8 @@ fn head(problem: &Problem) -> (Ink, String) {
     (ink, format!("{word}[{}]:", problem.rule))
 }
 
-fn problem_lines(problem: &Problem, file: &LabFileProblems, pen: &Pen) -> Vec<String> {
+/// Returns one problem with its place, the line itself, and help.
+pub fn one(problem: &Problem, file: &LabFileProblems, pen: &Pen) -> Vec<String> {
     let (ink, head) = head(problem);
     let mut lines = Vec::new();
     let width = pen.prose_width().saturating_sub(2).max(30);

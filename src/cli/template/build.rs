@@ -34,7 +34,7 @@ pub struct BuildArgs {
     #[command(flatten)]
     wait: WaitArgs,
 
-    /// The lab's size, where the lab file does not say
+    /// The lab's size; it comes before the lab file's, and before the one that the lab remembers
     #[arg(long, value_enum, value_name = "PRESET")]
     preset: Option<PresetName>,
 

@@ -135,6 +135,11 @@ rules! {
          it may not arrive, and machines at home keep sending to the gateway that is gone until their \
          own tables forget it. The Mac itself reaches the VIP all the same. Use a cable, and name its card as \
          `lan: {interface: en4}`; `networksetup -listallhardwareports` lists them.";
+    OTHER_LAN "other-lan" Warning: "this Mac is not in the lab's home network",
+        "The gateways are bridged to the network that the Mac is in, and have addresses of `lan.subnet`: in another \
+         network nobody reaches them, nor the VIP, and `up` ends at the proof after minutes of work. `plan` and `up` say so \
+         until the lab has been whole once. Where there is no lab file, nobody has chosen that network, and `up` refuses \
+         (`lan-elsewhere`). `fusionlab init` finds the network that is here and writes a lab file for it.";
     PUBLIC_NETWORK "public-network" Warning: "a private network with public addresses",
         "Addresses outside 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 and 100.64.0.0/10 belong to somebody \
          on the internet, whom the nodes could then not reach.";

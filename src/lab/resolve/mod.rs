@@ -34,13 +34,27 @@ pub struct Resolved {
 /// # Errors
 /// Everything that is wrong, warnings included, by its place in the file, if there is any error.
 pub fn resolve(text: Option<&str>, preset: Option<Preset>, arch: Arch) -> Result<Resolved, Vec<Problem>> {
+    resolve_remembering(text, preset, &mut |_| None, arch)
+}
+
+/// As [`resolve`]; `remembered` is asked, with the lab's name, for a size where neither the preset given here nor the file names one.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_remembering(
+    text: Option<&str>,
+    preset: Option<Preset>,
+    remembered: &mut dyn FnMut(&str) -> Option<Preset>,
+    arch: Arch,
+) -> Result<Resolved, Vec<Problem>> {
     let LabFile { spec, origin, problems } = text.map(spec::parse).unwrap_or_default();
     // After a syntax error there is nothing to complete, and the defaults' warnings would be noise.
     if problems.iter().any(|problem| problem.rule == rules::YAML_SYNTAX.name) {
         return Err(problems);
     }
     let mut resolver = Resolver { spec: &spec, origin: &origin, problems };
-    let lab = resolver.lab(preset.or(spec.preset).unwrap_or_default(), arch);
+    let preset = preset.or(spec.preset).or_else(|| remembered(&spec.lab_name()));
+    let lab = resolver.lab(preset.unwrap_or_default(), arch);
     let mut problems = resolver.problems;
     problems.extend(lint(&lab, &origin, None));
     problems
@@ -85,8 +99,7 @@ struct Resolver<'a> {
 
 impl Resolver<'_> {
     fn lab(&mut self, preset: Preset, arch: Arch) -> Lab {
-        let spec = self.spec;
-        let name = spec.name.as_ref().map_or_else(|| "lab".to_owned(), |name| name.0.clone());
+        let (spec, name) = (self.spec, self.spec.lab_name());
         let (lan, internal) = (self.lan(), self.internal());
         let clone = spec.clone.unwrap_or_default();
         let nodes = self.nodes(preset, clone, &name, &lan, &internal);
@@ -315,6 +328,26 @@ mod tests {
         for preset in Preset::ALL {
             assert_eq!(counts(preset), preset.counts(), "{preset}");
         }
+        let remembered = |text: Option<&str>, preset| {
+            let mut asked = Vec::new();
+            let mut solo = |name: &str| {
+                asked.push(name.to_owned());
+                Some(Preset::Solo)
+            };
+            let lab = resolve_remembering(text, preset, &mut solo, Arch::Arm64).unwrap().lab;
+            (lab.nodes.len(), asked.join(" "))
+        };
+        assert_eq!(remembered(None, None), (2, "lab".to_owned()));
+        assert_eq!(
+            remembered(Some("version: 1\nname: mine\nworkers: {count: 1}\n"), None),
+            (3, "mine".to_owned())
+        );
+        assert_eq!(
+            remembered(Some("version: 1\npreset: small\n"), None),
+            (3, String::new()),
+            "the file comes before"
+        );
+        assert_eq!(remembered(None, Some(Preset::Ha)), (7, String::new()), "and the option before both");
         let solo = lab("preset: solo\n");
         assert!(solo.first_control_plane().schedulable);
         assert_eq!(solo.ingress_nodes().count(), 1);

@@ -16,7 +16,7 @@ use Usual::{Derived, Live};
 use serde_json::{Value as Json, json};
 
 use super::lint::rules;
-use super::problem::Problem;
+use super::problem::{Problem, Severity};
 pub use image_values::Mirror;
 pub use keys::{ANY_NODE, ImageKeys, ImageSpec, LimitsSpec, NodeSpec, Nodes, Spec};
 pub use reader::{Fault, Word};
@@ -51,6 +51,20 @@ pub fn parse(text: &str) -> LabFile {
         problems.push(problem.help("write `version: 1` as the first line"));
     }
     LabFile { spec: spec.unwrap_or_default(), origin: reader.origin, problems }
+}
+
+impl Spec {
+    /// Returns the lab's name: the usual one where the file has none.
+    pub fn lab_name(&self) -> String {
+        self.name.as_ref().map_or_else(|| "lab".to_owned(), |name| name.0.clone())
+    }
+}
+
+/// Returns the name of the lab that a file's text means; none if the text is no lab file.
+pub fn name_of(text: &str) -> Option<String> {
+    let LabFile { spec, problems, .. } = parse(text);
+    let is_one = !problems.iter().any(|problem| problem.severity == Severity::Error);
+    is_one.then(|| spec.lab_name())
 }
 
 /// Returns every key of the lab file, each section before its keys.

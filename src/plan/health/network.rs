@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use super::super::lan::{self, Place};
 use super::super::survey::{NetworkSeen, RootAccess, Survey};
 use super::super::wifi;
 use super::{Check, PROGRAMS, Remedy, Seen, count};
@@ -45,16 +46,11 @@ pub fn network(lab: &Lab, survey: &Survey) -> Vec<Check> {
 /// Checks whether this Mac is in the lab's LAN: `here` are the networks of its interfaces, and `stands` says whether the lab
 /// was made already.
 pub fn home(lab: &Lab, here: &[(String, Ipv4Net)], stands: bool) -> Check {
-    let wished = lab.lan.subnet;
-    let seen = match here.iter().find(|(_, subnet)| *subnet == wished) {
-        Some((interface, _)) => Seen::ok(format!("{interface} is in {wished}")),
-        None if here.is_empty() => Seen::unknown("this Mac is in no network that it tells of"),
-        None => {
-            let named: Vec<String> =
-                here.iter().map(|(interface, subnet)| format!("{interface} is in {subnet}")).collect();
-            let detail = format!("{}, the lab wants {wished}", named.join(", "));
-            if stands { Seen::fail(detail, Remedy::OtherLan) } else { Seen::warn(detail, Remedy::Init) }
-        }
+    let seen = match lan::place(lab, here) {
+        Place::Inside(interface) => Seen::ok(format!("{interface} is in {}", lab.lan.subnet)),
+        Place::Unknown => Seen::unknown("this Mac is in no network that it tells of"),
+        Place::Beside(detail) | Place::Elsewhere(detail) if stands => Seen::fail(detail, Remedy::OtherLan),
+        Place::Beside(detail) | Place::Elsewhere(detail) => Seen::warn(detail, Remedy::Init),
     };
     seen.named("network.lan", "the Mac's own network")
 }

@@ -10,6 +10,15 @@ pub const NETWORKS: &[Explained] = &[
          what is not the lab's, so it stops before it changes anything. All of it is listed together.",
     ),
     explained(
+        "lan-elsewhere",
+        "this Mac is not in the built-in lab's home network",
+        "Without a lab file the lab is that of the networking document, whose gateways and VIP have addresses of \
+         192.168.68.0/24. They are bridged to the network that the Mac is in: in another one nobody reaches them, and the proof \
+         would fail after minutes of work. So `up` stops before it changes anything. `fusionlab init` finds the network that is \
+         here and writes a lab file for it; `fusionlab init --yes` does so without a question. A lab file that names a LAN is \
+         somebody's choice: `plan` and `up` then warn (`other-lan`) and go on. A lab that stands already is not refused.",
+    ),
+    explained(
         "network-not-applied",
         "Fusion's networks did not come to the wished state",
         "The networking file is replaced as a whole and Fusion's networks are restarted; then it is observed whether \

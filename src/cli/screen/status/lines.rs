@@ -42,6 +42,7 @@ impl Status {
         lines.push(String::new());
         lines.extend(labelled(self.summary(), pen));
         lines.extend(runs::lines(self.cut_off.as_ref(), self.at_work.as_ref(), pen));
+        lines.extend(self.way_on(pen));
         lines
     }
 

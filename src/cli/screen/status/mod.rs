@@ -1,6 +1,7 @@
 //! What stands: a line for each machine, with what it uses, then the VIP, the versions and the cluster's health.
 
 mod lines;
+mod way_on;
 mod within;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,9 @@ pub struct Status {
     pub versions: BTreeMap<String, BTreeSet<String>>,
     /// What the lab has of this Mac; none where nobody looked.
     pub host: Option<HostUse>,
+    /// What has to be said again so that other verbs find this lab; for the words alone.
+    #[serde(skip)]
+    pub options: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -157,6 +161,7 @@ impl Status {
             }),
             cut_off: None,
             at_work: None,
+            options: String::new(),
         }
     }
 
@@ -167,6 +172,11 @@ impl Status {
             node.resources = look.resources.get(&node.name).copied();
         }
         Self { host: Some(look.host), ..status }
+    }
+
+    /// Returns the same status with the options by which other verbs find this lab.
+    pub fn with_options(self, options: String) -> Self {
+        Self { options, ..self }
     }
 
     /// Returns the same status with what is known of runs.

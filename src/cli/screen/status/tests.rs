@@ -142,7 +142,9 @@ VIPs         192.168.68.200 on LAN, held by gateway1
              10.10.0.10 on vmnet2, held by nobody
 cluster      1 of 1 nodes Ready, says k8s-master1
 Cilium       not installed
-Gateway API  not installed"
+Gateway API  not installed
+
+1 machine off; to go on from what stands: fusionlab up"
     );
 }
 
