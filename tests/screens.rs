@@ -12,8 +12,9 @@ use picture::Picture;
 const WIDTHS: [u16; 3] = [60, 80, 120];
 /// More than any verb writes.
 const ROWS: u16 = 400;
-/// What no two runs, or no two Macs, say alike: the end of a machine's log, and how much room this computer has for disks.
-const NEVER_THE_SAME: [(&str, &str); 3] = [(LAB, "logs gateway1 -n 3"), (LAB, "doctor"), (NOTHING, "doctor")];
+/// What no two runs, or no two Macs, say alike: the end of a machine's log, when something was last done, and how much room this computer has for disks.
+const NEVER_THE_SAME: [(&str, &str); 4] =
+    [(LAB, "logs gateway1 -n 3"), (LAB, "list"), (LAB, "doctor"), (NOTHING, "doctor")];
 
 /// What stands while verbs run; the folders of their screens.
 const NOTHING: &str = "nothing";
@@ -41,7 +42,8 @@ const WITHOUT_A_LAB: &[&str] = &[
     "help",
     "help up",
     "stauts",
-    "ls",
+    "list",
+    "rm",
     "stop",
     "up --yess",
     "network restore nosuch",
@@ -63,6 +65,7 @@ const WITH_A_LAB: &[&str] = &[
     "plan",
     "up --yes",
     "status",
+    "list",
     "topology --live",
     "verify",
     "names",
