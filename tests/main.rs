@@ -34,6 +34,7 @@ mod image;
 mod journey;
 mod kill;
 mod kubeconfig;
+mod labs;
 mod lan;
 mod layers;
 mod names;

@@ -64,7 +64,7 @@ fn a_question_that_nobody_can_answer_is_a_usage_error() {
 #[test]
 fn what_cannot_be_understood_is_an_error_like_every_other() {
     let session = Session::new();
-    let peers = session.clone().args(["ls"]).run().exits(2);
+    let peers = session.clone().args(["ps"]).run().exits(2);
     assert!(peers.stderr.contains("here it is:\n          fusionlab status"), "{}", peers.shown());
     let ended = session.clone().args(["stauts", "--output", "json"]).run().exits(2);
     let told = ended.json();

@@ -12,8 +12,8 @@ use picture::Picture;
 const WIDTHS: [u16; 3] = [60, 80, 120];
 /// More than any verb writes.
 const ROWS: u16 = 400;
-/// What no two runs say alike: the end of a machine's log.
-const NEVER_THE_SAME: [(&str, &str); 1] = [(LAB, "logs gateway1 -n 3")];
+/// What no two runs say alike: the end of a machine's log, and when something was last done.
+const NEVER_THE_SAME: [(&str, &str); 2] = [(LAB, "logs gateway1 -n 3"), (LAB, "list")];
 
 /// What stands while verbs run; the folders of their screens.
 const NOTHING: &str = "nothing";
@@ -41,7 +41,8 @@ const WITHOUT_A_LAB: &[&str] = &[
     "help",
     "help up",
     "stauts",
-    "ls",
+    "list",
+    "rm",
     "stop",
     "up --yess",
     "network restore nosuch",
@@ -63,6 +64,7 @@ const WITH_A_LAB: &[&str] = &[
     "plan",
     "up --yes",
     "status",
+    "list",
     "topology --live",
     "verify",
     "names",

@@ -331,10 +331,9 @@ fn up_asks_nothing_where_a_size_is_said_or_a_lab_stands() {
     let (_, screen, session) = dialogue.end();
     assert!(!screen.contains("1/8"), "{screen}");
     session.clone().args(["up", "--sim", "--preset", "solo", "--yes"]).run().exits(0);
-    let mut dialogue = Dialogue::begin(session, "up --sim", 40, 100);
-    dialogue.until("Do this?").press("n");
-    let (_, screen, session) = dialogue.end();
+    let (_, screen, session) = Dialogue::begin(session, "up --sim", 40, 100).end();
     assert!(!screen.contains("1/8"), "the built-in lab is meant, which stands:\n{screen}");
+    assert!(screen.contains("nothing had to be done"), "of the size that it was made with:\n{screen}");
     // Beside it a new one has another name and other addresses, and another network in Fusion.
     let ended = session.clone().args(["--output", "json", "init", "--sim", "--yes"]).run().exits(0);
     let assumed = &ended.json()["assumed"];

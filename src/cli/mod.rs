@@ -26,6 +26,7 @@ mod guests;
 mod image;
 mod init;
 mod kubeconfig;
+mod list;
 mod logs;
 mod names;
 mod network;
@@ -105,6 +106,8 @@ enum Verb {
     Up(up::UpArgs),
     Plan(plan::PlanArgs),
     Status(status::StatusArgs),
+    #[command(visible_alias = "ls")]
+    List(list::ListArgs),
     Topology(topology::TopologyArgs),
     Ssh(ssh::SshArgs),
     Exec(exec::ExecArgs),
@@ -212,6 +215,7 @@ async fn dispatch(verb: Verb, context: &Context) -> Result<Success, Failure> {
         Verb::Up(args) => up::run(args, context).await,
         Verb::Plan(args) => plan::run(args, context).await,
         Verb::Status(args) => status::run(args, context).await,
+        Verb::List(args) => list::run(args, context).await,
         Verb::Topology(args) => topology::run(args, context).await,
         Verb::Ssh(args) => ssh::run(args, context).await,
         Verb::Exec(args) => exec::run(args, context).await,

@@ -17,7 +17,8 @@ const PROGRAM: &str = "fusionlab";
 
 /// Verbs of limactl, multipass, vagrant, kind, docker and others, and what is ours for them.
 const OF_PEERS: &[(&[&str], &str)] = &[
-    (&["list", "ls", "ps", "info", "inspect", "get", "nodes", "dashboard", "global-status"], "status"),
+    (&["ps", "info", "inspect", "get", "nodes", "dashboard"], "status"),
+    (&["labs", "global-status"], "list"),
     (&["create", "start", "launch", "apply", "boot", "run", "resume", "reload", "provision"], "up"),
     (&["delete", "rm", "remove", "down", "purge", "clean", "teardown", "uninstall"], "destroy"),
     (&["shell", "sh", "login", "enter", "attach"], "ssh"),
@@ -51,6 +52,9 @@ const NOT_YET: &[(&[&str], &str, &str)] = &[
         "destroy",
     ),
 ];
+
+/// Verbs that mean a whole lab and take no word, behind which somebody may type a lab's name.
+const OF_ONE_LAB: [&str; 6] = ["up", "plan", "status", "verify", "destroy", "kubeconfig"];
 
 /// What the words say of the answer's form, read before they can be read in full.
 pub struct Wished {
@@ -179,7 +183,18 @@ fn report(error: &clap::Error, path: &[String]) -> Report {
                 None => report,
             }
         }
-        ErrorKind::UnknownArgument => Report::usage(format!("\"{verb}\" takes no \"{}\"", argument())),
+        ErrorKind::UnknownArgument => {
+            let report = Report::usage(format!("\"{verb}\" takes no \"{}\"", argument()));
+            if path.first().is_some_and(|first| OF_ONE_LAB.contains(&first.as_str())) {
+                report
+                    .advise("a lab is named by its file; which labs there are, and where their files, is told by:")
+                    .run(format!("{PROGRAM} list"))
+                    .advise("then:")
+                    .run(format!("{PROGRAM} --lab FILE {}", path.join(" ")))
+            } else {
+                report
+            }
+        }
         ErrorKind::MissingRequiredArgument => {
             let missing = texts(error, ContextKind::InvalidArg).join(" ");
             let report = Report::usage(format!("\"{verb}\" lacks {missing}"));
@@ -301,7 +316,7 @@ mod tests {
     #[test]
     fn verbs_of_peers_lead_to_ours() {
         for (word, ours) in
-            [("ls", "status"), ("create", "up"), ("rm", "destroy"), ("start", "up"), ("shell", "ssh")]
+            [("ps", "status"), ("create", "up"), ("rm", "destroy"), ("start", "up"), ("shell", "ssh")]
         {
             let (what, fix) = said(&format!("fusionlab {word}"));
             assert_eq!(what, format!("there is no verb \"{word}\""));
@@ -346,6 +361,11 @@ mod tests {
             ("fusionlab exec --all --limit never -- true", "--limit cannot be \"never\"", "30s"),
             ("fusionlab ssh", "\"fusionlab ssh\" lacks <NODE>", "fusionlab help ssh"),
             ("fusionlab status all", "\"fusionlab status\" takes no \"all\"", "fusionlab help status"),
+            (
+                "fusionlab destroy mylab",
+                "\"fusionlab destroy\" takes no \"mylab\"",
+                "fusionlab --lab FILE destroy",
+            ),
             (
                 "fusionlab ssh --config gateway1",
                 "--config and [NODE] exclude each other",

@@ -19,6 +19,7 @@ pub mod images;
 pub mod journal;
 pub mod kubeconfig;
 pub mod lab_lock;
+pub mod labs;
 pub mod leftovers;
 pub mod logs;
 pub mod mac;

@@ -11,6 +11,7 @@ pub mod exec;
 pub mod init;
 pub mod junit;
 pub mod kubeconfig;
+pub mod labs;
 pub mod logs;
 pub mod names;
 pub mod network_plan;

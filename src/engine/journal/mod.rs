@@ -48,6 +48,14 @@ pub struct Journal {
     knife: Option<Knife>,
 }
 
+/// What was done last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Last {
+    pub verb: String,
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+}
+
 impl Journal {
     pub fn new(path: PathBuf, verb: &str) -> Self {
         Self {
@@ -205,6 +213,16 @@ impl Journal {
     /// Returns the run that was cut off and that nobody has gone on from since; none if there is none.
     pub fn cut_off(&self) -> Result<Option<CutOff>> {
         Ok(runs::cut_off(self.lines()?, Holder::is_alive))
+    }
+
+    /// Returns the verb that wrote last, and when; none if nobody did.
+    pub fn last(&self) -> Result<Option<Last>> {
+        let last = |line| match line {
+            Line::Run(record) => Some(Last { verb: record.verb, at_ms: record.at_ms }),
+            Line::Step(record) => Some(Last { verb: record.verb, at_ms: record.at_ms }),
+            Line::Newer(_) => None,
+        };
+        Ok(self.lines()?.into_iter().rev().find_map(last))
     }
 
     fn lines(&self) -> Result<Vec<Line>> {
