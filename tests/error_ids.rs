@@ -67,3 +67,39 @@ fn ids_are_found_where_reports_are_made() {
     let code = "Report::new(\n    \"a-b\", Kind::Usage, what); let report = report(\"c\").because(\"no id\"); new(\"d\")";
     assert_eq!(made(code), BTreeSet::from(["a-b".to_owned(), "c".to_owned()]));
 }
+
+/// Returns the statements of the code that begin a report of wrong usage and neither advise anything nor leave it to what follows.
+fn without_advice(code: &str) -> Vec<String> {
+    let advises =
+        |rest: &str| [".advise(", ".run(", "joined(", "could_be("].iter().any(|call| rest.contains(call));
+    let mut found = Vec::new();
+    for maker in ["Report::usage(", "Self::usage("] {
+        for (at, _) in code.match_indices(maker) {
+            let rest = &code[at..];
+            // A report that is given a name, or is one of several, is advised further down, in the same function.
+            let line = code[..at].rsplit('\n').next().unwrap_or_default();
+            let is_named = ["let ", "=>", "could_be("].iter().any(|sign| line.contains(sign))
+                || line.trim().is_empty() && code[..at].trim_end().ends_with(['{', '=', '>', ';']);
+            let end = if is_named { rest.find("\n}") } else { rest.find(';') };
+            let statement = &rest[..end.unwrap_or(rest.len())];
+            if !advises(statement) {
+                found.push(statement.lines().take(3).collect::<Vec<_>>().join("\n"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_wrong_usage_says_what_to_do() {
+    let mut code = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli"), &mut code);
+    assert!(code.iter().map(|code| code.matches("Report::usage(").count()).sum::<usize>() > 30);
+    let found: Vec<String> = code.iter().flat_map(|code| without_advice(code)).collect();
+    assert!(found.is_empty(), "without advice:\n{}", found.join("\n\n"));
+    assert_eq!(
+        without_advice("return Err(Report::usage(what).into());").len(),
+        1,
+        "the test sees what it is for"
+    );
+}

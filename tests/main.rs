@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests prepare and read the files that the program works on")]
 
 mod adversity;
+mod asked;
 mod bake;
 mod bounds;
 mod bundle;

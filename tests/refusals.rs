@@ -101,3 +101,48 @@ fn a_lab_file_that_cannot_be_read_ends_alike_whatever_the_reason() {
     let missing = session.args(["plan", "--lab", "missing.yaml"]).run().exits(3);
     assert!(missing.stderr.contains("lab-file-missing"), "{}", missing.shown());
 }
+
+#[test]
+fn a_lab_file_that_is_missing_is_looked_for_and_whoever_named_it_is_told() {
+    let session = Session::new().file("labs/office.yaml", "version: 1\n");
+    let by_option = session.clone().args(["plan", "--lab", "labs/offise.yml"]).run().exits(3).stderr;
+    assert!(
+        by_option.contains("--lab names it") && by_option.contains("did you mean labs/office.yaml?"),
+        "{by_option}"
+    );
+    assert!(by_option.contains("fusionlab init --out labs/offise.yml"), "{by_option}");
+    let by_variable = session.clone().env("FUSIONLAB_LAB", "attic.yaml").arg("plan").run().exits(3).stderr;
+    assert!(by_variable.contains("FUSIONLAB_LAB in the environment names it"), "{by_variable}");
+    assert!(!by_variable.contains("did you mean"), "{by_variable}");
+}
+
+#[test]
+fn a_value_may_stand_behind_a_blank_where_nothing_else_can() {
+    let session = Session::new();
+    session.clone().args(["sim", "sleep", "5m"]).run().exits(0);
+    let ended = session.clone().args(["destroy", "--yes", "--sim", "--wait", "5m"]).run().exits(0);
+    assert!(ended.stderr.contains("nothing had to be done"), "{}", ended.shown());
+    let refused = session.clone().args(["drill", "--wait", "5m"]).run().exits(2);
+    assert!(refused.stderr.contains("--wait=5m"), "{}", refused.shown());
+    let wrong = session.clone().args(["status", "--watch", "soon"]).run().exits(2);
+    assert!(wrong.stderr.contains("30s, 10m, 2h, 7d"), "{}", wrong.shown());
+}
+
+#[test]
+fn a_drill_on_a_misspelt_machine_is_told_as_by_every_verb() {
+    let session = Session::new();
+    let told = |words: &[&str]| session.clone().args(words).run().exits(2).stderr;
+    let drill = told(&["drill", "--on", "gatewya1", "--yes"]);
+    assert!(drill.contains("did you mean gateway1?"), "{drill}");
+    assert_eq!(drill, told(&["ssh", "gatewya1"]));
+}
+
+#[test]
+fn no_form_that_a_verb_does_not_have_is_advised_as_a_command() {
+    let session = Session::new();
+    for words in [["status", "--output", "junit"].as_slice(), &["verify", "--list", "--output", "junit"]] {
+        let told = session.clone().args(words).run().exits(2).stderr;
+        assert!(told.contains("fusionlab verify --"), "{told}");
+        assert!(!told.lines().any(|line| line.trim() == "--output json"), "{told}");
+    }
+}

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::calls;
-use super::error::from_file::lab_unreadable;
+use super::error::from_file::{lab_missing, lab_unreadable};
 use super::error::{Failure, Kind, LabFileProblems, Report};
 use super::init::PresetName;
 use super::options::Options;
@@ -36,6 +36,14 @@ pub enum Warnings {
     Full,
 }
 
+/// What a question is about. Nobody is asked anything without it.
+pub struct About<'a> {
+    /// What was said before, where words are wanted.
+    pub said: &'a [String],
+    /// What nobody would have said without the question.
+    pub unsaid: Vec<String>,
+}
+
 /// Given to every verb.
 pub struct Context {
     pub options: Options,
@@ -52,8 +60,9 @@ impl Context {
             Some(home) => home.clone(),
             None => user_home()?.join(".fusionlab"),
         };
-        let home = std::path::absolute(&home)
-            .map_err(|error| Report::usage(format!("{} is no usable path: {error}", home.display())))?;
+        let home = std::path::absolute(&home).map_err(|error| {
+            Report::no_path(&home, &error, "name a folder with --home, or with FUSIONLAB_HOME")
+        })?;
         Ok(Self { options, terminal, home: Home(home), cancel: CancellationToken::new() })
     }
 
@@ -174,8 +183,9 @@ impl Context {
             None => image,
         };
         let folder = self.options.lab.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-        let folder = std::path::absolute(folder.join("."))
-            .map_err(|error| Report::usage(format!("{} is no usable path: {error}", folder.display())))?;
+        let folder = std::path::absolute(folder.join(".")).map_err(|error| {
+            Report::no_path(folder, &error, "name the lab file with --lab, by its whole path")
+        })?;
         let url = image.url.clone();
         image.located(&folder, user_home().ok().as_deref()).ok_or_else(|| {
             Report::usage(format!("the home folder that {url} begins with is not known: HOME is not set"))
@@ -200,32 +210,44 @@ impl Context {
         match (text, &self.options.lab) {
             (Some(text), _) => Ok((Some(path.display().to_string()), Some(text))),
             (None, None) => Ok((None, None)),
-            (None, Some(_)) => Err(Report::new(
-                "lab-file-missing",
-                Kind::LabFile,
-                format!("there is no lab file {}", path.display()),
-            )
-            .run(format!("fusionlab init --preset ha --out {}", super::quoted(&path)))
-            .into()),
+            (None, Some(_)) => {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                let others = calls::yaml_files(folder.unwrap_or(Path::new(".")));
+                Err(lab_missing(&path, self.options.lab_is_of_environment(), &others).into())
+            }
         }
     }
 
     /// Returns the lab file's whole path; none for the built-in lab.
     pub fn lab_file(&self) -> Result<Option<PathBuf>, Failure> {
         let (Some(file), _) = self.lab_text()? else { return Ok(None) };
-        let whole = std::path::absolute(&file);
-        Ok(Some(whole.map_err(|error| Report::usage(format!("{file} is no usable path: {error}")))?))
+        let whole = std::path::absolute(&file).map_err(|error| {
+            Report::no_path(Path::new(&file), &error, "name the lab file with --lab, by its whole path")
+        })?;
+        Ok(Some(whole))
     }
 
-    /// Asks whether to go on. Where nobody can answer, `--yes` must have been said.
-    pub async fn go_on(&self, question: &str) -> Result<(), Failure> {
+    /// Writes what somebody at a terminal must see to answer what comes next, here or of sudo's: also where only results are
+    /// wanted. Where nobody can answer it is told like all else.
+    pub fn show<L: AsRef<str>>(&self, lines: impl IntoIterator<Item = L>) {
+        if self.can_ask() {
+            self.complain(lines);
+        } else {
+            self.say(lines);
+        }
+    }
+
+    /// Asks whether to go on with this. Where nobody can answer, `--yes` must have been said.
+    pub async fn go_on(&self, about: About<'_>, question: &str) -> Result<(), Failure> {
+        self.tell_what(about);
         self.may_ask()?;
         let question = question.to_owned();
         self.asked(move || confirm::go_on(&question)).await
     }
 
-    /// Asks for a name to be typed.
-    pub async fn typed(&self, prompt: &str, name: &str) -> Result<(), Failure> {
+    /// Asks for a name to be typed, for this to be done.
+    pub async fn typed(&self, about: About<'_>, prompt: &str, name: &str) -> Result<(), Failure> {
+        self.tell_what(about);
         self.may_ask()?;
         let (prompt, name) = (prompt.to_owned(), name.to_owned());
         self.asked(move || confirm::typed(&prompt, &name)).await
@@ -234,6 +256,14 @@ impl Context {
     /// Says whether somebody is there to answer a question.
     pub fn can_ask(&self) -> bool {
         self.terminal.can_ask && !self.json()
+    }
+
+    /// Says what a question is about: what was said before it, too, where it was left out.
+    fn tell_what(&self, about: About<'_>) {
+        if self.options.quiet {
+            self.show(about.said);
+        }
+        self.show(about.unsaid);
     }
 
     fn may_ask(&self) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::calls::{self, Outlook, Session};
-use super::context::{Context, Warnings};
+use super::context::{About, Context, Warnings};
 use super::error::{Failure, Success};
 use super::screen::{closing, confirm, opening};
 use super::wait::WaitArgs;
@@ -43,13 +43,13 @@ pub async fn run(args: DestroyArgs, context: &Context) -> Result<Success, Failur
     let lab = context.lab(None, Warnings::Untold)?;
     let session = Session::open_to_change(context, lab, DESTROY, args.wait).await?;
     let (lab, simulated) = (session.lab.clone(), session.fusion.simulated);
-    context.say(opening::lines(&lab, &session.fusion, pen));
-    context.say([""]);
+    let opening = [opening::lines(&lab, &session.fusion, pen), vec![String::new()]].concat();
+    context.say(&opening);
     let Outlook { facts, plan } = session.outlook(true).await?;
     let nothing = plan.is_empty();
     if !nothing && !args.yes {
-        context.say(confirm::destroy_warning(&lab.name, &machines(&facts), pen));
-        context.typed("Type the lab's name to go on", &lab.name).await?;
+        let unsaid = confirm::destroy_warning(&lab.name, &machines(&facts), pen);
+        context.typed(About { said: &opening, unsaid }, "Type the lab's name to go on", &lab.name).await?;
     }
     announce_names(&session, &plan, context)?;
     session.become_root(context, &plan, false).await?;
@@ -94,7 +94,7 @@ fn announce_names(session: &Session, plan: &Plan, context: &Context) -> Result<(
     }
     let names = Names::new(session.lab.clone(), context.home.lab(&session.lab.name), session.fusion.clone());
     for file in names.removals()?.iter().filter(|file| file.needs_root()) {
-        names::announce(file, &names.unwanted(), context)?;
+        names::announce(file, &names.unwanted(), false, context)?;
     }
     Ok(())
 }

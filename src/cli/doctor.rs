@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::calls;
-use super::context::{Context, Warnings};
+use super::context::{About, Context, Warnings};
 use super::error::{Failure, Kind, Report, Success};
 use super::screen::doctor::{self, Place};
 use crate::plan::health::State;
@@ -76,8 +76,8 @@ async fn put_right(context: &Context, yes: bool) -> Result<Vec<String>, Failure>
         return Ok(repairs);
     }
     if !yes {
-        context.say(doctor::repairs("This will be done:", &repairs, pen));
-        context.go_on("Do this?").await?;
+        let unsaid = doctor::repairs("This will be done:", &repairs, pen);
+        context.go_on(About { said: &[], unsaid }, "Do this?").await?;
     }
     calls::mend(context)?;
     // What is there still was not done, whatever was tried.

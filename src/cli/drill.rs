@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::calls::Session;
 use super::candidates;
-use super::context::{Context, Warnings};
+use super::context::{About, Context, Warnings};
 use super::error::{Failure, Kind, Report, Success};
+use super::guests;
 use super::screen::{closing, drill, opening};
 use super::wait::WaitArgs;
 use super::words;
@@ -25,6 +26,8 @@ const LIST_SCHEMA: &str = "fusionlab.drills/1";
 /// own, and puts it back: also after Ctrl-C, and by the next drill or up if it was killed. Begins only if the lab is
 /// whole. Exits with 10 if an outage was over its limit, or if something could not be put back.
 #[derive(Args, Debug)]
+// A word behind --wait is a scenario.
+#[command(mut_arg("wait", |wait| wait.require_equals(true)))]
 #[command(after_help = "Examples:
   fusionlab drill                                       everything that the lab can do without
   fusionlab drill gateway-vm worker-vm                  only these
@@ -63,11 +66,13 @@ pub async fn run(args: DrillArgs, context: &Context) -> Result<Success, Failure>
     if args.list {
         return list(&lab, context);
     }
-    must_be_a_machine(&lab, args.on.as_deref())?;
+    if let Some(name) = &args.on {
+        guests::one(&lab, name)?;
+    }
     let session = Session::open_to_change(context, lab, "drill", args.wait).await?;
     let (lab, simulated) = (session.lab.clone(), session.fusion.simulated);
-    context.say(opening::lines(&lab, &session.fusion, pen));
-    context.say([""]);
+    let opening = [opening::lines(&lab, &session.fusion, pen), vec![String::new()]].concat();
+    context.say(&opening);
     let wish = Wish { scenarios: args.scenarios, on: args.on };
     let drill = session.drill_outlook(&wish).await?;
     if !wish.scenarios.is_empty() || wish.on.is_some() {
@@ -75,9 +80,11 @@ pub async fn run(args: DrillArgs, context: &Context) -> Result<Success, Failure>
     }
     // With --on, what concerns other machines was not asked for.
     let spared = if wish.on.is_some() && wish.scenarios.is_empty() { &[][..] } else { &drill.spared };
-    context.say(drill::plan(&drill.plan, drill.holder.as_deref(), spared, pen));
+    let plan = drill::plan(&drill.plan, drill.holder.as_deref(), spared, pen);
+    context.say(&plan);
     if !drill.plan.is_empty() && !args.yes {
-        context.go_on("Do this?").await?;
+        let said = [opening, plan].concat();
+        context.go_on(About { said: &said, unsaid: Vec::new() }, "Do this?").await?;
     }
     let (summary, failure) = session.carry_out(context, &drill.plan).await;
     let outcomes = &summary.drilled;
@@ -135,18 +142,6 @@ fn judge(outcomes: &[Outcome], lab: &Lab) -> Result<Success, Failure> {
             "a machine that is only slow may have another `limits: {{{limit}: …}}` in the lab file"
         ))
         .into())
-}
-
-fn must_be_a_machine(lab: &Lab, name: Option<&str>) -> Result<(), Failure> {
-    match name {
-        Some(name) if lab.node(name).is_none() => {
-            let names: Vec<&str> = lab.nodes.iter().map(|node| node.name.as_str()).collect();
-            Err(Report::usage(format!("the lab has no machine {name}"))
-                .advise(format!("name one of {}", names.join(", ")))
-                .into())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// What was asked for by name and cannot be is an error, not an omission.

@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::calls::{EndSink, Ended, Session};
 use super::context::{Context, Warnings};
+use super::duration;
 use super::error::{Failure, Report, Success};
 use super::guests::GuestsArgs;
 use super::screen::exec::{self as screen, Lines};
-use super::wait;
 use crate::formats::command::Command;
 use crate::host::{ByteSink, Flow, Pipe, input};
 use crate::lab::Node;
@@ -47,7 +47,7 @@ pub struct ExecArgs {
     command: Vec<String>,
 
     /// Give up after this long: 30s, 10m, 2h [default: when it ends]
-    #[arg(long, value_name = "DURATION", value_parser = wait::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     limit: Option<Duration>,
 }
 

@@ -135,5 +135,6 @@ fn shown(touched: &Touched, context: &Context) -> String {
 fn users(context: &Context) -> Result<PathBuf, Failure> {
     let file = calls::users_kubeconfig(&context.user_home()?);
     let absolute = std::path::absolute(&file);
-    Ok(absolute.map_err(|error| Report::usage(format!("{} is no usable path: {error}", file.display())))?)
+    let advice = "name your kubeconfig by its whole path, in KUBECONFIG";
+    Ok(absolute.map_err(|error| Report::no_path(&file, &error, advice))?)
 }

@@ -6,10 +6,10 @@ use clap::{Args, ValueEnum};
 
 use super::calls::{LogSink, Session};
 use super::context::{Context, Warnings};
+use super::duration;
 use super::error::{Failure, Success};
 use super::guests::GuestsArgs;
 use super::screen::logs::{self as screen, Columns};
-use super::wait;
 use crate::engine::logs::Extent;
 use crate::host::clock;
 use crate::stack::logs::Source;
@@ -41,7 +41,7 @@ pub struct LogsArgs {
     lines: usize,
 
     /// Only what is no older: 30s, 10m, 2h
-    #[arg(long, value_name = "DURATION", value_parser = wait::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     since: Option<Duration>,
 
     /// Go on with what comes, until Ctrl-C

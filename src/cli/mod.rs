@@ -19,6 +19,7 @@ mod cp;
 mod destroy;
 mod doctor;
 mod drill;
+mod duration;
 pub mod error;
 mod exec;
 mod explain;
@@ -31,6 +32,7 @@ mod logs;
 mod names;
 mod network;
 mod options;
+mod peers;
 mod plan;
 mod render;
 pub mod report;
@@ -207,8 +209,9 @@ fn run(cli: Cli) -> Result<Success, Failure> {
 async fn dispatch(verb: Verb, context: &Context) -> Result<Success, Failure> {
     if context.options.output == OutputForm::Junit && !matches!(verb, Verb::Verify(_)) {
         return Err(Report::usage("only verify has a JUnit form")
-            .advise("every verb that prints results has a JSON form:")
-            .run("--output json")
+            .advise("leave --output junit out, or say --output json: every verb that prints results has that form")
+            .advise("the checks as JUnit are printed by:")
+            .run("fusionlab verify --output junit")
             .into());
     }
     match verb {

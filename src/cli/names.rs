@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use clap::{Args, Subcommand};
 
 use super::calls;
-use super::context::{Context, Warnings};
+use super::context::{About, Context, Warnings};
 use super::error::{Failure, Report, Success};
 use super::screen::names as screen;
 use super::wait::WaitArgs;
@@ -123,10 +123,10 @@ async fn write(names: &Names, yes: bool, context: &Context) -> Result<(), Failur
         return Ok(());
     }
     for (file, change) in &changes {
-        announce(file, change, context)?;
+        announce(file, change, !yes, context)?;
     }
     if !yes {
-        context.go_on("Do this?").await?;
+        context.go_on(About { said: &[], unsaid: Vec::new() }, "Do this?").await?;
     }
     names.write().await?;
     Ok(())
@@ -135,26 +135,34 @@ async fn write(names: &Names, yes: bool, context: &Context) -> Result<(), Failur
 async fn remove(names: &Names, yes: bool, context: &Context) -> Result<(), Failure> {
     let files = names.removals()?;
     for file in &files {
-        announce(file, &names.unwanted(), context)?;
+        announce(file, &names.unwanted(), !yes, context)?;
     }
     if !files.is_empty() && !yes {
-        context.go_on("Do this?").await?;
+        context.go_on(About { said: &[], unsaid: Vec::new() }, "Do this?").await?;
     }
     names.remove().await?;
     Ok(())
 }
 
-/// Says what will become of a file, and by which command if that takes root.
-pub fn announce(file: &ResolverFile, change: &Change, context: &Context) -> Result<(), Failure> {
+/// Says what will become of a file, and by which command if that takes root; `asked` says whether a question follows.
+pub fn announce(file: &ResolverFile, change: &Change, asked: bool, context: &Context) -> Result<(), Failure> {
     let command = if file.needs_root() { Some(file.root_command(change)?) } else { None };
-    context.say(screen::announcement(&file.path(), change, command.as_deref(), &context.terminal.err));
+    let lines = screen::announcement(&file.path(), change, command.as_deref(), &context.terminal.err);
+    if asked || command.is_some() {
+        context.show(lines);
+    } else {
+        context.say(lines);
+    }
     Ok(())
 }
 
 /// Does what [`ResolverFile::root_command`] asks, after checking it from scratch.
 fn as_root(args: &AsRootArgs, context: &Context) -> Result<Success, Failure> {
     let Some(app) = &context.options.fusion else {
-        return Err(Report::usage("this step is fusionlab's own: it names the Fusion with --fusion").into());
+        return Err(Report::usage("this step is fusionlab's own: it names the Fusion with --fusion")
+            .advise("let fusionlab take it:")
+            .run("fusionlab names --resolver")
+            .into());
     };
     resolver::as_root(app, &args.domain, &args.for_lab, args.nameserver)?;
     Ok(Success::Done)

@@ -111,6 +111,11 @@ impl Options {
         self.output == OutputForm::Json
     }
 
+    /// Says whether the lab file was named by FUSIONLAB_LAB, as it seems: an option that says the same is no other name.
+    pub fn lab_is_of_environment(&self) -> bool {
+        self.lab.as_ref().is_some_and(|path| is_from(LAB_VARIABLE, path))
+    }
+
     /// Returns the options that another command needs to find the same lab and Fusion, ready to be pasted.
     pub fn again(&self) -> String {
         let mut words = Vec::new();

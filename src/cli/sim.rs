@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::context::Context;
+use super::duration;
 use super::error::{Failure, Success};
 use super::simulated;
 
@@ -34,8 +35,8 @@ pub enum SimCommand {
     ///
     /// The Mac's own clock is this computer's, and stays: what its machines hold is that much older instead.
     Sleep {
-        /// How long, such as 8h, 30d or 400d
-        #[arg(value_name = "TIME", value_parser = sleep)]
+        /// How long, such as 90m, 8h or 400d
+        #[arg(value_name = "TIME", value_parser = duration::parse)]
         time: Duration,
     },
     /// Start the Mac anew: its machines lose their power, and Fusion's networks are down
@@ -102,16 +103,6 @@ pub enum ImageCommand {
     },
     /// List those that are there
     List,
-}
-
-/// Reads a number and its unit: `90s`, `30min`, `8h`, `30d`.
-fn sleep(text: &str) -> Result<Duration, String> {
-    const UNITS: [(&str, u64); 4] = [("s", 1), ("min", 60), ("h", 3600), ("d", 24 * 3600)];
-    let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
-    let unit = UNITS.iter().find(|(name, _)| *name == &text[digits.len()..]);
-    let seconds =
-        digits.parse::<u64>().ok().zip(unit).and_then(|(number, (_, unit))| number.checked_mul(*unit));
-    seconds.map(Duration::from_secs).ok_or_else(|| "a number and s, min, h or d, such as 8h".to_owned())
 }
 
 pub async fn run(args: SimArgs, context: &Context) -> Result<Success, Failure> {

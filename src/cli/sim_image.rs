@@ -26,7 +26,9 @@ const IMAGES: &str = "sim-images";
 pub async fn command(context: &Context, command: &ImageCommand) -> Result<SimAnswer, Failure> {
     match command {
         ImageCommand::Build { suite, disk, mirror } => {
-            let suite: Suite = suite.parse().map_err(|why: String| Report::usage(why))?;
+            let suite: Suite = suite
+                .parse()
+                .map_err(|why: String| Report::usage(why).advise("name another one with --suite"))?;
             let options = Options { suite, disk: *disk, mirror: mirror.clone() };
             let (image, was_there) = bring(context, &options).await?;
             if was_there {
@@ -44,8 +46,9 @@ pub async fn command(context: &Context, command: &ImageCommand) -> Result<SimAns
 pub fn folder(context: &Context) -> Result<PathBuf, Failure> {
     let named = std::env::var_os(IMAGES_VARIABLE).filter(|folder| !folder.is_empty());
     let folder = named.map_or_else(|| context.home.0.join(IMAGES), PathBuf::from);
-    std::path::absolute(&folder)
-        .map_err(|error| Report::usage(format!("{} is no usable path: {error}", folder.display())).into())
+    std::path::absolute(&folder).map_err(|error| {
+        Report::no_path(&folder, &error, "name a folder with FUSIONLAB_SIM_IMAGES, or with --home").into()
+    })
 }
 
 /// Finds an image or builds it, and shows that as a run of a few steps; also says whether it was there before.

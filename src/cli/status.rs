@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::calls::Session;
 use super::context::{Context, Warnings};
+use super::duration;
 use super::error::{Failure, Success};
 use super::screen::status::Status;
 use super::terminal::Pen;
@@ -21,12 +22,11 @@ use crate::lab::Lab;
 #[command(after_help = "Examples:
   fusionlab status
   fusionlab status --watch
-  fusionlab status --watch=30 --output json")]
+  fusionlab status --watch 30s --output json")]
 pub struct StatusArgs {
-    /// Look again and again, until q or Ctrl-C; so many seconds lie between, or as limits.status_watch says
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true,
-        value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    watch: Option<Option<u64>>,
+    /// Look again and again, until q or Ctrl-C; so long lies between, such as 30s or 5m, or as limits.status_watch says
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = duration::interval)]
+    watch: Option<Option<Duration>>,
 }
 
 /// A status with what its lines need.
@@ -59,8 +59,8 @@ pub async fn run(args: StatusArgs, context: &Context) -> Result<Success, Failure
     }
     let every = lab.limits.status_watch;
     let session = Session::open(context, lab, "status").await?;
-    if let Some(seconds) = args.watch {
-        let every = seconds.map_or(every, Duration::from_secs);
+    if let Some(said) = args.watch {
+        let every = said.unwrap_or(every);
         return watch::watch(context, every, async || seen(&session, context).await).await;
     }
     let seen = seen(&session, context).await?;

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::calls::{self, Outlook, Session};
-use super::context::{Context, Warnings};
+use super::context::{About, Context, Warnings};
 use super::error::{Failure, Success};
 use super::init::{self, PresetName};
 use super::screen::{closing, opening, plan, timings};
@@ -62,14 +62,14 @@ pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
     let lab = context.lab(args.preset, Warnings::Brief)?;
     let session = Session::open_to_change(context, lab, "up", args.wait).await?;
     let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
-    context.say(opening::lines(&lab, &fusion, pen));
-    context.say([""]);
+    let opening = [opening::lines(&lab, &fusion, pen), vec![String::new()]].concat();
+    context.say(&opening);
     let Outlook { plan: steps, facts } = session.outlook(false).await?;
     calls::must_be_home(context, &lab, &fusion, &facts, &args.init())?;
     context.warn_of_host(&calls::warnings_of_host(context, &lab, &facts)?)?;
     if !steps.is_empty() && !args.yes {
-        context.say(plan::lines(&steps, &lab, Detail::Brief, pen));
-        context.go_on("Do this?").await?;
+        let unsaid = plan::lines(&steps, &lab, Detail::Brief, pen);
+        context.go_on(About { said: &opening, unsaid }, "Do this?").await?;
     }
     session.become_root(context, &steps, !args.yes).await?;
     session.remember(context, args.preset)?;

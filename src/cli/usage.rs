@@ -10,48 +10,11 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ColorChoice as ClapColor, Command};
 
 use super::error::{Failure, Kind, Report};
+use super::peers;
 use super::terminal::{ColorChoice, Terminal};
 use super::words::either;
 
 const PROGRAM: &str = "fusionlab";
-
-/// Verbs of limactl, multipass, vagrant, kind, docker and others, and what is ours for them.
-const OF_PEERS: &[(&[&str], &str)] = &[
-    (&["ps", "info", "inspect", "get", "nodes", "dashboard"], "status"),
-    (&["labs", "global-status"], "list"),
-    (&["create", "start", "launch", "apply", "boot", "run", "resume", "reload", "provision"], "up"),
-    (&["delete", "rm", "remove", "down", "purge", "clean", "teardown", "uninstall"], "destroy"),
-    (&["shell", "sh", "login", "enter", "attach"], "ssh"),
-    (&["copy", "scp", "transfer", "push", "pull"], "cp"),
-    (&["log", "journal"], "logs"),
-    (&["test", "check", "health", "prove"], "verify"),
-    (&["preflight", "diagnose"], "doctor"),
-    (&["validate", "lint", "diff", "dry-run", "preview"], "plan"),
-    (&["new", "configure", "config", "wizard", "edit"], "init"),
-    (&["ssh-config"], "ssh --config"),
-    (&["kubectl", "context", "env"], "kubeconfig"),
-    (&["networks", "net", "vmnet"], "network show"),
-    (&["images", "templates", "bake"], "template list"),
-    (&["fault", "chaos"], "drill"),
-    (&["bundle", "bugreport", "collect"], "support"),
-    (&["diagram", "graph", "draw"], "topology"),
-    (&["version"], "--version"),
-];
-
-/// Verbs that fusionlab does not have yet, and what does the same meanwhile.
-const NOT_YET: &[(&[&str], &str, &str)] = &[
-    (
-        &["stop", "halt", "suspend", "pause", "shutdown", "poweroff", "restart", "reboot"],
-        "shut the machines down in Fusion; what is off, up starts again, and puts the lab in order:",
-        "up",
-    ),
-    (&["scale"], "a lab grows by its lab file: name more machines there, and up makes them:", "up"),
-    (
-        &["snapshot", "restore", "upgrade", "rollback"],
-        "a lab is cheap: take it down, and make it anew:",
-        "destroy",
-    ),
-];
 
 /// Verbs that mean a whole lab and take no word, behind which somebody may type a lab's name.
 const OF_ONE_LAB: [&str; 6] = ["up", "plan", "status", "verify", "destroy", "kubeconfig"];
@@ -115,7 +78,9 @@ pub fn answer(error: &clap::Error, args: &[OsString], wished: &Wished, mut comma
         }
         _ => {}
     }
-    let report = report(error, &path);
+    // By this each verb has every verb's options, too.
+    command.build();
+    let report = report(error, &command, &path, args);
     super::tell(&Failure::from(report), wished.json, &Terminal::detect(wished.color, wished.plain).err);
     code
 }
@@ -157,7 +122,7 @@ fn path(command: &Command, args: &[OsString]) -> Vec<String> {
 }
 
 /// Returns the report of what clap says, about the verb of this path.
-fn report(error: &clap::Error, path: &[String]) -> Report {
+fn report(error: &clap::Error, command: &Command, path: &[String], args: &[OsString]) -> Report {
     let verb = std::iter::once(PROGRAM).chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
     let text = |kind| texts(error, kind).into_iter().next();
     let argument = || text(ContextKind::InvalidArg).unwrap_or_default();
@@ -178,19 +143,13 @@ fn report(error: &clap::Error, path: &[String]) -> Report {
         }
         ErrorKind::UnknownArgument if argument().starts_with('-') => {
             let report = Report::usage(format!("\"{verb}\" has no option {}", argument()));
-            match text(ContextKind::SuggestedArg) {
-                Some(meant) => report.advise(format!("did you mean {meant}?")),
-                None => report,
-            }
+            peers::advise_option(report, &option(), named(command, path), path)
         }
         ErrorKind::UnknownArgument => {
             let report = Report::usage(format!("\"{verb}\" takes no \"{}\"", argument()));
-            if path.first().is_some_and(|first| OF_ONE_LAB.contains(&first.as_str())) {
-                report
-                    .advise("a lab is named by its file; which labs there are, and where their files, is told by:")
-                    .run(format!("{PROGRAM} list"))
-                    .advise("then:")
-                    .run(format!("{PROGRAM} --lab FILE {}", path.join(" ")))
+            let report = joined(report, &argument(), command, path, args);
+            if report.fix.is_empty() && path.first().is_some_and(|verb| OF_ONE_LAB.contains(&verb.as_str())) {
+                by_its_file(report, path)
             } else {
                 report
             }
@@ -210,7 +169,8 @@ fn report(error: &clap::Error, path: &[String]) -> Report {
             could_be(Report::usage(format!("{} needs a value", argument())), error)
         }
         ErrorKind::InvalidValue => {
-            could_be(Report::usage(format!("{} cannot be \"{value}\"", option())), error)
+            let report = Report::usage(format!("{} cannot be \"{value}\"", option()));
+            could_be(joined(report, &value, command, path, args), error)
         }
         ErrorKind::ValueValidation => {
             let report = Report::usage(format!("{} cannot be \"{value}\"", option()));
@@ -228,6 +188,35 @@ fn report(error: &clap::Error, path: &[String]) -> Report {
     report.advise("what it takes is told by:").run(help_on(path))
 }
 
+/// Advises to join a word to the option before it, where that takes its value only so.
+fn joined(report: Report, word: &str, command: &Command, path: &[String], args: &[OsString]) -> Report {
+    let words: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
+    let before = words.windows(2).find(|pair| pair[1] == word).and_then(|pair| pair[0].strip_prefix("--"));
+    let takes_it = |option: &&str| {
+        let verb = named(command, path);
+        verb.get_arguments().any(|known| known.get_long() == Some(*option) && known.is_require_equals_set())
+    };
+    match before.filter(takes_it) {
+        Some(option) => report.advise(format!("its value stands behind an equals sign: --{option}={word}")),
+        None => report,
+    }
+}
+
+/// Adds how a lab is named, which has no word of its own behind a verb.
+fn by_its_file(report: Report, path: &[String]) -> Report {
+    report
+        .advise("a lab is named by its file; which labs there are, and where their files, is told by:")
+        .run(format!("{PROGRAM} list"))
+        .advise("then:")
+        .run(format!("{PROGRAM} --lab FILE {}", path.join(" ")))
+}
+
+/// Returns the verb that a path leads to.
+fn named<'a>(command: &'a Command, path: &[String]) -> &'a Command {
+    path.iter()
+        .fold(command, |verb, word| verb.find_subcommand(word).expect("the path was found among the verbs"))
+}
+
 /// Returns the command that tells what a verb takes, or which verbs there are.
 fn help_on(path: &[String]) -> String {
     [PROGRAM, "help"].into_iter().chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
@@ -236,7 +225,9 @@ fn help_on(path: &[String]) -> String {
 /// Adds which values there are.
 fn could_be(report: Report, error: &clap::Error) -> Report {
     let valid = texts(error, ContextKind::ValidValue);
-    let report = match texts(error, ContextKind::SuggestedValue).first() {
+    let value = texts(error, ContextKind::InvalidValue).concat();
+    let meant = texts(error, ContextKind::SuggestedValue);
+    let report = match meant.iter().find(|meant| peers::is_like(&value, meant)) {
         Some(meant) => report.advise(format!("did you mean {meant}?")),
         None => report,
     };
@@ -251,16 +242,17 @@ fn no_such_verb(word: &str, error: &clap::Error, path: &[String], verb: &str) ->
         Report { what: format!("\"{verb}\" has no verb \"{word}\""), ..report }
     };
     let is_ours = |(words, ..): &(&[&str], &str)| path.is_empty() && words.contains(&word);
-    if let Some((_, ours)) = OF_PEERS.iter().find(|peers| is_ours(peers)) {
+    if let Some((_, ours)) = peers::VERBS.iter().find(|peers| is_ours(peers)) {
         return report.advise("here it is:").run(format!("{PROGRAM} {ours}"));
     }
-    let meanwhile = NOT_YET.iter().find(|(words, ..)| path.is_empty() && words.contains(&word));
+    let meanwhile = peers::NOT_YET.iter().find(|(words, ..)| path.is_empty() && words.contains(&word));
     if let Some((_, meanwhile, ours)) = meanwhile {
         let report = Report { what: format!("there is no verb \"{word}\" yet"), ..report };
         return report.advise(*meanwhile).run(format!("{PROGRAM} {ours}"));
     }
     let mut report = report;
-    let meant = texts(error, ContextKind::SuggestedSubcommand);
+    let mut meant = texts(error, ContextKind::SuggestedSubcommand);
+    meant.retain(|meant| peers::is_like(word, meant));
     if !meant.is_empty() {
         report = report.advise("did you mean:");
         // clap has the likeliest last.
@@ -303,9 +295,12 @@ mod tests {
     /// What is said of a command line that clap refuses: what it is, and all that is advised.
     fn said(line: &str) -> (String, String) {
         let args = words(line);
-        let command = Cli::command();
+        let mut command = Cli::command();
         let path = path(&command, &args);
-        let report = report(&command.try_get_matches_from(&args).unwrap_err(), &path);
+        let error = command.try_get_matches_from_mut(&args).unwrap_err();
+        command.build();
+        let report = report(&error, &command, &path, &args);
+        assert!(!report.fix.is_empty(), "each says what to do: {report:?}");
         assert_eq!((report.id, report.kind), ("usage", Kind::Usage));
         let fix = report.fix.iter().map(|fix| match fix {
             Fix::Say(words) | Fix::Run(words) => words.clone(),
@@ -329,8 +324,8 @@ mod tests {
     #[test]
     fn no_verb_of_peers_is_one_of_ours_and_all_that_is_advised_there_is() {
         let verbs = Cli::command();
-        let of_peers = OF_PEERS.iter().map(|(words, ours)| (*words, *ours));
-        for (words, ours) in of_peers.chain(NOT_YET.iter().map(|(words, _, ours)| (*words, *ours))) {
+        let of_peers = peers::VERBS.iter().map(|(words, ours)| (*words, *ours));
+        for (words, ours) in of_peers.chain(peers::NOT_YET.iter().map(|(words, _, ours)| (*words, *ours))) {
             let first = ours.split(' ').next().unwrap();
             assert!(first.starts_with("--") || verbs.find_subcommand(first).is_some(), "{ours}");
             for word in words {
@@ -376,6 +371,29 @@ mod tests {
             assert_eq!(what, whole, "{line}");
             assert!(fix.contains(part), "{line}: {fix}");
         }
+    }
+
+    #[test]
+    fn a_value_that_must_be_joined_to_its_option_is_shown_joined() {
+        let (_, fix) = said("fusionlab drill --wait 5m");
+        assert!(fix.contains("an equals sign: --wait=5m"), "{fix}");
+        let (_, fix) = said("fusionlab network restore a --wait 5m");
+        assert!(fix.contains("an equals sign: --wait=5m"), "{fix}");
+        let (_, fix) = said("fusionlab plan --output 5m");
+        assert!(!fix.contains("equals sign"), "{fix}");
+    }
+
+    #[test]
+    fn options_of_peers_and_nonsense_are_told_apart() {
+        let (what, fix) = said("fusionlab status --json");
+        assert_eq!(what, "\"fusionlab status\" has no option --json");
+        assert!(fix.starts_with("here it is --output json") && !fix.contains("--fusion"), "{fix}");
+        let (_, fix) = said("fusionlab status -o json");
+        assert!(fix.starts_with("here it is --output json"), "{fix}");
+        let (_, fix) = said("fusionlab --json");
+        assert!(fix.starts_with("here it is --output json"), "{fix}");
+        let (_, fix) = said("fusionlab banana");
+        assert!(!fix.contains("did you mean"), "{fix}");
     }
 
     #[test]

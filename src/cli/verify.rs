@@ -70,7 +70,10 @@ pub async fn run(args: VerifyArgs, context: &Context) -> Result<Success, Failure
     let chosen = chosen(checks::all(&lab), &args.only)?;
     if args.list {
         if context.options.output == OutputForm::Junit {
-            return Err(Report::usage("a list has no JUnit form: nothing is proven by it").into());
+            return Err(Report::usage("a list has no JUnit form: nothing is proven by it")
+                .advise("leave --list out to run the checks, or list them as JSON:")
+                .run("fusionlab verify --list --output json")
+                .into());
         }
         return list(&lab, &chosen, context);
     }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::context::Context;
 use super::error::from_lock;
-use super::words;
+use super::{duration, words};
 use crate::engine::lab_lock;
 use crate::host::lock::{Life, Occupant};
 use crate::lab::limits::Limits;
@@ -15,7 +15,7 @@ use crate::lab::limits::Limits;
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct WaitArgs {
     /// Wait for another run on the same lab, an hour or as long as is said: 30s, 10m, 2h
-    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = duration)]
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = duration::parse)]
     wait: Option<Option<Duration>>,
 }
 
@@ -39,28 +39,9 @@ impl Patience {
     }
 }
 
-/// Reads `30`, `30s`, `10m` or `2h`.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    const UNITS: [(&str, u64); 3] = [("s", 1), ("m", 60), ("h", 3600)];
-    let unit = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)));
-    let (number, seconds) = unit.unwrap_or((text, 1));
-    let number = number.parse::<u32>().ok().filter(|number| *number > 0);
-    let number = number.ok_or("a duration is a whole number of seconds, or one with a unit: 30s, 10m, 2h")?;
-    Ok(Duration::from_secs(u64::from(number) * seconds))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_read_as_people_write_them() {
-        let seconds = |text| duration(text).map(|duration| duration.as_secs());
-        assert_eq!(["45", "30s", "10m", "2h"].map(seconds), [Ok(45), Ok(30), Ok(600), Ok(7200)]);
-        for wrong in ["", "0", "m", "-1", "1.5m", "10 m", "99999999999h"] {
-            assert!(duration(wrong).is_err(), "{wrong:?}");
-        }
-    }
 
     #[test]
     fn without_the_option_nobody_is_waited_for_and_without_a_duration_as_long_as_the_lab_file_says() {

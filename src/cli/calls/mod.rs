@@ -61,6 +61,17 @@ pub fn read_text(path: &Path) -> Result<Option<String>, HostError> {
     Ok(Some(text))
 }
 
+/// Returns the names of the files in a folder that could be lab files, in order; none where it cannot be read.
+pub fn yaml_files(folder: &Path) -> Vec<String> {
+    let listed = files::list(folder).unwrap_or_default();
+    let is_yaml =
+        |path: &&PathBuf| path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+    let names = listed.iter().filter(is_yaml).filter_map(|path| path.file_name());
+    let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
 /// Writes a file that must not exist yet.
 pub fn write_new(path: &Path, text: &str) -> Result<(), HostError> {
     use std::io::Write;

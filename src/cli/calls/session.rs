@@ -195,8 +195,8 @@ impl Session {
         let kind = if change.whole { ChangeKind::WholeFile } else { ChangeKind::OfOneNetwork };
         let (file, command) = (self.fusion.networking(), networks.root_command(kind, vmnet)?);
         let pen = &context.terminal.err;
-        context.say(root::lines(&file, vmnet, &change, shown, &command, pen));
-        let can_ask = context.terminal.can_ask && !context.json();
+        let can_ask = context.can_ask();
+        context.show(root::lines(&file, vmnet, &change, shown, &command, pen));
         // Where a sudoers line lets us in, nobody is asked for a password.
         if networks.authenticate(kind, vmnet, can_ask, self.lab.limits.network_apply).await? {
             return Ok(());

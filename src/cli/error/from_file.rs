@@ -4,8 +4,10 @@ use std::io::{Error, ErrorKind};
 use std::path::Path;
 
 use super::{Kind, Report};
+use crate::cli::words::either;
 use crate::formats::command::Command;
 use crate::host::HostError;
+use crate::lab::spec::closest;
 
 /// What is done to a file that is there; anything else makes one.
 const OF_WHAT_IS_THERE: [&str; 9] =
@@ -46,6 +48,17 @@ pub(super) fn failed(action: &str, path: &Path, source: &Error) -> Report {
     }
 }
 
+impl Report {
+    /// What the system takes for no path at all, such as an empty one; `advice` says where another one is named.
+    pub fn no_path(path: &Path, error: &Error, advice: &str) -> Self {
+        let what = match path.as_os_str().is_empty() {
+            true => "an empty path names no place".to_owned(),
+            false => format!("{} is no usable path: {}", path.display(), reason(error)),
+        };
+        Self::usage(what).advise(advice)
+    }
+}
+
 fn nothing_there(path: &Path) -> Report {
     Report::new("no-such-file", Kind::HostCheck, format!("there is no {}", path.display()))
         .at(absolute(path))
@@ -76,6 +89,35 @@ pub fn lab_unreadable(path: &Path, error: &HostError) -> Report {
         _ => format!("the lab file {} cannot be read: {error}", path.display()),
     };
     Report { id: "lab-file-unreadable", kind: Kind::LabFile, what, ..report }.at(absolute(path))
+}
+
+/// Other lab files that are named where one is missing: no more than the eye takes in.
+const NAMED: usize = 5;
+
+/// Returns the report of a lab file that was named and is not there. `by_variable` says whether the environment named it;
+/// `others` are those that its folder has.
+pub fn lab_missing(path: &Path, by_variable: bool, others: &[String]) -> Report {
+    let report =
+        Report::new("lab-file-missing", Kind::LabFile, format!("there is no lab file {}", path.display()))
+            .at(absolute(path));
+    let report = if by_variable {
+        report.because("FUSIONLAB_LAB in the environment names it; an option --lab FILE comes before that")
+    } else {
+        report.because("--lab names it")
+    };
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let beside = |other: &str| path.with_file_name(other).display().to_string();
+    let report = match (closest(&name, others.iter().map(String::as_str)), others) {
+        (Some(meant), _) => report.advise(format!("did you mean {}?", beside(meant))),
+        (None, []) => report,
+        (None, others) => {
+            let more = if others.len() > NAMED { ", …" } else { "" };
+            let named = &others[..others.len().min(NAMED)];
+            report.advise(format!("its folder has {}{more}", either(named, "and")))
+        }
+    };
+    let make = Command::new(["fusionlab", "init", "--out", &path.display().to_string()]).shell_line();
+    report.advise("one is made by:").run(make)
 }
 
 /// Returns the folder of a path, as it was typed.
@@ -137,6 +179,33 @@ mod tests {
         ] {
             of("write", "/x/y", kind);
         }
+    }
+
+    #[test]
+    fn a_lab_file_that_is_missing_says_who_named_it_and_which_there_are() {
+        let others = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let fixes = |by_variable, names: &[&str]| {
+            let report = lab_missing(Path::new("a b/offise.yml"), by_variable, &others(names));
+            assert!(report.place.as_deref().is_some_and(|place| place.ends_with("/a b/offise.yml")));
+            let fixes: Vec<String> =
+                report.fix.iter().map(|(Fix::Say(text) | Fix::Run(text))| text.clone()).collect();
+            (report.why.unwrap(), fixes.join("; "))
+        };
+        let make = "one is made by:; fusionlab init --out 'a b/offise.yml'";
+        assert_eq!(fixes(false, &[]), ("--lab names it".to_owned(), make.to_owned()));
+        let (why, fix) = fixes(true, &["home.yaml", "office.yaml"]);
+        assert!(why.starts_with("FUSIONLAB_LAB"), "{why}");
+        assert_eq!(fix, format!("did you mean a b/office.yaml?; {make}"));
+        let (_, fix) = fixes(false, &["a.yaml", "b.yml"]);
+        assert_eq!(fix, format!("its folder has a.yaml and b.yml; {make}"));
+        let (_, fix) = fixes(false, &["1.yml", "2.yml", "3.yml", "4.yml", "5.yml", "6.yml"]);
+        assert!(fix.contains("4.yml and 5.yml, …;"), "{fix}");
+    }
+
+    #[test]
+    fn what_is_no_path_at_all_is_told_with_where_another_one_is_named() {
+        let report = Report::no_path(Path::new(""), &ErrorKind::InvalidInput.into(), "name another one");
+        assert_eq!((report.what.as_str(), report.fix.len()), ("an empty path names no place", 1));
     }
 
     #[test]

@@ -172,7 +172,9 @@ pub async fn run(args: InitArgs, context: &Context) -> Result<Success, Failure> 
         return finish(context, &out, &verbs::preset_file(preset), None);
     }
     if !args.yes && !hears(context) {
-        return Err(Report::usage("this asks what is not said, and nobody can answer here")
+        let nobody =
+            if context.can_ask() { "--quiet leaves the questions out" } else { "nobody can answer here" };
+        return Err(Report::usage(format!("this asks what is not said, and {nobody}"))
             .advise("say --yes to take what is found here, or a size alone:")
             .run("fusionlab init --preset ha")
             .into());

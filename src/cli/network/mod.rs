@@ -11,7 +11,7 @@ mod sudoers;
 use clap::{Args, Subcommand};
 
 use super::calls::{NetworkVerb, Session};
-use super::context::{Context, Warnings};
+use super::context::{About, Context, Warnings};
 use super::error::{Failure, Success};
 use super::report::summary::Summary;
 use super::screen::network_plan::{self, Change};
@@ -70,19 +70,23 @@ async fn carry_out(
     let lab = context.lab(None, Warnings::Untold)?;
     let session = Session::open_to_change(context, lab, name, wait).await?;
     let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
-    context.say(opening::lines(&lab, &fusion, pen));
-    context.say([""]);
+    let mut said = [opening::lines(&lab, &fusion, pen), vec![String::new()]].concat();
+    context.say(&said);
     let outlook = session.network_outlook(verb).await?;
     let change = Change::of(&outlook, &fusion.networking(), lab.internal.vmnet, verb);
-    context.say(network_plan::lines(&change, pen));
+    let shown = network_plan::lines(&change, pen);
+    context.say(&shown);
     let changed = change.step.is_some();
     if changed {
         context.say([""]);
         if !yes {
-            context.go_on("Do this?").await?;
+            said.extend(shown);
+            said.push(String::new());
+            context.go_on(About { said: &said, unsaid: Vec::new() }, "Do this?").await?;
         }
     }
-    session.become_root(context, &outlook.plan, true).await?;
+    let shown = !(yes && context.options.quiet);
+    session.become_root(context, &outlook.plan, shown).await?;
     let (summary, failure) = session.carry_out(context, &outlook.plan).await;
     failure.map_or(Ok(Carried { lab, fusion, summary, changed }), Err)
 }

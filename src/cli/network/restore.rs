@@ -19,6 +19,8 @@ const SCHEMA: &str = "fusionlab.networkrestore/1";
 /// Without a name only this lab's lines go, whatever else was changed since; if nothing was, the file is to the byte
 /// what it was. With the name of a backup the whole file is put back, and what was changed since is lost.
 #[derive(Args, Debug)]
+// A word behind --wait is a backup.
+#[command(mut_arg("wait", |wait| wait.require_equals(true)))]
 #[command(after_help = "Examples:
   fusionlab network restore              the lab's lines, and nothing else
   fusionlab network backups              what there is to put back

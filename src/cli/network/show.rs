@@ -39,10 +39,11 @@ pub async fn run(args: ShowArgs, context: &Context) -> Result<Success, Failure> 
             survey.networks.iter().map(|seen| format!("vmnet{}", seen.vmnet.number)).collect();
         let what = format!("there is no vmnet{only}");
         let report = Report::usage(what).at(survey.file.display().to_string());
-        return Err(match all.as_slice() {
-            [] => report.because("Fusion has no networks yet").into(),
-            all => report.because(format!("Fusion has {}", all.join(", "))).into(),
-        });
+        let report = match all.as_slice() {
+            [] => report.because("Fusion has no networks yet"),
+            all => report.because(format!("Fusion has {}", all.join(", "))),
+        };
+        return Err(report.advise("all that there are are shown by:").run("fusionlab network show").into());
     }
     if context.json() {
         let (user, mode) = survey.owner.unzip();

@@ -69,7 +69,10 @@ fn installed(file: &Path) -> Result<String, Failure> {
     }
     let mut text = String::new();
     let read = std::io::stdin().read_to_string(&mut text);
-    read.map_err(|error| Report::usage(format!("standard input cannot be read: {error}")))?;
+    read.map_err(|error| {
+        Report::usage(format!("standard input cannot be read: {error}"))
+            .advise("name the installed file in place of -, if this user may read it")
+    })?;
     Ok(text)
 }
 

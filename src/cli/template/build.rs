@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::calls::{self, Outlook, Session, TEMPLATE_BUILD};
-use crate::cli::context::{Context, Warnings};
+use crate::cli::context::{About, Context, Warnings};
 use crate::cli::error::{Failure, Success};
 use crate::cli::init::PresetName;
 use crate::cli::screen::{closing, opening, plan, templates, timings};
@@ -48,12 +48,12 @@ pub async fn run(args: BuildArgs, context: &Context) -> Result<Success, Failure>
     let lab = context.lab(args.preset, Warnings::Untold)?;
     let session = Session::open_to_change(context, lab, TEMPLATE_BUILD, args.wait).await?;
     let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
-    context.say(opening::lines(&lab, &fusion, pen));
-    context.say([""]);
+    let opening = [opening::lines(&lab, &fusion, pen), vec![String::new()]].concat();
+    context.say(&opening);
     let Outlook { facts, plan: steps } = session.template_outlook(args.rebuild).await?;
     if !steps.is_empty() && !args.yes {
-        context.say(plan::lines(&steps, &lab, Detail::Brief, pen));
-        context.go_on("Do this?").await?;
+        let unsaid = plan::lines(&steps, &lab, Detail::Brief, pen);
+        context.go_on(About { said: &opening, unsaid }, "Do this?").await?;
     }
     let (summary, failure) = session.carry_out(context, &steps).await;
     if args.timings {

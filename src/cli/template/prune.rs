@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::calls;
-use crate::cli::context::Context;
+use crate::cli::context::{About, Context};
 use crate::cli::error::{Failure, Success};
 use crate::cli::screen::templates::{self, Prunable};
 use crate::cli::wait::WaitArgs;
@@ -31,8 +31,8 @@ pub async fn run(args: PruneArgs, context: &Context) -> Result<Success, Failure>
     let pen = &context.terminal.err;
     let prunable = calls::prunable(context).await?;
     if !prunable.is_empty() && !args.yes {
-        context.say(templates::prunable(&prunable, pen));
-        context.go_on("Remove them?").await?;
+        let unsaid = templates::prunable(&prunable, pen);
+        context.go_on(About { said: &[], unsaid }, "Remove them?").await?;
     }
     let removed = if prunable.is_empty() {
         Prunable::default()

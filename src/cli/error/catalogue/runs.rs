@@ -82,7 +82,7 @@ pub const RUNS: &[Explained] = &[
         "lab-file-missing",
         "the lab file that was named is not there",
         "Without --lab, ./fusionlab.yaml is used if it is there, else the built-in lab: the networking document's. A \
-         file that is named with --lab must exist.",
+         file that is named, with --lab or by FUSIONLAB_LAB in the environment, must exist.",
     ),
     explained(
         "lab-file-unreadable",
