@@ -52,6 +52,63 @@ fn verbs_options_ids_scenarios_and_checks_are_proposed() {
     assert!(!hidden.iter().any(|verb| verb.contains("as-root")), "{hidden:?}");
 }
 
+/// As [`proposed`], without options.
+fn values(session: &Session, typed: &[&str]) -> BTreeSet<String> {
+    proposed(session, typed).into_iter().filter(|value| !value.starts_with('-')).collect()
+}
+
+#[test]
+fn what_was_typed_before_decides_which_lab_and_which_home_are_meant() {
+    let solo = "version: 1\npreset: solo\n";
+    let session = Session::new().file("solo.yaml", solo).file("other/network/backups/20260801-abc", "");
+    let both = set(&["gateway1", "k8s-master1"]);
+    assert_eq!(values(&session, &["--lab", "solo.yaml", "ssh", ""]), both);
+    assert_eq!(values(&session, &["ssh", "--lab=solo.yaml", ""]), both);
+    assert_eq!(values(&session.clone().env("FUSIONLAB_LAB", "solo.yaml"), &["ssh", ""]), both);
+    assert_eq!(values(&session, &["--lab", "missing.yaml", "ssh", ""]), set(&[]));
+    let backups = values(&session, &["--home", "other", "network", "restore", ""]);
+    assert_eq!(backups, set(&["20260801-abc"]));
+    assert_eq!(values(&session, &["network", "restore", ""]), set(&[]));
+}
+
+#[test]
+fn files_here_are_proposed_where_files_are_meant() {
+    let session = Session::new().file("notes.txt", "").file("mine.pub", "").file("site/index.html", "");
+    assert_eq!(proposed(&session, &["cp", "n"]), set(&["notes.txt"]));
+    assert_eq!(proposed(&session, &["cp", "si"]), set(&["site/"]));
+    assert!(values(&session, &["cp", ""]).is_superset(&set(&["gateway1:", "notes.txt", "site/"])));
+    assert_eq!(proposed(&session, &["init", "--ssh-key", "m"]), set(&["mine.pub"]));
+    assert_eq!(proposed(&session, &["init", "--ssh-key", "non"]), set(&["none"]));
+}
+
+#[test]
+fn names_of_tables_are_proposed() {
+    let session = Session::new();
+    assert!(values(&session, &["image", "fetch", ""]).contains("debian-13"));
+    assert_eq!(proposed(&session, &["sim", "fault", "start-l"]), set(&["start-lies"]));
+    assert_eq!(proposed(&session, &["sim", "fault", "link-silent", "--on", "gateway2"]), set(&["gateway2"]));
+    assert_eq!(proposed(&session, &["sim", "hazard", "hus"]), set(&["husk"]));
+    let parts = values(&session, &["support", "--without", ""]);
+    assert!(
+        parts.is_superset(&set(&["guests", "fusion", "machines/gateway1", "guests/gateway1.log"])),
+        "{parts:?}"
+    );
+    assert!(!parts.contains("contents.txt"), "{parts:?}");
+    assert_eq!(proposed(&session, &["man", "netw"]), set(&["network"]));
+    let below = values(&session, &["man", "network", ""]);
+    assert!(
+        below.contains("restore") && !below.contains("apply-as-root") && !below.contains("up"),
+        "{below:?}"
+    );
+}
+
+#[test]
+fn a_form_is_proposed_to_verbs_that_have_it() {
+    let session = Session::new();
+    assert_eq!(proposed(&session, &["status", "--output", ""]), set(&["json", "text"]));
+    assert_eq!(proposed(&session, &["verify", "--output", ""]), set(&["json", "junit", "text"]));
+}
+
 #[test]
 fn every_shells_script_asks_the_program() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

@@ -238,8 +238,13 @@ fn a_password_is_asked_for_once_in_a_terminal() {
     assert!(seen.contains("sudo did not let us change Fusion's networks"), "{seen}");
     assert_eq!(user.networking(), before);
 
-    let seen = user.verb_in_terminal("up", &[PASSWORD]);
+    // Also where only results are wanted: nobody is asked for a password without knowing what for.
+    let seen = user.verb_in_terminal("up --quiet", &[PASSWORD]);
     assert_eq!(seen.matches(QUESTION).count(), 1, "{seen}");
+    let before_asking = seen.split(QUESTION).next().unwrap_or_default();
+    for part in ["One step needs root", "answer VNET_2_NAT yes", "network apply-as-root"] {
+        assert!(before_asking.contains(part), "{part}: {seen}");
+    }
     user.assert_applied(&seen);
 }
 

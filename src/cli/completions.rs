@@ -5,7 +5,7 @@ use clap_complete::Shell;
 use clap_complete::env::Shells;
 
 use super::Cli;
-use super::candidates::VARIABLE;
+use super::candidates::{self, VARIABLE};
 use super::context::Context;
 use super::error::{Failure, Report, Success};
 
@@ -16,8 +16,12 @@ const PROGRAM: &str = "fusionlab";
 /// By it the shell asks fusionlab at each Tab: for verbs and options, the lab's machines, backups, checks and ids.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  fusionlab completions zsh > ~/.zfunc/_fusionlab
-  source <(fusionlab completions bash)")]
+  source <(fusionlab completions bash)    in ~/.bashrc
+  source <(fusionlab completions zsh)     in ~/.zshrc, below compinit
+  fusionlab completions fish > ~/.config/fish/completions/fusionlab.fish
+
+Where ~/.zshrc does not call compinit yet, this line goes above:
+  autoload -Uz compinit && compinit")]
 pub struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
@@ -32,7 +36,7 @@ pub struct CompletionsArgs {
   fusionlab man network apply > fusionlab-network-apply.1")]
 pub struct ManArgs {
     /// The verb, with its own verb if it has some; without one, the page of the whole program
-    #[arg(value_name = "VERB")]
+    #[arg(add = candidates::verbs(), value_name = "VERB")]
     verbs: Vec<String>,
 
     /// List the verbs that have a page

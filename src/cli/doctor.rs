@@ -20,7 +20,7 @@ const SCHEMA: &str = "fusionlab.doctor/1";
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   fusionlab doctor                 look, and change nothing
-  fusionlab doctor --fix           put away what killed runs have left, after a question
+  fusionlab doctor --fix           ask, and put away what killed runs left
   fusionlab doctor --output json   for programs")]
 pub struct DoctorArgs {
     /// First put right what is safe: nothing of it needs a password, and nothing that anybody made is lost

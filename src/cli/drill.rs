@@ -29,10 +29,10 @@ const LIST_SCHEMA: &str = "fusionlab.drills/1";
 // A word behind --wait is a scenario.
 #[command(mut_arg("wait", |wait| wait.require_equals(true)))]
 #[command(after_help = "Examples:
-  fusionlab drill                                       everything that the lab can do without
-  fusionlab drill gateway-vm worker-vm                  only these
-  fusionlab drill control-plane-vm --on k8s-master2     this machine in place of the first
-  fusionlab drill --list                                what there is, and what this lab can do without")]
+  fusionlab drill                              all that the lab can do without
+  fusionlab drill gateway-vm worker-vm         only these
+  fusionlab drill worker-vm --on k8s-worker2   this machine, not the first
+  fusionlab drill --list                       what there is")]
 pub struct DrillArgs {
     /// What is lost [default: all that the lab can do without]
     #[arg(value_name = "SCENARIO", value_parser = scenario(), hide_possible_values = true)]

@@ -17,6 +17,9 @@ const SCHEMA: &str = "fusionlab.explain/1";
 
 /// Say more about an error or a rule of the lab file
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab explain             all ids, with a line each
+  fusionlab explain vm-runs     one of them at length")]
 pub struct ExplainArgs {
     /// The id, as an error shows it; without one, all are listed
     #[arg(add = candidates::ids())]

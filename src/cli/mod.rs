@@ -86,9 +86,9 @@ use terminal::Pen;
     arg_required_else_help = true
 )]
 #[command(after_help = "Examples:
-  fusionlab up --sim       the whole lab on the simulated Fusion, anywhere
-  fusionlab plan           what up would do here
-  fusionlab up             do it
+  fusionlab init           write a lab file, with a question for each choice
+  fusionlab doctor         is this machine fit for it?
+  fusionlab up             bring it up; without Fusion, a simulated one
   fusionlab verify         prove it, hop by hop
   fusionlab destroy        take it down
 
@@ -105,32 +105,33 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
-    Up(up::UpArgs),
+    // As people meet them: begin, look, go into machines, use the cluster, get help, take it down; then the parts.
+    Init(init::InitArgs),
+    Doctor(doctor::DoctorArgs),
     Plan(plan::PlanArgs),
+    Up(up::UpArgs),
     Status(status::StatusArgs),
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
     Topology(topology::TopologyArgs),
-    Ssh(ssh::SshArgs),
-    Exec(exec::ExecArgs),
-    Console(console::ConsoleArgs),
-    Cp(cp::CpArgs),
-    Logs(logs::LogsArgs),
-    Support(support::SupportArgs),
     Verify(verify::VerifyArgs),
     Drill(drill::DrillArgs),
-    Doctor(doctor::DoctorArgs),
-    Destroy(destroy::DestroyArgs),
-    Render(render::RenderArgs),
-    Init(init::InitArgs),
-    Schema(schema::SchemaArgs),
-    Explain(explain::ExplainArgs),
+    Ssh(ssh::SshArgs),
+    Exec(exec::ExecArgs),
+    Cp(cp::CpArgs),
+    Logs(logs::LogsArgs),
+    Console(console::ConsoleArgs),
     Kubeconfig(kubeconfig::KubeconfigArgs),
     Names(names::NamesArgs),
     Trust(trust::TrustArgs),
+    Explain(explain::ExplainArgs),
+    Support(support::SupportArgs),
+    Destroy(destroy::DestroyArgs),
     Template(template::TemplateArgs),
     Image(image::ImageArgs),
     Network(network::NetworkArgs),
+    Render(render::RenderArgs),
+    Schema(schema::SchemaArgs),
     Sim(sim::SimArgs),
     Completions(completions::CompletionsArgs),
     Man(completions::ManArgs),
@@ -307,6 +308,48 @@ mod tests {
     fn wrong_usage_is_exit_code_2() {
         assert_eq!(parse("fusionlab fly").unwrap_err().exit_code(), 2);
         assert_eq!(parse("fusionlab up --help").unwrap_err().exit_code(), 0);
+    }
+
+    /// Every verb that is shown, each behind the verbs that it is below.
+    fn shown(command: &clap::Command, before: &str, all: &mut Vec<(String, String)>) {
+        for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let name = format!("{before}{}", verb.get_name());
+            let examples = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            all.push((name.clone(), examples));
+            shown(verb, &format!("{name} "), all);
+        }
+    }
+
+    #[test]
+    fn every_verb_has_examples_and_they_fit_into_80_columns() {
+        let mut all = vec![(String::new(), Cli::command().get_after_help().unwrap().to_string())];
+        shown(&Cli::command(), "", &mut all);
+        for (verb, examples) in &all {
+            // A verb below another one may leave them to that.
+            let is_inner = verb.contains(' ');
+            assert!(is_inner || examples.contains("Examples:\n  "), "{verb}: {examples}");
+            for line in examples.lines() {
+                assert!(line.chars().count() <= 80, "{verb}: {line}");
+            }
+            // Each example that begins with the program's name can be typed as it stands.
+            for line in examples.lines().filter_map(|line| line.strip_prefix("  fusionlab ")) {
+                let command = line.split("  ").next().unwrap().split(['>', '|']).next().unwrap().trim();
+                let command = command.replace("'df -h", "df");
+                let words = std::iter::once("fusionlab").chain(command.split(' '));
+                let parsed = Cli::command().try_get_matches_from(words);
+                assert!(parsed.is_ok(), "{verb}: {line}: {}", parsed.unwrap_err());
+            }
+        }
+    }
+
+    #[test]
+    fn verbs_stand_in_the_order_in_which_people_meet_them() {
+        let command = Cli::command();
+        let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let at = |name: &str| names.iter().position(|known| *known == name).unwrap();
+        for pair in ["init", "doctor", "plan", "up", "status", "ssh", "destroy", "image", "man"].windows(2) {
+            assert!(at(pair[0]) < at(pair[1]), "{pair:?}: {names:?}");
+        }
     }
 
     #[test]

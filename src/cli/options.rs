@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::candidates;
 use super::terminal::ColorChoice;
 use crate::lab::spec::{Mirror, Word};
 
 const FUSION_VARIABLE: &str = "FUSIONLAB_FUSION";
 const GUESTS_VARIABLE: &str = "FUSIONLAB_SIM_GUESTS";
-const LAB_VARIABLE: &str = "FUSIONLAB_LAB";
-const HOME_VARIABLE: &str = "FUSIONLAB_HOME";
+pub const LAB_VARIABLE: &str = "FUSIONLAB_LAB";
+pub const HOME_VARIABLE: &str = "FUSIONLAB_HOME";
 const MIRROR_VARIABLE: &str = "FUSIONLAB_IMAGE_MIRROR";
 
 /// The form of what is printed.
@@ -60,6 +61,7 @@ pub struct Options {
         long,
         global = true,
         value_enum,
+        add = candidates::forms(),
         value_name = "FORM",
         default_value_t,
         hide_default_value = true,

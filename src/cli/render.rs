@@ -17,6 +17,9 @@ const SCHEMA: &str = "fusionlab.render/1";
 ///
 /// Machine configurations, seeds, cloud-init, kubeadm, Cilium, nginx, Keepalived: just as `up` would use them.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab render --out lab-files              to be read, or kept under git
+  fusionlab render --out /tmp/lab --secrets     with keys and passwords, too")]
 pub struct RenderArgs {
     /// The folder to write to
     #[arg(long, value_name = "DIR")]

@@ -8,6 +8,9 @@ use super::error::{Failure, Success};
 
 /// Print the lab file's JSON Schema, for editors
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab schema > fusionlab.schema.json
+  fusionlab schema | jq .properties.kubernetes")]
 pub struct SchemaArgs {}
 
 pub fn run(_args: SchemaArgs, context: &Context) -> Result<Success, Failure> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::candidates;
 use super::context::Context;
 use super::duration;
 use super::error::{Failure, Success};
@@ -16,6 +17,11 @@ const SCHEMA: &str = "fusionlab.sim/1";
 ///
 /// It starts by itself when `up` needs it, and keeps its machines until `wipe`.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab sim status              whether it runs, and its machines
+  fusionlab sim fault               what can be let go wrong
+  fusionlab sim sleep 8h            as if the Mac had slept that long
+  fusionlab sim wipe                remove it with all that it holds")]
 pub struct SimArgs {
     #[command(subcommand)]
     command: SimCommand,
@@ -49,11 +55,12 @@ pub enum SimCommand {
     #[command(verbatim_doc_comment)]
     Fault {
         /// What goes wrong
+        #[arg(add = candidates::faults())]
         name: Option<String>,
 
         /// Only for this machine, such as k8s-worker1, this point of its work, such as k8s-worker1:kubelet-start, this card,
         /// such as gateway1/ens160, or this call, such as "vmnet-cli --stop before"
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, add = candidates::machines(), value_name = "NAME")]
         on: Option<String>,
 
         /// Occasions that pass before it strikes
@@ -78,7 +85,7 @@ pub enum SimCommand {
     /// What is made so stays until `wipe`. Real guests meet other machines of the home's once the simulation is started anew.
     Hazard {
         /// What is in the way there
-        #[arg(value_name = "NAME")]
+        #[arg(add = candidates::hazards(), value_name = "NAME")]
         names: Vec<String>,
     },
 }

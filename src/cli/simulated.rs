@@ -205,6 +205,19 @@ async fn plant(context: &Context, fault: Fault) -> Result<SimAnswer, Failure> {
     )))
 }
 
+/// What can go wrong in it, and what that is.
+pub fn faults() -> impl Iterator<Item = (&'static str, &'static str)> {
+    // The sources of a fault are for those who read the code.
+    let meaning =
+        |text: &'static str| text.split(" (facts/").next().unwrap_or_default().trim().trim_end_matches('.');
+    faults::TABLE.iter().map(move |(name, text)| (*name, meaning(text)))
+}
+
+/// What can be in the way on its Mac, and what that is.
+pub fn hazards() -> impl Iterator<Item = (&'static str, &'static str)> {
+    hazards::TABLE.iter().map(|hazard| (hazard.name, hazard.meaning))
+}
+
 fn is_known(fault: &str) -> Result<(), Failure> {
     if faults::TABLE.iter().any(|(known, _)| *known == fault) {
         return Ok(());
@@ -281,17 +294,12 @@ fn sim_status(context: &Context, status: &install::Status, root: &Path) -> SimAn
 }
 
 fn sim_faults(context: &Context) -> SimAnswer {
-    // The sources of a fault are for those who read the code.
-    let meaning =
-        |text: &'static str| text.split(" (facts/").next().unwrap_or_default().trim().trim_end_matches('.');
-    let faults = faults::TABLE.iter().map(|(name, text)| (*name, meaning(text)));
-    let (lines, list) = named(context, ["FAULT", "WHAT HAPPENS"], faults);
+    let (lines, list) = named(context, ["FAULT", "WHAT HAPPENS"], faults());
     SimAnswer { lines, json: json!({ "faults": list }) }
 }
 
 fn sim_hazards(context: &Context) -> SimAnswer {
-    let hazards = hazards::TABLE.iter().map(|hazard| (hazard.name, hazard.meaning));
-    let (lines, list) = named(context, ["HAZARD", "WHAT IS THERE"], hazards);
+    let (lines, list) = named(context, ["HAZARD", "WHAT IS THERE"], hazards());
     SimAnswer { lines, json: json!({ "hazards": list }) }
 }
 

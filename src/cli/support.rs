@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::calls;
+use super::candidates;
 use super::context::Context;
 use super::error::{Failure, Success};
 use super::screen::support as screen;
@@ -30,7 +31,7 @@ pub struct SupportArgs {
     out: Option<PathBuf>,
 
     /// Leave out a file or a folder of the bundle; may be repeated
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, add = candidates::parts(), value_name = "NAME")]
     without: Vec<String>,
 }
 

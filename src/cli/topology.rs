@@ -21,6 +21,10 @@ const SCHEMA: &str = "fusionlab.topology/1";
 /// As the lab file has it, or with --live as it is found now. The drawing is as wide as the terminal, up to a point; with
 /// --plain it is words.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab topology                         the lab as its file has it
+  fusionlab topology --live                  as it is found now
+  fusionlab topology --live --svg lab.svg    for a document or a slide")]
 pub struct TopologyArgs {
     /// Look at the lab first, and draw what was found
     #[arg(long)]

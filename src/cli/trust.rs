@@ -18,6 +18,9 @@ const SCHEMA: &str = "fusionlab.trust/1";
 /// The applications' certificates for https://*.<domain> are signed by an authority of the lab's own. This prints where
 /// it is and the commands that make each program believe it, with those that take it back. It runs none of them.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab trust                  the commands for each program
+  fusionlab trust --output json    the same for scripts")]
 pub struct TrustArgs {}
 
 /// One way to have a program believe the authority.

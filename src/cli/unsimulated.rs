@@ -26,3 +26,11 @@ pub fn prepare(_lab: &mut Lab, _fusion: &Fusion) -> Result<(), Failure> {
 pub async fn command(_context: &Context, _command: &SimCommand) -> Result<SimAnswer, Failure> {
     Err(none())
 }
+
+pub fn faults() -> impl Iterator<Item = (&'static str, &'static str)> {
+    std::iter::empty()
+}
+
+pub fn hazards() -> impl Iterator<Item = (&'static str, &'static str)> {
+    std::iter::empty()
+}

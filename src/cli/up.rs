@@ -16,8 +16,8 @@ use crate::plan::text::Detail;
 /// again at any time: what is as it should be is left alone, what was half done is done again.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  fusionlab up                    the networking document's lab, or that of ./fusionlab.yaml
-  fusionlab up --yes --timings    without a question; afterwards, where the time went
+  fusionlab up                    ./fusionlab.yaml's lab, or the built-in one
+  fusionlab up --yes --timings    without a question; then where the time went
   fusionlab up --sim              on the simulated Fusion, anywhere")]
 pub struct UpArgs {
     /// Do not ask

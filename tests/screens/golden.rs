@@ -35,7 +35,7 @@ static OF_THIS_RUN: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
 
 /// What begins lines that this computer's disk and clock decide: also where they are broken, and whether advice follows.
 const OF_THIS_COMPUTER: [&str; 5] =
-    ["disk  ", "✓ room for their disks", "! room for their disks", "✗ room for their disks", "✓ the clock"];
+    ["disk  ", "✓ room for their disks", "! room for their disks", "✗ room for their disks", "✓ the clock  "];
 
 /// Puts a word in the place of a certificate's digest, which takes more than a line on most screens.
 pub fn without_digests(written: &str) -> String {

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use crate::cli::candidates;
 use crate::cli::context::{Context, Warnings};
 use crate::cli::error::{Failure, Report, Success};
 use crate::cli::report::{self, Reporting};
@@ -33,9 +34,10 @@ const COST_SECONDS: u32 = 60;
   fusionlab image fetch                        the lab's image
   fusionlab image fetch debian-13              one of the catalogue
   HTTPS_PROXY=http://proxy:3128 fusionlab image fetch
-  fusionlab image fetch --image-mirror https://mirror.example.org/ubuntu-cloud-images/")]
+  fusionlab image fetch --image-mirror https://mirror.example.org/cloud-images/")]
 pub struct FetchArgs {
     /// A name of the catalogue [default: the lab's image]
+    #[arg(add = candidates::images())]
     name: Option<String>,
 }
 

@@ -23,6 +23,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::calls as verbs;
+use super::candidates;
 use super::context::{Context, LAB_FILE};
 use super::error::{Failure, Kind, LabFileProblems, Report, Success};
 use super::options::Options;
@@ -59,10 +60,10 @@ const STDOUT: &str = "-";
 /// writes the networking document's addresses. A file that exists is not overwritten.
 #[derive(Args, Debug, Default)]
 #[command(after_help = "Examples:
-  fusionlab init                                the questions
-  fusionlab init --yes                          what is found here, unasked
-  fusionlab init --preset small                 that size, with the networking document's addresses
-  fusionlab init --lan 192.168.1.0/24 --yes     that home network, the rest as found")]
+  fusionlab init                               the questions
+  fusionlab init --yes                         what is found here, unasked
+  fusionlab init --preset small                that size, as in the document
+  fusionlab init --lan 192.168.1.0/24 --yes    that network, the rest as found")]
 pub struct InitArgs {
     /// The lab's size
     #[arg(long, value_enum, value_name = "PRESET")]
@@ -101,7 +102,7 @@ pub struct InitArgs {
     internal: Option<String>,
 
     /// A public key's file that may log in; again for another one, `none` for none
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, add = candidates::public_keys(), value_name = "FILE")]
     ssh_key: Vec<String>,
 
     /// What names of published applications end in

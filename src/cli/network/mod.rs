@@ -24,7 +24,7 @@ use crate::lab::Lab;
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   fusionlab network show          all networks, and who is on them
-  fusionlab network plan          what the lab needs of Fusion's networking file
+  fusionlab network plan          what the lab needs of Fusion's file
   fusionlab network apply         make it so
   fusionlab network restore       take the lab's lines out again")]
 pub struct NetworkArgs {

@@ -17,8 +17,8 @@ const SCHEMA: &str = "fusionlab.networkplan/1";
 /// The change to Fusion's networking file as it would be made, and what restarts for it.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  fusionlab network plan            what the lab needs
-  fusionlab network plan --undo     what taking the lab's lines out again would change")]
+  fusionlab network plan           what the lab needs
+  fusionlab network plan --undo    what taking the lab's lines out would change")]
 pub struct PlanArgs {
     /// Exit with 12 if there is something to do, with 0 if not
     #[arg(long)]

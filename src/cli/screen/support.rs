@@ -11,7 +11,7 @@ use crate::cli::words;
 /// What each part of a bundle is; the first that a path begins with counts.
 const PARTS: [(&str, &str); 11] = [
     ("about.json", "versions, and this machine"),
-    ("contents.txt", "a list of all this"),
+    (CONTENTS, "a list of all this"),
     ("lab-file", "the lab file"),
     ("status.", "the lab as it was seen"),
     ("plan.txt", "what up would do"),
@@ -22,7 +22,16 @@ const PARTS: [(&str, &str); 11] = [
     ("fusion/", "Fusion's networks"),
     ("machines/", "VMX files, consoles, Fusion's logs"),
 ];
+/// Lists the others, so it is always there.
+const CONTENTS: &str = "contents.txt";
 const GUESTS: &str = "the guests' logs";
+
+/// Returns what can be left out of a bundle, and what that is: folders and files that have one name in every bundle.
+pub fn parts() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let named = PARTS.iter().filter(|(name, _)| name.ends_with('/') || name.ends_with(".txt"));
+    let named = named.filter(|(name, _)| *name != CONTENTS);
+    named.map(|(name, what)| (name.trim_end_matches('/'), *what)).chain([("guests", GUESTS)])
+}
 
 /// Says that it takes a while.
 pub fn opening(pen: &Pen) -> Vec<String> {

@@ -20,7 +20,7 @@ const SCHEMA: &str = "fusionlab.templatebuild/1";
 /// installed and freezes it. What was finished is not done again. Labs that ask for the same share the template.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  fusionlab template build              the template of ./fusionlab.yaml, if it is not there
+  fusionlab template build              the lab's, if it is not there
   fusionlab template build --rebuild    remove it first, and make it anew")]
 pub struct BuildArgs {
     /// Remove a template that is there, and make it anew

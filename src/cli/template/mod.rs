@@ -12,9 +12,9 @@ use super::error::{Failure, Success};
 /// Golden machines that nodes are cloned from
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  fusionlab template build        make the lab's template now, up will find it there
-  fusionlab template list         which there are, and which images they can be made from
-  fusionlab template prune        remove those that no lab uses")]
+  fusionlab template build    make the lab's template now; up finds it there
+  fusionlab template list     which there are, and what they are made from
+  fusionlab template prune    remove those that no lab uses")]
 pub struct TemplateArgs {
     #[command(subcommand)]
     command: TemplateCommand,
