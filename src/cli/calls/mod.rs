@@ -121,8 +121,11 @@ impl From<PresetName> for Preset {
     }
 }
 
+/// A lab with its warnings, or all that keeps a text from being one.
+pub type LabOrProblems = Result<(Lab, Vec<Problem>), Vec<Problem>>;
+
 /// Resolves a lab file's text, or the built-in lab, for this machine's processor.
-pub fn resolve(text: Option<&str>, preset: Option<PresetName>) -> Result<(Lab, Vec<Problem>), Vec<Problem>> {
+pub fn resolve(text: Option<&str>, preset: Option<PresetName>) -> LabOrProblems {
     let resolved = resolve::resolve(text, preset.map(Into::into), arch())?;
     Ok((resolved.lab, resolved.warnings))
 }
@@ -133,7 +136,7 @@ pub fn resolve_at_home(
     home: &Home,
     text: Option<&str>,
     preset: Option<PresetName>,
-) -> (Result<(Lab, Vec<Problem>), Vec<Problem>>, Option<EngineError>) {
+) -> (LabOrProblems, Option<EngineError>) {
     let mut unread = None;
     let mut remembered = |name: &str| {
         let record = made_from::read(&home.lab(name)).unwrap_or_else(|error| {
