@@ -169,7 +169,8 @@ fn vm_facts(lab: &str, node: &str, bundle: &Path, running: &BTreeSet<PathBuf>) -
             facts.parts = vm::parts(&parsed);
             facts.lost = templates::lost_disks(&facts.vmx, &parsed);
         }
-    } else if files::list(bundle)?.is_empty() {
+    } else if files::list(bundle)?.len() == files::half_written(bundle)?.len() {
+        // A run that was killed as it began to write its first mark leaves no more; the next one that works here sweeps it.
         facts.state = VmState::Absent;
     }
     Ok(facts)
@@ -334,6 +335,7 @@ mod tests {
         bench.file(&engine.vmx("k8s-master2"), "config.version = \"8\"\n");
         bundle::begin(&engine.bundle("k8s-master3"), "lab", "k8s-master3", bundle::Place::Final).unwrap();
         files::create_dir(&engine.bundle("k8s-worker1")).unwrap();
+        bench.file(&engine.bundle("k8s-worker1").join(".fusionlab-Ab3dE6"), "half a ma");
         bench.file(&engine.bundle("k8s-worker2").join("holiday.jpg"), "");
         // No node of the lab file (any more), but of this lab; and one of nobody's.
         bench.file(&engine.vmx("k8s-worker9"), &marked("lab", "k8s-worker9"));

@@ -19,7 +19,7 @@ static OF_THIS_RUN: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         // Room on the disk counts among them.
         (r"^(\d+ checks), .*$", "$1"),
         // A drill's measurements, and whether anything was felt at all.
-        (r"\b(none|\[TIME\]) +(\[TIME\]) +\d+ of \d+$", "[TIME] $2 [COUNT]"),
+        (r" +(none|\[TIME\]) +(\[TIME\]) +\d+ of \d+$", " [TIME] $2 [COUNT]"),
         (r"the longest outage was \[TIME\]|nobody felt anything", "the longest outage was [TIME]"),
         // How many files a bundle has, some of which a run writes only if it has something to say, and their sizes.
         (r"^(\D+?) +\d+ +\d+(\.\d+)? ([KM]i)?B$", "$1 [SIZE]"),
