@@ -28,10 +28,13 @@ written() {
     [ ! -s "$2" ] || present "$1" "$2"
 }
 
-# Prints when a file's certificate ends, or the one that comes in; nothing if there is none.
+# Prints when a file's certificate begins and ends, or the one that comes in; nothing if there is none.
 certificate() {
-    ends=$(openssl x509 -noout -enddate -in "${2:-/dev/stdin}" 2>/dev/null) || return 0
-    printf 'certificate=%s %s\n' "$(date -d "${ends#*=}" +%s)" "$1"
+    dates=$(openssl x509 -noout -dates -in "${2:-/dev/stdin}" 2>/dev/null) || return 0
+    begins=${dates%%
+*} ends=${dates#*
+}
+    printf 'certificate=%s %s %s\n' "$(date -d "${begins#*=}" +%s)" "$(date -d "${ends#*=}" +%s)" "$1"
 }
 
 # Prints the names in a certificate, one a line.

@@ -20,6 +20,7 @@ use super::context::Engine;
 use super::error::Result;
 use super::kubeconfig::Merger;
 use super::template::{Stage, TemplateDir};
+use super::templates::Layered;
 use super::{images, names as domain_names, networks, store, survey, templates};
 
 /// Cards that a VM can have.
@@ -42,10 +43,11 @@ pub async fn facts_of_machines(engine: &Arc<Engine>) -> Result<Facts> {
 /// Gathers what the host knows, asking no guest: enough to take a lab down.
 pub async fn host_facts(engine: &Arc<Engine>) -> Result<Facts> {
     let running = engine.vms.running().await?;
-    let vms = lab_vms(engine, &running)?;
+    let layered = Layered::of(&engine.fusion);
+    let vms = lab_vms(engine, &running, &layered)?;
     Ok(Facts {
         host: host(engine, &running).await?,
-        template: template(engine, &running)?,
+        template: template(engine, &running, &layered)?,
         now: clock::now(),
         stale_identity: stale_identity(engine)?,
         identity: has_identity(engine)?,
@@ -109,10 +111,10 @@ pub async fn network_facts(engine: &Engine) -> Result<Facts> {
 
 /// Looks at the template alone.
 pub async fn template_facts(engine: &Engine) -> Result<TemplateFacts> {
-    template(engine, &engine.vms.running().await?)
+    template(engine, &engine.vms.running().await?, &Layered::of(&engine.fusion))
 }
 
-fn template(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<TemplateFacts> {
+fn template(engine: &Engine, running: &BTreeSet<PathBuf>, layered: &Layered) -> Result<TemplateFacts> {
     let dir = TemplateDir::of(engine);
     let stage = dir.usable(running)?.map(|manifest| manifest.stage);
     Ok(TemplateFacts {
@@ -121,13 +123,17 @@ fn template(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<TemplateFact
         disk_written: stage.is_some(),
         baked: stage >= Some(Stage::Baked),
         frozen: stage == Some(Stage::Frozen),
-        hanging: templates::hanging_on(&engine.fusion, &dir.root),
+        hanging: layered.hanging_on(&dir.root),
         key: dir.key,
     })
 }
 
 /// Looks at the folder of each node, and at other folders beside them that bear this lab's mark.
-fn lab_vms(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<BTreeMap<String, VmFacts>> {
+fn lab_vms(
+    engine: &Engine,
+    running: &BTreeSet<PathBuf>,
+    layered: &Layered,
+) -> Result<BTreeMap<String, VmFacts>> {
     let mut vms = BTreeMap::new();
     let folder = engine.fusion.library.join(&engine.lab.name);
     let bundles = if files::exists(&folder) { files::list(&folder)? } else { Vec::new() };
@@ -143,7 +149,7 @@ fn lab_vms(engine: &Engine, running: &BTreeSet<PathBuf>) -> Result<BTreeMap<Stri
         if bundle.extension().is_some_and(|extension| extension == "vmwarevm") {
             let mut vm = vm_facts(&engine.lab.name, &name, &bundle, running)?;
             if vm.state == VmState::Ours {
-                vm.hanging = templates::hanging_on(&engine.fusion, &bundle);
+                vm.hanging = layered.hanging_on(&bundle);
             }
             if engine.lab.node(&name).is_some() || vm.state != VmState::Foreign {
                 vms.insert(name, vm);

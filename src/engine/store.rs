@@ -7,6 +7,7 @@ use crate::host::{clock, files};
 use crate::lab::Lab;
 use crate::lab::paths::LabDir;
 use crate::stack::identity::{self, Identity, Leaf, StoredFile};
+use crate::stack::validity::Validity;
 
 use super::error::Result;
 
@@ -23,8 +24,8 @@ pub fn load(lab: &Lab, dir: &LabDir) -> Result<Option<Identity>> {
 }
 
 /// Returns when the certificates of a lab's identity end, in seconds since 1970; nothing if it has none.
-pub fn ends(dir: &LabDir) -> Result<Vec<(Leaf, u64)>> {
-    Ok(identity::ends(&stored_files(dir)?)?)
+pub fn validities(dir: &LabDir) -> Result<Vec<(Leaf, Validity)>> {
+    Ok(identity::validities(&stored_files(dir)?)?)
 }
 
 /// Returns the lab's identity, or one made up that is written nowhere.

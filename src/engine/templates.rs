@@ -46,6 +46,7 @@ impl Template {
 /// Lists the templates. A lab uses a template if one of its VMs in the library bears the template's mark.
 pub fn list(home: &Home, fusion: &Fusion) -> Result<Vec<Template>> {
     let vms = known_vms(fusion);
+    let layered = Layered::of_vms(&vms);
     let mut templates = Vec::new();
     for root in files::list(&home.templates())?.into_iter().filter(|path| files::is_folder(path)) {
         let key = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -54,7 +55,7 @@ pub fn list(home: &Home, fusion: &Fusion) -> Result<Vec<Template>> {
             manifest: dir.read().unwrap_or_default(),
             bytes: allocated(&dir.root)?,
             used_by: labs_of(&dir.key, &vms),
-            hanging: hanging(&vms, &dir.root),
+            hanging: layered.hanging_on(&dir.root),
             dir,
         });
     }
@@ -67,9 +68,36 @@ fn labs_of(key: &str, vms: &[(PathBuf, Vmx)]) -> Vec<String> {
     labs.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Returns the VMs whose disks are layers over one in a folder that is not their own: a template's, or another VM's.
+/// VMs by their VMX files, each with the files that its disks are layers over: read once, and asked of many folders.
+pub struct Layered(Vec<(PathBuf, Vec<PathBuf>)>);
+
+impl Layered {
+    /// Reads those of every VM that is known.
+    pub fn of(fusion: &Fusion) -> Self {
+        Self::of_vms(&known_vms(fusion))
+    }
+
+    fn of_vms(vms: &[(PathBuf, Vmx)]) -> Self {
+        let below = |vmx: &Path, config: &Vmx| {
+            disks(config).flat_map(|disk| layers(&beside(vmx, &disk)).collect::<Vec<_>>()).collect()
+        };
+        Self(vms.iter().map(|(vmx, config)| (vmx.clone(), below(vmx, config))).collect())
+    }
+
+    /// Returns the VMs whose disks are layers over one in a folder that is not their own: a template's, or another VM's.
+    pub fn hanging_on(&self, folder: &Path) -> Vec<PathBuf> {
+        let folder = files::resolved(folder);
+        // A VM's own snapshots are layers in its own folder.
+        let hangs = |(vmx, below): &&(PathBuf, Vec<PathBuf>)| {
+            below.iter().any(|layer| layer.starts_with(&folder)) && !files::resolved(vmx).starts_with(&folder)
+        };
+        self.0.iter().filter(hangs).map(|(vmx, _)| vmx.clone()).collect()
+    }
+}
+
+/// As [`Layered::hanging_on`], of one folder.
 pub fn hanging_on(fusion: &Fusion, folder: &Path) -> Vec<PathBuf> {
-    hanging(&known_vms(fusion), folder)
+    Layered::of(fusion).hanging_on(folder)
 }
 
 /// Returns the VMs in the library, and those elsewhere that Fusion's window knows of: somebody may have moved one to
@@ -80,16 +108,6 @@ fn known_vms(fusion: &Fusion) -> Vec<(PathBuf, Vmx)> {
     let elsewhere = vmx_file::listed(fusion).into_iter().filter(|vmx| !known.contains(&files::resolved(vmx)));
     vms.extend(elsewhere.filter_map(|vmx| Some((vmx.clone(), vmx_file::read(&vmx).ok()??))));
     vms
-}
-
-fn hanging(vms: &[(PathBuf, Vmx)], folder: &Path) -> Vec<PathBuf> {
-    let folder = files::resolved(folder);
-    let hangs = |vmx: &Path, config: &Vmx| {
-        // A VM's own snapshots are layers in its own folder.
-        !files::resolved(vmx).starts_with(&folder)
-            && disks(config).any(|disk| layers(&beside(vmx, &disk)).any(|layer| layer.starts_with(&folder)))
-    };
-    vms.iter().filter(|(vmx, config)| hangs(vmx, config)).map(|(vmx, _)| vmx.clone()).collect()
 }
 
 /// Returns the template that a VM's disks are layers over, as far as that can be read; none if they hang on none.

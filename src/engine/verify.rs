@@ -262,8 +262,8 @@ async fn observed(engine: &Engine, node: &Node) -> Result<Observed> {
 }
 
 fn identity(engine: &Engine) -> Result<Answer> {
-    let ends = engine.need_identity()?.ends()?;
-    let ends = ends.into_iter().map(|(leaf, ends)| (leaf.words().to_owned(), ends)).collect();
+    let ends = engine.need_identity()?.validities()?;
+    let ends = ends.into_iter().map(|(leaf, validity)| (leaf.words().to_owned(), validity)).collect();
     Ok(Answer::Ends { ends, now: clock::now() })
 }
 

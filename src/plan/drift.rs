@@ -7,6 +7,7 @@ use crate::stack::certificates::{self, Due};
 use crate::stack::facts::{ClusterFacts, GuestFacts};
 use crate::stack::identity::{Leaf, Stale};
 use crate::stack::node::CLOCK_WITHIN_MS;
+use crate::stack::validity::{Validity, long};
 
 use super::facts::Facts;
 
@@ -126,19 +127,14 @@ pub fn of_clock(facts: &Facts, node: &str) -> Option<String> {
     }
     let seconds = (own.unsigned_abs() + 500) / 1000;
     let way = if own < 0 { "behind" } else { "ahead of" };
-    Some(format!("its clock is {} {way} this Mac's", certificates::long(seconds)))
-}
-
-/// Says when certificates end, or that they have: `end in 23 days`.
-pub fn ending(ends: u64, now: u64) -> String {
-    certificates::ending(ends, now).replacen("ends ", "end ", 1)
+    Some(format!("its clock is {} {way} this Mac's", long(seconds)))
 }
 
 /// Says what is due of a node's certificates; none if nothing is.
 pub fn of_certificates(due: &Due, now: u64) -> Option<String> {
     let mut words = Vec::new();
-    words.extend(due.ends.map(|ends| format!("its certificates {}", ending(ends, now))));
-    let of_kubelet = |ends| format!("its kubelet's certificate {}", certificates::ending(ends, now));
+    words.extend(due.ends.map(|first| format!("its certificates {}", first.told_of_several(now))));
+    let of_kubelet = |own: Validity| format!("its kubelet's certificate {}", own.told(now));
     words.extend(due.kubelet_ends.map(of_kubelet));
     // Cut short, it may have taken the certificate away: then all are lacking.
     let names = told(due.names.clone()).filter(|_| !due.unfinished);
@@ -155,7 +151,7 @@ pub struct FirstEnd {
     pub node: String,
     /// In seconds since 1970.
     pub ends: u64,
-    /// Such as `end in 23 days`, of the node's certificates.
+    /// Such as `end in 23 days` or `begin in 3 days`, of the node's certificates.
     pub words: String,
     /// Whether `up` would renew it now.
     pub is_due: bool,
@@ -165,14 +161,16 @@ pub struct FirstEnd {
 pub fn first_end(lab: &Lab, facts: &Facts) -> Option<FirstEnd> {
     let of = |node: &Node| {
         let guest = facts.guests.get(&node.name)?;
-        let ends = [certificates::first_end(guest), certificates::kubelet_ends(guest)]
-            .into_iter()
-            .flatten()
-            .min()?;
-        let is_due = certificates::is_due(ends, facts.now);
-        Some(FirstEnd { node: node.name.clone(), ends, words: ending(ends, facts.now), is_due })
+        let all = certificates::first(&node.name, guest, facts.now).map(|(_, validity)| validity);
+        Some((node.name.clone(), all.min_by_key(|validity| validity.good_until(facts.now))?))
     };
-    lab.members().filter_map(of).min_by_key(|first| first.ends)
+    let (node, first) = lab.members().filter_map(of).min_by_key(|(_, first)| first.good_until(facts.now))?;
+    Some(FirstEnd {
+        node,
+        ends: first.ends,
+        words: first.told_of_several(facts.now),
+        is_due: first.is_due(facts.now),
+    })
 }
 
 /// Lists the machines whose clocks are off, in words.
@@ -185,7 +183,7 @@ pub fn clocks(lab: &Lab, facts: &Facts) -> Vec<String> {
 pub fn of_identity(stale: &[(Leaf, Stale)], now: u64) -> Option<String> {
     let word = |(leaf, stale): &(Leaf, Stale)| match stale {
         Stale::OtherNames => format!("{} names another domain", leaf.words()),
-        Stale::Ends(ends) => format!("{} {}", leaf.words(), certificates::ending(*ends, now)),
+        Stale::Due(validity) => format!("{} {}", leaf.words(), validity.told(now)),
     };
     told(stale.iter().map(word).collect())
 }
@@ -289,11 +287,12 @@ mod tests {
     #[test]
     fn the_end_of_a_certificate_is_told_by_how_far_it_is() {
         let day = 24 * 3600;
-        let due = |ends| Due { ends: Some(ends), ..Due::default() };
+        let until = |ends| Validity { begins: 0, ends };
+        let due = |ends| Due { ends: Some(until(ends)), ..Due::default() };
         let now = 400 * day;
         assert_eq!(of_certificates(&due(423 * day), now).unwrap(), "its certificates end in 23 days");
         assert_eq!(of_certificates(&due(35 * day), now).unwrap(), "its certificates ended 365 days ago");
-        let kubelet = Due { kubelet_ends: Some(now - 3 * day), ..Due::default() };
+        let kubelet = Due { kubelet_ends: Some(until(now - 3 * day)), ..Due::default() };
         assert_eq!(of_certificates(&kubelet, now).unwrap(), "its kubelet's certificate ended 3 days ago");
         let cut = Due { kubelet_unfinished: true, ..Due::default() };
         assert_eq!(
@@ -303,7 +302,7 @@ mod tests {
         let names = Due { names: vec!["k8s.example.org".to_owned()], ..Due::default() };
         assert_eq!(of_certificates(&names, now).unwrap(), "its API certificate lacks k8s.example.org");
         assert_eq!(of_certificates(&Due::default(), now), None);
-        let stale = [(Leaf::Admin, Stale::Ends(410 * day)), (Leaf::LabServer, Stale::OtherNames)];
+        let stale = [(Leaf::Admin, Stale::Due(until(410 * day))), (Leaf::LabServer, Stale::OtherNames)];
         assert_eq!(
             of_identity(&stale, now).unwrap(),
             "the user's certificate ends in 10 days; the certificate of the lab's sites names another domain"

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::lab::limits::CERTIFICATE_RENEWAL;
-use crate::stack::certificates;
+use crate::stack::validity::{Validity, long};
 
 mod labs;
 mod mac;
@@ -172,20 +172,20 @@ pub fn distrusted(reason: &str) -> Check {
     Seen::fail(reason, Remedy::ReinstallFusion).named("network.programs", PROGRAMS)
 }
 
-/// When certificates of one lab end: whose each is, and its end in seconds since 1970.
-pub struct LabEnds {
+/// How long certificates of one lab are valid: whose each is, and its validity.
+pub struct LabCertificates {
     pub lab: String,
-    pub ends: Vec<(String, u64)>,
+    pub all: Vec<(String, Validity)>,
 }
 
 /// Checks when the certificates of the labs on this machine end.
-pub fn certificates(labs: &[LabEnds], now: u64) -> Check {
-    let due = |lab: &LabEnds| {
-        let mut due: Vec<_> = lab.ends.iter().filter(|(_, ends)| certificates::is_due(*ends, now)).collect();
-        due.sort_by_key(|(_, ends)| *ends);
-        let (whose, ends) = due.first()?;
+pub fn certificates(labs: &[LabCertificates], now: u64) -> Check {
+    let due = |lab: &LabCertificates| {
+        let mut due: Vec<_> = lab.all.iter().filter(|(_, validity)| validity.is_due(now)).collect();
+        due.sort_by_key(|(_, validity)| validity.good_until(now));
+        let (whose, first) = due.first()?;
         let more = if due.len() == 1 { String::new() } else { format!(", and {} more", due.len() - 1) };
-        Some(format!("{}: {whose} {}{more}", lab.lab, certificates::ending(*ends, now)))
+        Some(format!("{}: {whose} {}{more}", lab.lab, first.told(now)))
     };
     let found: Vec<String> = labs.iter().filter_map(due).collect();
     let seen = match (labs.len(), found.as_slice()) {
@@ -193,7 +193,7 @@ pub fn certificates(labs: &[LabEnds], now: u64) -> Check {
         (all, []) => Seen::ok(format!("none of {}", count(all, "lab"))),
         (_, found) => Seen::warn(found.join("; "), Remedy::RenewCertificates),
     };
-    let days = certificates::long(CERTIFICATE_RENEWAL.as_secs());
+    let days = long(CERTIFICATE_RENEWAL.as_secs());
     seen.named("lab.certificates", format!("certificates that end within {days}"))
 }
 

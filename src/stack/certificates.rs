@@ -4,13 +4,13 @@
 //! while its machine is off (facts/kubernetes-cilium.md §1.11).
 
 use crate::formats::command::Command;
-use crate::lab::limits::CERTIFICATE_RENEWAL;
 use crate::lab::{Lab, Node, Role};
 use crate::stack::facts::GuestFacts;
 use crate::stack::file::GuestFile;
 use crate::stack::identity::Identity;
 use crate::stack::kubeadm::{self, CONFIG, KUBELET_CONF, PKI};
 use crate::stack::pki::{self, PkiError, Subject};
+use crate::stack::validity::Validity;
 use crate::stack::{kubeconfig, runtime};
 
 /// Says on a control plane that its certificates are being renewed, and that what uses them has not restarted yet; the
@@ -32,10 +32,10 @@ const NODE_USER: &str = "system:node:";
 /// What is to be done about a node's certificates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Due {
-    /// The first end of those that kubeadm renews, in seconds since 1970, if that is near.
-    pub ends: Option<u64>,
-    /// The end of the kubelet's own, if that is near: it did not renew it itself.
-    pub kubelet_ends: Option<u64>,
+    /// The first to end of those that kubeadm renews, if one is due.
+    pub ends: Option<Validity>,
+    /// The kubelet's own, if it is due: it did not renew it itself.
+    pub kubelet_ends: Option<Validity>,
     /// Names that the API server's certificate lacks; all of them where a renewal that was cut short left none.
     pub names: Vec<String>,
     /// An earlier renewal was cut short.
@@ -66,14 +66,14 @@ pub fn due(lab: &Lab, node: &Node, facts: &GuestFacts, now: u64) -> Due {
     if !kubeadm::state(node.role, facts).is_complete() {
         return Due::default();
     }
-    let near = |ends: Option<u64>| ends.filter(|ends| is_due(*ends, now));
+    let due_now = |first: Option<Validity>| first.filter(|validity| validity.is_due(now));
     let mut due = Due {
-        kubelet_ends: near(kubelet_ends(facts)),
+        kubelet_ends: due_now(of_kubelet(facts)),
         kubelet_unfinished: facts.has(RENEWING_KUBELET),
         ..Due::default()
     };
     if node.role == Role::ControlPlane {
-        due.ends = near(first_end(facts));
+        due.ends = due_now(first_of_kubeadms(facts, now));
         due.unfinished = facts.has(RENEWING);
         // A certificate that could not be read lacks nothing that is known; but a renewal takes it away to make it anew.
         if !facts.api_names.is_empty() || due.unfinished {
@@ -84,22 +84,24 @@ pub fn due(lab: &Lab, node: &Node, facts: &GuestFacts, now: u64) -> Due {
     due
 }
 
-/// Returns the first end of those that kubeadm renews.
-pub fn first_end(facts: &GuestFacts) -> Option<u64> {
+/// Returns the one that is good for the shortest time from now on, of those that kubeadm renews.
+pub fn first_of_kubeadms(facts: &GuestFacts, now: u64) -> Option<Validity> {
     let is_authority = |path: &str| path.strip_prefix(PKI).is_some_and(|name| AUTHORITIES.contains(&name));
     let is_kubeadms = |path: &str| path != KUBELET_CONF && path != ROTATED && !is_authority(path);
-    facts.certificates.iter().filter(|(path, _)| is_kubeadms(path)).map(|(_, ends)| *ends).min()
+    let kubeadms =
+        facts.certificates.iter().filter(|(path, _)| is_kubeadms(path)).map(|(_, validity)| *validity);
+    kubeadms.min_by_key(|validity| validity.good_until(now))
 }
 
-/// Returns the end of the certificate by which the kubelet is the cluster's.
-pub fn kubelet_ends(facts: &GuestFacts) -> Option<u64> {
+/// Returns the validity of the certificate by which the kubelet is the cluster's.
+pub fn of_kubelet(facts: &GuestFacts) -> Option<Validity> {
     facts.certificates.get(ROTATED).or_else(|| facts.certificates.get(KUBELET_CONF)).copied()
 }
 
-/// Returns what ends first on a machine of those that kubeadm renews, and its kubelet's own: whose it is, and its end.
-pub fn ends(node: &str, facts: &GuestFacts) -> impl Iterator<Item = (String, u64)> {
-    let kubeadms = first_end(facts).map(|ends| (format!("a certificate of {node}"), ends));
-    let kubelets = kubelet_ends(facts).map(|ends| (format!("the certificate of {node}'s kubelet"), ends));
+/// Returns what ends first on a machine of those that kubeadm renews, and its kubelet's own, each with whose it is.
+pub fn first(node: &str, facts: &GuestFacts, now: u64) -> impl Iterator<Item = (String, Validity)> {
+    let kubeadms = first_of_kubeadms(facts, now).map(|first| (format!("a certificate of {node}"), first));
+    let kubelets = of_kubelet(facts).map(|own| (format!("the certificate of {node}'s kubelet"), own));
     kubeadms.into_iter().chain(kubelets)
 }
 
@@ -164,31 +166,6 @@ pub fn kubelet_anew() -> [Command; 2] {
     ]
 }
 
-/// Says whether a certificate is renewed now: it ends soon, or has ended.
-pub fn is_due(ends: u64, now: u64) -> bool {
-    ends < now + CERTIFICATE_RENEWAL.as_secs()
-}
-
-/// Says when a certificate ends, or that it has: `ends in 23 days`, `ended 2 h ago`.
-pub fn ending(ends: u64, now: u64) -> String {
-    match ends.checked_sub(now) {
-        None | Some(0) => format!("ended {} ago", long(now - ends)),
-        Some(left) => format!("ends in {}", long(left)),
-    }
-}
-
-/// Returns a time in its largest fitting unit, to the nearest: `90 s`, `8 h`, `400 days`.
-pub fn long(seconds: u64) -> String {
-    const DAY: u64 = 24 * 3600;
-    let nearest = |unit: u64| (seconds + unit / 2) / unit;
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", nearest(60)),
-        7200..=172_799 => format!("{} h", nearest(3600)),
-        _ => format!("{} days", nearest(DAY)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +173,11 @@ mod tests {
 
     const DAY: u64 = 24 * 3600;
     const NOW: u64 = 1_790_000_000;
+
+    /// One that began long ago.
+    fn until(ends: u64) -> Validity {
+        Validity { begins: 0, ends }
+    }
 
     fn facts(role: Role, certificates: &[(&str, u64)]) -> GuestFacts {
         let marks: &[&str] = match role {
@@ -206,7 +188,10 @@ mod tests {
         };
         GuestFacts {
             kubernetes: marks.iter().map(|mark| (*mark).to_owned()).collect(),
-            certificates: certificates.iter().map(|(path, ends)| ((*path).to_owned(), *ends)).collect(),
+            certificates: certificates
+                .iter()
+                .map(|(path, ends)| ((*path).to_owned(), until(*ends)))
+                .collect(),
             ..GuestFacts::default()
         }
     }
@@ -220,8 +205,22 @@ mod tests {
             super::due(&lab, node, &facts(Role::ControlPlane, &own), NOW).ends
         };
         assert_eq!(due(NOW + 31 * DAY), None);
-        assert_eq!(due(NOW + 29 * DAY), Some(NOW + 29 * DAY));
-        assert_eq!(due(NOW - DAY), Some(NOW - DAY));
+        assert_eq!(due(NOW + 29 * DAY), Some(until(NOW + 29 * DAY)));
+        assert_eq!(due(NOW - DAY), Some(until(NOW - DAY)));
+    }
+
+    #[test]
+    fn what_a_clock_made_that_ran_ahead_is_due_until_its_time_has_come() {
+        let lab = fixture::lab();
+        let node = lab.node("k8s-master2").unwrap();
+        let ahead = Validity { begins: NOW + 3 * DAY, ends: NOW + 500 * DAY };
+        let mut facts = facts(Role::ControlPlane, &[("/etc/kubernetes/pki/apiserver.crt", NOW + 300 * DAY)]);
+        for path in ["/etc/kubernetes/controller-manager.conf", ROTATED] {
+            facts.certificates.insert(path.to_owned(), ahead);
+        }
+        let due = super::due(&lab, node, &facts, NOW);
+        assert_eq!((due.ends, due.kubelet_ends), (Some(ahead), Some(ahead)));
+        assert!(super::due(&lab, node, &facts, NOW + 4 * DAY).is_nothing());
     }
 
     #[test]
@@ -230,7 +229,7 @@ mod tests {
         let node = lab.node("k8s-worker1").unwrap();
         let (conf, rotated) = ((KUBELET_CONF, NOW - DAY), (ROTATED, NOW + 300 * DAY));
         assert!(due(&lab, node, &facts(Role::Worker, &[conf, rotated]), NOW).is_nothing());
-        assert_eq!(due(&lab, node, &facts(Role::Worker, &[conf]), NOW).kubelet_ends, Some(NOW - DAY));
+        assert_eq!(due(&lab, node, &facts(Role::Worker, &[conf]), NOW).kubelet_ends, Some(until(NOW - DAY)));
         assert!(due(&lab, node, &GuestFacts::default(), NOW).is_nothing(), "kubeadm has not run there");
         let mut cut = facts(Role::Worker, &[(KUBELET_CONF, NOW + 300 * DAY)]);
         assert!(!due(&lab, node, &cut, NOW).of_kubelet());

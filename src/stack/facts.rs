@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::formats::command::Command;
 use crate::lab::names::{GATEWAY, GATEWAY_NAMESPACE, GUEST_FACTS};
+use crate::stack::validity::Validity;
 use crate::stack::{cilium, gateway_api, ingress, kubectl};
 
 /// What `fusionlab-facts` printed in one guest.
@@ -34,8 +35,8 @@ pub struct GuestFacts {
     pub kubernetes: Vec<String>,
     /// systemd unit → `enabled`, `disabled`, `masked`, …: whether the next boot starts it.
     pub enabled: BTreeMap<String, String>,
-    /// Path of each certificate, or of the kubeconfig that holds one → its end in seconds since 1970.
-    pub certificates: BTreeMap<String, u64>,
+    /// Path of each certificate, or of the kubeconfig that holds one → how long it is valid.
+    pub certificates: BTreeMap<String, Validity>,
     /// The names and addresses in the API server's certificate; empty if there is none, or it cannot be read.
     pub api_names: Vec<String>,
     /// How far the guest's clock was from this machine's when it was asked, in milliseconds; negative if it is behind. What
@@ -166,8 +167,10 @@ fn read_line(facts: &mut GuestFacts, line: &str) -> Option<()> {
         "kubernetes" => facts.kubernetes.push(value.to_owned()),
         "enabled" => facts.enabled.extend([pair()?]),
         "certificate" => {
-            let (ends, path) = pair()?;
-            facts.certificates.insert(path, ends.parse().ok()?);
+            let (begins, rest) = pair()?;
+            let (ends, path) = rest.split_once(' ')?;
+            let validity = Validity { begins: begins.parse().ok()?, ends: ends.parse().ok()? };
+            facts.certificates.insert(path.to_owned(), validity);
         }
         "api_name" => facts.api_names.push(value.to_owned()),
         _ => return None,

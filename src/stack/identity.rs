@@ -10,8 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::formats::openssh::KeyPair;
 use crate::lab::{Lab, names};
-use crate::stack::certificates::is_due;
 use crate::stack::pki::{self, Keys, Pair, PkiError, Reach, Subject};
+use crate::stack::validity::Validity;
 
 /// The group that kubeadm binds to cluster-admin, and its user.
 const ADMIN_GROUP: &str = "kubeadm:cluster-admins";
@@ -94,8 +94,8 @@ impl Leaf {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stale {
-    /// It ends soon, at these seconds since 1970.
-    Ends(u64),
+    /// It ends soon, or has not begun.
+    Due(Validity),
     OtherNames,
 }
 
@@ -112,10 +112,10 @@ pub enum IdentityError {
     Unreadable { name: &'static str, source: PkiError },
 }
 
-/// Returns when the certificates among an identity's files end, in seconds since 1970. One that is not there is passed over.
-pub fn ends(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<(Leaf, u64)>, PkiError> {
+/// Returns how long the certificates among an identity's files are valid. One that is not there is passed over.
+pub fn validities(files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<(Leaf, Validity)>, PkiError> {
     let found = |leaf: Leaf| Some((leaf, files.get(leaf.file())?));
-    let read = |(leaf, pem): (Leaf, &Vec<u8>)| Ok((leaf, pki::expires_unix(&String::from_utf8_lossy(pem))?));
+    let read = |(leaf, pem): (Leaf, &Vec<u8>)| Ok((leaf, pki::validity(&String::from_utf8_lossy(pem))?));
     [Leaf::Admin, Leaf::LabServer].into_iter().filter_map(found).map(read).collect()
 }
 
@@ -176,17 +176,17 @@ impl Identity {
     /// Finds the certificates that [`Self::renew`] issues anew, and why.
     pub fn stale(&self, lab: &Lab, now_unix: u64) -> Result<Vec<(Leaf, Stale)>, PkiError> {
         let other_names = pki::names_of(&self.lab_server.certificate)? != server_names(lab);
-        let why = |(leaf, ends)| match leaf {
+        let why = |(leaf, validity): (Leaf, Validity)| match leaf {
             Leaf::LabServer if other_names => Some((leaf, Stale::OtherNames)),
-            leaf => is_due(ends, now_unix).then_some((leaf, Stale::Ends(ends))),
+            leaf => validity.is_due(now_unix).then_some((leaf, Stale::Due(validity))),
         };
-        Ok(self.ends()?.into_iter().filter_map(why).collect())
+        Ok(self.validities()?.into_iter().filter_map(why).collect())
     }
 
-    /// Returns when its certificates end, in seconds since 1970.
-    pub fn ends(&self) -> Result<[(Leaf, u64); 2], PkiError> {
-        let ends = |pair: &Pair| pki::expires_unix(&pair.certificate);
-        Ok([(Leaf::Admin, ends(&self.admin)?), (Leaf::LabServer, ends(&self.lab_server)?)])
+    /// Returns how long its certificates are valid.
+    pub fn validities(&self) -> Result<[(Leaf, Validity); 2], PkiError> {
+        let of = |pair: &Pair| pki::validity(&pair.certificate);
+        Ok([(Leaf::Admin, of(&self.admin)?), (Leaf::LabServer, of(&self.lab_server)?)])
     }
 
     /// Returns the host key of a node.

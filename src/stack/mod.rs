@@ -37,4 +37,5 @@ pub mod runtime;
 pub mod secrets;
 pub mod ssh_config;
 pub mod support;
+pub mod validity;
 pub mod vm;

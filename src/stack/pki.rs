@@ -14,6 +14,9 @@ use rcgen::{
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{GeneralName, Pem, X509Certificate};
+use x509_parser::time::ASN1Time;
+
+use crate::stack::validity::Validity;
 
 /// kubeadm's own validity of authorities: ten years.
 const AUTHORITY_SECONDS: u64 = 10 * 365 * 24 * 3600;
@@ -174,10 +177,13 @@ pub fn may_sign_for(authority: &str, domain: &str) -> Result<bool, PkiError> {
     Ok(domain_of(authority)?.is_none_or(is_below))
 }
 
-/// Returns the end of the certificate's validity, in seconds since 1970.
-pub fn expires_unix(certificate: &str) -> Result<u64, PkiError> {
+/// Returns how long the certificate is valid.
+pub fn validity(certificate: &str) -> Result<Validity, PkiError> {
     with_certificate(certificate, |parsed| {
-        u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or_default()
+        // What began before 1970 began long ago.
+        let seconds = |time: ASN1Time| u64::try_from(time.timestamp()).unwrap_or_default();
+        let validity = parsed.validity();
+        Validity { begins: seconds(validity.not_before), ends: seconds(validity.not_after) }
     })
 }
 
@@ -233,7 +239,8 @@ mod tests {
         let subject = Subject { common_name: "lab.test", organisation: None, names: &names };
         let server = issue(&lab, &subject, NOW).unwrap();
         assert_eq!(names_of(&server.certificate).unwrap(), names);
-        assert_eq!(expires_unix(&server.certificate).unwrap(), NOW + LEAF_SECONDS);
+        let year = Validity { begins: NOW - BACKDATED_SECONDS, ends: NOW + LEAF_SECONDS };
+        assert_eq!(validity(&server.certificate).unwrap(), year);
         assert!(belong_together(&server).unwrap());
         assert!(!belong_together(&Pair { certificate: server.certificate, key: lab.key }).unwrap());
     }

@@ -1,4 +1,4 @@
-//! When the certificates of the labs on this machine end, for `doctor`.
+//! How long the certificates of the labs on this machine are valid, for `doctor`.
 
 use super::Session;
 use crate::cli::context::Context;
@@ -6,8 +6,9 @@ use crate::cli::error::Failure;
 use crate::engine::store;
 use crate::host::{clock, files};
 use crate::lab::{Lab, paths};
-use crate::plan::health::{self, Check, LabEnds};
+use crate::plan::health::{self, Check, LabCertificates};
 use crate::stack::certificates;
+use crate::stack::validity::Validity;
 
 /// Looks at what each lab keeps on this machine, and asks the machines of the lab that the lab file names.
 pub async fn check(context: &Context, lab: &Lab) -> Result<Check, Failure> {
@@ -15,23 +16,24 @@ pub async fn check(context: &Context, lab: &Lab) -> Result<Check, Failure> {
     for folder in files::list(&context.home.labs())? {
         let Some((name, false)) = paths::lab_of(&folder) else { continue };
         // A folder that cannot be read is the next `up`'s to tell of.
-        let Ok(ends) = store::ends(&context.home.lab(name)) else { continue };
-        let mut ends: Vec<_> = ends.into_iter().map(|(leaf, ends)| (leaf.words().to_owned(), ends)).collect();
+        let Ok(own) = store::validities(&context.home.lab(name)) else { continue };
+        let mut all: Vec<_> =
+            own.into_iter().map(|(leaf, validity)| (leaf.words().to_owned(), validity)).collect();
         if name == lab.name {
-            ends.extend(of_machines(context, lab).await);
+            all.extend(of_machines(context, lab).await);
         }
-        labs.push(LabEnds { lab: name.to_owned(), ends });
+        labs.push(LabCertificates { lab: name.to_owned(), all });
     }
     Ok(health::certificates(&labs, clock::now()))
 }
 
 /// Returns what the lab's machines tell. What keeps them from being asked is no concern of the certificates' check.
-async fn of_machines(context: &Context, lab: &Lab) -> Vec<(String, u64)> {
+async fn of_machines(context: &Context, lab: &Lab) -> Vec<(String, Validity)> {
     let Ok(session) = Session::open(context, lab.clone(), "doctor").await else { return Vec::new() };
     let Ok(facts) = session.facts().await else { return Vec::new() };
     facts
         .guests
         .iter()
-        .flat_map(|(node, guest)| certificates::ends(node, guest).collect::<Vec<_>>())
+        .flat_map(|(node, guest)| certificates::first(node, guest, facts.now).collect::<Vec<_>>())
         .collect()
 }

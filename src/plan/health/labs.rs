@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Check, Remedy, Seen, count};
-use crate::stack::certificates;
+use crate::stack::validity::long;
 
 /// Records of another moment than the Mac's clock shows are no sign as long as they are not further ahead (milliseconds).
 const AHEAD_MS: u64 = 2_000;
@@ -71,14 +71,14 @@ pub fn clock(left: &LeftBehind) -> Check {
     let seen = match left.newest_ms {
         None => Seen::unknown("no lab has written down a time to compare with, and no server is asked"),
         Some(newest) if newest > left.now_ms + AHEAD_MS => {
-            let behind = certificates::long((newest - left.now_ms) / 1000);
+            let behind = long((newest - left.now_ms) / 1000);
             let detail =
                 format!("it is {behind} behind what fusionlab wrote last: certificates may not be valid yet");
             Seen::fail(detail, Remedy::SetClock)
         }
         Some(newest) => Seen::ok(format!(
             "{} after what fusionlab wrote last",
-            certificates::long((left.now_ms.saturating_sub(newest)) / 1000)
+            long((left.now_ms.saturating_sub(newest)) / 1000)
         )),
     };
     seen.named("mac.clock", "the clock")

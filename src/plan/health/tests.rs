@@ -294,11 +294,12 @@ fn a_half_done_change_and_an_open_window_are_told() {
 #[test]
 fn of_each_lab_the_certificate_that_ends_first_is_told_if_it_ends_soon() {
     const DAY: u64 = 24 * 3600;
-    let lab = |lab: &str, days: &[u64]| LabEnds {
+    let until = |ends| Validity { begins: 0, ends };
+    let lab = |lab: &str, days: &[u64]| LabCertificates {
         lab: lab.to_owned(),
-        ends: days.iter().map(|day| (format!("number {day}"), 100 * DAY + day * DAY)).collect(),
+        all: days.iter().map(|day| (format!("number {day}"), until(100 * DAY + day * DAY))).collect(),
     };
-    let detail = |labs: &[LabEnds]| certificates(labs, 100 * DAY).detail;
+    let detail = |labs: &[LabCertificates]| certificates(labs, 100 * DAY).detail;
     assert_eq!(detail(&[]), "none: there is no lab");
     assert_eq!(detail(&[lab("a", &[31, 300])]), "none of 1 lab");
     let labs = [lab("a", &[29, 300, 12]), lab("b", &[365]), lab("c", &[3])];

@@ -4,6 +4,7 @@ use crate::plan::facts::{TemplateFacts, VmState};
 use crate::plan::fixture::World;
 use crate::stack::drill::{Record, Scenario};
 use crate::stack::identity::{Leaf, Stale};
+use crate::stack::validity::Validity;
 
 /// Something that is not as it should be, and every step that follows from it alone.
 pub struct Loss {
@@ -220,7 +221,9 @@ pub const LOSSES: &[Loss] = &[
                 let ends = world.facts.now + 24 * 3600;
                 let guest = world.guest(name);
                 guest.into_iter().for_each(|guest| {
-                    guest.certificates.insert("/etc/kubernetes/pki/apiserver.crt".into(), ends);
+                    guest
+                        .certificates
+                        .insert("/etc/kubernetes/pki/apiserver.crt".into(), Validity { begins: 0, ends });
                 });
             }
         },
@@ -247,7 +250,7 @@ pub const LOSSES: &[Loss] = &[
     Loss {
         what: "the certificates of the user and of the sites end soon",
         happen: |world| {
-            let ends = Stale::Ends(world.facts.now + 24 * 3600);
+            let ends = Stale::Due(Validity { begins: 0, ends: world.facts.now + 24 * 3600 });
             world.facts.stale_identity = vec![(Leaf::Admin, ends), (Leaf::LabServer, ends)];
         },
         steps: &["identity.create", "ingress.configure", "kubeconfig.write"],

@@ -7,6 +7,7 @@ use super::losses::LOSSES;
 use super::*;
 use crate::lab::Role;
 use crate::plan::facts::VmState;
+use crate::stack::validity::Validity;
 
 /// The document's lab from nothing.
 const FROM_NOTHING: &[&str] = &[
@@ -234,10 +235,14 @@ fn a_lab_that_slept_gets_its_clocks_before_its_certificates_and_control_planes_t
     for (name, guest) in &mut world.facts.guests {
         guest.clock_off_ms = -400 * 24 * 3_600_000;
         if name.starts_with("k8s") {
-            guest.certificates.insert("/etc/kubernetes/kubelet.conf".into(), 1_990_000_000);
+            guest
+                .certificates
+                .insert("/etc/kubernetes/kubelet.conf".into(), Validity { begins: 0, ends: 1_990_000_000 });
         }
         if name.starts_with("k8s-master") {
-            guest.certificates.insert("/etc/kubernetes/admin.conf".into(), 1_990_000_000);
+            guest
+                .certificates
+                .insert("/etc/kubernetes/admin.conf".into(), Validity { begins: 0, ends: 1_990_000_000 });
         }
     }
     // Nobody can ask an API server whose certificates have ended.
@@ -308,7 +313,9 @@ fn what_asks_the_cluster_waits_for_control_planes_that_take_turns() {
     world.facts.now = 2_000_000_000;
     for name in ["k8s-master1", "k8s-master2"] {
         let guest = world.guest(name).unwrap();
-        guest.certificates.insert("/etc/kubernetes/admin.conf".into(), 2_000_000_000);
+        guest
+            .certificates
+            .insert("/etc/kubernetes/admin.conf".into(), Validity { begins: 0, ends: 2_000_000_000 });
     }
     let cluster = world.cluster().unwrap();
     cluster.gateway_api = None;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use crate::formats::command::Command;
 use crate::lab::limits::CERTIFICATE_RENEWAL;
 use crate::lab::{Lab, Node};
-use crate::stack::certificates::long;
+use crate::stack::validity::long;
 use crate::stack::{kubeadm, kubectl};
 
 use super::ask::{cluster, cluster_https, curl, curl_each, labelled};

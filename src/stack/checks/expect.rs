@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 
 use crate::formats::mac::Mac;
 use crate::lab::limits::CERTIFICATE_RENEWAL;
-use crate::stack::certificates::long;
+use crate::stack::validity::long;
 
 /// What must have been seen.
 #[derive(Clone, Debug, PartialEq)]

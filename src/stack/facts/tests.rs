@@ -16,7 +16,7 @@ version=kubeadm v1.36.4
 kubernetes=admin.conf
 kubernetes=manifest-etcd
 enabled=kubelet disabled
-certificate=1953124824 /etc/kubernetes/pki/apiserver.crt
+certificate=1795358424 1953124824 /etc/kubernetes/pki/apiserver.crt
 api_name=10.10.0.10
 ";
 
@@ -29,7 +29,8 @@ fn a_guests_lines_become_facts() {
     assert_eq!(facts.versions["kubeadm"], "v1.36.4");
     assert_eq!(facts.kubernetes, ["admin.conf", "manifest-etcd"]);
     assert!(facts.unit_off_at_boot("kubelet") && !facts.unit_off_at_boot("containerd"));
-    assert_eq!(facts.certificates["/etc/kubernetes/pki/apiserver.crt"], 1_953_124_824);
+    let validity = Validity { begins: 1_795_358_424, ends: 1_953_124_824 };
+    assert_eq!(facts.certificates["/etc/kubernetes/pki/apiserver.crt"], validity);
     assert_eq!(facts.api_names, ["10.10.0.10"]);
 }
 

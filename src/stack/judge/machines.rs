@@ -6,6 +6,7 @@ use super::Finding;
 use crate::stack::certificates;
 use crate::stack::checks::Expect;
 use crate::stack::facts::GuestFacts;
+use crate::stack::validity::Validity;
 
 /// One machine's facts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,9 +60,10 @@ pub fn judge(expect: &Expect, machines: &[Observed], silent: &[(String, String)]
 }
 
 /// Returns what a machine told of its certificates, and what time it was on this machine then.
-fn ends(machine: &Observed) -> impl Iterator<Item = (String, u64, u64)> {
+fn ends(machine: &Observed) -> impl Iterator<Item = (String, Validity, u64)> {
     let now = machine.facts.clock_ms.saturating_add_signed(machine.skew_ms.saturating_neg()) / 1000;
-    certificates::ends(&machine.node, &machine.facts).map(move |(whose, ends)| (whose, ends, now))
+    certificates::first(&machine.node, &machine.facts, now)
+        .map(move |(whose, validity)| (whose, validity, now))
 }
 
 fn counted(all: usize, wrong: &[String]) -> Finding {

@@ -19,8 +19,8 @@ use std::collections::BTreeSet;
 pub use machines::Observed;
 pub use vmnet::VmnetSeen;
 
-use crate::stack::certificates;
 use crate::stack::checks::Expect;
+use crate::stack::validity::Validity;
 
 /// What a probe saw.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +39,7 @@ pub enum Answer {
     Vmnet(Box<VmnetSeen>),
     /// When certificates end and whose they are; all in seconds since 1970.
     Ends {
-        ends: Vec<(String, u64)>,
+        ends: Vec<(String, Validity)>,
         now: u64,
     },
     /// Nothing was heard, and why: a lower-case fragment.
@@ -102,16 +102,16 @@ pub fn judge(expect: &Expect, answer: &Answer) -> Verdict {
     }
 }
 
-/// Judges certificates, each by whose it is, its end, and what time it was then.
-fn lasting(all: impl Iterator<Item = (String, u64, u64)>) -> Finding {
+/// Judges certificates, each by whose it is, its validity, and what time it was then.
+fn lasting(all: impl Iterator<Item = (String, Validity, u64)>) -> Finding {
     let mut all: Vec<_> = all.collect();
-    all.sort_by_key(|(_, ends, _)| *ends);
-    let due = all.iter().filter(|(_, ends, now)| certificates::is_due(*ends, *now));
+    all.sort_by_key(|(_, validity, now)| validity.good_until(*now));
+    let due = all.iter().filter(|(_, validity, now)| validity.is_due(*now));
     let due: Vec<String> =
-        due.map(|(whose, ends, now)| format!("{whose} {}", certificates::ending(*ends, *now))).collect();
+        due.map(|(whose, validity, now)| format!("{whose} {}", validity.told(*now))).collect();
     match (due.as_slice(), all.first()) {
         (_, None) => Err("nobody told of a certificate".to_owned()),
-        ([], Some((_, ends, now))) => Ok(format!("the first {}", certificates::ending(*ends, *now))),
+        ([], Some((_, first, now))) => Ok(format!("the first {}", first.told(*now))),
         (due, _) => Err(due.join("; ")),
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
+use x509_parser::time::ASN1Time;
 
 use super::pki::{self, PKI, Subject};
 use crate::sim::guest::state::Disk;
@@ -28,6 +29,7 @@ const SIGNERS: [(&str, &str); 4] = [
 
 /// What a certificate says.
 struct Read {
+    begins: u64,
     ends: u64,
     name: String,
     organization: Option<String>,
@@ -43,8 +45,10 @@ fn read(pem: &str) -> Option<Read> {
     };
     let subject = certificate.subject();
     let usage = certificate.extended_key_usage().ok().flatten();
+    let seconds = |time: ASN1Time| u64::try_from(time.timestamp()).unwrap_or_default();
     Some(Read {
-        ends: u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or_default(),
+        begins: seconds(certificate.validity().not_before),
+        ends: seconds(certificate.validity().not_after),
         name: text(Box::new(subject.iter_common_name())).unwrap_or_default(),
         organization: text(Box::new(subject.iter_organization())),
         server: usage.is_some_and(|usage| usage.value.server_auth),
@@ -82,11 +86,15 @@ fn certificate_at(disk: &Disk, path: &str) -> Option<String> {
     if path.ends_with(".conf") { inside(&text) } else { Some(text) }
 }
 
-/// Returns every certificate's file with its end in seconds since 1970.
-pub fn ends(disk: &Disk) -> Vec<(String, u64)> {
+/// Returns every certificate's file with its begin and its end in seconds since 1970.
+pub fn validities(disk: &Disk) -> Vec<(String, u64, u64)> {
     let authorities = disk.under(PKI).into_iter().filter(|path| path.ends_with("ca.crt"));
     let all = leaves(disk).into_iter().chain(authorities);
-    all.filter_map(|path| Some((path.clone(), read(&certificate_at(disk, &path)?)?.ends))).collect()
+    let of = |path: String| {
+        let read = read(&certificate_at(disk, &path)?)?;
+        Some((path, read.begins, read.ends))
+    };
+    all.filter_map(of).collect()
 }
 
 /// Returns the names in the API server's certificate.
@@ -195,12 +203,12 @@ mod tests {
     #[test]
     fn a_clusters_certificates_age_by_its_own_authority() {
         let ([other, _], [control_plane, mut worker]) = (cluster(), cluster());
-        let before = ends(&worker)[0].1;
+        let before = validities(&worker)[0].2;
         assert!(signer(&worker, std::slice::from_ref(&other)).is_none(), "another's of the same name");
         let both = [other, control_plane];
         let authorities = signer(&worker, &both).unwrap();
         age(&mut worker, authorities, HOUR);
-        assert_eq!(ends(&worker)[0].1, before - HOUR.as_secs());
+        assert_eq!(validities(&worker)[0].2, before - HOUR.as_secs());
         assert!(signed_by(&worker, &pki::authority(&both[1], "ca").unwrap()));
         assert!(signer(&Disk::empty(), &both).is_none(), "a machine of no cluster");
     }

@@ -78,8 +78,8 @@ pub async fn run(call: &Call<'_>) -> i32 {
         for (_, name) in MARKS.iter().filter(|(mark, _)| disk.file(mark).is_some()) {
             put("kubernetes", name);
         }
-        for (path, ends) in aging::ends(disk) {
-            put("certificate", &format!("{ends} {path}"));
+        for (path, begins, ends) in aging::validities(disk) {
+            put("certificate", &format!("{begins} {ends} {path}"));
         }
         for name in aging::api_names(disk) {
             put("api_name", &name);
