@@ -82,6 +82,15 @@ fn files_here_are_proposed_where_files_are_meant() {
 }
 
 #[test]
+fn interfaces_are_those_of_the_mac_that_is_meant() {
+    let session = Session::new();
+    session.clone().args(["sim", "start"]).run().exits(0);
+    assert!(values(&session, &["init", "--interface", ""]).contains("en0"), "of the simulated Mac");
+    assert_eq!(proposed(&session, &["init", "--interface", "nosuch"]), set(&[]));
+    session.args(["sim", "wipe"]).run().exits(0);
+}
+
+#[test]
 fn names_of_tables_are_proposed() {
     let session = Session::new();
     assert!(values(&session, &["image", "fetch", ""]).contains("debian-13"));

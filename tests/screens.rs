@@ -106,11 +106,12 @@ fn done(session: &Session, verb: &str, width: u16) -> Picture {
 /// Says whether a line could have been broken before the edge: it has a blank there behind its indentation, and is no command or
 /// path to be copied, no fingerprint, and no line of Fusion's file.
 fn could_be_broken(line: &str, width: usize) -> bool {
-    const AS_IT_IS: [&str; 8] = [
+    const AS_IT_IS: [&str; 9] = [
         "answer VNET_",
         "add_dhcp_mac_to_ip",
         "/Library/Preferences/VMware Fusion/",
-        "SHA-256 ",
+        "/Virtual Machines.localized/",
+        "SHA-256  ",
         "    curl ",
         "    security ",
         "    sudo ",

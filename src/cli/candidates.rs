@@ -1,7 +1,8 @@
 //! What a shell proposes while somebody types: verbs and options by their types, and names that there are now.
 //!
 //! The shell asks this very program at each Tab, by the variable [`VARIABLE`] (`fusionlab completions SHELL` prints how). Only
-//! files are read, so the answer is there at once, whatever Fusion and the machines do.
+//! files are read, so the answer is there at once, whatever Fusion and the machines do; a Mac's interfaces alone are asked of
+//! its own programs, for no longer than [`TAB`].
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -16,11 +17,13 @@ use super::Cli;
 use super::calls;
 use super::context::LAB_FILE;
 use super::error::catalogue;
-use super::options::{HOME_VARIABLE, LAB_VARIABLE, OutputForm};
+use super::init;
+use super::options::{FUSION_VARIABLE, HOME_VARIABLE, LAB_VARIABLE, OutputForm};
 use super::screen::support;
 use super::simulated;
 use crate::lab::Lab;
 use crate::lab::catalogue as images_of;
+use crate::lab::limits::TAB;
 use crate::lab::paths::Home;
 
 /// Set to the shell's name where it asks.
@@ -54,6 +57,30 @@ pub fn public_keys() -> ArgValueCompleter {
         let none = beginning_with(vec![none], current);
         PathCompleter::file().complete(current).into_iter().chain(none).collect()
     })
+}
+
+/// The interfaces of this Mac that lead into a home network, as the wizard finds them; none where that takes too long.
+pub fn interfaces() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let found = init::home_networks(&fusion_root(), TAB);
+        told(found.into_iter().map(|lan| {
+            let radio = if lan.wireless { ", Wi-Fi" } else { "" };
+            (lan.interface, format!("{} in {}{radio}", lan.address, lan.subnet))
+        }))
+    })
+}
+
+/// The root of the Mac whose interfaces count: of the Fusion that was named, of the simulated one where it is laid out and no real
+/// one could be, else of this one.
+fn fusion_root() -> PathBuf {
+    let simulated = || {
+        let is_meant = !cfg!(target_os = "macos") || typed().iter().any(|word| word == "--sim");
+        home().map(|home| home.sim()).filter(|root| is_meant && root.is_dir())
+    };
+    said("--fusion", FUSION_VARIABLE)
+        .and_then(|path| init::root_of_fusion(&path))
+        .or_else(simulated)
+        .unwrap_or_else(|| PathBuf::from("/"))
 }
 
 /// Ids of errors and rules.
@@ -108,11 +135,15 @@ pub fn parts() -> ArgValueCandidates {
     })
 }
 
-/// Verbs that have a manual page: below those that stand there already.
+/// Verbs that have a manual page, and help: below those that stand there already.
 pub fn verbs() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {
         let words = typed();
-        let mut behind = words.iter().skip_while(|word| *word != "man").skip(1).collect::<Vec<_>>();
+        let mut behind = words
+            .iter()
+            .skip_while(|word| !["man", "help"].contains(&word.as_str()))
+            .skip(1)
+            .collect::<Vec<_>>();
         // The last one is being typed.
         behind.pop();
         let (all, mut path) = (Cli::command(), behind.into_iter().filter(|word| !word.starts_with('-')));

@@ -29,7 +29,7 @@ const LINES: usize = 50;
   fusionlab console gateway1 -n 1000 --output json")]
 pub struct ConsoleArgs {
     /// The machine, such as gateway1
-    #[arg(add = candidates::machines(), value_name = "NODE")]
+    #[arg(add = candidates::machines(), value_name = "MACHINE")]
     node: String,
 
     /// So many lines of what was written before

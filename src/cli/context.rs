@@ -30,8 +30,8 @@ const BUILT_IN: &str = "the built-in lab";
 pub enum Warnings {
     /// Nothing: they were said when the lab came up.
     Untold,
-    /// A line each.
-    Brief,
+    /// Nothing yet: the verb tells them once it knows whether there is anything to do.
+    Later,
     /// With place and help.
     Full,
 }
@@ -137,40 +137,34 @@ impl Context {
         let (lab, found) = resolved.map_err(|problems| Failure::LabFile(of_file(problems)))?;
         let lab = Lab { image: self.image(lab.image)?, ..lab };
         let pen = &self.terminal.err;
-        match warnings {
-            Warnings::Brief => self.warn(&found),
-            Warnings::Full if !found.is_empty() => {
-                self.say(problems::lines(&of_file(found.clone()), pen));
-                self.say([""]);
-            }
-            Warnings::Full | Warnings::Untold => {}
+        if warnings == Warnings::Full && !found.is_empty() {
+            self.say(problems::lines(&of_file(found.clone()), pen));
+            self.say([""]);
         }
         Ok((lab, found))
     }
 
-    /// Says each of these in a line, apart from what follows.
-    pub fn warn(&self, found: &[Problem]) {
-        let lines = found.iter().flat_map(|problem| problems::brief(problem, &self.terminal.err));
-        let lines: Vec<String> = lines.collect();
-        if !lines.is_empty() {
-            self.say(lines);
+    /// Says each of these in a sentence, apart from what follows; where they were said when the lab came up, only that there are
+    /// such.
+    pub fn warn(&self, found: &[Problem], were_said: bool) {
+        let told = if were_said { problems::reminder } else { problems::brief };
+        for problem in found {
+            self.say(told(problem, &self.terminal.err));
             self.say([""]);
         }
     }
 
-    /// Says what only this machine gives reason for: what can be done about it with its place and help, the rest in a line each.
+    /// Says what only this Mac gives reason for: what can be done about it with its place and help, the rest in a line each.
     pub fn warn_of_host(&self, found: &[Problem]) -> Result<(), Failure> {
         let (file, text) = self.lab_text()?;
         let (file, text) = (file.unwrap_or_else(|| BUILT_IN.to_owned()), text.unwrap_or_default());
         let place = LabFileProblems { file, text, problems: Vec::new() };
         let pen = &self.terminal.err;
-        let told = found.iter().flat_map(|problem| match problem.help {
-            Some(_) => problems::one(problem, &place, pen),
-            None => problems::brief(problem, pen),
-        });
-        let told: Vec<String> = told.collect();
-        if !told.is_empty() {
-            self.say(told);
+        for problem in found {
+            self.say(match problem.help {
+                Some(_) => problems::one(problem, &place, pen),
+                None => problems::brief(problem, pen),
+            });
             self.say([""]);
         }
         Ok(())

@@ -17,7 +17,7 @@ const SCHEMA: &str = "fusionlab.cp/1";
 
 /// Copy files into a machine or out of it
 ///
-/// A path in a machine is NODE:PATH, seen from the lab user's home folder. A copy has another name until it is whole, so
+/// A path in a machine is MACHINE:PATH, seen from the lab user's home folder. A copy has another name until it is whole, so
 /// nobody meets half of one; a file takes the place of one that is there, a folder does not. What is copied into a machine
 /// belongs to the lab's user.
 #[derive(Args, Debug)]
@@ -28,7 +28,7 @@ const SCHEMA: &str = "fusionlab.cp/1";
   fusionlab cp -r site gateway1:/tmp/site")]
 pub struct CpArgs {
     /// What to copy, and in the end where to
-    #[arg(add = candidates::places(), required = true, num_args = 2.., value_name = "[NODE:]PATH")]
+    #[arg(add = candidates::places(), required = true, num_args = 2.., value_name = "[MACHINE:]PATH")]
     places: Vec<String>,
 
     /// Folders with all that is in them; links are followed
@@ -44,7 +44,7 @@ enum Place {
 }
 
 impl Place {
-    /// Reads `NODE:PATH`, or a path of this machine: one with a slash before the colon is no node's.
+    /// Reads `MACHINE:PATH`, or a path of this Mac: one with a slash before the colon is no machine's.
     fn of(text: &str) -> Self {
         match text.split_once(':') {
             Some((node, path)) if !node.is_empty() && !node.contains('/') => {

@@ -1,4 +1,4 @@
-//! `fusionlab destroy`: the host as it was before.
+//! `fusionlab destroy`: the Mac as it was before.
 
 use clap::Args;
 use serde_json::json;
@@ -17,7 +17,7 @@ use crate::plan::step::{Action, Plan};
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.destroy/1";
 
-/// Take the lab down and leave the host as it was
+/// Take the lab down and leave the Mac as it was
 ///
 /// Deletes the lab's machines, takes its lines out of Fusion's networking file and removes its folder. Machines that
 /// do not bear the lab's mark are not touched. The template and downloads stay for the next lab.

@@ -1,4 +1,4 @@
-//! `fusionlab doctor`: whether this machine is fit for the lab.
+//! `fusionlab doctor`: whether this Mac is fit for the lab.
 
 use clap::Args;
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::plan::health::State;
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.doctor/1";
 
-/// Check whether this machine is fit for the lab
+/// Check whether this Mac is fit for the lab
 ///
 /// Looks at Fusion, this Mac, Fusion's networks and the labs on this Mac, and says of each thing that is not well what to do
 /// about it. Changes nothing without --fix. Exits with 4 if a check fails, with 0 if there are only warnings, or things that

@@ -39,7 +39,7 @@ pub struct DrillArgs {
     scenarios: Vec<Scenario>,
 
     /// The machine that loses it [default: the gateway that holds the VIPs; the first worker or control plane]
-    #[arg(long, add = candidates::machines(), value_name = "NODE")]
+    #[arg(long, add = candidates::machines(), value_name = "MACHINE")]
     on: Option<String>,
 
     /// List the scenarios; nothing is lost

@@ -34,12 +34,13 @@ pub fn run(args: ExplainArgs, context: &Context) -> Result<Success, Failure> {
     let rules = calls::rules();
     let errors = catalogue::errors();
     let all = || errors.iter().chain(&rules);
+    let tables = [("Errors", errors.as_slice()), ("Rules of the lab file", rules.as_slice())];
     if args.page {
         context.print([catalogue::page(&rules).trim_end()])?;
         return Ok(Success::Done);
     }
     let Some(id) = &args.id else {
-        list(all(), context)?;
+        list(tables, context)?;
         return Ok(Success::Done);
     };
     let Some(explained) = all().find(|explained| explained.id == id) else {
@@ -58,14 +59,20 @@ pub fn run(args: ExplainArgs, context: &Context) -> Result<Success, Failure> {
     Ok(Success::Done)
 }
 
-fn list<'a>(all: impl Iterator<Item = &'a Explained>, context: &Context) -> Result<(), Failure> {
+/// Lists all ids in tables, each sorted and under its heading.
+fn list(tables: [(&str, &[Explained]); 2], context: &Context) -> Result<(), Failure> {
     if context.json() {
+        let all = tables.iter().flat_map(|(_, all)| *all);
         let ids: Vec<_> = all.map(|one| json!({ "id": one.id, "summary": one.summary })).collect();
         return context.print_json(&json!({ "schema": SCHEMA, "ids": ids }));
     }
-    let mut table = Table::new(["ID", "MEANING"]).breaking();
-    all.for_each(|one| table.row([Cell::inked(Ink::Accent, one.id), Cell::plain(one.summary)]));
-    context.print(table.lines(&context.terminal.out))
+    let pen = &context.terminal.out;
+    let [first, second] = tables.map(|(heading, all)| {
+        let mut table = Table::new(["ID", "MEANING"]).breaking();
+        all.iter().for_each(|one| table.row([Cell::inked(Ink::Accent, one.id), Cell::plain(one.summary)]));
+        [vec![pen.paint(Ink::Strong, heading)], table.lines(pen)].concat()
+    });
+    context.print([first, vec![String::new()], second].concat())
 }
 
 fn lines(explained: &Explained, pen: &Pen) -> Vec<String> {

@@ -12,7 +12,7 @@ use crate::lab::{Lab, Node, Role};
 #[derive(Args, Clone, Debug, Default)]
 pub struct GuestsArgs {
     /// Machines by name, such as gateway1
-    #[arg(add = candidates::machines(), value_name = "NODE")]
+    #[arg(add = candidates::machines(), value_name = "MACHINE")]
     nodes: Vec<String>,
 
     /// Every machine of the lab

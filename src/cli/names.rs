@@ -1,4 +1,4 @@
-//! `fusionlab names`: the lab's names, who answers for them, and how this machine comes to ask.
+//! `fusionlab names`: the lab's names, who answers for them, and how this Mac comes to ask.
 
 use std::net::Ipv4Addr;
 
@@ -16,7 +16,7 @@ use crate::lab::Lab;
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.names/1";
 
-/// Show the lab's names, and how this machine finds them
+/// Show the lab's names, and how this Mac finds them
 ///
 /// The gateways run a small name server that knows the lab's names and no others: every name below the lab's domain leads
 /// to the VIP. With --resolver a Mac asks it for that domain, through one file in /etc/resolver; `destroy` removes it.

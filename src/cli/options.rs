@@ -8,7 +8,7 @@ use super::candidates;
 use super::terminal::ColorChoice;
 use crate::lab::spec::{Mirror, Word};
 
-const FUSION_VARIABLE: &str = "FUSIONLAB_FUSION";
+pub const FUSION_VARIABLE: &str = "FUSIONLAB_FUSION";
 const GUESTS_VARIABLE: &str = "FUSIONLAB_SIM_GUESTS";
 pub const LAB_VARIABLE: &str = "FUSIONLAB_LAB";
 pub const HOME_VARIABLE: &str = "FUSIONLAB_HOME";

@@ -49,6 +49,12 @@ pub const NOT_YET: &[(&[&str], &str, &str)] = &[
     ),
 ];
 
+/// Says whether other tools have an option.
+#[cfg(test)]
+pub fn has_option(option: &str) -> bool {
+    OPTIONS.iter().any(|(theirs, ..)| theirs.contains(&option))
+}
+
 /// What is advised where a verb has none of the options that are ours for another tool's.
 enum Otherwise {
     Nothing,

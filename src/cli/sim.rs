@@ -17,6 +17,7 @@ const SCHEMA: &str = "fusionlab.sim/1";
 ///
 /// It starts by itself when `up` needs it, and keeps its machines until `wipe`.
 #[derive(Args, Debug)]
+#[command(subcommand_help_heading = "Verbs", subcommand_value_name = "VERB")]
 #[command(after_help = "Examples:
   fusionlab sim status              whether it runs, and its machines
   fusionlab sim fault               what can be let go wrong
@@ -30,29 +31,44 @@ pub struct SimArgs {
 #[derive(Subcommand, Debug)]
 pub enum SimCommand {
     /// Show whether it runs, and its machines
+    #[command(after_help = "Examples:
+  fusionlab sim status")]
     Status,
     /// Start it
+    #[command(after_help = "Examples:
+  fusionlab sim start
+  fusionlab sim start --sim-guests linux    with real guests, as root")]
     Start,
     /// Stop it: to its machines, the power goes
+    #[command(after_help = "Examples:
+  fusionlab sim stop")]
     Stop,
     /// Stop it and remove all that it holds
+    #[command(after_help = "Examples:
+  fusionlab sim wipe")]
     Wipe,
     /// Let the Mac sleep: its machines' clocks stand still meanwhile, and what they hold grows old
     ///
     /// The Mac's own clock is this computer's, and stays: what its machines hold is that much older instead.
+    #[command(after_help = "Examples:
+  fusionlab sim sleep 8h      a night
+  fusionlab sim sleep 400d    until certificates have ended")]
     Sleep {
         /// How long, such as 90m, 8h or 400d
         #[arg(value_name = "TIME", value_parser = duration::parse)]
         time: Duration,
     },
     /// Start the Mac anew: its machines lose their power, and Fusion's networks are down
+    #[command(after_help = "Examples:
+  fusionlab sim reboot")]
     Reboot,
     /// Let something go wrong; without a name, list what can
     ///
-    /// A link that is cut stays so until it is cleared:
-    ///   fusionlab sim fault link-silent --on gateway1/ens160
-    ///   fusionlab sim fault link-silent --on gateway1/ens160 --clear
-    #[command(verbatim_doc_comment)]
+    /// A link that is cut stays so until it is cleared.
+    #[command(after_help = "Examples:
+  fusionlab sim fault                                     what there is
+  fusionlab sim fault link-silent --on gateway1/ens160    cut this card off
+  fusionlab sim fault --clear                             all is well again")]
     Fault {
         /// What goes wrong
         #[arg(add = candidates::faults())]
@@ -76,6 +92,10 @@ pub enum SimCommand {
         clear: bool,
     },
     /// The Debian system that real guests start from (--sim-guests)
+    #[command(subcommand_help_heading = "Verbs", subcommand_value_name = "VERB")]
+    #[command(after_help = "Examples:
+  fusionlab sim image build    make it now, as root on Linux
+  fusionlab sim image list     those that are there")]
     Image {
         #[command(subcommand)]
         command: ImageCommand,
@@ -83,6 +103,9 @@ pub enum SimCommand {
     /// Make it like a Mac that has been lived in; without a name, list how
     ///
     /// What is made so stays until `wipe`. Real guests meet other machines of the home's once the simulation is started anew.
+    #[command(after_help = "Examples:
+  fusionlab sim hazard              what there is
+  fusionlab sim hazard vip-taken    somebody has the VIP already")]
     Hazard {
         /// What is in the way there
         #[arg(add = candidates::hazards(), value_name = "NAME")]
@@ -95,6 +118,9 @@ pub enum ImageCommand {
     /// Build it, unless it is there; up does so by itself
     ///
     /// On Linux, as root, with mmdebstrap. It is kept below fusionlab's home, or where FUSIONLAB_SIM_IMAGES says.
+    #[command(after_help = "Examples:
+  fusionlab sim image build
+  fusionlab sim image build --disk    for machines of QEMU")]
     Build {
         /// The Debian release
         #[arg(long, value_name = "SUITE", default_value = "trixie", value_parser = ["bookworm", "trixie"])]
@@ -109,6 +135,8 @@ pub enum ImageCommand {
         mirror: Option<String>,
     },
     /// List those that are there
+    #[command(after_help = "Examples:
+  fusionlab sim image list")]
     List,
 }
 

@@ -15,6 +15,7 @@ use super::{sim_guests, sim_image};
 use crate::host::fusion::{Fusion, discover};
 use crate::host::{HostError, system};
 use crate::lab::Lab;
+use crate::lab::catalogue::SIMULATED_IMAGE;
 use crate::lab::spec::closest;
 use crate::sim::faults::{self, Fault};
 use crate::sim::hazards;
@@ -106,7 +107,7 @@ pub fn prepare(lab: &mut Lab, fusion: &Fusion) -> Result<(), Failure> {
             (path, digest)
         }
     };
-    lab.image.name = "simulated".to_owned();
+    lab.image.name = SIMULATED_IMAGE.to_owned();
     lab.image.url = format!("file://{}", path.display());
     lab.image.digest = Some(digest);
     lab.image.newest = None;

@@ -18,7 +18,7 @@ const SSH_PORT: u16 = 22;
 /// Log in to a machine with your own ssh, or run a command there
 ///
 /// Runs the system's ssh with the lab's configuration, which knows each machine by name, its address, its host key and the
-/// key that it lets in. The same file serves ssh, scp, rsync and editors: --config prints its path. The words after NODE are
+/// key that it lets in. The same file serves ssh, scp, rsync and editors: --config prints its path. The words after MACHINE are
 /// read by the guest's shell, as ssh does it; `fusionlab exec` takes them as they are, and goes into several machines.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -30,7 +30,7 @@ const SSH_PORT: u16 = 22;
   echo \"Include $(fusionlab ssh --config)\" >> ~/.ssh/config     for VS Code")]
 pub struct SshArgs {
     /// The machine, such as gateway1
-    #[arg(add = candidates::machines(), value_name = "NODE", required_unless_present_any = ["config", "through"])]
+    #[arg(add = candidates::machines(), value_name = "MACHINE", required_unless_present_any = ["config", "through"])]
     node: Option<String>,
 
     /// A command for the guest's shell, with or without -- before it

@@ -234,6 +234,27 @@ mod tests {
     }
 
     #[test]
+    fn colours_are_the_terminals_own_six_bold_and_dim_which_every_theme_makes_legible() {
+        const BOLD_OR_DIM: [u8; 2] = [1, 2];
+        for ink in [Ink::Good, Ink::Bad, Ink::Warn, Ink::Dim, Ink::Strong, Ink::Accent] {
+            let painted = Pen { color: true, ..Pen::plain(80) }.paint(ink, "x");
+            let (before, after) = painted.split_once('x').unwrap();
+            let codes: Vec<u8> = before
+                .split("\u{1b}[")
+                .skip(1)
+                .flat_map(|codes| codes.strip_suffix('m').unwrap().split(';'))
+                .map(|code| code.parse().unwrap())
+                .collect();
+            assert!(!codes.is_empty(), "{ink:?}: {painted:?}");
+            assert!(
+                codes.iter().all(|code| BOLD_OR_DIM.contains(code) || (31..=36).contains(code)),
+                "{ink:?}: {codes:?}"
+            );
+            assert_eq!(after, "\u{1b}[0m", "{ink:?}");
+        }
+    }
+
+    #[test]
     fn without_colours_paint_is_nothing() {
         assert_eq!(Pen::plain(80).paint(Ink::Bad, "no"), "no");
         let painted = Pen { color: true, ..Pen::plain(80) }.paint(Ink::Bad, "no");

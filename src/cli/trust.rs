@@ -23,6 +23,9 @@ const SCHEMA: &str = "fusionlab.trust/1";
   fusionlab trust --output json    the same for scripts")]
 pub struct TrustArgs {}
 
+/// Columns of the labels.
+const LABEL: usize = "authority".len();
+
 /// One way to have a program believe the authority.
 struct Way {
     who: &'static str,
@@ -69,9 +72,12 @@ pub async fn run(_args: TrustArgs, context: &Context) -> Result<Success, Failure
         return Ok(Success::Done);
     }
     let pen = &context.terminal.out;
-    let mut lines =
-        vec![format!("{} {}", pen.paint(Ink::Strong, &name), pen.paint(Ink::Dim, &context.shown(&path)))];
-    lines.push(pen.paint(Ink::Dim, &format!("SHA-256 {fingerprint}")));
+    // None is broken into lines, so that it can be copied.
+    let labelled = [("authority", &name), ("file", &context.shown(&path)), ("SHA-256", &fingerprint)];
+    let mut lines: Vec<String> = labelled
+        .iter()
+        .map(|(label, text)| format!("{}  {text}", pen.paint(Ink::Dim, &format!("{label:<LABEL$}"))))
+        .collect();
     lines.push(String::new());
     lines.extend(words::wrap(&warning(confined.as_deref()), pen.prose_width()));
     lines.extend(ways.iter().flat_map(|way| shown(way, pen)));

@@ -59,13 +59,14 @@ impl UpArgs {
 pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
     init::before_up(context, &args).await?;
     let pen = &context.terminal.err;
-    let lab = context.lab(args.preset, Warnings::Brief)?;
+    let (lab, warnings) = context.lab_and_warnings(args.preset, Warnings::Later)?;
     let session = Session::open_to_change(context, lab, "up", args.wait).await?;
     let (lab, fusion) = (session.lab.clone(), session.fusion.clone());
     let opening = [opening::lines(&lab, &fusion, pen), vec![String::new()]].concat();
     context.say(&opening);
     let Outlook { plan: steps, facts } = session.outlook(false).await?;
     calls::must_be_home(context, &lab, &fusion, &facts, &args.init())?;
+    context.warn(&warnings, steps.is_empty());
     context.warn_of_host(&calls::warnings_of_host(context, &lab, &facts)?)?;
     if !steps.is_empty() && !args.yes {
         let unsaid = plan::lines(&steps, &lab, Detail::Brief, pen);

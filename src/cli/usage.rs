@@ -1,5 +1,7 @@
 //! What was typed and cannot be understood, in the words and forms of every other error.
 
+mod arguments;
+
 use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -13,6 +15,7 @@ use super::error::{Failure, Kind, Report};
 use super::peers;
 use super::terminal::{ColorChoice, Terminal};
 use super::words::either;
+use arguments::{Named, as_typed, in_words, lacking, named_by};
 
 const PROGRAM: &str = "fusionlab";
 
@@ -73,8 +76,16 @@ pub fn answer(error: &clap::Error, args: &[OsString], wished: &Wished, mut comma
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
             if !wished.json =>
         {
-            help(&mut command, &path, Terminal::detect(wished.color, wished.plain).err.color);
+            let help = help(&mut command, &path, Terminal::detect(wished.color, wished.plain).err.color);
+            // Nobody may be left to read it.
+            let _ = write!(std::io::stderr(), "{help}");
             return code;
+        }
+        // Behind a verb that has verbs of its own, as others take it there.
+        ErrorKind::InvalidSubcommand if texts(error, ContextKind::InvalidSubcommand) == ["help"] => {
+            let help = help(&mut command, &path, Terminal::detect(wished.color, wished.plain).out.color);
+            let _ = write!(std::io::stdout(), "{help}");
+            return ExitCode::SUCCESS;
         }
         _ => {}
     }
@@ -85,17 +96,15 @@ pub fn answer(error: &clap::Error, args: &[OsString], wished: &Wished, mut comma
     code
 }
 
-/// Prints the short help of a verb that lacks its own verb to standard error.
-fn help(command: &mut Command, path: &[String], in_colour: bool) {
+/// Returns the short help of a verb that lacks its own verb.
+fn help(command: &mut Command, path: &[String], in_colour: bool) -> String {
     command.build();
     let mut verb = command;
     for word in path {
         verb = verb.find_subcommand_mut(word).expect("the path was found among the verbs");
     }
     let help = verb.render_help();
-    let help = if in_colour { help.ansi().to_string() } else { help.to_string() };
-    // Nobody may be left to read it.
-    let _ = write!(std::io::stderr(), "{help}");
+    if in_colour { help.ansi().to_string() } else { help.to_string() }
 }
 
 /// Returns the verbs that were named, from the outermost to the last that there is.
@@ -126,9 +135,12 @@ fn report(error: &clap::Error, command: &Command, path: &[String], args: &[OsStr
     let verb = std::iter::once(PROGRAM).chain(path.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
     let text = |kind| texts(error, kind).into_iter().next();
     let argument = || text(ContextKind::InvalidArg).unwrap_or_default();
-    // As it is typed, without the name of its value.
-    let option = || argument().split([' ', '=']).next().unwrap_or_default().to_owned();
+    let option = || as_typed(&argument());
     let value = text(ContextKind::InvalidValue).unwrap_or_default();
+    let cannot_be = || match named_by(&argument()) {
+        Named::Option(option) => format!("{option} cannot be \"{value}\""),
+        Named::Word(word) => format!("\"{value}\" is no {}", word.to_lowercase()),
+    };
     let report = match error.kind() {
         ErrorKind::InvalidSubcommand => {
             return no_such_verb(
@@ -154,34 +166,27 @@ fn report(error: &clap::Error, command: &Command, path: &[String], args: &[OsStr
                 report
             }
         }
-        ErrorKind::MissingRequiredArgument => {
-            let missing = texts(error, ContextKind::InvalidArg).join(" ");
-            let report = Report::usage(format!("\"{verb}\" lacks {missing}"));
-            if missing.contains("COMMAND") {
-                report
-                    .advise("a command stands behind two dashes:")
-                    .run(format!("{verb} gateway1 -- hostname"))
-            } else {
-                report
-            }
+        ErrorKind::MissingRequiredArgument | ErrorKind::TooFewValues => {
+            lacking(&verb, &texts(error, ContextKind::InvalidArg), named(command, path))
         }
         ErrorKind::InvalidValue if value.is_empty() => {
-            could_be(Report::usage(format!("{} needs a value", argument())), error)
+            could_be(Report::usage(format!("{} needs a value", option())), error)
         }
         ErrorKind::InvalidValue => {
-            let report = Report::usage(format!("{} cannot be \"{value}\"", option()));
-            could_be(joined(report, &value, command, path, args), error)
+            could_be(joined(Report::usage(cannot_be()), &value, command, path, args), error)
         }
         ErrorKind::ValueValidation => {
-            let report = Report::usage(format!("{} cannot be \"{value}\"", option()));
+            let report = Report::usage(cannot_be());
             match error.source() {
-                Some(reason) => report.because(reason.to_string()),
+                Some(reason) => report.because(in_words(&reason.to_string())),
                 None => report,
             }
         }
         ErrorKind::ArgumentConflict if error.get(ContextKind::PriorArg).is_some() => {
-            let others = texts(error, ContextKind::PriorArg);
-            Report::usage(format!("{} and {} exclude each other", argument(), either(&others, "and")))
+            let others: Vec<String> =
+                texts(error, ContextKind::PriorArg).iter().map(|other| as_typed(other)).collect();
+            Report::usage(format!("\"{verb}\" takes {} or {}, not both", option(), either(&others, "or")))
+                .advise("leave one of them out")
         }
         _ => Report::usage(first_words(error)),
     };
@@ -352,9 +357,21 @@ mod tests {
     fn what_is_wrong_with_a_value_or_a_word_is_told_by_its_name() {
         for (line, whole, part) in [
             ("fusionlab plan --output yaml", "--output cannot be \"yaml\"", "it can be text, json or junit"),
-            ("fusionlab plan --output", "--output <FORM> needs a value", "it can be text, json or junit"),
+            ("fusionlab plan --output", "--output needs a value", "it can be text, json or junit"),
             ("fusionlab exec --all --limit never -- true", "--limit cannot be \"never\"", "30s"),
-            ("fusionlab ssh", "\"fusionlab ssh\" lacks <NODE>", "fusionlab help ssh"),
+            (
+                "fusionlab ssh",
+                "\"fusionlab ssh\" lacks the machine, such as gateway1",
+                "such as:; fusionlab ssh gateway1",
+            ),
+            (
+                "fusionlab cp notes.txt",
+                "\"fusionlab cp\" lacks what to copy, and in the end where to",
+                "such as:; fusionlab cp notes.txt gateway1:",
+            ),
+            ("fusionlab drill gateway-vn", "\"gateway-vn\" is no scenario", "did you mean gateway-vm?"),
+            ("fusionlab up --sim-speed 0", "--sim-speed cannot be \"0\"", "it is a whole number from 1 on"),
+            ("fusionlab logs -n many", "--lines cannot be \"many\"", "it is a whole number"),
             ("fusionlab status all", "\"fusionlab status\" takes no \"all\"", "fusionlab help status"),
             (
                 "fusionlab destroy mylab",
@@ -363,8 +380,8 @@ mod tests {
             ),
             (
                 "fusionlab ssh --config gateway1",
-                "--config and [NODE] exclude each other",
-                "fusionlab help ssh",
+                "\"fusionlab ssh\" takes --config or MACHINE, not both",
+                "leave one of them out",
             ),
         ] {
             let (what, fix) = said(line);
@@ -400,7 +417,7 @@ mod tests {
     fn a_command_that_is_lacking_is_told_where_it_belongs() {
         let (what, fix) = said("fusionlab exec gateway1");
         assert!(what.starts_with("\"fusionlab exec\" lacks "), "{what}");
-        assert!(fix.contains("fusionlab exec gateway1 -- hostname"), "{fix}");
+        assert!(fix.contains("such as:; fusionlab exec gateway1 -- "), "{fix}");
     }
 
     #[test]

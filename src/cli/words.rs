@@ -53,7 +53,8 @@ pub fn bytes(bytes: u64) -> String {
     while let Some(unit) = units.next() {
         if size < STEP || units.peek().is_none() {
             let digits = usize::from(*unit != "B" && size < 1000.0);
-            return format!("{size:.digits$} {unit}");
+            let number = format!("{size:.digits$}");
+            return format!("{} {unit}", number.strip_suffix(".0").unwrap_or(&number));
         }
         size /= STEP;
     }
@@ -69,24 +70,69 @@ pub fn bytes_of(done: u64, total: u64) -> String {
     }
 }
 
-/// Breaks text into lines of at most so many columns, between words; a longer word stands alone. A line's own
-/// indentation stays, so that YAML in advice can be copied.
+/// Breaks text into lines of at most so many columns, between words; a longer word stands alone, and so does a path, which may
+/// have blanks in it. A figure stays with its unit. A line's own indentation stays, so that YAML in advice can be copied.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.lines() {
         let indent = &paragraph[..paragraph.len() - paragraph.trim_start().len()];
         let mut line = String::new();
-        for word in paragraph.split_whitespace() {
-            let grown = console::measure_text_width(&line) + 1 + console::measure_text_width(word);
+        for word in unbroken(paragraph) {
+            let grown = console::measure_text_width(&line) + 1 + console::measure_text_width(&word);
             if !line.is_empty() && grown > width {
                 lines.push(std::mem::take(&mut line));
             }
             line.push_str(if line.is_empty() { indent } else { " " });
-            line.push_str(word);
+            line.push_str(&word);
         }
         lines.push(line);
     }
     lines
+}
+
+/// Returns what no line may be broken within: words, figures with their units, paths.
+fn unbroken(paragraph: &str) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    for word in paragraph.split_whitespace() {
+        match parts.last_mut() {
+            Some(before) if belong_together(before, word) => {
+                before.push(' ');
+                before.push_str(word);
+            }
+            _ => parts.push(word.to_owned()),
+        }
+    }
+    parts
+}
+
+fn belong_together(before: &str, word: &str) -> bool {
+    const UNITS: [&str; 9] = ["ms", "s", "min", "h", "B", "KiB", "MiB", "GiB", "TiB"];
+    // Colours are put on word by word.
+    let (before, word) = (console::strip_ansi_codes(before), console::strip_ansi_codes(word));
+    let figure = before.trim_start_matches('(');
+    let is_figure = figure.starts_with(|first: char| first.is_ascii_digit())
+        && figure.ends_with(|last: char| last.is_ascii_digit())
+        && figure.chars().all(|letter| letter.is_ascii_digit() || letter == '.');
+    let unit = word.trim_end_matches([',', ';', ':', '.', ')']);
+    let unit = unit.split('/').next().unwrap_or_default();
+    is_figure && UNITS.contains(&unit) || are_of_one_path(&before, &word)
+}
+
+/// Says whether a blank between two words is one of a path's: one of those that every Mac has, or one with a slash behind it.
+fn are_of_one_path(before: &str, word: &str) -> bool {
+    const KNOWN: [(&str, &str); 3] =
+        [("VMware", "Fusion"), ("Virtual", "Machines.localized"), ("Application", "Support")];
+    let path = before.trim_start_matches(['"', '\'', '(', '`']);
+    let is_path = path.starts_with('/') || path.starts_with("~/");
+    if !is_path || before.ends_with([',', ';', ':', '.', ')', '"', '\'', '`']) {
+        return false;
+    }
+    let is_known =
+        |(first, second): &(&str, &str)| before.ends_with(&format!("/{first}")) && word.starts_with(second);
+    let goes_on = !word.contains("://")
+        && word.starts_with(|first: char| first.is_alphanumeric())
+        && word.split_once('/').is_some();
+    goes_on || KNOWN.iter().any(is_known)
 }
 
 #[cfg(test)]
@@ -122,10 +168,11 @@ mod tests {
     fn sizes_use_binary_units() {
         assert_eq!(bytes(512), "512 B");
         assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(12 << 30), "12 GiB");
         assert_eq!(bytes(627_304_038), "598.2 MiB");
         assert_eq!(bytes(1020 * 1024 * 1024), "1020 MiB");
-        assert_eq!(bytes_of(242_221_056, 627_304_038), "231.0 of 598.2 MiB");
-        assert_eq!(bytes_of(512 * 1024, 1536 * 1024 * 1024), "512.0 KiB of 1.5 GiB");
+        assert_eq!(bytes_of(242_221_056, 627_304_038), "231 of 598.2 MiB");
+        assert_eq!(bytes_of(512 * 1024, 1536 * 1024 * 1024), "512 KiB of 1.5 GiB");
         assert_eq!(bytes(u64::MAX), "16777216 TiB");
     }
 
@@ -133,7 +180,19 @@ mod tests {
     fn words_wrap_and_long_ones_stay_whole() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("a /very/long/path b", 5), ["a", "/very/long/path", "b"]);
+        let vmx = "/u/Virtual Machines.localized/lab/a b.vmwarevm/a.vmx";
+        assert_eq!(
+            wrap(&format!("step vm.start/a, {vmx}, and so on"), 20)[1..],
+            [&format!("{vmx},"), "and so on"]
+        );
+        assert_eq!(
+            wrap("see /Library/VMware Fusion or /var/log", 9),
+            ["see", "/Library/VMware Fusion", "or", "/var/log"]
+        );
+        assert_eq!(wrap("in /tmp, a/b", 8), ["in /tmp,", "a/b"]);
         assert_eq!(wrap("nodes:\n  one: {}", 20), ["nodes:", "  one: {}"]);
+        assert_eq!(wrap("at most 5.0 s of it", 10), ["at most", "5.0 s of", "it"]);
+        assert_eq!(wrap("28.9 MiB/s, 12 left", 5), ["28.9 MiB/s,", "12", "left"]);
         assert_eq!(count(1, "worker"), "1 worker");
         assert_eq!(count(0, "worker"), "0 workers");
         let listed =

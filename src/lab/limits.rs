@@ -11,6 +11,9 @@ pub const CERTIFICATE_RENEWAL: Duration = Duration::from_secs(30 * 24 * 3600);
 /// One look for whoever answers at addresses of the LAN, before there is a lab file that could say how long.
 pub const ADDRESS_PROBE: Duration = Duration::from_secs(5);
 
+/// One look around while somebody waits at a Tab in a shell.
+pub const TAB: Duration = Duration::from_secs(1);
+
 /// What stands for no limit at all: nobody waits for a hundred years.
 pub const NO_LIMIT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
@@ -54,7 +57,7 @@ limits! {
     stop = 5,
     /// What a whole step may take beyond the limits of all that it waits for.
     step_slack = 900,
-    /// Memory of this machine becoming free before a VM is powered on all the same.
+    /// Memory of this Mac becoming free before a VM is powered on all the same.
     host_memory = 60,
     /// Another run's work on Fusion's networks or on the template; with `--wait`, on the lab.
     turn = 3600,

@@ -8,7 +8,7 @@
 //!     identity/                     0700: keys, certificates, tokens made before anything boots
 //!     kubeconfig                    0600: the user's, with the LAN VIP as server
 //!     kubeconfig-merged.json        the user's kubeconfigs that have the lab's entries
-//!     resolver.json                 the domain whose names this machine asks the lab for
+//!     resolver.json                 the domain whose names this Mac asks the lab for
 //!     known_hosts  ssh_config       for the user's own ssh
 //!     lab-ca.crt                    the authority behind https://*.<domain>
 //!     network.json  networking.before   what we changed in Fusion's file, and the file before it
@@ -147,7 +147,7 @@ impl LabDir {
         self.0.join("kubeconfig-merged.json")
     }
 
-    /// The record of the file that makes this machine ask the lab for its names.
+    /// The record of the file that makes this Mac ask the lab for its names.
     pub fn resolver_record(&self) -> PathBuf {
         self.0.join("resolver.json")
     }

@@ -178,7 +178,7 @@ pub struct LabCertificates {
     pub all: Vec<(String, Validity)>,
 }
 
-/// Checks when the certificates of the labs on this machine end.
+/// Checks when the certificates of the labs on this Mac end.
 pub fn certificates(labs: &[LabCertificates], now: u64) -> Check {
     let due = |lab: &LabCertificates| {
         let mut due: Vec<_> = lab.all.iter().filter(|(_, validity)| validity.is_due(now)).collect();
@@ -199,6 +199,11 @@ pub fn certificates(labs: &[LabCertificates], now: u64) -> Check {
 
 fn count(number: usize, noun: impl fmt::Display) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// As [`count`], and "none" where there is none.
+fn some(number: usize, noun: impl fmt::Display) -> String {
+    if number == 0 { "none".to_owned() } else { count(number, noun) }
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ use super::step::{Action, Phase, Plan, Step, StepId};
 const COST_OF_RESTART: u32 = 8;
 const COST_OF_DHCP: u32 = 2;
 
+/// Where Fusion keeps its networking file: what it is called in a plan.
+pub const FILE: &str = "/Library/Preferences/VMware Fusion/networking";
 /// The id of the step that makes the networks what the lab needs.
 pub const APPLY: &str = "network.apply";
 /// The id of the step that takes the lab's lines out again.
@@ -62,7 +64,7 @@ impl NetworkWish {
             Scope::Nothing => Self::Satisfied,
             scope => {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                let diff = unified_diff(&text(before), &text(&after), "networking");
+                let diff = unified_diff(&text(before), &text(&after), FILE);
                 Self::Change(NetworkChange { after, diff, scope })
             }
         }
@@ -215,7 +217,13 @@ pub fn apply_step(lab: &Lab, wish: &NetworkWish, facts: &Facts) -> Option<Step> 
             change.scope,
         ),
         (NetworkWish::Change(change), _) => {
-            (whole, format!("Fusion's networking file lacks parts of {vmnet}"), change.scope)
+            let document = facts.networking.as_deref().and_then(|bytes| Document::parse(bytes).ok());
+            let number = lab.internal.vmnet;
+            let has_some = document.is_some_and(|document| {
+                !document.answers(number).is_empty() || !document.reservations(number).is_empty()
+            });
+            let why = if has_some { "lacks parts of" } else { "has nothing of" };
+            (whole, format!("Fusion's networking file {why} {vmnet}"), change.scope)
         }
         (_, Some(unfinished)) => (RESTART.to_owned(), cut_short(unfinished), Scope::Networks),
         (NetworkWish::Satisfied, None) if !facts.network_running => (

@@ -35,7 +35,7 @@ pub enum Obstacle {
     #[error("{} uses {mac}, which {node} would have", vmx.display())]
     ForeignMac { node: String, mac: String, vmx: PathBuf },
     /// VMs of this lab stand, but the keys that they were made with are gone.
-    #[error("the lab's VMs stand, but its identity (keys and certificates) is not on this machine")]
+    #[error("the lab's VMs stand, but its identity (keys and certificates) is not on this Mac")]
     IdentityLost,
     /// Fusion does not run the virtual hardware that machines are written with.
     #[error("VMware Fusion {version} does not run virtual hardware {hardware}")]

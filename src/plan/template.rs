@@ -54,14 +54,14 @@ pub fn kept(lab: &Lab, facts: &TemplateFacts) -> String {
 }
 
 fn list(lab: &Lab, facts: &TemplateFacts, steps: &mut Vec<Step>) {
-    let (image, versions) = (&lab.image.name, &lab.versions);
+    let versions = &lab.versions;
     let (no_disk, no_bake) = (!facts.disk_written && !facts.baked, !facts.baked);
     let missing = [
         (no_disk && !facts.image_cached).then(|| Missing {
             id: "image.fetch",
             needs: &[],
             cost_seconds: 60,
-            text: format!("download the cloud image {image}"),
+            text: format!("download {}", lab.image.noun()),
             why: "it is not in the cache",
             action: Action::FetchImage,
         }),
@@ -78,7 +78,7 @@ fn list(lab: &Lab, facts: &TemplateFacts, steps: &mut Vec<Step>) {
             needs: &["image.convert"],
             cost_seconds: 180,
             text: format!(
-                "bake the template: containerd, Kubernetes {}, Cilium {}, nginx, keepalived",
+                "bake the template: containerd, Kubernetes {}, Cilium {}, nginx, Keepalived",
                 versions.kubernetes, versions.cilium
             ),
             why: "no template of this image and these versions",

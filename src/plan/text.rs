@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::networks::FILE;
 use super::step::{Action, Phase, Plan, Step, StepId};
 use crate::lab::{Lab, Node};
 
@@ -39,7 +40,7 @@ const WORDS: &[(&str, &str, &str)] = &[
     ("guest.clock", "set clock", "setting the clock"),
     ("node.back", "await its part", "coming back"),
     ("lan.probe", "listen on the LAN", "listening on the LAN"),
-    ("gateway.configure", "nginx, keepalived", "nginx and keepalived"),
+    ("gateway.configure", "nginx, Keepalived", "nginx and Keepalived"),
     ("node.prepare", "prepare", "files and services"),
     ("kube.certificates", "certificates", "its certificates"),
     ("kube.init", "kubeadm init", "kubeadm init"),
@@ -165,7 +166,9 @@ fn write_step(out: &mut String, step: &Step, detail: Detail) {
         let _ = writeln!(out, "      {}: {}", step.id, step.why);
     }
     if let Some((diff, _)) = step.action.of_networks() {
-        diff.lines().for_each(|line| {
+        // One line names the file, in place of the diff's own two.
+        let changed = diff.lines().skip_while(|line| !line.starts_with('@'));
+        (!diff.is_empty()).then_some(FILE).into_iter().chain(changed).for_each(|line| {
             let _ = writeln!(out, "      {line}");
         });
     }
@@ -245,9 +248,10 @@ mod tests {
         let (lab, plan) = plan_of_up();
         let text = text(&plan, &lab, Detail::Brief);
         for line in [
-            "  + gateway1     10.10.0.11   clone, set up, start, await, listen on the LAN, nginx, keepalived\n",
+            "  + gateway1     10.10.0.11   clone, set up, start, await, listen on the LAN, nginx, Keepalived\n",
             "  + k8s-master1  10.10.0.131  clone, set up, start, await, prepare, kubeadm init\n",
             "  + k8s-worker2  10.10.0.142  clone, set up, start, await, prepare, kubeadm join\n",
+            "      /Library/Preferences/VMware Fusion/networking\n      @@ ",
             "      +answer VNET_2_HOSTONLY_SUBNET 10.10.0.0\n",
             "      +add_dhcp_mac_to_ip 2 00:50:56:25:21:00 10.10.0.131\n",
             "54 steps; 7 new machines with 12 CPUs and 22 GiB of memory.\n",

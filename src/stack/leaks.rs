@@ -1,4 +1,4 @@
-//! The last look at what leaves this machine: whether a secret of the lab is in it, however it is spelt.
+//! The last look at what leaves this Mac: whether a secret of the lab is in it, however it is spelt.
 //!
 //! [`super::secrets`] takes out what it knows by the line. This looks in another way, so that what one overlooks the other
 //! finds: any `WINDOW` characters in a row that are one secret's alone, whatever stands between them (line ends of other widths, quotes,

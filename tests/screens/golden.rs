@@ -33,6 +33,10 @@ static OF_THIS_RUN: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     .into()
 });
 
+/// A duration at the right edge.
+static DURATION: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r" {2,}\[TIME\]$").expect("a pattern is well-formed"));
+
 /// What begins lines that this computer's disk and clock decide: also where they are broken, and whether advice follows.
 const OF_THIS_COMPUTER: [&str; 5] =
     ["disk  ", "✓ room for their disks", "! room for their disks", "✗ room for their disks", "✓ the clock  "];
@@ -93,8 +97,12 @@ fn name(picture: &mut Picture, home: &Path) {
     let home = Regex::new(&regex::escape(&home.to_string_lossy())).expect("an escaped text is well-formed");
     picture.replace(&home, "[LAB]");
     OF_THIS_COMPUTER.iter().for_each(|line| picture.leave_out(line));
-    for (pattern, with) in shown::varying().chain(OF_THIS_RUN.iter().map(|(pattern, with)| (pattern, *with)))
-    {
+    for (pattern, with) in shown::varying() {
+        picture.replace(pattern, with);
+    }
+    // Which checks took long enough to say how long.
+    picture.cut(&["✓ ", "✗ "], &DURATION);
+    for (pattern, with) in OF_THIS_RUN.iter() {
         picture.replace(pattern, with);
     }
 }

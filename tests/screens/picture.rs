@@ -44,6 +44,12 @@ impl Picture {
         self.0.iter_mut().for_each(|line| line.replace(pattern, with));
     }
 
+    /// Takes away what a pattern finds in lines that begin in one of these ways.
+    pub fn cut(&mut self, begins: &[&str], pattern: &Regex) {
+        let lines = self.0.iter_mut().filter(|line| begins.iter().any(|begin| line.text.starts_with(begin)));
+        lines.for_each(|line| line.replace(pattern, ""));
+    }
+
     /// Leaves out the line that begins so, and its continuation, which is indented.
     pub fn leave_out(&mut self, begin: &str) {
         let Some(at) = self.0.iter().position(|line| line.text.starts_with(begin)) else { return };

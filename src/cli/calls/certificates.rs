@@ -1,4 +1,4 @@
-//! How long the certificates of the labs on this machine are valid, for `doctor`.
+//! How long the certificates of the labs on this Mac are valid, for `doctor`.
 
 use super::Session;
 use crate::cli::context::Context;
@@ -10,7 +10,7 @@ use crate::plan::health::{self, Check, LabCertificates};
 use crate::stack::certificates;
 use crate::stack::validity::Validity;
 
-/// Looks at what each lab keeps on this machine, and asks the machines of the lab that the lab file names.
+/// Looks at what each lab keeps on this Mac, and asks the machines of the lab that the lab file names.
 pub async fn check(context: &Context, lab: &Lab) -> Result<Check, Failure> {
     let mut labs = Vec::new();
     for folder in files::list(&context.home.labs())? {

@@ -1,4 +1,4 @@
-//! What only this machine gives reason to say before a lab is made.
+//! What only this Mac gives reason to say before a lab is made.
 
 use super::loss;
 use crate::cli::context::Context;
@@ -14,7 +14,7 @@ use crate::plan::wifi;
 /// Where the lab file says the home network.
 const LAN: &str = "lan.subnet";
 
-/// Returns warnings that only this machine gives reason for.
+/// Returns warnings that only this Mac gives reason for.
 pub fn warnings_of_host(context: &Context, lab: &Lab, facts: &Facts) -> Result<Vec<Problem>, Failure> {
     let (_, text) = context.lab_text()?;
     let span = text.and_then(|text| spec::parse(&text).origin.span(LAN));

@@ -39,11 +39,8 @@ impl From<EngineError> for Failure {
 impl From<&EngineError> for Report {
     fn from(error: &EngineError) -> Self {
         let what = error.to_string();
-        let go_on = |report: Self| {
-            report
-                .advise("what was finished stands; mend the cause and go on with the same command")
-                .run("fusionlab status")
-        };
+        let go_on =
+            |report: Self| report.advise("mend the cause; what was finished stands").run("fusionlab status");
         match error {
             EngineError::Host(host) => Self::from(host),
             EngineError::IsFolder { .. } => Self::usage(what).advise("folders are copied with -r"),
@@ -106,7 +103,7 @@ impl From<&EngineError> for Report {
                 .at(node.clone())
                 .with_tail(tail)
                 .because("the logs above, of its API server and etcd, say what ails them")
-                .advise("mend it on the node and go on with the same command; or, if nothing in it matters, begin anew:")
+                .advise("mend it on the node and go on; or, if nothing in it matters, begin anew:")
                 .run("fusionlab destroy"),
             EngineError::SameIdentity { node, other, .. } => Self::new("machines-share-identity", Kind::Guest, what)
                 .at(node.clone())
@@ -118,7 +115,7 @@ impl From<&EngineError> for Report {
                 Self::new("template-failed", Kind::Guest, reason.clone())
                     .with_tail(tail)
                     .because("most often the template's machine has no way to the internet")
-                    .advise("mend the cause and run the same command again: the template is made anew")
+                    .advise("mend the cause; the template is made anew then")
             }
             EngineError::TemplateUnfit { .. } => Self::new("template-unfit", Kind::Fusion, what)
                 .because("a clone reads from the template's disk what it has not changed itself, so that disk may never change")
@@ -264,7 +261,7 @@ fn text(obstacle: &Obstacle) -> String {
     }
 }
 
-/// Returns what the obstacles concern; if several things, then this machine.
+/// Returns what the obstacles concern; if several things, then this Mac.
 fn kind_of_obstacles(obstacles: &[Obstacle]) -> Kind {
     let kind = |obstacle: &Obstacle| match obstacle {
         Obstacle::Network { .. }
@@ -392,7 +389,7 @@ mod tests {
         assert_eq!(code(&[network()]), 7);
         assert_eq!(code(&[vm(), vm()]), 6);
         assert_eq!(code(&[Obstacle::FusionOpen]), 4);
-        assert_eq!(code(&[network(), vm()]), 4, "several things are this machine's");
+        assert_eq!(code(&[network(), vm()]), 4, "several things are this Mac's");
     }
 
     #[test]

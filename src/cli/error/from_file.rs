@@ -23,7 +23,7 @@ pub(super) fn failed(action: &str, path: &Path, source: &Error) -> Report {
             .run(look),
         ErrorKind::ReadOnlyFilesystem => Report::new("file-denied", Kind::HostCheck, what)
             .because("the disk that it is on is mounted read-only")
-            .advise("see where it is mounted, mount it so that it can be written, and run the same command again:")
+            .advise("see where it is mounted, and mount it so that it can be written:")
             .run("mount"),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Report::new("disk-full", Kind::HostCheck, what)
             .because("there is no room left on this disk")
@@ -32,11 +32,13 @@ pub(super) fn failed(action: &str, path: &Path, source: &Error) -> Report {
         ErrorKind::NotFound if OF_WHAT_IS_THERE.contains(&action) => nothing_there(path),
         ErrorKind::NotFound => no_folder(path),
         ErrorKind::AlreadyExists => super::from_image::exists(path),
-        ErrorKind::IsADirectory => Report::new("no-such-file", Kind::HostCheck, format!("{} is a folder", path.display()))
-            .at(absolute(path))
-            .because("a file is wanted here")
-            .advise("name a file in it, or another one; these are there:")
-            .run(Command::new(["ls", &path.display().to_string()]).shell_line()),
+        ErrorKind::IsADirectory => {
+            Report::new("no-such-file", Kind::HostCheck, format!("{} is a folder", path.display()))
+                .at(absolute(path))
+                .because("a file is wanted here")
+                .advise("name a file in it, or another one; these are there:")
+                .run(Command::new(["ls", &path.display().to_string()]).shell_line())
+        }
         ErrorKind::NotADirectory => {
             Report::new("no-such-file", Kind::HostCheck, format!("{} cannot be there", path.display()))
                 .at(absolute(path))

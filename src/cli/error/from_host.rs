@@ -1,4 +1,4 @@
-//! Advice on failed side effects of the host.
+//! Advice on failed side effects on the Mac.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -21,7 +21,7 @@ impl From<&HostError> for Report {
                 Self::new("file-content", Kind::HostCheck, reason.clone())
                     .at(path.display().to_string())
                     .because("the file was written by something else, or was cut short")
-                    .advise("look at the file, mend it or move it away, then run the same command again")
+                    .advise("look at the file, and mend it or move it away")
             }
             HostError::Image { path, bad } => from_image::unreadable(path, bad),
             HostError::Capacity { path, size, wished } => from_image::capacity(path, *size, *wished),
@@ -42,7 +42,7 @@ impl From<&HostError> for Report {
                     "it takes far less than {} s on an idle machine: this one is overloaded, or what we wait for hangs",
                     limit.as_secs()
                 ))
-                .advise("run the same command again: what was finished stands")
+                .advise("try again: what was finished stands")
                 .advise("if the machine is slow, raise the limit under `limits:` in the lab file; all of them stand in what this prints:")
                 .run("fusionlab init --preset ha --out -"),
             HostError::Fusion { operation, vmx, message, cause } => {
@@ -63,7 +63,7 @@ impl From<&HostError> for Report {
                         ErrorKind::ConnectionRefused => "the machine is up, and nothing listens on that port",
                         ErrorKind::TimedOut => "nobody answers: the machine is down, or a VPN or firewall swallows the packets",
                         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-                            "this machine knows no way to that address: Fusion's network is not up, \
+                            "this Mac knows no way to that address: Fusion's network is not up, \
                              or macOS denies Local Network access to the terminal"
                         }
                         _ => "see the message",
@@ -83,7 +83,7 @@ impl From<&HostError> for Report {
             HostError::Lost { node, .. } => Self::new("connection-lost", Kind::Guest, what)
                 .at(node.clone())
                 .because("the guest restarted, lost its address, or ran out of memory")
-                .advise("run the same command again: it looks at what stands before it does anything")
+                .advise("try again: each run looks at what stands before it does anything")
                 .run("fusionlab status"),
             HostError::HostKey { node, expected, found } => Self::new("host-key-mismatch", Kind::Guest, what)
                 .at(node.clone())
@@ -105,14 +105,14 @@ impl From<&HostError> for Report {
                     None => "no way to the internet, a proxy that is not known here, or the server is down".to_owned(),
                 })
                 .run(Command::new(["curl", "-fIL", url]).shell_line())
-                .advise("then run the same command again: the part that came is kept, and the download goes on from there"),
+                .advise("then try again: the part that came is kept, and the download goes on from there"),
             HostError::Digest { expected, found, kept, .. } => {
                 Self::new("digest-mismatch", Kind::Network, what)
                     .because(format!(
                         "the file was changed on the way or at its source: expected {expected}, found {found}"
                     ))
                     .at(kept.display().to_string())
-                    .advise("do not use the file; remove it and run the same command again to download it anew")
+                    .advise("do not use the file; once it is removed, it is downloaded anew")
                     .run(Command::new(["rm", &kept.display().to_string()]).shell_line())
             }
             HostError::Unsigned { .. } => Self::new("list-not-believed", Kind::Network, what)
@@ -131,7 +131,7 @@ impl From<&HostError> for Report {
             HostError::Kubeconfig { path, refusal } => kubeconfig(what, path, refusal),
             HostError::ResolverTaken { path } => Self::new("resolver-taken", Kind::HostCheck, what)
                 .because("it was written by somebody else, by another lab, or changed since")
-                .advise("look at it; if nobody needs it, remove it and run the same command again:")
+                .advise("look at it, and if nobody needs it remove it:")
                 .run(format!("cat {}", quote(&path.display().to_string()))),
             HostError::ResolverDenied { .. } => Self::new("root-denied", Kind::HostCheck, what)
                 .because("sudo or its step has said why; where nobody can type a password, it asks for none")
@@ -209,7 +209,7 @@ fn network(what: String, output: &str, restored: bool) -> Report {
             .advise("Fusion's networks do not run as before; the next change starts them anew, and the old file is among:")
             .run("fusionlab network backups"),
     };
-    report.advise("quit Fusion's window, then run the same command again").run("fusionlab network show")
+    report.advise("quit Fusion's window; this shows what its networks are:").run("fusionlab network show")
 }
 
 /// Returns the command that makes a file or folder root's own again.

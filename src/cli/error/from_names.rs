@@ -40,7 +40,7 @@ impl Report {
     /// There is no lab whose guests could be reached.
     pub fn no_guests(lab: &str) -> Self {
         Self::new("lab-not-up", Kind::Guest, format!("the lab \"{lab}\" is not up"))
-            .because("it has no keys on this machine, so it was never made here, or was destroyed")
+            .because("it has no keys on this Mac, so it was never made here, or was destroyed")
             .run("fusionlab up")
     }
 
@@ -52,7 +52,7 @@ impl Report {
 
     /// A copy from here to here, or between machines.
     pub fn one_end_each() -> Self {
-        Self::usage("a copy goes from this machine into one of the lab's, or from one of those to here")
+        Self::usage("a copy goes from this Mac into one of the lab's machines, or from one of those to here")
             .advise("say which end is the machine's, by its name and a colon:")
             .run("fusionlab cp notes.txt gateway1:")
     }

@@ -1,4 +1,4 @@
-//! Advice on what must not leave this machine.
+//! Advice on what must not leave this Mac.
 
 use super::{Failure, Kind, Report};
 use crate::stack::support::Leak;

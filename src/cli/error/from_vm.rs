@@ -35,7 +35,7 @@ pub fn refused(operation: &str, vmx: &Path, message: &str, cause: Option<&str>) 
     if message.contains("not enough space") {
         return report.advise("make room on this disk:").run("df -h ~").run("fusionlab template prune");
     }
-    report.advise("close the VM's window in Fusion if it is open there, then run the same command again")
+    report.advise("close the VM's window in Fusion if it is open there")
 }
 
 /// The VM runs, so its files stay as they are.
@@ -57,10 +57,10 @@ pub fn locked(vmx: &Path, lock: &Lock) -> Report {
     match (&lock.holder, lock.grip) {
         (Some(holder), Grip::Held) => report
             .because("the VM runs, or it is open in a window of Fusion")
-            .advise("shut the VM down or close its window, then run the same command again")
+            .advise("shut the VM down or close its window; this shows who has it:")
             .run(format!("ps -p {}", holder.pid)),
         (_, Grip::Left) => report
-            .because("no process of that number runs on this machine: a crash left the lock, or another Mac has the VM open")
+            .because("no process of that number runs on this Mac: a crash left the lock, or another Mac has the VM open")
             .advise("if no other Mac works on this folder, take the lock away:")
             .run(remove),
         _ => report

@@ -44,11 +44,11 @@ impl Kind {
         (Self::Unexpected, "unexpected: see the message"),
         (Self::Usage, "wrong usage"),
         (Self::LabFile, "the lab file is not valid"),
-        (Self::HostCheck, "a check of this machine failed"),
+        (Self::HostCheck, "a check of this Mac failed"),
         (Self::Locked, "the lab is locked by another run"),
         (Self::Fusion, "VMware Fusion refused something"),
         (Self::Network, "a network or a download failed"),
-        (Self::Guest, "a virtual machine failed"),
+        (Self::Guest, "a machine failed"),
         (Self::Kubernetes, "Kubernetes failed"),
         (Self::Verification, "verification failed"),
         (Self::Partly, "partly done: several things failed, for several reasons"),
@@ -215,7 +215,7 @@ impl Report {
     /// There is no lab that could be proved.
     pub fn not_up(lab: &str) -> Self {
         Self::new("verification-failed", Kind::Verification, format!("the lab \"{lab}\" is not up"))
-            .because("it has no keys on this machine, so it was never made here, or was destroyed")
+            .because("it has no keys on this Mac, so it was never made here, or was destroyed")
             .run("fusionlab up")
     }
 

@@ -28,6 +28,9 @@ pub enum DiskFormat {
 /// Reads qcow2 (version 2 and 3; zlib and zstd), VMDK (monolithicSparse, monolithicFlat, streamOptimized) and raw disks,
 /// whatever their names. Nothing is overwritten, and nothing is left of a conversion that fails.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab image convert noble-server-cloudimg-arm64.img disk.vmdk
+  fusionlab image convert disk.raw disk.vmdk --size 40G --format flat")]
 pub struct ConvertArgs {
     /// The image
     #[arg(value_name = "SRC")]

@@ -110,7 +110,7 @@ fn planned(image: &Image) -> PlannedStep {
         id: StepId(STEP.to_owned()),
         node: None,
         phase: Phase::Host,
-        text: format!("download the cloud image {}", image.name),
+        text: format!("download {}", image.noun()),
         needs: Vec::new(),
         reaches: Vec::new(),
         cost_seconds: COST_SECONDS,

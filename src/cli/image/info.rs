@@ -21,6 +21,9 @@ const GAP: usize = 2;
 
 /// Say what a disk image is: kind, sizes, and what of it is not supported
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab image info noble-server-cloudimg-arm64.img
+  fusionlab image info disk.vmdk --output json")]
 pub struct InfoArgs {
     /// The image
     #[arg(value_name = "FILE")]

@@ -15,6 +15,7 @@ use super::error::{Failure, Success};
 
 /// Cloud images, disks, seeds and VMX files, one at a time
 #[derive(Args, Debug)]
+#[command(subcommand_help_heading = "Verbs", subcommand_value_name = "VERB")]
 #[command(after_help = "Examples:
   fusionlab image fetch ubuntu-24.04
   fusionlab image info noble-server-cloudimg-arm64.img

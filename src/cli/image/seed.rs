@@ -18,6 +18,8 @@ const SCHEMA: &str = "fusionlab.imageseed/1";
 ///
 /// The file can be read by its owner alone, since seeds hold keys. Nothing is overwritten.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab image seed --user-data user-data --meta-data meta-data seed.iso")]
 pub struct SeedArgs {
     /// What the machine is to become; begins with #cloud-config or another header of cloud-init
     #[arg(long, value_name = "FILE")]

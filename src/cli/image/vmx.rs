@@ -23,6 +23,9 @@ const SCHEMA: &str = "fusionlab.vmx/1";
 ///
 /// Order, comments, unknown keys and the file's encoding stay as they are. A VM that runs or is open is not changed.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab image vmx k8s-worker1.vmx
+  fusionlab image vmx k8s-worker1.vmx --set memsize=8192 --set numvcpus=4")]
 pub struct VmxArgs {
     /// The VMX file
     #[arg(value_name = "FILE")]

@@ -47,7 +47,7 @@ pub struct Seen {
     pub root: PathBuf,
     /// Fusion's networks.
     pub networks: Vec<(u8, Option<Ipv4Net>)>,
-    /// Where this machine's routes lead, the default route left out.
+    /// Where this Mac's routes lead, the default route left out.
     pub routes: Vec<(Ipv4Net, String)>,
     /// The labs that stand.
     pub labs: BTreeSet<String>,
@@ -76,14 +76,14 @@ pub struct LanAnswer {
     pub subnet: Ipv4Net,
     pub router: Ipv4Addr,
     pub dns: Vec<Ipv4Addr>,
-    /// This machine's own address in it, if it has one.
+    /// This Mac's own address in it, if it has one.
     pub own: Option<Ipv4Addr>,
     /// The interface, if it is Wi-Fi.
     pub wifi: Option<String>,
 }
 
 impl LanAnswer {
-    /// Returns the subnet if this machine is in it: elsewhere nobody can be looked for, since ARP ends at the router.
+    /// Returns the subnet if this Mac is in it: elsewhere nobody can be looked for, since ARP ends at the router.
     pub fn in_reach(&self) -> Option<Ipv4Net> {
         self.own.map(|_| self.subnet)
     }

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::answers::{KeyAnswer, Seen, Takes};
 use super::check::{self, Refused};
@@ -9,8 +10,9 @@ use crate::cli::calls::{self, Outlook, Session};
 use crate::cli::context::Context;
 use crate::cli::error::Failure;
 use crate::formats::networking::Document;
-use crate::host::fusion::Fusion;
 use crate::host::fusion::networks::Networks;
+use crate::host::fusion::{Fusion, discover};
+use crate::host::surroundings::LanInterface;
 use crate::host::{files, surroundings};
 use crate::lab::Lab;
 use crate::lab::catalogue::Arch;
@@ -21,6 +23,22 @@ use crate::plan::step::Plan;
 
 /// The root of a Mac without Fusion.
 const MAC: &str = "/";
+
+/// Returns the ways into home networks of the Mac with this root, for what must not wait and not fail: none if it takes longer.
+pub fn home_networks(root: &Path, limit: Duration) -> Vec<LanInterface> {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return Vec::new();
+    };
+    let found = runtime.block_on(async { tokio::time::timeout(limit, surroundings::lan(root, limit)).await });
+    // Nothing is waited for that is still being asked.
+    runtime.shutdown_background();
+    found.unwrap_or_default()
+}
+
+/// Returns the root of the Mac of a Fusion that was named; none if there is none.
+pub fn root_of_fusion(path: &Path) -> Option<PathBuf> {
+    discover::find(Some(path)).ok().map(|fusion| fusion.root)
+}
 
 /// Looks at everything once, and changes nothing.
 pub async fn look(context: &Context) -> Result<Seen, Failure> {

@@ -132,7 +132,7 @@ fn free_address(text: &str, lan: &LanAnswer, seen: &Seen) -> Result<Ipv4Addr, Re
         return Err(format!("{address} is the router's"));
     }
     if Some(address) == lan.own {
-        return Err(format!("{address} is this machine's own"));
+        return Err(format!("{address} is this Mac's own"));
     }
     if lan.dns.contains(&address) {
         return Err(format!("{address} is a DNS server's"));

@@ -1,4 +1,4 @@
-//! What is proposed where nothing was said: the largest lab that this machine carries, and addresses that are free.
+//! What is proposed where nothing was said: the largest lab that this Mac carries, and addresses that are free.
 
 use std::net::Ipv4Addr;
 
@@ -23,14 +23,14 @@ const CPUS_FOR_EACH: u32 = 2;
 /// Subnets for the internal network, the document's first; each stands for the 100 that begin there.
 const SUBNETS: [(u8, u8); 3] = [(10, 10), (172, 30), (192, 168)];
 
-/// Returns the largest size that this machine carries with ease; the smallest if it carries none.
+/// Returns the largest size that this Mac carries with ease; the smallest if it carries none.
 pub fn size(seen: &Seen) -> Preset {
     let fits = |takes: &Takes| fits(takes, seen);
     let found = seen.sizes.iter().find(|(_, takes)| fits(takes));
     found.map_or(Preset::Solo, |(preset, _)| *preset)
 }
 
-/// Says whether this machine carries a lab with ease; one that does not tell its memory is taken for large enough. A
+/// Says whether this Mac carries a lab with ease; one that does not tell its memory is taken for large enough. A
 /// simulated Fusion's machines take nothing of it.
 pub fn fits(takes: &Takes, seen: &Seen) -> bool {
     let around = &seen.around;

@@ -36,6 +36,7 @@ use crate::host::HostError;
 use crate::lab::Lab;
 use crate::plan::text::Detail;
 use answers::{Answers, Given, Seen};
+pub use calls::{home_networks, root_of_fusion};
 
 /// Sizes of labs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -82,7 +83,7 @@ pub struct InitArgs {
     dns: Option<String>,
 
     /// The Mac's interface to bridge to, such as en0; without it Fusion chooses
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, add = candidates::interfaces(), value_name = "NAME")]
     interface: Option<String>,
 
     /// The address that users know
@@ -330,8 +331,8 @@ async fn planned(context: &Context, lab: Lab) -> Result<Vec<String>, Failure> {
         Ok((lab, steps)) => Ok(plan::lines(&steps, &lab, Detail::Brief, pen)),
         Err(failure) if failure.kind() == Kind::Interrupted => Err(wizard::left(context)),
         Err(Failure::Report(report)) => Ok(screen::no_plan(&report.what, pen)),
-        // Of a lab that does not fit this machine the warnings tell.
-        Err(_) => Ok(screen::no_plan("the lab does not fit this machine", pen)),
+        // Of a lab that does not fit this Mac the warnings tell.
+        Err(_) => Ok(screen::no_plan("the lab does not fit this Mac", pen)),
     }
 }
 

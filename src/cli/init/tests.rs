@@ -67,7 +67,7 @@ fn an_address_is_refused_with_the_reason() {
         ("192.168.68.0", "the first address"),
         ("192.168.68.255", "the last address"),
         ("192.168.68.1", "is the router's"),
-        ("192.168.68.2", "this machine's own"),
+        ("192.168.68.2", "this Mac's own"),
         ("192.168.68.200", "is taken: 38:94:ed:56:6f:8d answers there"),
         ("x", "is not an IPv4 address"),
         ("192.168.68.9/24", "without the prefix length"),

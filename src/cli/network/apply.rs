@@ -18,6 +18,9 @@ const SCHEMA: &str = "fusionlab.networkapply/1";
 /// Shows the change to Fusion's networking file, asks, keeps a backup, makes it, and looks at what became of it. What
 /// does not turn out as wished is taken back. A change that an earlier run did not finish is brought to its end.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab network apply           show the change, ask, make it
+  fusionlab network apply --yes     without a question")]
 pub struct ApplyArgs {
     /// Do not ask
     #[arg(long, short)]

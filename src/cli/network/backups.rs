@@ -16,6 +16,9 @@ const SCHEMA: &str = "fusionlab.backups/1";
 ///
 /// One is taken before each change. The last column says in a word what putting one back would change.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab network backups         the newest first
+  fusionlab network restore BACKUP  put one of them back")]
 pub struct BackupsArgs {}
 
 pub async fn run(_args: BackupsArgs, context: &Context) -> Result<Success, Failure> {

@@ -22,6 +22,7 @@ use crate::lab::Lab;
 
 /// Fusion's networks: show them, change them, put them back
 #[derive(Args, Debug)]
+#[command(subcommand_help_heading = "Verbs", subcommand_value_name = "VERB")]
 #[command(after_help = "Examples:
   fusionlab network show          all networks, and who is on them
   fusionlab network plan          what the lab needs of Fusion's file

@@ -19,6 +19,9 @@ const SCHEMA: &str = "fusionlab.networks/2";
 /// All networks, whoever made them; below each the machines that have a card on it, the addresses that are reserved,
 /// those that are leased to somebody else now, and the ports that are forwarded. Changes nothing.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab network show            all of them
+  fusionlab network show --vmnet 2  one of them")]
 pub struct ShowArgs {
     /// Only this network
     #[arg(long, value_name = "N")]

@@ -21,6 +21,8 @@ pub struct Bars {
     rows: Vec<ProgressBar>,
     /// What is to be said once the terminal is ours again; none while it is.
     held: Option<Vec<Note>>,
+    /// Whether anything was said, which stands apart from the rows.
+    has_spoken: bool,
 }
 
 /// A line above the rows.
@@ -44,6 +46,7 @@ impl Bars {
             multi,
             rows: Vec::new(),
             held: None,
+            has_spoken: false,
         }
     }
 
@@ -56,8 +59,10 @@ impl Bars {
         self.board.ahead.tick(now);
         let lines = layout::lines(&self.board, now, &pen);
         while self.rows.len() < lines.len() {
-            let style = ProgressStyle::with_template("{msg}").expect("the template is a plain placeholder");
-            self.rows.push(self.multi.add(ProgressBar::no_length().with_style(style)));
+            self.rows.push(self.multi.add(ProgressBar::no_length().with_style(style("{msg}"))));
+        }
+        if let Some(first) = self.rows.first().filter(|_| self.has_spoken) {
+            first.set_style(style("\n{msg}"));
         }
         for (row, line) in self.rows.iter().zip(lines) {
             if row.message() != line {
@@ -79,6 +84,7 @@ impl Bars {
             held.push(note);
             return;
         }
+        self.has_spoken = true;
         let Note { ink, symbol, text } = note;
         for (index, line) in
             words::wrap(&format!("{symbol} {text}"), self.width().saturating_sub(3)).iter().enumerate()
@@ -91,6 +97,10 @@ impl Bars {
             let _ = self.multi.println(line);
         }
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the template is a plain placeholder")
 }
 
 impl Reporter for Bars {

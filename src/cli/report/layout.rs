@@ -360,7 +360,7 @@ mod tests {
             "{}",
             lines[2]
         );
-        assert!(lines[0].contains("231.0 of 598.2 MiB, 28.9 MiB/s, 0:12 left"), "{}", lines[0]);
+        assert!(lines[0].contains("231 of 598.2 MiB, 28.9 MiB/s, 0:12 left"), "{}", lines[0]);
     }
 
     #[test]
@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn narrow_terminals_show_symbols_and_what_is_seen() {
         let lines = drawn(60);
-        assert!(lines[0].starts_with("host         ✓●  231.0 of 598.2 MiB, 0:12 left"), "{}", lines[0]);
+        assert!(lines[0].starts_with("host         ✓●  231 of 598.2 MiB, 0:12 left"), "{}", lines[0]);
         assert!(lines[1].starts_with("gateway1     ✓✓✓●··  it runs modules:final"), "{}", lines[1]);
         assert!(lines[1].ends_with("0:06"), "{}", lines[1]);
         assert!(lines.iter().all(|line| width_of(line) < 60));

@@ -116,7 +116,7 @@ fn next(flags: &str, kubeconfig: &str, simulated: bool, pen: &Pen) -> Vec<String
         (own("status"), "what stands"),
         (own("destroy"), "take it all down"),
     ];
-    // A simulated VIP is reached through the simulation only, so kubectl on this machine would find nobody.
+    // A simulated VIP is reached through the simulation only, so kubectl on this Mac would find nobody.
     if !simulated {
         commands.insert(0, (format!("KUBECONFIG={} kubectl get nodes", shell_path(kubeconfig)), "use it"));
     }

@@ -54,7 +54,7 @@ pub fn lines(groups: &[Group], place: &Place<'_>, pen: &Pen) -> Vec<String> {
 
 /// Returns a headed list of what `--fix` will do, or has done.
 pub fn repairs(heading: &str, repairs: &[String], pen: &Pen) -> Vec<String> {
-    let width = pen.prose_width().saturating_sub(2 * INDENT);
+    let width = pen.width.saturating_sub(2 * INDENT);
     let sign = if pen.unicode { "•" } else { "-" };
     let item = |text: &String| {
         let lines = words::wrap(text, width);
@@ -158,7 +158,7 @@ fn fix_lines(fix: &Fix, pen: &Pen) -> Vec<String> {
     let indent = " ".repeat(2 * INDENT);
     match fix {
         Fix::Say(text) => {
-            let width = pen.prose_width().saturating_sub(indent.len() + ARROW).max(LEAST_WIDTH);
+            let width = pen.width.saturating_sub(indent.len() + ARROW).max(LEAST_WIDTH);
             let sign = if pen.unicode { "→" } else { ">" };
             let begin = |index| if index == 0 { pen.paint(Ink::Dim, sign) } else { " ".to_owned() };
             let lines = words::wrap(text, width);
@@ -186,7 +186,7 @@ fn said(remedy: &Remedy) -> String {
         Remedy::SmallerLab => {
             "ask for fewer or smaller machines in the lab file, or begin with a smaller lab, which this asks for:"
         }
-        Remedy::StopOthers => "shut down or suspend machines that are not the lab's",
+        Remedy::StopOthers => "shut down or suspend VMs that are not the lab's",
         Remedy::CloseProgrammes => "close what takes memory: a Mac that swaps makes every machine wait",
         Remedy::FreeDisk => {
             "make room on the disk, or ask for smaller disks in the lab file; this frees what no lab uses:"
@@ -228,13 +228,11 @@ fn said(remedy: &Remedy) -> String {
         }
         Remedy::AddressesBelow { first, last } => {
             return format!(
-                "keep other machines off this network, or choose addresses from {first} to {last} in the lab file"
+                "keep other VMs off this network, or choose addresses from {first} to {last} in the lab file"
             );
         }
         Remedy::ReleaseAddress { mac } => {
-            return format!(
-                "shut down the machine with {mac}, or let it ask for another address; this names it:"
-            );
+            return format!("shut down the VM with {mac}, or let it ask for another address; this names it:");
         }
         Remedy::SeeRemarks => "this shows each such line:",
         Remedy::MendFile => "mend that line, or put an older file back; these are there:",

@@ -35,10 +35,8 @@ pub fn found(seen: &Seen, live: bool, pen: &Pen) -> Vec<String> {
     let lan: Vec<String> = check::ways_in(seen).map(way).collect();
     let lan = if lan.is_empty() { "none found".to_owned() } else { lan.join("\n") };
     let mut lines = vec![pen.paint(Ink::Strong, "Found here")];
-    lines.extend(labelled(
-        [("Fusion", fusion), ("this machine", machine.join(", ")), ("home network", lan)],
-        pen,
-    ));
+    lines
+        .extend(labelled([("Fusion", fusion), ("this Mac", machine.join(", ")), ("home network", lan)], pen));
     lines.push(String::new());
     let keys = if live {
         "Enter takes what is proposed, Tab lets you change it, Escape leaves. Nothing is written before the end."
@@ -103,7 +101,7 @@ pub fn head(question: Question, seen: &Seen, pen: &Pen) -> Vec<String> {
         vec![String::new(), format!("{} {}", pen.paint(Ink::Dim, &count), pen.paint(Ink::Strong, title))];
     let is_much = seen.sizes.iter().any(|(_, takes)| !defaults::fits(takes, seen));
     let more = match question {
-        Question::Size if is_much => format!(" {TOO_MUCH} is more than this machine has to spare."),
+        Question::Size if is_much => format!(" {TOO_MUCH} is more than this Mac has to spare."),
         Question::Vip | Question::Gateways if !seen.asked.is_empty() => {
             " Nobody answers at what is proposed.".to_owned()
         }
@@ -222,8 +220,8 @@ mod tests {
         assert_eq!(
             sizes,
             [
-                "ha    ! 22.0 GiB, 12 CPUs  2 gateways, 3 control planes, 2 workers",
-                "small    9.0 GiB,  5 CPUs  1 gateway, 1 control plane, 1 worker",
+                "ha    !   22 GiB, 12 CPUs  2 gateways, 3 control planes, 2 workers",
+                "small      9 GiB,  5 CPUs  1 gateway, 1 control plane, 1 worker",
             ]
         );
         let all = Seen { sizes: vec![(Preset::Ha, Takes { memory_mib: 0, cpus: 12 })], ..Seen::default() };

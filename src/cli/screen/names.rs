@@ -1,4 +1,4 @@
-//! The lab's names in a table, then who answers for them and whether this machine asks there.
+//! The lab's names in a table, then who answers for them and whether this Mac asks there.
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
@@ -96,7 +96,7 @@ fn judged(good: bool, who: &str, said: &str, pen: &Pen) -> Vec<String> {
     text.iter().enumerate().map(|(index, line)| format!("{}{line}", begin(index))).collect()
 }
 
-/// Returns whether this machine asks the lab for its domain, and what was seen.
+/// Returns whether this Mac asks the lab for its domain, and what was seen.
 fn resolver(seen: &Seen<'_>) -> (bool, String) {
     let domain = &seen.lab.cluster.domain;
     match seen.found {

@@ -60,6 +60,11 @@ pub fn brief(problem: &Problem, pen: &Pen) -> Vec<String> {
     shown.collect()
 }
 
+/// Returns a line for a problem that was told before.
+pub fn reminder(problem: &Problem, pen: &Pen) -> Vec<String> {
+    brief(&Problem { message: "as before; fusionlab plan says more".to_owned(), ..problem.clone() }, pen)
+}
+
 /// Returns `error[rule]:` with its colour.
 fn head(problem: &Problem) -> (Ink, String) {
     let (ink, word) = match problem.severity {

@@ -10,7 +10,7 @@ use crate::cli::words;
 
 /// What each part of a bundle is; the first that a path begins with counts.
 const PARTS: [(&str, &str); 11] = [
-    ("about.json", "versions, and this machine"),
+    ("about.json", "versions, and this Mac"),
     (CONTENTS, "a list of all this"),
     ("lab-file", "the lab file"),
     ("status.", "the lab as it was seen"),
@@ -106,17 +106,17 @@ mod tests {
             lines,
             [
                 "",
-                "HOLDS                       FILES     SIZE",
-                "versions, and this machine      1    500 B",
-                "what its runs printed           2  2.0 KiB",
-                "the guests' logs                1     10 B",
+                "HOLDS                   FILES   SIZE",
+                "versions, and this Mac      1  500 B",
+                "what its runs printed       2  2 KiB",
+                "the guests' logs            1   10 B",
                 "",
                 "Not in it",
                 "guests/k8s-worker1.log  k8s-worker1 is off",
                 "",
                 "The lab's keys and tokens were taken out, and all of it was",
                 "searched for them once more. Names, addresses and what",
-                "machines printed are still in it. It takes 2.0 KiB, and you",
+                "machines printed are still in it. It takes 2 KiB, and you",
                 "alone may read it. Look through it before you send it:",
                 "  tar xzf 'a b.tar.gz'",
                 "",

@@ -52,7 +52,7 @@ pub struct TemplateLine {
     pub folder: PathBuf,
 }
 
-/// One image of the catalogue, for this machine's processor.
+/// One image of the catalogue, for this Mac's processor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageLine {
     pub entry: Entry,
@@ -223,7 +223,8 @@ pub fn ready(line: &TemplateLine, took: Duration, changed: usize, flags: &str, p
     lines.extend(labelled(pairs, pen).into_iter().map(|line| format!("  {line}")));
     lines.push(String::new());
     let flags = if flags.is_empty() { String::new() } else { format!("{flags} ") };
-    lines.push(format!("  {}", pen.paint(Ink::Accent, &format!("fusionlab {flags}up"))));
+    let up = pen.paint(Ink::Accent, &format!("fusionlab {flags}up"));
+    lines.push(format!("  {up}  {}", pen.paint(Ink::Dim, "clones from it")));
     lines
 }
 

@@ -18,6 +18,8 @@ const INDENT: usize = 2;
 const GAP: usize = 2;
 /// Columns of a duration: `48.1 s`.
 const DURATION: usize = 6;
+/// A check that took less is shown without a duration.
+const NOTEWORTHY: Duration = Duration::from_millis(100);
 /// Words are not wrapped to fewer columns than this.
 const LEAST_WIDTH: usize = 20;
 
@@ -80,9 +82,11 @@ fn check_lines(check: &Proven, flags: &str, pen: &Pen) -> Vec<String> {
             lines.push(format!("{indent}{text}"));
             continue;
         }
-        let took = words::lap(check.took);
+        // What took no time to speak of says nothing of where it went.
+        let took = if check.took < NOTEWORTHY { String::new() } else { words::lap(check.took) };
         let space = " ".repeat((room + GAP + DURATION).saturating_sub(width_of(text) + width_of(&took)));
-        lines.push(format!("{} {text}{space}{}", pen.paint(ink, symbol), pen.paint(Ink::Dim, &took)));
+        let line = format!("{} {text}{space}{}", pen.paint(ink, symbol), pen.paint(Ink::Dim, &took));
+        lines.push(if took.is_empty() { line.trim_end().to_owned() } else { line });
     }
     if !check.passed {
         let narrow = Pen { width: pen.prose_width().saturating_sub(2 * INDENT), ..*pen };
@@ -112,7 +116,7 @@ pub fn listed(checks: &[Check], pen: &Pen) -> Vec<String> {
         if !lines.is_empty() {
             lines.push(String::new());
         }
-        let title = if hop.title() == hop.id() { "" } else { hop.title() };
+        let title = if hop.title() == hop.id().replace('-', " ") { "" } else { hop.title() };
         let head = format!("{}  {}", pen.paint(Ink::Accent, hop.id()), pen.paint(Ink::Strong, title));
         lines.push(head.trim_end().to_owned());
         // One column for all hops.
@@ -184,7 +188,7 @@ pub mod tests {
                 "    again     fusionlab --sim verify --only machine.address",
                 "",
                 "end to end",
-                "✓ https://echo.lab.test reaches a pod                              0.0 s",
+                "✓ https://echo.lab.test reaches a pod",
                 "",
                 "1 of 2 checks failed",
             ]

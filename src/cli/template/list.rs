@@ -13,6 +13,9 @@ const SCHEMA: &str = "fusionlab.templates/2";
 
 /// List the templates, who uses them, and the catalogue's images
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab template list
+  fusionlab template list --output json")]
 pub struct ListArgs {}
 
 pub async fn run(_args: ListArgs, context: &Context) -> Result<Success, Failure> {

@@ -9,8 +9,9 @@ use clap::{Args, Subcommand};
 use super::context::Context;
 use super::error::{Failure, Success};
 
-/// Golden machines that nodes are cloned from
+/// Golden machines that a lab's machines are cloned from
 #[derive(Args, Debug)]
+#[command(subcommand_help_heading = "Verbs", subcommand_value_name = "VERB")]
 #[command(after_help = "Examples:
   fusionlab template build    make the lab's template now; up finds it there
   fusionlab template list     which there are, and what they are made from

@@ -18,6 +18,9 @@ const SCHEMA: &str = "fusionlab.templateprune/1";
 /// Also those that were never finished, and downloads that were broken off. A template that any machine hangs on stays,
 /// and nothing is removed while a lab is being worked on.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  fusionlab template prune          show what would go, and ask
+  fusionlab template prune --yes    without a question")]
 pub struct PruneArgs {
     /// Do not ask
     #[arg(long, short)]

@@ -51,6 +51,9 @@ pub const DEFAULT_IMAGE: &str = "ubuntu-24.04";
 /// The name of an image that the lab file describes itself.
 pub const CUSTOM_IMAGE: &str = "custom";
 
+/// The name of the image that the simulated Fusion brings along.
+pub const SIMULATED_IMAGE: &str = "simulated";
+
 /// Keyrings by their names in the catalogue, compiled in.
 const KEYRINGS: &[(&str, &[u8])] = &[(
     "ubuntu-cloudimage-keyring.gpg",
@@ -58,6 +61,15 @@ const KEYRINGS: &[(&str, &[u8])] = &[(
 )];
 
 impl Image {
+    /// Returns what it is called in a sentence.
+    pub fn noun(&self) -> String {
+        match self.name.as_str() {
+            SIMULATED_IMAGE => "the simulated cloud image".to_owned(),
+            CUSTOM_IMAGE => "the lab file's cloud image".to_owned(),
+            name => format!("the cloud image {name}"),
+        }
+    }
+
     /// Returns the same image from another server with the same folders, whose URL takes the place of the catalogue's.
     /// Where the file comes from does not change what it must be. An image of the user's own stays where it is.
     #[must_use]

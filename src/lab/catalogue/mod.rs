@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 pub use advisories::{Advisory, advisories, mended};
 pub use hardware::{Hardware, hardware, is_too_old, written_hardware};
 pub use images::{
-    CUSTOM_IMAGE, DEFAULT_IMAGE, Entry, Image, Newest, Signature, entries, image, images, keyring,
+    CUSTOM_IMAGE, DEFAULT_IMAGE, Entry, Image, Newest, SIMULATED_IMAGE, Signature, entries, image, images,
+    keyring,
 };
 pub use versions::{
     BadVersion, Component, Requirement, Version, VersionRule, Versions, broken_rules, pause, versions,

@@ -100,6 +100,60 @@ pub(super) mod testing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::catalogue::Arch;
+    use crate::lab::resolve::resolve;
+
+    /// What only the world gives reason for: found by `plan`, which knows what stands.
+    const OF_PLANS: [Rule; 3] = [rules::MACHINE_GONE, rules::WIFI_BRIDGE, rules::OTHER_LAN];
+
+    #[test]
+    fn every_rule_is_reached_by_some_lab_file() {
+        let files = [
+            ("yaml-syntax", "version: 1\nlan: [\n"),
+            ("unknown-key", "version: 1\nwibble: 1\n"),
+            ("key-twice", "version: 1\nname: a\nname: b\n"),
+            ("wrong-type", "version: 1\nworkers: 3\n"),
+            ("bad-value", "version: 1\nname: A\n"),
+            ("file-version", "version: 2\n"),
+            ("unknown-node", "version: 1\nnodes: {k8s-worker9: {cpus: 2}}\n"),
+            ("unknown-image", "version: 1\nimage: debian-99\n"),
+            ("image-needs-digest", "version: 1\nimage: {url: 'https://example.org/own.img'}\n"),
+            ("disk-size-differs", "version: 1\ngateways: {disk: 10GiB}\n"),
+            ("no-ingress-node", "version: 1\nworkers: {count: 0}\ncontrol_planes: {schedulable: false}\n"),
+            ("address-outside-subnet", "version: 1\nlan: {vip: 192.168.1.200}\n"),
+            ("address-is-reserved", "version: 1\nlan: {vip: 192.168.68.1}\n"),
+            ("address-used-twice", "version: 1\nnodes: {gateway1: {address: 10.10.0.141}}\n"),
+            ("networks-overlap", "version: 1\nkubernetes: {pods: 10.0.0.0/8}\n"),
+            ("subnet-too-small", "version: 1\nkubernetes: {pods: 10.244.0.0/23}\n"),
+            ("reservation-in-dhcp-pool", "version: 1\n"),
+            ("even-control-planes", "version: 1\ncontrol_planes: {count: 2}\n"),
+            ("local-domain", "version: 1\ndomain: lab.local\n"),
+            ("control-plane-too-small", "version: 1\ncontrol_planes: {memory: 1GiB}\n"),
+            ("worker-too-small", "version: 1\nworkers: {memory: 1GiB}\n"),
+            ("memory-exceeds-host", "version: 1\n"),
+            ("node-port-range", "version: 1\nports: {http_node_port: 8080}\n"),
+            ("port-used-twice", "version: 1\nports: {http: 443}\n"),
+            ("port-is-reserved", "version: 1\nports: {http: 22}\n"),
+            ("versions-unsupported", "version: 1\nkubernetes: {gateway_api: 1.6.0}\n"),
+            ("public-network", "version: 1\nkubernetes: {pods: 11.0.0.0/16}\n"),
+        ];
+        for (rule, text) in files {
+            let found = match resolve(Some(text), None, Arch::Arm64) {
+                Ok(resolved) => {
+                    let small = HostSize { memory_mib: 1024 };
+                    let of_host = lint(&resolved.lab, &resolved.origin, Some(small));
+                    [resolved.warnings, of_host].concat()
+                }
+                Err(problems) => problems,
+            };
+            assert!(found.iter().any(|found| found.rule == rule), "{rule}: {found:?}");
+        }
+        let reached: Vec<&str> =
+            files.iter().map(|(rule, _)| *rule).chain(OF_PLANS.map(|rule| rule.name)).collect();
+        let unreached: Vec<&str> =
+            RULES.iter().map(|rule| rule.name).filter(|name| !reached.contains(name)).collect();
+        assert_eq!(unreached, [""; 0], "no lab file breaks them");
+    }
 
     #[test]
     fn checks_stand_in_the_order_of_the_rules() {

@@ -88,7 +88,7 @@ rules! {
          which is why fusionlab never relies on it.";
     SUBNET_TOO_SMALL "subnet-too-small" Error: "a network has too few addresses",
         "The internal network needs room for the Mac, NAT, the VIP and every machine. Pods need a /24 \
-         for each member of the cluster. The API server takes Service networks from /12 to /28.";
+         for each node of the cluster. The API server takes Service networks from /12 to /28.";
     RESERVATION_IN_DHCP_POOL "reservation-in-dhcp-pool" Warning: "fixed addresses inside the DHCP pool",
         "Fusion's DHCP server gives away the upper half of the subnet (.128 to .254 of a /24), and the \
          documented control planes (.131 to .133) and workers (.141, .142) lie in it. A reservation does \
@@ -96,8 +96,8 @@ rules! {
          unknown MAC although a host entry owned it. Strangers are served from the low end, so the \
          fourth stray VM on the network would take the first control plane's address. fusionlab \
          reserves before the first boot, and `verify` proves that each machine holds its own address. \
-         The remedy is to move the machines below the pool (`nodes: {k8s-master1: {address: 10.10.0.31}}` \
-         and so on), or to keep other VMs off this network.";
+         The remedy is to keep other VMs off this network, or to move the machines below the pool, such as \
+         this one:\n\n    nodes:\n      k8s-master1: {address: 10.10.0.31}\n\nThe warning itself has the lines for all of them.";
     EVEN_CONTROL_PLANES "even-control-planes" Warning: "an even number of control planes",
         "etcd works while more than half of its members do. Two members tolerate no loss and fail twice \
          as often as one; four tolerate one loss, as three do.";
@@ -133,8 +133,8 @@ rules! {
          MAC, which they know, so Fusion translates; what cannot be translated is lost. The VIP moves from one \
          gateway to the other by gratuitous ARP, an announcement of whose MAC has the address now: over Wi-Fi \
          it may not arrive, and machines at home keep sending to the gateway that is gone until their \
-         own tables forget it. The Mac itself reaches the VIP all the same. Use a cable, and name its card as \
-         `lan: {interface: en4}`; `networksetup -listallhardwareports` lists them.";
+         own tables forget it. The Mac itself reaches the VIP all the same. Use a cable, and name its card:\n\n    \
+         lan: {interface: en4}\n\n`networksetup -listallhardwareports` lists them.";
     OTHER_LAN "other-lan" Warning: "this Mac is not in the lab's home network",
         "The gateways are bridged to the network that the Mac is in, and have addresses of `lan.subnet`: in another \
          network nobody reaches them, nor the VIP, and `up` ends at the proof after minutes of work. `plan` and `up` say so \

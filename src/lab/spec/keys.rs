@@ -77,7 +77,7 @@ section! {
         lan: LanSpec = Section,
         /// The cluster's own network, made in Fusion with NAT and DHCP.
         internal: InternalSpec = Section,
-        /// The machines with Nginx and Keepalived.
+        /// The machines with nginx and Keepalived.
         gateways: GatewaysSpec = Section,
         /// The machines with the API server and etcd.
         control_planes: ControlPlanesSpec = Section,
@@ -219,7 +219,7 @@ section! {
         helm: Version = Live("3.18.6"),
         /// The least version of containerd that will do.
         containerd: Version = Live("2.2.1"),
-        /// Whether Nginx tells Cilium the client's address by the PROXY protocol.
+        /// Whether nginx tells Cilium the client's address by the PROXY protocol.
         proxy_protocol: bool = Live("false"),
     }
 }

@@ -173,6 +173,40 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_names_the_values_that_the_schema_has() {
+        let reference = include_str!("../../../docs/lab-file.md");
+        let whole = schema();
+        let mut compared = 0;
+        for key in keys() {
+            let of_key = key.path.split('.').fold(&whole, |schema, part| match part {
+                ANY_NODE => &schema["additionalProperties"],
+                part => &schema["properties"][part],
+            });
+            let row = format!("| `{}` |", key.path);
+            let Some(line) = reference.lines().find(|line| line.starts_with(&row)) else { continue };
+            let values = line.split(" | ").nth(1).unwrap();
+            let named: Vec<&str> =
+                of_key["enum"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+            if !named.is_empty() {
+                let said: Vec<&str> = values.split('`').skip(1).step_by(2).collect();
+                assert_eq!(said, named, "{line}");
+                compared += 1;
+            }
+            let (least, most) = (&of_key["minimum"], &of_key["maximum"]);
+            if values.starts_with("number, ") || values.starts_with("seconds, ") {
+                let numbers: Vec<&str> =
+                    values.split(|letter: char| !letter.is_ascii_digit() && letter != '.').collect();
+                let numbers: Vec<&str> = numbers.into_iter().filter(|part| !part.is_empty()).collect();
+                let said = (numbers.first().copied(), numbers.last().copied());
+                let (least, most) = (least.to_string(), most.to_string());
+                assert_eq!(said, (Some(least.as_str()), Some(most.as_str())), "{line}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 10, "{compared} rows name values");
+    }
+
+    #[test]
     fn the_reference_has_no_other_keys() {
         let reference = include_str!("../../../docs/lab-file.md");
         let known: Vec<_> = keys().into_iter().map(|key| key.path).collect();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Check, Remedy, Seen, count};
+use super::{Check, Remedy, Seen, some};
 use crate::stack::validity::long;
 
 /// Records of another moment than the Mac's clock shows are no sign as long as they are not further ahead (milliseconds).
@@ -62,7 +62,7 @@ pub fn leftovers(left: &LeftBehind) -> Vec<Check> {
         machines(left).named("lab.machines", "half-made machines"),
         templates(left).named("lab.templates", "unused templates"),
         resolvers(left).named("lab.resolver", "names of labs that are gone"),
-        Seen::ok(count(left.backups, "backup")).named("lab.backups", "backups of the networking file"),
+        Seen::ok(some(left.backups, "backup")).named("lab.backups", "backups of the networking file"),
     ]
 }
 

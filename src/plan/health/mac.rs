@@ -127,7 +127,7 @@ fn memory(lab: &Lab, seen: &MacSeen) -> Seen {
     if let [first, more @ ..] = seen.others.as_slice() {
         let who = match more.len() {
             0 => format!("{} has", first.name),
-            _ => format!("{} have", count(seen.others.len(), "other machine")),
+            _ => format!("{} have", count(seen.others.len(), "other VM")),
         };
         let unsaid = if seen.others.iter().any(|other| other.memory_mib.is_none()) { " or more" } else { "" };
         detail.push_str(&format!(", and {who} {}{unsaid}", gib(others)));
@@ -288,7 +288,7 @@ mod tests {
         says(&full, "mac.memory", State::Warn, "windows has 60 GiB");
         assert_eq!(check(&full, "mac.memory").fix, [Remedy::SmallerLab, Remedy::StopOthers]);
         let silent = MacSeen { others: vec![other(Some(1024)), other(None)], ..mac_seen() };
-        says(&silent, "mac.memory", State::Ok, "2 other machines have 1 GiB or more");
+        says(&silent, "mac.memory", State::Ok, "2 other VMs have 1 GiB or more");
         let busy = MacSeen { free_memory_mib: Some(1024), ..mac_seen() };
         says(&busy, "mac.memory", State::Warn, "1 GiB can be had now");
         let up = MacSeen { own_memory_mib: wanted, ..busy };

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use super::super::lan::{self, Place};
 use super::super::survey::{NetworkSeen, RootAccess, Survey};
 use super::super::wifi;
-use super::{Check, PROGRAMS, Remedy, Seen, count};
+use super::{Check, PROGRAMS, Remedy, Seen, count, some};
 use crate::formats::networking::{Document, PortForward, overlap};
 use crate::formats::routes::Route;
 use crate::lab::Lab;
@@ -36,7 +36,7 @@ pub fn network(lab: &Lab, survey: &Survey) -> Vec<Check> {
         pool(lab).named("network.pool", "addresses in the DHCP pool"),
         leases(lab, survey).named("network.leases", "leases"),
         services(lab, survey).named("network.services", "services"),
-        fixed(lab, survey).named("network.dhcpd", "reservations"),
+        fixed(lab, survey).named("network.dhcpd", "reservations in dhcpd.conf"),
         forwards(survey).named("network.forwards", "forwarded ports"),
         cable(lab, survey).named("network.wifi", "the gateways' bridge"),
         root(survey).named("network.root", "who may change the networks"),
@@ -146,7 +146,7 @@ fn free_vmnet(survey: &Survey) -> Option<u8> {
 }
 
 fn reserved(lab: &Lab, survey: &Survey) -> Seen {
-    let Some(seen) = survey.network(lab.internal.vmnet) else { return Seen::ok("nothing is reserved") };
+    let Some(seen) = survey.network(lab.internal.vmnet) else { return Seen::ok("none") };
     let foreign: Vec<String> = lab
         .nodes
         .iter()
@@ -160,11 +160,8 @@ fn reserved(lab: &Lab, survey: &Survey) -> Seen {
         })
         .collect();
     if foreign.is_empty() {
-        return Seen::ok(format!(
-            "{} on {}",
-            count(seen.reservations.len(), "reservation"),
-            lab.vmnet_name()
-        ));
+        let all = some(seen.reservations.len(), "reservation");
+        return Seen::ok(format!("{all} on {}", lab.vmnet_name()));
     }
     let seen = Seen::fail(foreign.join("; "), Remedy::OtherSubnet);
     free_vmnet(survey).map(|free| Remedy::OtherVmnet { free }).into_iter().fold(seen, Seen::or)
@@ -240,7 +237,7 @@ fn leases(lab: &Lab, survey: &Survey) -> Seen {
         Some((node, lease))
     });
     let Some((node, lease)) = taken else {
-        return Seen::ok(format!("{} valid now", count(valid.len(), "lease")));
+        return Seen::ok(format!("{} valid now", some(valid.len(), "lease")));
     };
     let who = lease.hostname.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     let detail = format!("{} of {} is leased to {}{who}", lease.address, node.name, lease.mac);
@@ -277,7 +274,7 @@ fn fixed(lab: &Lab, survey: &Survey) -> Seen {
     let all: usize = on.clone().map(|seen| seen.reservations.len()).sum();
     let lacking: Vec<_> = on.map(|seen| (seen, missing(seen))).filter(|(_, missing)| *missing > 0).collect();
     if lacking.is_empty() {
-        return Seen::ok(count(all, "reservation"));
+        return Seen::ok(some(all, "reservation"));
     }
     let say = |(seen, missing): &(&NetworkSeen, usize)| {
         let number = seen.vmnet.number;
@@ -309,7 +306,7 @@ fn forwards(survey: &Survey) -> Seen {
     }
     let Some((first, _)) = stale.first() else {
         let all = survey.networks.iter().map(|seen| seen.forwards.len()).sum();
-        return Seen::ok(count(all, "forwarded port"));
+        return Seen::ok(some(all, "forwarded port"));
     };
     let named: Vec<String> = stale
         .iter()

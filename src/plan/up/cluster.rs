@@ -100,7 +100,7 @@ impl List<'_> {
             return;
         }
         let draft = Draft::new("kube.endpoint", Phase::Cluster, 3, Action::AwaitEndpoint)
-            .text(format!("prove from every member that {} answers", self.lab.control_plane_endpoint()))
+            .text(format!("prove from every node that {} answers", self.lab.control_plane_endpoint()))
             .why(if restarts { "machines behind it start" } else { "joins go through it" });
         let prepares =
             self.lab.nodes.iter().flat_map(|node| {

@@ -26,7 +26,7 @@ impl List<'_> {
         let id = self.lab.gateway.virtual_router_id;
         let seconds = u32::try_from(self.lab.limits.lan_probe.as_secs()).unwrap_or(u32::MAX);
         let draft = Draft::of(PROBE, node, Phase::Configure, seconds, action)
-            .text(format!("listen whether anybody on the LAN has {vip} or VRRP router id {id}"))
+            .text(format!("listen whether anybody in the home network has {vip} or VRRP router id {id}"))
             .why("no gateway of the lab holds the VIP yet")
             .gate(Gate::Guest);
         self.add(draft, [format!("guest.ready/{}", node.name), "network.apply".to_owned()]);
@@ -40,12 +40,12 @@ impl List<'_> {
     pub(super) fn gateway(&mut self, node: &Node) {
         let down = || self.guest(node).and_then(|guest| drift::of_units(guest, &UNITS));
         let Some(why) = self.stale_files(node).or_else(down) else {
-            let text = "nginx, keepalived and the name server run as configured";
+            let text = "nginx, Keepalived and the name server run as configured";
             return self.keep(format!("{}: {text}", node.name));
         };
         let action = Action::ConfigureGateway { node: node.name.clone() };
         let draft = Draft::of("gateway.configure", node, Phase::Configure, 3, action)
-            .text(format!("configure nginx, keepalived and the name server on {}", node.name))
+            .text(format!("configure nginx, Keepalived and the name server on {}", node.name))
             .why(why)
             .gate(Gate::Guest);
         // Another domain may take another authority, whose certificate is among the files.
@@ -66,7 +66,7 @@ impl List<'_> {
         let draft = Draft::new("gateway.vips", Phase::Cluster, 4, Action::AwaitVips)
             .text(format!("wait until one gateway holds {lan} and {internal}"))
             .why(if changing {
-                "keepalived is being configured".to_owned()
+                "Keepalived is being configured".to_owned()
             } else {
                 format!("{lan} is held by {}, {internal} by {}", self.holders(lan), self.holders(internal))
             });

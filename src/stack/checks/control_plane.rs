@@ -54,11 +54,11 @@ fn of_names(lab: &Lab) -> Vec<Check> {
     vec![
         check(
             "api.endpoint",
-            format!("every member reaches the API as {endpoint}, and trusts its certificate"),
+            format!("every node reaches the API as {endpoint}, and trusts its certificate"),
             Probe::GuestEach { commands: lab.members().map(ready).collect() },
             Expect::Text("ok".into()),
             Hint {
-                look: "on the member, where the name leads and who answers there",
+                look: "on the node, where the name leads and who answers there",
                 command: "cat /etc/hosts",
             },
         ),
@@ -89,7 +89,10 @@ fn of_members(lab: &Lab) -> Vec<Check> {
     vec![
         check(
             "etcd.members",
-            format!("etcd has {} voting members and one leader", lab.control_planes().count()),
+            match lab.control_planes().count() {
+                1 => "etcd has one voting member, which leads".to_owned(),
+                more => format!("etcd has {more} voting members and one leader"),
+            },
             cluster(lab, |node| kubectl::etcd_status(&node.name)),
             Expect::Etcd { members: lab.control_planes().count() },
             Hint {
@@ -99,7 +102,7 @@ fn of_members(lab: &Lab) -> Vec<Check> {
         ),
         check(
             "nodes.ready",
-            "every member is Ready at its own address, all of one version",
+            "every node is Ready at its own address, all of one version",
             cluster(lab, |_| kubectl::list("nodes", None)),
             Expect::Nodes {
                 addresses: lab.members().map(|node| (node.name.clone(), node.address())).collect(),
@@ -130,7 +133,7 @@ fn of_ports(lab: &Lab) -> Vec<Check> {
         ),
         check(
             "ports.kubelet",
-            format!("every control plane reaches every member's kubelet at {KUBELET}"),
+            format!("every control plane reaches every node's kubelet at {KUBELET}"),
             Probe::GuestEach {
                 commands: lab
                     .control_planes()
@@ -139,7 +142,7 @@ fn of_ports(lab: &Lab) -> Vec<Check> {
             },
             Expect::Statuses(None),
             Hint {
-                look: "on the member that is not reached, whether its kubelet runs",
+                look: "on the node that is not reached, whether its kubelet runs",
                 command: "systemctl status kubelet; journalctl -u kubelet -n 30",
             },
         ),

@@ -90,18 +90,18 @@ fn of_the_lan(lab: &Lab) -> Vec<Check> {
     vec![
         check(
             "lan.neighbour",
-            format!("other machines of the LAN reach {}", lab.lan.vip),
+            format!("others in the home network reach {}", lab.lan.vip),
             Probe::GuestEach { commands: lab.gateways().map(neighbour).collect() },
             Expect::Application { host: ingress::application_host(lab) },
             Hint { look: "on the other gateway, which MAC it has for the VIP", command: "ip neighbour" },
         ),
         check(
             "lan.isolation",
-            "from the LAN no cluster member's API, etcd, kubelet or NodePort is reached",
+            "from the home network no node's API, etcd, kubelet or NodePort is reached",
             Probe::GuestEach { commands: lab.gateways().filter_map(|node| knock(lab, node)).collect() },
             Expect::NoneReached,
             Hint {
-                look: "who leads the LAN into the lab's network: a route of the router's, a forward of NAT's",
+                look: "who leads the home network into the lab's network: a route of the router's, a forward of NAT's",
                 command: "fusionlab network show",
             },
         ),
@@ -125,5 +125,10 @@ fn knock(lab: &Lab, node: &Node) -> Option<super::Labelled> {
     }
     let patience = lab.limits.verify_refusal.as_secs().to_string();
     let options = ["--insecure", "--parallel", "--interface", &card, "--connect-timeout", &patience];
-    Some(labelled(&node.name, "members, from the LAN", &node.name, curl_each(lab, &options, &urls).as_root()))
+    Some(labelled(
+        &node.name,
+        "nodes, from the home network",
+        &node.name,
+        curl_each(lab, &options, &urls).as_root(),
+    ))
 }

@@ -112,7 +112,12 @@ impl Expect {
             Self::AnyPod => "a pod's answer".to_owned(),
             Self::Spread { nodes, .. } => format!("answers from pods on {}", listed(nodes)),
             Self::NoRoute => "HTTP status 404 from Envoy".to_owned(),
-            Self::Etcd { members } => format!("{members} members, 1 leader, 0 learners, no errors"),
+            Self::Etcd { members } => {
+                format!(
+                    "{members} member{}, 1 leader, 0 learners, no errors",
+                    if *members == 1 { "" } else { "s" }
+                )
+            }
             Self::Nodes { addresses, version } => format!("{} Ready, {version}", addresses.len()),
             Self::Object(name) => format!("{name} exists"),
             Self::Condition(kind) => format!("{kind} is True"),
@@ -138,7 +143,7 @@ impl Expect {
 impl VmnetWish {
     fn words(&self) -> String {
         match self {
-            Self::Configured(subnet) => format!("{subnet} with NAT, DHCP and the host on it"),
+            Self::Configured(subnet) => format!("{subnet} with NAT, DHCP and this Mac on it"),
             Self::Pool(first, last) => format!("{first} to {last}"),
             Self::Reserved(cards) => format!("{} reservations", cards.len()),
             Self::NotLeasedAway(_) => "none leased to another card".to_owned(),

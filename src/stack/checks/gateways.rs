@@ -36,7 +36,7 @@ fn of_machines(lab: &Lab) -> Vec<Check> {
         ),
         check(
             "gateway.route",
-            format!("every gateway's way out is the LAN's router at {}", lab.lan.router),
+            format!("every gateway's way out is the home router at {}", lab.lan.router),
             on_each(lab.gateways(), "default", &route),
             Expect::DefaultRoute(lab.lan.router),
             Hint {
@@ -46,11 +46,11 @@ fn of_machines(lab: &Lab) -> Vec<Check> {
         ),
         check(
             "gateway.internet",
-            "every gateway reaches the internet through the LAN",
+            "every gateway reaches the internet through the home network",
             on_each(lab.gateways(), INTERNET, &internet(lab)),
             Expect::AnyHttpStatus,
             Hint {
-                look: "on the gateway, whether the LAN's router answers and names resolve",
+                look: "on the gateway, whether the home router answers and names resolve",
                 command: "ip -4 route && resolvectl status",
             },
         ),
@@ -78,7 +78,7 @@ fn of_forwarding(lab: &Lab) -> Vec<Check> {
     vec![
         check(
             "gateway.api",
-            format!("the API answers the host at {}:{}", lab.lan.vip, lab.cluster.ports.api),
+            format!("the API answers this Mac at {}:{}", lab.lan.vip, lab.cluster.ports.api),
             Probe::Host { requests: vec![api(lab.lan.vip)] },
             version.clone(),
             Hint {

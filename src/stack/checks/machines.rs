@@ -1,4 +1,4 @@
-//! The machines and their networks: who holds which address, who reaches whom, and vmnet2 on the host.
+//! The machines and their networks: who holds which address, who reaches whom, and vmnet2 on this Mac.
 
 use crate::formats::command::Command;
 use crate::lab::{Lab, Node};
@@ -25,13 +25,13 @@ fn of_machines(lab: &Lab) -> Vec<Check> {
     let (wished, members): (Vec<_>, Vec<_>) = lab.members().partition(|node| node.lan().is_some());
     let named = |nodes: Vec<&Node>| nodes.into_iter().map(|node| node.name.clone()).collect::<Vec<_>>();
     let segmentation = match named(wished) {
-        wished if wished.is_empty() => "no cluster member stands on the LAN".to_owned(),
-        wished => format!("no cluster member but {} stands on the LAN", wished.join(" and ")),
+        wished if wished.is_empty() => "no node stands in the home network".to_owned(),
+        wished => format!("no node but {} stands in the home network", wished.join(" and ")),
     };
     vec![
         check(
             "host.access",
-            "the host reaches every machine by SSH",
+            "this Mac reaches every machine by SSH",
             Probe::Facts,
             Expect::Answering(named(lab.nodes.iter().collect())),
             Hint {
@@ -79,7 +79,7 @@ fn of_ways(lab: &Lab) -> Vec<Check> {
     vec![
         check(
             "machine.ping",
-            "gateways reach every cluster member, control planes every worker",
+            "gateways reach every node, control planes every worker",
             Probe::GuestEach { commands: pings(lab) },
             Expect::Success,
             Hint {
@@ -89,7 +89,7 @@ fn of_ways(lab: &Lab) -> Vec<Check> {
         ),
         check(
             "machine.route",
-            format!("every cluster member's way out is Fusion's NAT at {nat}"),
+            format!("every node's way out is Fusion's NAT at {nat}"),
             on_each(lab.members(), "default", &route),
             Expect::DefaultRoute(nat),
             Hint {
@@ -99,14 +99,14 @@ fn of_ways(lab: &Lab) -> Vec<Check> {
         ),
         check(
             "machine.dns",
-            format!("every cluster member asks {nat} for names"),
+            format!("every node asks {nat} for names"),
             on_each(lab.members(), RESOLVERS, &resolvers),
             Expect::Contains(vec![format!("nameserver {nat}")]),
             Hint { look: "in the machine, which name servers each card has", command: "resolvectl status" },
         ),
         check(
             "machine.internet",
-            "every cluster member reaches the internet through Fusion's NAT",
+            "every node reaches the internet through Fusion's NAT",
             on_each(lab.members(), super::ask::INTERNET, &internet(lab)),
             Expect::AnyHttpStatus,
             Hint {
@@ -142,7 +142,7 @@ fn of_vmnet(lab: &Lab) -> Vec<Check> {
     vec![
         host(
             "vmnet.config",
-            format!("{vmnet} is {} with NAT, DHCP and the host on it", internal.subnet),
+            format!("{vmnet} is {} with NAT, DHCP and this Mac on it", internal.subnet),
             VmnetWish::Configured(internal.subnet),
             Hint {
                 look: "what Fusion's networking file says, beside what the lab needs",
@@ -187,11 +187,11 @@ fn of_vmnet(lab: &Lab) -> Vec<Check> {
         ),
         check(
             "vmnet.ways",
-            format!("every machine reaches the host at {} and NAT at {}", internal.host, internal.nat),
+            format!("every machine reaches this Mac at {} and NAT at {}", internal.host, internal.nat),
             Probe::GuestEach { commands: ways },
             Expect::Success,
             Hint {
-                look: "whether the host has its address on the network, and NAT runs",
+                look: "whether this Mac has its address on the network, and NAT runs",
                 command: "fusionlab network show",
             },
         ),

@@ -43,17 +43,17 @@ fn of_datapath(lab: &Lab) -> Vec<Check> {
         ),
         check(
             "cilium.iptables",
-            "no member has rules of a kube-proxy",
+            "no node has rules of a kube-proxy",
             on_each(lab.members(), "iptables", &saved),
             Expect::Lacks(vec![KUBE_PROXY_CHAINS.into()]),
             Hint {
-                look: "on the member, which rules are left; a restart of the machine clears them",
+                look: "on the node, which rules are left; a restart of the machine clears them",
                 command: "sudo iptables-save | grep KUBE-SVC",
             },
         ),
         check(
             "cilium.datapath",
-            "every agent replaces kube-proxy, routes natively, masquerades in BPF and sees all members",
+            "every agent replaces kube-proxy, routes natively, masquerades in BPF and sees all nodes",
             agents(PodQuestion::Status),
             Expect::ContainsEach(
                 lab.members().map(|node| (node.name.clone(), datapath(lab, node))).collect(),
@@ -65,14 +65,14 @@ fn of_datapath(lab: &Lab) -> Vec<Check> {
         ),
         check(
             "cilium.routes",
-            format!("every member has a route to each other's part of {}", lab.cluster.pods),
+            format!("every node has a route to each other's part of {}", lab.cluster.pods),
             on_each(lab.members(), "routes", &routes),
             Expect::PodRoutes {
                 pods: lab.cluster.pods,
                 members: lab.members().map(|node| (node.name.clone(), node.address())).collect(),
             },
             Hint {
-                look: "on the member, whether networkd took the routes away: it must not manage foreign ones",
+                look: "on the node, whether networkd took the routes away: it must not manage foreign ones",
                 command: "ip -4 route; grep -r ManageForeignRoutes /etc/systemd/networkd.conf.d",
             },
         ),

@@ -72,7 +72,8 @@ fn etcd(members: usize, answer: &Value) -> Finding {
         .filter_map(Value::as_str)
         .collect();
     let (leaders, learners) = (leaders.count(), learners.count());
-    let seen = format!("{} members, {leaders} leader, {learners} learners", rows.len());
+    let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
+    let seen = [count(rows.len(), "member"), count(leaders, "leader"), count(learners, "learner")].join(", ");
     match errors.as_slice() {
         [] if rows.len() == members && leaders == 1 && learners == 0 => Ok(seen),
         [] => Err(seen),

@@ -43,7 +43,7 @@ pub fn pods(pods: Ipv4Net, members: &BTreeMap<String, Ipv4Addr>, own: &str, text
         return Err(missing.join(", "));
     }
     match routes.iter().find(|(_, via)| !others.clone().any(|(_, address)| address == via)) {
-        Some((part, stranger)) => Err(format!("{part} via {stranger}, who is no other member")),
+        Some((part, stranger)) => Err(format!("{part} via {stranger}, who is no other node")),
         None => Ok(format!("{} of {}", routes.len(), others.count())),
     }
 }

@@ -1,4 +1,4 @@
-//! The lab's network as Fusion's files and services on the host have it.
+//! The lab's network as Fusion's files and services on this Mac have it.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -9,7 +9,7 @@ use crate::formats::mac::Mac;
 use crate::formats::networking::Vmnet;
 use crate::stack::checks::{Expect, VmnetWish};
 
-/// What the host was seen to have.
+/// What this Mac was seen to have.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VmnetSeen {
     /// The networking file's own word.
@@ -34,7 +34,7 @@ pub fn judge(expect: &Expect, seen: &VmnetSeen) -> Finding {
     match wish {
         VmnetWish::Configured(subnet) => {
             let has =
-                [("NAT", seen.vmnet.nat), ("DHCP", seen.vmnet.dhcp), ("the host on it", seen.vmnet.adapter)];
+                [("NAT", seen.vmnet.nat), ("DHCP", seen.vmnet.dhcp), ("this Mac on it", seen.vmnet.adapter)];
             let lacking: Vec<&str> = has.iter().filter(|(_, has)| !has).map(|(name, _)| *name).collect();
             match seen.vmnet.subnet {
                 None => Err("the networking file has no such network".to_owned()),
@@ -42,7 +42,7 @@ pub fn judge(expect: &Expect, seen: &VmnetSeen) -> Finding {
                 Some(found) if !lacking.is_empty() => {
                     Err(format!("{found} without {}", lacking.join(" and ")))
                 }
-                Some(found) => Ok(format!("{found} with NAT, DHCP and the host on it")),
+                Some(found) => Ok(format!("{found} with NAT, DHCP and this Mac on it")),
             }
         }
         VmnetWish::Pool(first, last) => pool((*first, *last), seen),

@@ -87,7 +87,7 @@ pub const IMAGES: &[Explained] = &[
     explained(
         "template-failed",
         "the template could not be made",
-        "The template is booted once, installs what every node needs and powers itself off; then its versions are \
+        "The template is booted once, installs what every machine needs and powers itself off; then its versions are \
          checked. It needs the internet for that. A template that failed is thrown away and made anew by the next run.",
     ),
     explained(

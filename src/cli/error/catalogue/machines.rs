@@ -58,12 +58,12 @@ pub const MACHINES: &[Explained] = &[
     explained(
         "host-key-mismatch",
         "a guest shows another host key than its own",
-        "Host keys are made on this machine before a guest boots and are pinned, so a different key means a different \
+        "Host keys are made on this Mac before a guest boots and are pinned, so a different key means a different \
          machine: an address given twice, a leftover of an older lab, or somebody in between. Nothing was sent to it.",
     ),
     explained(
         "lab-not-up",
-        "the lab has no machines on this computer",
+        "the lab has no machines on this Mac",
         "The keys by which guests are reached are made by `fusionlab up` and kept in the lab's folder below FUSIONLAB_HOME; \
          `destroy` removes them. Another home, or another lab file, names another lab.",
     ),
@@ -103,7 +103,7 @@ pub const MACHINES: &[Explained] = &[
         "vm-locked",
         "somebody has a VM's files open, or crashed with them",
         "While a VM runs, or its window is open in Fusion, a folder NAME.lck stands beside each file in use, with the process \
-         in it. A lock whose process runs on this machine is respected. One whose process is gone was left by a crash and \
+         in it. A lock whose process runs on this Mac is respected. One whose process is gone was left by a crash and \
          is no obstacle to us, but Fusion itself may refuse it; it is never removed without you, since another Mac may have \
          the VM open on a shared disk.",
     ),

@@ -78,8 +78,8 @@ pub const NETWORKS: &[Explained] = &[
     ),
     explained(
         "vip-taken",
-        "another machine on the LAN has the lab's VIP",
-        "Before the gateways take the VIP for the first time, one of them asks the LAN for it, as RFC 5227 has it: three times, \
+        "somebody in the home network has the lab's VIP",
+        "Before the gateways take the VIP for the first time, one of them asks the home network for it, as RFC 5227 has it: three times, \
          without an address of its own. A machine that is not a gateway of the lab has answered, so taking the VIP would cut \
          that machine off, or send the lab's users to it. The MAC says which machine it is: the home router lists it. Another \
          `lan: {vip: …}`, outside the router's DHCP range, avoids that.",

@@ -18,8 +18,8 @@ pub const RUNS: &[Explained] = &[
     ),
     explained(
         "doctor-failed",
-        "a check of this machine failed",
-        "`fusionlab doctor` looks at Fusion, its networking file and its services, and at the routes of this machine, \
+        "a check of this Mac failed",
+        "`fusionlab doctor` looks at Fusion, its networking file and its services, and at its routes, \
          at this Mac and at what labs have left on it. A cross is something that keeps the lab from being made or from \
          working; an exclamation mark is something that has harmed others; a question mark is something that this \
          system does not tell, and fails nothing. Below each stands what to do. Nothing is changed without `--fix`, \

@@ -17,7 +17,7 @@ pub const SIMULATED: &[Explained] = &[
     ),
     explained(
         "sim-image-needs",
-        "a guest image cannot be built on this machine",
+        "a guest image cannot be built on this computer",
         "It is built on Linux, as root, since its files belong to its own users. Each thing that is missing is named with \
          what brings it. An image that was built elsewhere can be used: `FUSIONLAB_SIM_IMAGES` names the folder of images.",
     ),

@@ -111,7 +111,7 @@ impl Status {
 
 /// Says how the cluster is, and what runs in it.
 fn of_cluster(cluster: &ClusterStatus) -> Vec<(&'static str, Text)> {
-    let ready = format!("{} of {} nodes Ready", cluster.nodes_ready, cluster.nodes);
+    let ready = format!("{} of {} Ready", cluster.nodes_ready, count(cluster.nodes, "node"));
     let ink = if cluster.nodes_ready == cluster.nodes { Ink::Good } else { Ink::Warn };
     let asked = Cell::plain(format!(", says {}", cluster.asked));
     let mut pairs = vec![("cluster", Text::from([Cell::inked(ink, ready), asked]))];
@@ -163,7 +163,7 @@ impl Status {
         }
         if host.disk_taken > 0 {
             let taken = bytes(host.disk_taken);
-            pairs.push(("disk", format!("{taken} of this Mac's taken{}", free(host.disk_free))));
+            pairs.push(("disk", format!("{taken} taken on this Mac{}", free(host.disk_free))));
         }
         pairs
     }

@@ -140,7 +140,7 @@ k8s-master1  control plane  10.10.0.131  running  ready  Ready       v1.36.4
 network      vmnet2 running
 VIPs         192.168.68.200 on LAN, held by gateway1
              10.10.0.10 on vmnet2, held by nobody
-cluster      1 of 1 nodes Ready, says k8s-master1
+cluster      1 of 1 node Ready, says k8s-master1
 Cilium       not installed
 Gateway API  not installed
 
@@ -197,18 +197,15 @@ fn what_is_used_stands_beside_the_machines_or_below_them() {
     let status = Status::of(&lab, &look(), &fusion);
     let lines = |width| status.lines(&lab, &fusion, &Pen::plain(width));
     let wide = lines(160).join("\n");
-    assert!(
-        wide.contains("v1.36.4  400.0 MiB of 1.9 GiB  18.6 of 20.0 GiB  0.50  1 min 30 s behind"),
-        "{wide}"
-    );
+    assert!(wide.contains("v1.36.4  400 MiB of 1.9 GiB  18.6 of 20 GiB  0.50  1 min 30 s behind"), "{wide}");
     let narrow = lines(80).join("\n");
     assert!(
         narrow.contains(
             "
-NAME         MEMORY                DISK              LOAD  CLOCK
-gateway1     –                     –                 –     right
-gateway2     –                     –                 –     –
-k8s-master1  400.0 MiB of 1.9 GiB  18.6 of 20.0 GiB  0.50  1 min 30 s behind
+NAME         MEMORY              DISK            LOAD  CLOCK
+gateway1     –                   –               –     right
+gateway2     –                   –               –     –
+k8s-master1  400 MiB of 1.9 GiB  18.6 of 20 GiB  0.50  1 min 30 s behind
 "
         ),
         "{narrow}"
@@ -218,9 +215,8 @@ k8s-master1  400.0 MiB of 1.9 GiB  18.6 of 20.0 GiB  0.50  1 min 30 s behind
             "
 clocks       k8s-master1: its clock is 90 s behind this Mac's
 versions     Kubernetes 1.36.4, containerd 2.2.0, nginx 1.24.0
-memory       2 machines use 400.0 MiB of 4.0 GiB; this Mac has 64.0 GiB, 29.3
-             GiB free
-disk         8.8 GiB of this Mac's taken
+memory       2 machines use 400 MiB of 4 GiB; this Mac has 64 GiB, 29.3 GiB free
+disk         8.8 GiB taken on this Mac
 "
         ),
         "{narrow}"
@@ -243,8 +239,8 @@ fn versions_that_differ_are_both_told_and_too_much_used_is_coloured() {
     let text = status.lines(&lab, &fusion, &pen).join("\n");
     assert!(console::strip_ansi_codes(&text).contains("nginx 1.24.0 and 1.26.0"), "{text}");
     assert!(text.contains(&pen.paint(Ink::Warn, "1.26.0")), "{text}");
-    assert!(text.contains(&pen.paint(Ink::Warn, "18.6 of 20.0 GiB")), "{text}");
-    assert!(!text.contains(&pen.paint(Ink::Warn, "400.0 MiB of 1.9 GiB")), "{text}");
+    assert!(text.contains(&pen.paint(Ink::Warn, "18.6 of 20 GiB")), "{text}");
+    assert!(!text.contains(&pen.paint(Ink::Warn, "400 MiB of 1.9 GiB")), "{text}");
 }
 
 /// Adds the names of all fields in a value, but for what is called by names of the lab's own.

@@ -31,11 +31,11 @@ fn the_gateways_stand_in_both_networks() {
 │                                                                      │
 │  control plane  API :6443 behind 10.10.0.10, etcd; NodePorts 30443   │
 │                 and 30080                                            │
-│  ╭─────────────────╮                                                 │
-│  │ k8s-master1     │                                                 │
-│  │ 10.10.0.131     │                                                 │
-│  │ 2 CPUs, 2.0 GiB │                                                 │
-│  ╰─────────────────╯                                                 │
+│  ╭───────────────╮                                                   │
+│  │ k8s-master1   │                                                   │
+│  │ 10.10.0.131   │                                                   │
+│  │ 2 CPUs, 2 GiB │                                                   │
+│  ╰───────────────╯                                                   │
 │                                                                      │
 │  pods 10.244.0.0/16, services 10.96.0.0/12: Cilium, no kube-proxy    │
 │  to the internet through 10.10.0.2; this Mac is 10.10.0.1            │
@@ -95,7 +95,9 @@ fn without_unicode_the_picture_is_ascii_and_of_the_same_size() {
 fn in_words_nothing_is_drawn_and_all_is_there() {
     let told = list(&Diagram::of(&lab(), None), &Pen::plain(80)).join("\n");
     assert!(
-        told.contains("  gateway1: 192.168.68.56 on the LAN, 10.10.0.11 on vmnet2; nginx, Keepalived\n"),
+        told.contains(
+            "  gateway1: 192.168.68.56 in the home network, 10.10.0.11 on vmnet2; nginx,\n  Keepalived\n"
+        ),
         "{told}"
     );
     assert!(told.is_ascii() && !told.contains("--") && !told.contains('|'), "{told}");

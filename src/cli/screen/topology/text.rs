@@ -233,7 +233,7 @@ pub fn list(diagram: &Diagram, pen: &Pen) -> Vec<String> {
     let mut lines = vec![format!("home network {}", diagram.lan), format!("  VIP {}", diagram.vip.address)];
     lines.extend(in_lines(&diagram.vip.ports, pen.width - 4).iter().map(|ports| format!("    {ports}")));
     let line = |machine: &Machine| {
-        let lan = machine.lan.as_ref().map(|lan| format!("{lan} on the LAN, ")).unwrap_or_default();
+        let lan = machine.lan.as_ref().map(|lan| format!("{lan} in the home network, ")).unwrap_or_default();
         let text =
             machine.mark.map_or_else(|| machine.text.clone(), |mark| pen.paint(mark.ink(), &machine.text));
         format!("  {}: {lan}{} on {}; {text}", machine.name, machine.address, diagram.internal.0)
