@@ -36,6 +36,10 @@ ci:
 fuzz seconds="600":
     for target in $(cargo fuzz list); do RUSTC_BOOTSTRAP=1 cargo fuzz run "$target" -- -max_total_time={{ seconds }} -max_len=2048 -timeout=10 -malloc_limit_mb=256 -rss_limit_mb=1024 -print_final_stats=1 || exit 1; done
 
+# The pictures of terminals in docs/ anew, or only those that are named; as PNG in target/pictures/png/, too (needs Python)
+pictures *names:
+    docs/pictures/take {{ names }}
+
 # How long the networking file takes to read, write and edit
 bench:
     cargo bench --bench networking
