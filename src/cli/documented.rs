@@ -108,10 +108,11 @@ fn every_verb_and_option_that_a_page_names_is_one_of_the_program() {
             }
             // Alone in a span an option is ours, unless the page tells of what other tools call it.
             let alone = code.starts_with("--").then(|| code.split_whitespace().next().and_then(option));
-            for option in alone.flatten() {
-                if !is_known(&all, option) && !peers::has_option(&format!("--{option}")) {
-                    found.push(format!("{name}: {code}: no verb takes --{option}"));
-                }
+            if let Some(option) = alone.flatten()
+                && !is_known(&all, option)
+                && !peers::has_option(&format!("--{option}"))
+            {
+                found.push(format!("{name}: {code}: no verb takes --{option}"));
             }
         }
     }
