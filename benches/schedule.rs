@@ -3,8 +3,10 @@
 //!     cargo bench --bench schedule
 //!
 //! The steps last as long as the plan supposes, in virtual time, so the first table is the same on every machine. The
-//! second is measured: the whole run has nothing to wait for, and what it takes is the scheduler's own work.
+//! second is measured: the whole run has nothing to wait for, and what it takes is the scheduler's own work. A bound that is
+//! broken is the exit status.
 
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use fusionlab::engine::schedule::model::{first_up, forecast, lab_of};
@@ -20,7 +22,7 @@ const ROUNDS: usize = 9;
 const OF_LONGEST: f64 = 1.05;
 const OF_IN_A_ROW: f64 = 0.45;
 
-fn main() {
+fn main() -> ExitCode {
     println!("virtual time, by the plan's figures");
     println!();
     println!(
@@ -32,9 +34,9 @@ fn main() {
         }
     }
     println!();
-    longest_way();
+    let keeps_to_the_way = longest_way();
     println!();
-    overhead();
+    if overhead() && keeps_to_the_way { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// A runtime on which time passes at once.
@@ -64,7 +66,7 @@ fn times(machines: usize, template_stands: bool) {
 }
 
 /// The document's lab on a Mac that has its template: what the issue judges by.
-fn longest_way() {
+fn longest_way() -> bool {
     let lab = lab_of(7);
     let plan = first_up(&lab, true);
     let run = virtual_time(forecast(&lab, &plan)).expect("no step of the model fails");
@@ -73,19 +75,18 @@ fn longest_way() {
     for step in &run.way {
         println!("{:>6} s  {}", step.cost_seconds, step.id);
     }
-    let verdict = |good: bool| if good { "holds" } else { "BROKEN" };
     let (total, longest, in_a_row) =
         (run.total.as_secs_f64(), run.longest.as_secs_f64(), run.in_a_row.as_secs_f64());
     println!("{longest:>6} s  in all; the run takes {total} s");
     println!();
-    println!("at most {OF_LONGEST} of the longest way: {}", verdict(total <= OF_LONGEST * longest));
-    println!(
-        "at most {OF_IN_A_ROW} of one step after the other: {}",
-        verdict(total <= OF_IN_A_ROW * in_a_row)
-    );
+    let bounds = [total <= OF_LONGEST * longest, total <= OF_IN_A_ROW * in_a_row];
+    let [of_longest, of_in_a_row] = bounds.map(|good| if good { "holds" } else { "BROKEN" });
+    println!("at most {OF_LONGEST} of the longest way: {of_longest}");
+    println!("at most {OF_IN_A_ROW} of one step after the other: {of_in_a_row}");
+    bounds == [true, true]
 }
 
-fn overhead() {
+fn overhead() -> bool {
     println!("planning and scheduling, best of {ROUNDS}");
     println!();
     println!("machines  steps  planning  scheduling       sum  each step");
@@ -109,10 +110,11 @@ fn overhead() {
             sum.as_secs_f64() * 1e6 / plan.steps.len() as f64,
         );
     }
-    let verdict =
-        if sum <= LIMIT { "holds" } else { "BROKEN (is this a release build, on a quiet machine?)" };
+    let holds = sum <= LIMIT;
+    let verdict = if holds { "holds" } else { "BROKEN (is this a release build, on a quiet machine?)" };
     println!();
     println!("at most {} ms for the largest: {verdict}", LIMIT.as_millis());
+    holds
 }
 
 fn best(mut work: impl FnMut()) -> Duration {

@@ -116,6 +116,7 @@ fn a_long_wait_takes_neither_memory_nor_files() {
     up.wait().exits(8);
     let (first, second) = watch.join().expect("the watch ends with the run");
     println!("first half {first:?}, second {second:?}");
+    assert!(first.files > 0 && second.files > 0, "the wait was too short to tell: {first:?} {second:?}");
     assert!(second.files <= first.files + 3 && second.threads <= first.threads + 2, "{first:?} {second:?}");
     assert!(second.memory_kib <= first.memory_kib + 8 * 1024, "{first:?} {second:?}");
 }

@@ -9,7 +9,7 @@ use std::fs::TryLockError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::host::lock::{self, Life, Lock, Occupant, Share};
+use crate::host::lock::{self, Holder, Life, Lock, Occupant, Share};
 use crate::host::{HostError, Result, files};
 use crate::lab::paths::Home;
 
@@ -20,6 +20,14 @@ pub struct Patience {
     pub run: Duration,
     /// For an order that a killed run has left at work, whatever was wished: `limits.vm_clone`.
     pub order: Duration,
+}
+
+/// A lab that a verb has to itself, until this is dropped.
+#[derive(Debug)]
+pub struct HeldLab {
+    pub lock: Lock,
+    /// Whoever was killed while Fusion's networks were its own.
+    pub networks: Option<Holder>,
 }
 
 /// Takes a lab's lock, held until it is dropped. `tell` hears of whoever is waited for.

@@ -76,7 +76,8 @@ pub fn mend(home: &Home) -> Result<()> {
             recovery::sweep(home, &lab, Vec::new())?;
         }
     }
-    recovery::sweep_networks(home)
+    recovery::sweep_networks(home)?;
+    Ok(())
 }
 
 /// Returns the names of the labs that have a folder, be it on its way out, and that nobody works on.

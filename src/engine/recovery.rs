@@ -9,13 +9,14 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::host::lock::{self, Holder, Lock, Trace};
+use crate::host::lock::{self, Holder, Trace};
 use crate::host::{clock, files};
 use crate::lab::paths::Home;
 
 use super::error::Result;
 use super::journal::effects::{self, Effect};
 use super::journal::{Journal, runs};
+use super::lab_lock::HeldLab;
 
 /// A run that was cut off, with what it may have left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,6 +43,8 @@ pub struct Before {
     pub cut_off: Option<CutOff>,
     /// Whoever works on the lab now.
     pub at_work: Option<Holder>,
+    /// Whoever was killed while Fusion's networks were its own, if that was another run than the one that was cut off.
+    pub networks: Option<Holder>,
 }
 
 impl CutOff {
@@ -70,15 +73,15 @@ impl CutOff {
     }
 }
 
-/// Looks at what an earlier run left, and at who works now. Nothing is changed. `taken_over` is what the lab's lock said
-/// before it was taken; who did not take it has a look.
-pub fn look(home: &Home, lab: &str, journal: &Journal, taken_over: Option<&Lock>) -> Result<Before> {
-    let (trace, ours) = match taken_over {
-        Some(lock) => (lock.taken_over.clone(), true),
+/// Looks at what an earlier run left, and at who works now. Nothing is changed. Whoever has the lab knows what its lock said
+/// before; who has not taken it has a look.
+pub fn look(home: &Home, lab: &str, journal: &Journal, held: Option<&HeldLab>) -> Result<Before> {
+    let (trace, ours) = match held {
+        Some(held) => (held.lock.taken_over.clone(), true),
         None => (lock::trace(&home.lab_lock(lab))?, false),
     };
     if let Some(trace) = trace.as_ref().filter(|trace| trace.held && !ours) {
-        return Ok(Before { cut_off: None, at_work: Some(trace.holder.clone()) });
+        return Ok(Before { at_work: Some(trace.holder.clone()), ..Before::default() });
     }
     let cut_off = journal.cut_off()?.map(CutOff::of_journal);
     let cut_off = match (cut_off, trace) {
@@ -89,12 +92,14 @@ pub fn look(home: &Home, lab: &str, journal: &Journal, taken_over: Option<&Lock>
         (None, Some(trace)) if ours => Some(CutOff::of_lock(&trace)),
         (run, _) => run,
     };
-    Ok(Before { cut_off, at_work: None })
+    let is_another = |holder: &&Holder| cut_off.as_ref().is_none_or(|run| run.pid != holder.pid);
+    let networks = held.and_then(|held| held.networks.as_ref()).filter(is_another).cloned();
+    Ok(Before { cut_off, at_work: None, networks })
 }
 
 /// Removes what killed runs were writing, or removing, where nobody else writes now: the lab's folders, whose lock is held,
-/// and the records of Fusion's networks unless somebody works on these.
-pub fn sweep(home: &Home, lab: &str, machines: Vec<PathBuf>) -> Result<()> {
+/// and the records of Fusion's networks unless somebody works on these. Returns whoever was killed with those.
+pub fn sweep(home: &Home, lab: &str, machines: Vec<PathBuf>) -> Result<Option<Holder>> {
     let machines = machines.into_iter().filter(|path| files::is_folder(path));
     for folder in folders_of_lab(home, lab).into_iter().chain(machines) {
         files::sweep(&folder)?;
@@ -103,14 +108,17 @@ pub fn sweep(home: &Home, lab: &str, machines: Vec<PathBuf>) -> Result<()> {
     sweep_networks(home)
 }
 
-/// Removes what killed runs were writing of the records of Fusion's networks, unless somebody works on these.
-pub fn sweep_networks(home: &Home) -> Result<()> {
-    if files::is_folder(&home.network())
-        && let Ok(_turn) = lock::acquire(&home.network_lock(), "Fusion's networking file", "sweep")
-    {
-        folders_of_networks(home)?.iter().try_for_each(|folder| files::sweep(folder))?;
+/// Removes what killed runs were writing of the records of Fusion's networks, unless somebody works on these. Returns whoever
+/// was killed while they were its own.
+pub fn sweep_networks(home: &Home) -> Result<Option<Holder>> {
+    if !files::is_folder(&home.network()) {
+        return Ok(None);
     }
-    Ok(())
+    let Ok(turn) = lock::acquire(&home.network_lock(), "Fusion's networking file", "sweep") else {
+        return Ok(None);
+    };
+    folders_of_networks(home)?.iter().try_for_each(|folder| files::sweep(folder))?;
+    Ok(turn.taken_over.as_ref().map(|trace| trace.holder.clone()))
 }
 
 /// Returns the folders in which runs on a lab write, but for those of its machines, as far as they are there.
@@ -159,9 +167,14 @@ mod tests {
         files::write_atomic(&path, &serde_json::to_vec(&dead).unwrap(), files::PRIVATE_FILE).unwrap();
         assert_eq!(look(&home, "lab", &journal, None).unwrap(), Before::default(), "it changed nothing");
         let lock = lock::acquire(&path, "lab lab", "up").unwrap();
-        let before = look(&home, "lab", &journal, Some(&lock)).unwrap();
+        let held = HeldLab { lock, networks: Some(dead.clone()) };
+        let before = look(&home, "lab", &journal, Some(&held)).unwrap();
         let found = before.cut_off.unwrap();
         assert_eq!((found.verb.as_str(), found.pid, found.steps.len()), ("destroy", 4711, 0));
+        assert_eq!(before.networks, None, "the same run is told once");
+        let held = HeldLab { networks: Some(Holder { pid: 4712, ..dead }), ..held };
+        let before = look(&home, "lab", &journal, Some(&held)).unwrap();
+        assert_eq!(before.networks.unwrap().pid, 4712, "another lab's");
         assert_eq!(look(&home, "lab", &journal, None).unwrap().at_work.unwrap().verb, "up");
     }
 

@@ -79,7 +79,7 @@ impl StepContext {
         }
     }
 
-    /// Waits for a lock that other runs may hold.
+    /// Waits for a lock that other runs may hold; says whose it was, if that one was killed with it.
     pub async fn turn(&self, path: &Path, what: &str) -> Result<Lock> {
         let requirement = Requirement {
             what: format!("{what} is free"),
@@ -87,12 +87,17 @@ impl StepContext {
             limit: self.engine.lab.limits.turn,
             hint: "another run of fusionlab works on it: wait for it, or end it",
         };
-        until(self, requirement, async || match lock::acquire(path, what, &self.step.id.0) {
+        let work = format!("{}, in {}", self.engine.journal.verb(), self.step.id);
+        let lock = until(self, requirement, async || match lock::acquire(path, what, &work) {
             Ok(lock) => Ok(Probe::Met(lock)),
             Err(held @ HostError::Locked { .. }) => Ok(Probe::NotYet(held.to_string())),
             Err(error) => Err(error.into()),
         })
-        .await
+        .await?;
+        if let Some(trace) = &lock.taken_over {
+            self.note(format!("{what}: {} was killed with it; going on from what stands", trace.holder));
+        }
+        Ok(lock)
     }
 
     /// Returns the last lines of the node's serial console, if it has one.

@@ -57,7 +57,7 @@ impl Collected {
     pub fn lab_folder(&mut self, home: &Home, lab: &str) {
         let dir = home.lab(lab);
         if !files::exists(dir.root()) {
-            self.lacks("lab/", "there is no such lab on this machine: it was never made, or was destroyed");
+            self.lacks("lab/", "there is no such lab on this Mac: it was never made, or was destroyed");
         }
         for file in [
             dir.journal(),

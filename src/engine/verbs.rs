@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::host::dial::Dial;
 use crate::host::files;
 use crate::host::fusion::Fusion;
-use crate::host::lock::{Lock, Occupant};
+use crate::host::lock::Occupant;
 use crate::lab::paths::Home;
 use crate::plan::desired::Desired;
 use crate::plan::drill::{Drill, Wish};
@@ -18,7 +18,7 @@ use super::context::Engine;
 use super::error::{EngineError, Result};
 use super::journal::Journal;
 use super::journal::record::RunState;
-use super::lab_lock::{self, Patience};
+use super::lab_lock::{self, HeldLab, Patience};
 use super::recovery::{self, Before};
 use super::schedule::{self, Summary};
 use super::{mac, observe, store};
@@ -39,19 +39,19 @@ pub async fn lock(
     verb: &str,
     patience: Patience,
     tell: &mut dyn FnMut(&Occupant),
-) -> Result<Lock> {
+) -> Result<HeldLab> {
     let lock = lab_lock::acquire(home, lab, verb, patience, tell).await?;
     let dir = home.lab(lab);
     // What a newer fusionlab has begun is not for this one to see through.
     Journal::new(dir.journal(), verb).check_version()?;
     store::settle(&dir)?;
-    recovery::sweep(home, lab, files::list(&fusion.library.join(lab))?)?;
-    Ok(lock)
+    let networks = recovery::sweep(home, lab, files::list(&fusion.library.join(lab))?)?;
+    Ok(HeldLab { lock, networks })
 }
 
 /// Looks at what an earlier run of the lab left, and at who works on it now; with the lab's lock if it was taken.
-pub fn before(engine: &Engine, lock: Option<&Lock>) -> Result<Before> {
-    recovery::look(&engine.home, &engine.lab.name, &engine.journal, lock)
+pub fn before(engine: &Engine, held: Option<&HeldLab>) -> Result<Before> {
+    recovery::look(&engine.home, &engine.lab.name, &engine.journal, held)
 }
 
 /// Plans `up`.
@@ -142,13 +142,11 @@ fn sound(plan: &Plan) -> Result<()> {
 }
 
 /// Carries out a plan as a run that the journal knows. Where nothing is left to do, an earlier run that was cut off is
-/// done with.
+/// done with, if this verb sees to all that it may have left.
 pub async fn carry_out(engine: &Arc<Engine>, plan: &Plan) -> Result<Summary> {
     let journal = &engine.journal;
     if plan.is_empty() {
-        if let Some(cut_off) = journal.cut_off()? {
-            journal.settle(&cut_off)?;
-        }
+        journal.settle()?;
         return Ok(Summary::default());
     }
     journal.begin()?;

@@ -164,19 +164,33 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Creates a folder and those above it; one that exists is left alone.
+/// Creates a folder and those above it, durably; one that exists is left alone.
 pub fn create_dir(folder: &Path) -> Result<()> {
-    let create = || stand_in::before(Effect::Create(folder)).and_then(|()| fs::create_dir_all(folder));
-    create().map_err(HostError::file("create folder", folder))
+    create_folders(folder, &fs::DirBuilder::new())
 }
 
 /// Creates a folder that only its owner may enter, and makes one that exists so.
 pub fn create_private_dir(folder: &Path) -> Result<()> {
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(PRIVATE_FOLDER);
-    let create = || stand_in::before(Effect::Create(folder)).and_then(|()| builder.create(folder));
-    create().map_err(HostError::file("create folder", folder))?;
+    builder.mode(PRIVATE_FOLDER);
+    create_folders(folder, &builder)?;
     set_mode(folder, PRIVATE_FOLDER)
+}
+
+fn create_folders(folder: &Path, builder: &fs::DirBuilder) -> Result<()> {
+    if is_folder(folder) {
+        return Ok(());
+    }
+    if parent(folder) != folder {
+        create_folders(parent(folder), builder)?;
+    }
+    let create = || stand_in::before(Effect::Create(folder)).and_then(|()| builder.create(folder));
+    match create() {
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_folder(folder) => {}
+        other => other.map_err(HostError::file("create folder", folder))?,
+    }
+    sync_names(parent(folder))
 }
 
 /// Replaces a file's content such that a reader, or a power cut, sees the old or the new one whole.

@@ -124,7 +124,7 @@ impl fmt::Display for Occupant {
         match self.life {
             Life::Works => Ok(()),
             Life::Silent(_) => f.write_str(", which may be stopped"),
-            Life::Unseen => f.write_str(", which does not run on this machine"),
+            Life::Unseen => f.write_str(", which does not run on this Mac"),
             Life::Outlived => f.write_str(", which is gone, while a program that it began goes on"),
         }
     }

@@ -214,7 +214,7 @@ pub const REST: &[Row] = &[
 
 /// The rows of the page that tests below bring about by hand.
 pub const BY_HAND: &[(&str, &str)] = &[
-    ("The SSH connection breaks in the middle of a command", "8, or 0"),
+    ("The SSH connection breaks in the middle of a command", "8, 10 or 0"),
     ("Ctrl-C, `kill`, or the terminal is closed", "130"),
     ("The process is stopped for a while (Ctrl-Z, SIGSTOP) and goes on", "0"),
     ("The disk of `~/.fusionlab` is full", "4"),

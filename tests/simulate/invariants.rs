@@ -19,6 +19,10 @@ use super::mac::{Mac, Verb};
 use super::networking::{self, Others, difference};
 use super::{secrets, users};
 
+/// What the keys of a VMX have in their names that Fusion writes by itself, in small letters.
+const FUSIONS: [&str; 6] =
+    ["uuid.", "generatedaddress", "pcislotnumber", "cleanshutdown", "softpoweroff", "vmotion."];
+
 /// Something that must never be.
 #[derive(Debug)]
 pub struct Violation {
@@ -121,6 +125,8 @@ impl Before {
     pub fn is_back(&self, mac: &Mac) -> Found {
         self.networking.is_back(mac)?;
         self.others_are_untouched(mac)?;
+        // Also what was told until then.
+        secrets::are_kept(mac)?;
         let left: Vec<PathBuf> =
             library(mac).into_keys().filter(|path| !self.library.contains_key(path)).collect();
         if !left.is_empty() {
@@ -183,7 +189,7 @@ impl Before {
     }
 
     /// Nobody asked for what must not be, and no network was stopped under others' VMs.
-    fn looks_at_the_trace(&self, mac: &Mac) -> Found {
+    pub fn looks_at_the_trace(&self, mac: &Mac) -> Found {
         let trace = mac.inside.trace();
         let from = self.seen.replace(trace.len());
         let new = || trace[from.min(trace.len())..].iter().map(|(_, text)| text);
@@ -349,15 +355,20 @@ fn library(mac: &Mac) -> BTreeMap<PathBuf, String> {
     let all = everything(&mac.fusion.library).into_iter().filter(is_lasting);
     all.map(|path| {
         let bytes = fs::read(&path).unwrap_or_default();
-        // A VMX is written by Fusion, too.
-        let digest = if path.extension().is_some_and(|ending| ending == "vmx") && bytes.len() > 600 {
-            String::new()
-        } else {
-            hex::encode(Sha256::digest(&bytes))
-        };
-        (path, digest)
+        let is_vmx = path.extension().is_some_and(|ending| ending == "vmx");
+        let bytes = if is_vmx { without_fusions(&bytes) } else { bytes };
+        (path, hex::encode(Sha256::digest(&bytes)))
     })
     .collect()
+}
+
+/// Returns a VMX without the lines that Fusion writes when the VM starts and ends.
+fn without_fusions(vmx: &[u8]) -> Vec<u8> {
+    let is_fusions = |line: &&[u8]| {
+        let line = String::from_utf8_lossy(line).to_lowercase();
+        FUSIONS.iter().any(|part| line.split('=').next().is_some_and(|key| key.contains(part)))
+    };
+    vmx.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_fusions(line)).collect::<Vec<_>>().concat()
 }
 
 /// Never two machines with one MAC, nor two that hold one address.

@@ -1,6 +1,7 @@
 //! A simulated Mac in a folder of memory, and the verbs as the program runs them on it.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,13 +10,13 @@ use fusionlab::engine::context::{Engine, Parts, deadlines};
 use fusionlab::engine::error::EngineError;
 use fusionlab::engine::event::Event;
 use fusionlab::engine::kubeconfig::Merger;
-use fusionlab::engine::lab_lock::Patience;
+use fusionlab::engine::lab_lock::{HeldLab, Patience};
 use fusionlab::engine::names::Names;
+use fusionlab::engine::output::RunFolder;
 use fusionlab::engine::{proof, templates, verbs, verify};
 use fusionlab::host::fusion::networks::Networks;
 use fusionlab::host::fusion::vmrun::Vmrun;
 use fusionlab::host::fusion::{Fusion, discover};
-use fusionlab::host::lock::Lock;
 use fusionlab::lab::catalogue::Arch;
 use fusionlab::lab::limits::Limits;
 use fusionlab::lab::paths::Home;
@@ -31,9 +32,13 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::secrets::Secret;
+
 /// The time of day at which every simulation begins: 2026-11-27T08:00:00Z.
 const MORNING_MS: u64 = 1_795_766_400_000;
 const HOST_CPUS: u32 = 8;
+/// The verbs that keep what their steps print.
+const LOGGED: [&str; 3] = ["up", "drill", "template build"];
 
 /// What a person asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +109,8 @@ pub struct Mac {
     in_step: Arc<Mutex<Option<(&'static str, Fault)>>>,
     /// Everything that a verb told, as JSON.
     pub told: Arc<Mutex<Vec<String>>>,
+    /// What nobody may be told, of every lab that there has been.
+    pub secrets: RefCell<BTreeSet<Secret>>,
     // The stand-in goes before the folder does.
     _standing: Standing,
     _folder: TempDir,
@@ -140,6 +147,7 @@ impl Mac {
             set_back: Cell::default(),
             in_step: Arc::default(),
             told: Arc::default(),
+            secrets: RefCell::default(),
             _standing: standing,
             _folder: folder,
         }
@@ -201,7 +209,7 @@ impl Mac {
         let makes_no_lab = verb == Verb::TemplateBuild.name();
         let records = if makes_no_lab { self.home.runs(&lab.name) } else { self.home.lab(&lab.name) };
         let limits = &lab.limits;
-        Ok(Arc::new(Engine::new(Parts {
+        let engine = Engine::new(Parts {
             lab: lab.clone(),
             home: self.home.clone(),
             networks: Networks::new(self.fusion.clone(), self.home.network()),
@@ -213,7 +221,14 @@ impl Mac {
             cancel: cancel.clone(),
             verb,
             journal: records.journal(),
-        })?))
+        })?;
+        // As in the program, a run without a log is better than none.
+        if LOGGED.contains(&verb)
+            && let Ok(folder) = RunFolder::open(&records.logs())
+        {
+            engine.keep_output(folder);
+        }
+        Ok(Arc::new(engine))
     }
 
     /// Runs a verb on the first lab.
@@ -284,8 +299,9 @@ impl Mac {
         let _locks = templates::keep_labs_out(&self.home, verb, patience(), &mut |_, _| {}).await?;
         let vms = Vmrun::new(self.fusion.clone(), deadlines(&lab.limits));
         for template in templates::list(&self.home, &self.fusion)?.iter().filter(|one| one.is_unused()) {
-            self.inside.note(format!("  template {} goes", template.dir.key));
-            templates::remove(&vms, &template.dir).await?;
+            let key = &template.dir.key;
+            let is_gone = templates::prune(&self.home, &self.fusion, &vms, key).await?;
+            self.inside.note(format!("  template {key} {}", if is_gone { "is gone" } else { "stays" }));
         }
         Ok(())
     }
@@ -337,7 +353,7 @@ pub fn in_virtual_time<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Takes the lab's lock at once, or not at all.
-async fn take_lock(home: &Home, fusion: &Fusion, lab: &str, verb: &str) -> Result<Lock, EngineError> {
+async fn take_lock(home: &Home, fusion: &Fusion, lab: &str, verb: &str) -> Result<HeldLab, EngineError> {
     verbs::lock(home, fusion, lab, verb, patience(), &mut |_| {}).await
 }
 

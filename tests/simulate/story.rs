@@ -134,7 +134,10 @@ pub async fn happen(mac: &Mac, chance: &mut Chance) -> Result<(), Violation> {
     mac.inside.end_hanging_programs();
     before.strangers_shut_down(mac).await;
     neighbours::leases_end(mac).await;
-    ends_well(mac, chance, &before).await
+    let ended = ends_well(mac, chance, &before).await;
+    // What was asked for that must not be says more than what came of it.
+    before.looks_at_the_trace(mac)?;
+    ended
 }
 
 /// Nothing goes wrong any more, and whatever was done by hand is mended: everything comes up, and goes without a trace.

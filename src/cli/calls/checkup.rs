@@ -1,6 +1,6 @@
-//! Every check of this machine, for `doctor`: each group is gathered by its own part of `engine` and judged by `plan::health`.
+//! Every check of this Mac, for `doctor`: each group is gathered by its own part of `engine` and judged by `plan::health`.
 
-use super::{backup_names, certificates, deadlines, fusion, survey_of};
+use super::{backup_names, certificates, deadlines, fusion, survey_of, unless_stopped};
 use crate::cli::context::Context;
 use crate::cli::error::Failure;
 use crate::cli::screen::doctor::Group;
@@ -17,8 +17,12 @@ pub const FINDINGS: [&str; 2] = ["fusion-not-found", "fusion-too-old"];
 /// The error of programs that root does not run.
 const DISTRUSTED: &str = "root-distrusts";
 
-/// Makes every check of this machine; also returns Fusion, if there is one.
+/// Makes every check of this Mac, unless the user says stop; also returns Fusion, if there is one.
 pub async fn checkup(context: &Context, lab: &Lab) -> Result<(Option<Fusion>, Vec<Group>), Failure> {
+    unless_stopped(&context.cancel, every_check(context, lab)).await
+}
+
+async fn every_check(context: &Context, lab: &Lab) -> Result<(Option<Fusion>, Vec<Group>), Failure> {
     let found = match fusion(context).await {
         Ok(fusion) => Ok(fusion),
         // That Fusion is missing or too old is a finding; anything else keeps us from looking.

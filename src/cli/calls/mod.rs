@@ -11,6 +11,8 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::cli::context::{Context, Warnings};
 use crate::cli::error::catalogue::Explained;
 use crate::cli::error::{Failure, Report};
@@ -50,6 +52,18 @@ pub use labs::labs;
 pub use logs::LogSink;
 pub use session::{NetworkVerb, Session, TEMPLATE_BUILD, hold_lab, problems_of_size};
 pub use support::{Bundle, bundle, must_be_new, write_bundle};
+
+/// Does what can be left at any moment, such as a look or a wait, until the user says stop.
+async fn unless_stopped<T, E: From<HostError>>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(HostError::Interrupted.into()),
+        done = work => done,
+    }
+}
 
 /// Reads a text file; none if it is not there.
 pub fn read_text(path: &Path) -> Result<Option<String>, HostError> {
@@ -211,7 +225,7 @@ pub async fn survey(context: &Context, lab: &Lab) -> Result<(Fusion, Survey), Fa
 async fn survey_of(context: &Context, fusion: &Fusion, lab: &Lab) -> Result<Survey, Failure> {
     let networks = Networks::new(fusion.clone(), context.home.network());
     let vms = Vmrun::new(fusion.clone(), deadlines(&lab.limits));
-    Ok(survey::survey(fusion, &networks, &vms, lab).await?)
+    Ok(unless_stopped(&context.cancel, survey::survey(fusion, &networks, &vms, lab)).await?)
 }
 
 /// Returns the names of the backups of Fusion's networking file, the newest first, without a look at Fusion; none where they cannot

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{deadlines, fusion};
+use super::{deadlines, fusion, unless_stopped};
 use crate::cli::context::Context;
 use crate::cli::error::from_engine::of_engine;
 use crate::cli::error::{Failure, Kind, Report};
@@ -14,6 +14,7 @@ use crate::cli::report::summary::Summary;
 use crate::cli::report::{self, Reporter, Reporting};
 use crate::cli::screen::problems;
 use crate::cli::screen::root::{self, RootChange};
+use crate::cli::screen::runs;
 use crate::cli::screen::verify::CheckLine;
 use crate::cli::terminal::Ink;
 use crate::cli::wait::{Patience, WaitArgs};
@@ -21,9 +22,11 @@ use crate::cli::{simulated, words};
 use crate::engine::context::{Engine, Parts};
 use crate::engine::error::EngineError;
 use crate::engine::event::Event;
+use crate::engine::journal::Journal;
+use crate::engine::lab_lock::{self, HeldLab};
 use crate::engine::made_from::{self, MadeFrom};
 use crate::engine::output::RunFolder;
-use crate::engine::recovery::Before;
+use crate::engine::recovery::{self, Before};
 use crate::engine::resources::{self, Look};
 pub use crate::engine::verbs::Outlook;
 use crate::engine::{networks as records, observe, proof, verbs, verify};
@@ -32,7 +35,7 @@ use crate::host::fusion::Fusion;
 use crate::host::fusion::networks::{ChangeKind, Networks};
 use crate::host::fusion::vmrest::Vmrest;
 use crate::host::fusion::vmrun::Vmrun;
-use crate::host::lock::{self, Lock, Occupant};
+use crate::host::lock::{Lock, Occupant};
 use crate::host::ssh::SshShell;
 use crate::host::{HostError, Hypervisor, system};
 use crate::lab::lint::{self, HostSize};
@@ -68,7 +71,7 @@ pub struct Session {
     events: mpsc::UnboundedReceiver<Event>,
     verb: &'static str,
     /// Held by the verbs that change something, from before they look until they are done.
-    lock: Option<Lock>,
+    lock: Option<HeldLab>,
 }
 
 impl Session {
@@ -88,11 +91,12 @@ impl Session {
         let patience = wait.patience(&lab.limits);
         let session = Self::put_together(context, lab, verb, Some(patience)).await?;
         session.engine.journal.check_version()?;
-        if let Some(cut_off) = session.before()?.cut_off {
-            let text = format!("{}; going on from what stands", cut_off.sentence());
-            let pen = &context.terminal.err;
-            context.say(words::wrap(&text, pen.prose_width()).iter().map(|line| pen.paint(Ink::Warn, line)));
-            context.say([""]);
+        let before = session.before()?;
+        let networks =
+            before.networks.map(|holder| format!("{holder} was killed while it worked on Fusion's networks"));
+        for left in before.cut_off.map(|run| run.sentence()).into_iter().chain(networks) {
+            let text = format!("{left}; going on from what stands");
+            warn(context, &text);
             if context.json() {
                 session.engine.send(Event::Note { step: None, text });
             }
@@ -141,12 +145,12 @@ impl Session {
 
     /// Looks at the world.
     pub async fn facts(&self) -> Result<Facts, Failure> {
-        Ok(unless_stopped(&self.engine, observe::facts(&self.engine)).await?)
+        Ok(unless_stopped(&self.engine.cancel, observe::facts(&self.engine)).await?)
     }
 
     /// Looks at the world, and at what the lab takes of it.
     pub async fn look(&self) -> Result<Look, Failure> {
-        Ok(unless_stopped(&self.engine, resources::look(&self.engine)).await?)
+        Ok(unless_stopped(&self.engine.cancel, resources::look(&self.engine)).await?)
     }
 
     /// Looks at the world and plans.
@@ -158,7 +162,7 @@ impl Session {
                 verbs::outlook(&self.engine).await
             }
         };
-        Ok(unless_stopped(&self.engine, look).await?)
+        Ok(unless_stopped(&self.engine.cancel, look).await?)
     }
 
     /// Looks at the lab and plans a drill.
@@ -166,21 +170,24 @@ impl Session {
         if self.engine.identity().is_none() {
             return Err(Report::not_up(&self.lab.name).into());
         }
-        Ok(unless_stopped(&self.engine, verbs::drill_outlook(&self.engine, wish)).await?)
+        Ok(unless_stopped(&self.engine.cancel, verbs::drill_outlook(&self.engine, wish)).await?)
     }
 
     /// Looks at the lab's template and plans what it lacks, or all of it.
     pub async fn template_outlook(&self, anew: bool) -> Result<Outlook, Failure> {
-        Ok(unless_stopped(&self.engine, verbs::template_outlook(&self.engine, anew)).await?)
+        Ok(unless_stopped(&self.engine.cancel, verbs::template_outlook(&self.engine, anew)).await?)
     }
 
     /// Looks at Fusion's networks and plans what a verb makes of them.
     pub async fn network_outlook(&self, verb: NetworkVerb<'_>) -> Result<Outlook, Failure> {
-        Ok(match verb {
-            NetworkVerb::Apply => verbs::network_outlook(&self.engine).await?,
-            NetworkVerb::Undo => verbs::network_undo_outlook(&self.engine).await?,
-            NetworkVerb::PutBack(backup) => verbs::network_put_back_outlook(&self.engine, backup).await?,
-        })
+        let look = async {
+            match verb {
+                NetworkVerb::Apply => verbs::network_outlook(&self.engine).await,
+                NetworkVerb::Undo => verbs::network_undo_outlook(&self.engine).await,
+                NetworkVerb::PutBack(backup) => verbs::network_put_back_outlook(&self.engine, backup).await,
+            }
+        };
+        Ok(unless_stopped(&self.engine.cancel, look).await?)
     }
 
     /// Where a plan changes Fusion's networks and that takes root: says what and by which command, and lets `sudo`
@@ -228,7 +235,7 @@ impl Session {
             verbs::carry_out(&self.engine, plan).await?;
             if self.verb == "up" {
                 let engine = Arc::new(self.engine.recording(&StepId(PROOF.to_owned())));
-                unless_stopped(&self.engine, proof::prove(&engine)).await?;
+                unless_stopped(&self.engine.cancel, proof::prove(&engine)).await?;
             }
             Ok(())
         };
@@ -271,7 +278,7 @@ impl Session {
         // The lines come all at once, aligned, so nothing is shown meanwhile.
         let (quiet, cancel) = (Box::new(report::Quiet), context.cancel.clone());
         let reporting = Reporting::start(self.events, quiet, cancel, &self.engine.terminal);
-        let result = unless_stopped(&self.engine, verify::verify(&self.engine, checks)).await;
+        let result = unless_stopped(&self.engine.cancel, verify::verify(&self.engine, checks)).await;
         let summary = reporting.end().await;
         match result {
             Ok(_) | Err(EngineError::Verification { .. }) => {}
@@ -281,15 +288,30 @@ impl Session {
     }
 }
 
-/// Takes the lock of a lab for what changes its records and nothing else; held until it is dropped.
-pub async fn hold_lab(context: &Context, lab: &Lab, verb: &str, wait: WaitArgs) -> Result<Lock, Failure> {
+/// Takes the lock of a lab for what changes its records and nothing else; held until it is dropped. Says what an earlier run
+/// left that was cut off.
+pub async fn hold_lab(
+    context: &Context,
+    lab: &Lab,
+    verb: &'static str,
+    wait: WaitArgs,
+) -> Result<Lock, Failure> {
     let patience = wait.patience(&lab.limits);
-    let (path, what) = (context.home.lab_lock(&lab.name), format!("lab {}", lab.name));
-    let mut tell = |by: &Occupant| patience.tell(context, &what, by);
-    tokio::select! {
-        lock = lock::acquire_within(&path, &what, verb, patience.0.run, &mut tell) => Ok(lock?),
-        () = context.cancel.cancelled() => Err(HostError::Interrupted.into()),
+    let mut tell = |by: &Occupant| patience.tell(context, &format!("lab {}", lab.name), by);
+    let take = lab_lock::acquire(&context.home, &lab.name, verb, patience.0, &mut tell);
+    let held = HeldLab { lock: unless_stopped(&context.cancel, take).await?, networks: None };
+    let journal = Journal::new(records_of(context, lab, verb).journal(), verb);
+    if let Some(cut_off) = recovery::look(&context.home, &lab.name, &journal, Some(&held))?.cut_off {
+        warn(context, &runs::goes_on(&cut_off));
     }
+    Ok(held.lock)
+}
+
+/// Says in a paragraph what is to be known before anything else is told.
+fn warn(context: &Context, text: &str) {
+    let pen = &context.terminal.err;
+    context.say(words::wrap(text, pen.prose_width()).iter().map(|line| pen.paint(Ink::Warn, line)));
+    context.say([""]);
 }
 
 /// Takes the lab's lock, or waits for it as long as was said, or until Ctrl-C.
@@ -299,12 +321,10 @@ async fn locked(
     lab: &str,
     verb: &str,
     patience: Patience,
-) -> Result<Lock, Failure> {
+) -> Result<HeldLab, Failure> {
     let mut tell = |by: &Occupant| patience.tell(context, &format!("lab {lab}"), by);
-    tokio::select! {
-        lock = verbs::lock(&context.home, fusion, lab, verb, patience.0, &mut tell) => Ok(lock?),
-        () = context.cancel.cancelled() => Err(HostError::Interrupted.into()),
-    }
+    let take = verbs::lock(&context.home, fusion, lab, verb, patience.0, &mut tell);
+    Ok(unless_stopped(&context.cancel, take).await?)
 }
 
 /// Puts the engine together: the lab, the ports to the world, and who listens.
@@ -336,18 +356,6 @@ async fn engine(
         verb,
         journal: records_of(context, lab, verb).journal(),
     })?)
-}
-
-/// Looks at something until the user says stop: a look changes nothing, so it can be left at once.
-async fn unless_stopped<T>(
-    engine: &Engine,
-    look: impl Future<Output = Result<T, EngineError>>,
-) -> Result<T, EngineError> {
-    tokio::select! {
-        biased;
-        () = engine.cancel.cancelled() => Err(HostError::Interrupted.into()),
-        seen = look => seen,
-    }
 }
 
 /// What a `network` verb is to make of Fusion's networks.

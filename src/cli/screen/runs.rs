@@ -16,8 +16,7 @@ pub fn lines(cut_off: Option<&CutOff>, at_work: Option<&Holder>, pen: &Pen) -> V
         lines.extend(paragraph(&text, Ink::Warn, "", pen));
     }
     if let Some(cut_off) = cut_off {
-        let text = format!("{}; the next `up` or `destroy` goes on from what stands", cut_off.sentence());
-        lines.extend(paragraph(&text, Ink::Warn, "", pen));
+        lines.extend(paragraph(&goes_on(cut_off), Ink::Warn, "", pen));
         for open in cut_off.steps.iter().filter(|open| !open.effects.is_empty()) {
             let left: Vec<&str> = open.effects.iter().map(|effect| effect.what).collect();
             let text = format!("{} may have left {}", open.step, left.join(", or "));
@@ -28,6 +27,11 @@ pub fn lines(cut_off: Option<&CutOff>, at_work: Option<&Holder>, pen: &Pen) -> V
         lines.insert(0, String::new());
     }
     lines
+}
+
+/// Says of a run that was cut off who goes on from what it left.
+pub fn goes_on(cut_off: &CutOff) -> String {
+    format!("{}; the next `up` or `destroy` goes on from what stands", cut_off.sentence())
 }
 
 fn paragraph(text: &str, ink: Ink, indent: &str, pen: &Pen) -> Vec<String> {

@@ -143,6 +143,7 @@ pub const TABLE: &[(&str, &[Effect])] = &[
                 "its folder's name or mark tells; the next clone or `destroy` clears it away",
             ),
             effect("a clone without its VMX", Marked, "the mark of an unfinished one goes last"),
+            effect("a folder with nothing in it", Planned, "the next clone takes it; `destroy` removes it"),
         ],
     ),
     (

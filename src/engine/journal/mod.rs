@@ -85,14 +85,10 @@ impl Journal {
         self.check_version()?;
         files::create_dir(self.folder())?;
         self.as_far_as_there_is_room(keep::shorten(&self.path))?;
-        let is_new = !files::exists(&self.path);
         self.write_run(self.ourselves.pid, RunState::Begun)?;
-        if is_new {
-            // The file's name, and the folder's own, must be on the disk as well.
-            files::sync_names(self.folder())?;
-            files::sync_names(files::parent(self.folder()))?;
-        }
-        Ok(())
+        // The file's name, and the folder's own, must be on the disk as well: a run that made them may have been killed before.
+        files::sync_names(self.folder())?;
+        Ok(files::sync_names(files::parent(self.folder()))?)
     }
 
     /// Ends a run in good order; nothing once the lab's folder is gone.
@@ -100,9 +96,14 @@ impl Journal {
         self.write_run(self.ourselves.pid, how)
     }
 
-    /// Notes that nothing is left to do after a run that was cut off.
-    pub fn settle(&self, cut_off: &CutOff) -> Result<()> {
-        self.write_run(cut_off.pid, RunState::Settled)
+    /// Notes that nothing is left to do after the run that was cut off, if this run's verb goes on from what that one left.
+    pub fn settle(&self) -> Result<()> {
+        match self.cut_off()? {
+            Some(left) if left.is_followed_by(&self.ourselves.verb) => {
+                self.write_run(left.pid, RunState::Settled)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses a journal that a newer fusionlab has written: what it left may be what this one does not know.
@@ -332,7 +333,9 @@ mod tests {
         files::write_atomic(&path, text.as_bytes(), 0o600).unwrap();
         let cut_off = journal.cut_off().unwrap().unwrap();
         assert_eq!((cut_off.verb.as_str(), cut_off.pid), ("up", std::process::id()));
-        journal.settle(&cut_off).unwrap();
+        Journal::new(path, "network apply").settle().unwrap();
+        assert_eq!(journal.cut_off().unwrap(), Some(cut_off), "a smaller verb does not see to all of it");
+        journal.settle().unwrap();
         assert_eq!(journal.cut_off().unwrap(), None);
     }
 }

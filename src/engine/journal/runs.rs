@@ -26,11 +26,16 @@ struct Run {
     steps: Vec<String>,
 }
 
-impl Run {
+impl CutOff {
     /// Says whether a later run of a verb goes on from what this one left.
-    fn is_followed_by(&self, verb: &str) -> bool {
-        THOROUGH.contains(&verb) || self.process.verb == verb
+    pub fn is_followed_by(&self, verb: &str) -> bool {
+        goes_on(verb, &self.verb)
     }
+}
+
+/// Says whether a run of a verb goes on from what a run of another left.
+fn goes_on(verb: &str, from: &str) -> bool {
+    THOROUGH.contains(&verb) || verb == from
 }
 
 /// Returns the last run that was cut off and has not been gone on from. Records of one process belong to its last run
@@ -41,7 +46,7 @@ pub fn cut_off(lines: impl IntoIterator<Item = Line>, is_alive: impl Fn(&Holder)
         match line {
             Line::Run(record) if record.run == RunState::Begun => {
                 // Only one that is over can be gone on from; one that lives works beside.
-                open.retain(|run| !run.is_followed_by(&record.verb) || is_alive(&run.process));
+                open.retain(|run| !goes_on(&record.verb, &run.process.verb) || is_alive(&run.process));
                 open.push(Run { process: record.process(), at_ms: record.at_ms, steps: Vec::new() });
             }
             Line::Run(record) => open.retain(|run| run.process.pid != record.pid),

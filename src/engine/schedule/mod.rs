@@ -131,8 +131,8 @@ struct Schedule<P> {
     /// When the user said stop.
     stopped: Option<Instant>,
     cut_off: bool,
-    /// Why the journal could not be written, the first time.
-    unwritten: Option<EngineError>,
+    /// The step whose end could not be written to the journal, the first of them, and why.
+    unwritten: Option<StepFailure>,
     summary: Summary,
     failures: Vec<StepFailure>,
     skipped: usize,
@@ -195,13 +195,7 @@ impl<P: Perform> Schedule<P> {
         self.start_ready();
         while !self.running.is_empty() || !self.ready.is_empty() {
             match self.next().await {
-                Turn::Ended(ended) => {
-                    if let Err(error) = self.ended(ended) {
-                        // Whoever works is given the time to come to a whole state, as if the user had said stop.
-                        self.unwritten.get_or_insert(error);
-                        self.stop("the journal cannot be written");
-                    }
-                }
+                Turn::Ended(ended) => self.ended(ended),
                 Turn::Stop => self.stop(INTERRUPTED),
                 Turn::CutOff => self.cut_off(),
                 Turn::Memory => {}
@@ -283,7 +277,7 @@ impl<P: Perform> Schedule<P> {
     }
 
     /// Books how a step ended.
-    fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) -> Result<()> {
+    fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
         let (id, ended) = match ended {
             Ok((id, ended)) => (id, Some(ended)),
             Err(error) if error.is_cancelled() => (error.id(), None),
@@ -293,13 +287,24 @@ impl<P: Perform> Schedule<P> {
         let boots = matches!(ended, Some(Ended { result: Ok(_), .. })) && self.boots(place);
         self.gates.leave(&self.steps[place], boots);
         match ended {
-            Some(Ended { place, took, result }) => self.settle(place, took, result),
+            Some(Ended { place, took, result }) => {
+                if let Err(error) = self.settle(place, took, result) {
+                    self.go_unwritten(place, error);
+                }
+            }
             None => {
                 let limit = self.terms.limits.stop.as_secs();
                 self.skip(place, format!("interrupted: cut off {limit} s after the wish to stop"));
-                Ok(())
             }
         }
+    }
+
+    /// Ends a run whose journal cannot be written: whoever works is given the time to come to a whole state, as if the user
+    /// had said stop.
+    fn go_unwritten(&mut self, place: usize, error: EngineError) {
+        let Step { id, node, .. } = &*self.steps[place];
+        self.unwritten.get_or_insert(StepFailure { step: id.clone(), node: node.clone(), error });
+        self.stop("the journal cannot be written");
     }
 
     /// Says whether a step started a machine that a later step waits for.
@@ -326,11 +331,13 @@ impl<P: Perform> Schedule<P> {
             Err(error) => {
                 let error = self.world.clean(error);
                 let message = error.to_string();
-                self.world.record(&id, State::Failed, Some(took), Some(message.clone()))?;
+                // That it failed is told also where it cannot be written down.
+                let written = self.world.record(&id, State::Failed, Some(took), Some(message.clone()));
                 self.world.send(Event::StepFailed { step: id.clone(), took, message });
                 self.stages[place] = Stage::Lost;
                 self.failures.push(StepFailure { step: id.clone(), node: step.node.clone(), error });
                 self.lose_dependents(place, &format!("{id} failed"));
+                written?;
             }
         }
         Ok(())
@@ -409,12 +416,15 @@ impl<P: Perform> Schedule<P> {
     }
 
     fn finish(self) -> Result<Summary> {
-        if let Some(error) = self.unwritten {
-            return Err(error);
+        let mut failures = self.failures;
+        match self.unwritten {
+            Some(unwritten) if failures.is_empty() => return Err(unwritten.error),
+            Some(unwritten) => failures.push(unwritten),
+            None => {}
         }
         let (done, planned) = (self.summary.done.len(), self.steps.len());
-        if !self.failures.is_empty() {
-            return Err(EngineError::Steps { failures: self.failures, done, skipped: self.skipped, planned });
+        if !failures.is_empty() {
+            return Err(EngineError::Steps { failures, done, skipped: self.skipped, planned });
         }
         if self.stopped.is_some() && done < planned {
             return Err(EngineError::Interrupted { done, planned });

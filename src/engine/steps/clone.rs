@@ -93,13 +93,19 @@ async fn by_its_kind(
     }
 }
 
-/// Removes what clones of the lab's have left in the making.
+/// Removes what clones of the lab's have left in the making, and the folder of one that was killed before it marked it.
 pub async fn clear_all_leftovers(context: &StepContext) -> Result<()> {
     let engine = &context.engine;
     let folder = engine.fusion.library.join(&engine.lab.name);
     let there = if files::exists(&folder) { files::list(&folder)? } else { Vec::new() };
     for node in there.iter().filter_map(|path| paths::node_in_making(path)) {
         clear_leftovers(context, &node).await?;
+    }
+    let bundles = engine.lab.nodes.iter().map(|node| engine.bundle(&node.name));
+    for bundle in bundles.filter(|bundle| files::is_folder(bundle)) {
+        if files::list(&bundle)?.is_empty() {
+            files::remove_empty_folder(&bundle)?;
+        }
     }
     Ok(())
 }
@@ -314,5 +320,19 @@ mod tests {
         assert!(cloned(&bench).await.unwrap());
         assert!(!files::exists(&making));
         assert_eq!(state(&bench).await, VmState::Ours);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_was_never_marked_goes_with_the_lab_if_nothing_is_in_it() {
+        let bench = bench(Machines::default());
+        let of = |name: &str| bench.engine.fusion.library.join("lab").join(name);
+        for name in ["gateway1.vmwarevm", "gateway2.vmwarevm", "mine.vmwarevm"] {
+            files::create_dir(&of(name)).unwrap();
+        }
+        bench.file(&of("gateway2.vmwarevm/holiday.jpg"), "");
+        let step = std::sync::Arc::new(fixture::clone("gateway1", &[]));
+        clear_all_leftovers(&StepContext { engine: bench.engine.clone(), step }).await.unwrap();
+        let left = files::list(&bench.engine.fusion.library.join("lab")).unwrap();
+        assert_eq!(left, [of("gateway2.vmwarevm"), of("mine.vmwarevm")], "nobody else's");
     }
 }

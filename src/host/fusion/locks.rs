@@ -95,12 +95,11 @@ pub fn must_not_be_open(vmx: &Path) -> Result<()> {
     }
 }
 
-/// Reads a lock folder, or the plain file that takes its place on some volumes. One that vanishes while we look is no
-/// lock.
+/// Reads a lock folder, or the plain file that takes its place on some volumes. One that vanishes while we look is no lock,
+/// nor is one with nobody's name in it: who locks puts a member there, and who lets go removes it before the folder.
 fn read(folder: PathBuf) -> Option<Lock> {
     let members = if files::is_folder(&folder) { files::list(&folder).ok()? } else { vec![folder.clone()] };
-    let since = members.first().unwrap_or(&folder);
-    let since = files::modified(since).or_else(|_| files::modified(&folder)).ok()?;
+    let since = files::modified(members.first()?).or_else(|_| files::modified(&folder)).ok()?;
     let holders = members.iter().filter_map(|path| file_lock::holder(&files::read(path).ok()?));
     let holders: Vec<Holder> = holders.collect();
     let held = holders.iter().find(|holder| system::is_process(holder.pid)).cloned();
@@ -154,6 +153,16 @@ pub(crate) mod tests {
         assert_eq!(left.grip, Grip::Left);
         assert!(left.to_string().ends_with("by process 99999999 (vmware-vmx) of machine uuid=1"), "{left}");
         assert!(must_not_be_open(&vmx).is_ok(), "what a crash left does not hold us");
+    }
+
+    #[test]
+    fn a_lock_folder_with_nothing_in_it_locks_nothing() {
+        let fake = Fake::new();
+        let vmx = fake.root().join("one.vmwarevm/one.vmx");
+        let folder = lock(&fake, &vmx, std::process::id(), VMX_PROGRAM);
+        assert!(must_not_be_open(&vmx).is_err());
+        files::remove_file(&folder.join("M00001.lck")).unwrap();
+        assert!(files::is_folder(&folder) && of(&vmx).unwrap().is_empty() && must_not_be_open(&vmx).is_ok());
     }
 
     #[test]

@@ -424,10 +424,9 @@ esac
 
     #[tokio::test]
     async fn a_stop_ends_when_fusion_lets_go_of_the_files() {
-        let (_fake, vmrun, vmx) = setup();
+        let (fake, vmrun, vmx) = setup();
         vmrun.start(&vmx).await.unwrap();
-        let lock = vmx.with_file_name("disk.vmdk.lck");
-        files::create_dir(&lock).unwrap();
+        fake.write(&vmx.with_file_name("disk.vmdk.lck/M1.lck"), "nonsense");
         let error = vmrun.stop(&vmx, Stop::Hard).await.unwrap_err();
         assert!(matches!(error, HostError::VmLocked { .. }), "{error}");
         // By now the lock is older than the limit: what a crash left does not hold us for ever.

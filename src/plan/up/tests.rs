@@ -393,6 +393,24 @@ fn exactly_one_gateway_holds_both_vips_or_none_does() {
     assert_eq!(vip_holder(&world.lab, &world.facts), Some("gateway2"));
 }
 
+#[test]
+fn a_vip_that_nobody_holds_or_two_hold_is_waited_for_and_told() {
+    let why = |world: &World| {
+        let plan = world.up().unwrap();
+        plan.steps.iter().find(|step| step.id.0 == "gateway.vips").map(|step| step.why.clone())
+    };
+    let mut world = World::complete();
+    assert_eq!(why(&world), None);
+    let (lan, internal) = (world.lab.lan.vip, world.lab.internal.vip);
+    world.guest("gateway2").unwrap().addresses.push(("card".into(), lan));
+    let two = format!("{lan} is held by gateway1 and gateway2, {internal} by gateway1");
+    assert_eq!(why(&world).unwrap(), two);
+    for name in ["gateway1", "gateway2"] {
+        world.guest(name).unwrap().addresses.retain(|(_, held)| *held != lan && *held != internal);
+    }
+    assert_eq!(why(&world).unwrap(), format!("{lan} is held by nobody, {internal} by nobody"));
+}
+
 proptest! {
     /// Whatever is lost together: the plan is sound, no step comes before one it needs, and it holds every step that
     /// one of the losses alone would take. (Left out are stopping, since a VM that is gone need not be stopped, and its

@@ -12,7 +12,7 @@ use crate::host::stand_in::Effect;
 pub struct Unsynced {
     /// Files with bytes that are not on the disk, and how many of theirs are.
     bytes: BTreeMap<PathBuf, u64>,
-    /// Names that lead to a new file in memory, and on the disk still to an old one, or none.
+    /// Names that lead to a new file or folder in memory, and on the disk still to an old file, or to nothing.
     names: Vec<(PathBuf, Option<Vec<u8>>)>,
 }
 
@@ -40,6 +40,9 @@ impl Unsynced {
                 self.bytes.retain(|name, _| !name.starts_with(path));
                 self.names.retain(|(name, _)| !name.starts_with(path));
             }
+            Effect::Create(path) if fs::symlink_metadata(path).is_err() => {
+                self.names.push((path.to_owned(), None));
+            }
             Effect::Create(_) | Effect::SetMode(_) => {}
         }
     }
@@ -56,15 +59,17 @@ impl Unsynced {
             }
         }
         for (name, old) in std::mem::take(&mut self.names).into_iter().rev() {
-            if draw().is_multiple_of(2) || !name.is_file() {
+            if draw().is_multiple_of(2) {
                 continue;
             }
-            let back = match old {
-                Some(bytes) => fs::write(&name, bytes),
-                None => fs::remove_file(&name),
+            let (back, became) = match old {
+                Some(bytes) if name.is_file() => (fs::write(&name, bytes), "the one from before"),
+                None if name.is_file() => (fs::remove_file(&name), "gone"),
+                None if name.is_dir() => (fs::remove_dir_all(&name), "gone with all that was in it"),
+                _ => continue,
             };
             if back.is_ok() {
-                said.push(format!("{} is the one from before", name.display()));
+                said.push(format!("{} is {became}", name.display()));
             }
         }
         said
@@ -92,6 +97,30 @@ mod tests {
         memory.lose(&mut || 0);
         assert_eq!(fs::read(&synced).unwrap(), b"text");
         assert_eq!(fs::read(&unsynced).unwrap(), b"");
+    }
+
+    #[test]
+    fn what_was_just_made_may_be_gone_until_the_names_beside_it_are_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, below) = (folder.path().join("file"), folder.path().join("below"));
+        for synced in [true, false] {
+            let mut memory = Unsynced::default();
+            for path in [&file, &below] {
+                memory.note(Effect::Create(path));
+            }
+            fs::write(&file, b"text").unwrap();
+            fs::create_dir_all(&below).unwrap();
+            memory.note(Effect::Create(&file));
+            if synced {
+                memory.note(Effect::SyncFolder(folder.path()));
+            }
+            let said = memory.lose(&mut || 1);
+            assert_eq!(
+                (file.exists(), below.exists(), said.len()),
+                (synced, synced, if synced { 0 } else { 2 })
+            );
+            let _ = (fs::remove_file(&file), fs::remove_dir(&below));
+        }
     }
 
     #[test]

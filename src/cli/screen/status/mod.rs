@@ -180,7 +180,7 @@ impl Status {
     }
 
     /// Returns the same status with what is known of runs.
-    pub fn with(self, Before { cut_off, at_work }: Before) -> Self {
+    pub fn with(self, Before { cut_off, at_work, .. }: Before) -> Self {
         Self { cut_off, at_work, ..self }
     }
 }

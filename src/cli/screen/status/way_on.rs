@@ -81,7 +81,7 @@ mod tests {
         foreign.vms.get_mut("gateway1").unwrap().state = VmState::Foreign;
         assert_eq!(told(&of(&foreign, "")), "", "up would stop at it");
         let cut_off = CutOff { verb: "up".to_owned(), pid: 1, at_ms: 0, steps: Vec::new() };
-        let before = Before { cut_off: Some(cut_off), at_work: None };
+        let before = Before { cut_off: Some(cut_off), ..Before::default() };
         assert_eq!(told(&of(&facts(), "").with(before)), "");
     }
 

@@ -8,8 +8,8 @@ use crate::stack::kubeadm::{self, NodeState};
 
 use super::join::enter;
 use super::{
-    api_answers, api_must_answer, endpoint_from, known, nothing, put_manifests_back, registers, reset,
-    restore_manifests, run_kubeadm, settled_state,
+    api_answers, api_must_answer, endpoint_from, known, let_join, nothing, put_manifests_back, registers,
+    reset, restore_manifests, run_kubeadm, settled_state,
 };
 
 pub async fn init(context: &StepContext, name: &str) -> Result<bool> {
@@ -33,6 +33,8 @@ pub async fn init(context: &StepContext, name: &str) -> Result<bool> {
     // node goes back into it.
     if let Some(other) = other_control_plane(context, node).await? {
         context.note(format!("{} holds the cluster; {name} joins it again", other.name));
+        // The step that usually lets others in comes after this one.
+        let_join(context, &other).await?;
         return enter(context, node).await;
     }
     if state == (NodeState::HalfJoined { etcd_member: true }) {

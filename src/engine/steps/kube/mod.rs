@@ -26,7 +26,7 @@ use crate::host::HostError;
 use crate::lab::Node;
 use crate::stack::facts::{self, KubeNode};
 use crate::stack::kubeadm::{self, NodeState};
-use crate::stack::{checks, kubectl, node as nodes};
+use crate::stack::{certificates, checks, kubectl, node as nodes};
 
 use super::guest::settle_files;
 pub use init::init;
@@ -202,11 +202,18 @@ pub async fn endpoint(context: &StepContext) -> Result<bool> {
     } else {
         healthy_control_plane(context, first).await?
     };
-    // The token lives a day; a lab that grows later needs it again (facts §1.3). The phase reads it from its
-    // file, so that it never stands in an argument list.
-    engine.must(&contact, &kubeadm::create_token()).await?;
-    cluster_info(context, &contact).await?;
+    let_join(context, &contact).await?;
     Ok(came_late)
+}
+
+/// Sees to it that a control plane that answers lets others in, who find the lab's names in the cluster's configuration: a
+/// renewal that met no API has left those of before there.
+pub(super) async fn let_join(context: &StepContext, contact: &Node) -> Result<()> {
+    context.engine.must(contact, &certificates::upload()).await?;
+    // The token lives a day; a lab that grows later needs it again (facts/kubernetes-cilium.md §1.3). The phase reads it
+    // from its file, so that it never stands in an argument list.
+    context.engine.must(contact, &kubeadm::create_token()).await?;
+    cluster_info(context, contact).await
 }
 
 /// Waits until a node reaches the API server through the internal VIP; says whether it had to wait.

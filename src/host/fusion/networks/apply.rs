@@ -33,8 +33,9 @@ pub(super) struct Job {
     pub before: Option<Vec<u8>>,
     /// The file that comes back if the new one does not work.
     pub rollback: Option<Vec<u8>>,
-    /// An earlier change was cut short: nobody knows what runs, so everything is started anew.
-    pub resumed: bool,
+    /// An earlier change was cut short, before which these services ran: nobody knows what runs, so everything is started
+    /// anew.
+    pub resumed: Option<Vec<(u8, Service)>>,
     /// Whether all networks may be stopped ([`Change::may_stop`](super::Change::may_stop)).
     pub may_stop: bool,
     pub vmnet: u8,
@@ -135,7 +136,7 @@ pub(super) enum Way {
 
 /// Returns the least that makes the networks follow the new file.
 pub(super) async fn way(programs: &Programs, job: &Job) -> Result<Way> {
-    if job.resumed {
+    if job.resumed.is_some() {
         return Ok(Way::All);
     }
     let standing = standing(programs, job.new.as_deref(), job.vmnet, job.limit).await?;
@@ -392,8 +393,9 @@ async fn dhcp(programs: &Programs, job: &Job, log: &mut Log) -> Result<(), Troub
 
 /// Stops the networks, replaces the file, starts them and looks; on failure goes back the same way.
 async fn full(programs: &Programs, job: &Job, mut log: Log) -> StdResult<Applied, Failure> {
-    // What does not answer now cannot be missed afterwards.
+    // What does not answer now cannot be missed afterwards, but for what an earlier change of ours has stopped.
     let ran = programs.services(job.limit).await.unwrap_or_default();
+    let ran = ran.and(job.resumed.as_deref().unwrap_or_default());
     match go(programs, job, &ran, &mut log).await {
         Ok(()) => Ok(Applied { output: log.into_text(), restarted: Restarted::Networks }),
         Err(Trouble::Theirs(file)) => {

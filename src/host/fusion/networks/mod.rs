@@ -25,7 +25,7 @@
 //! file is another one by then, and taken back line by line where it has been written already.
 //!
 //! A resumed change that fails goes back to the file from before the *first* change that was cut short, since what is
-//! there may be half of something. Only the contents of lease files that `configure` loses are kept in memory alone: if
+//! there may be half of something, and what ran before that one must run again. Only the contents of lease files that `configure` loses are kept in memory alone: if
 //! a run is killed just then, guests without a reservation get other addresses; those with one are not in there anyway.
 
 use std::ffi::OsString;
@@ -217,14 +217,19 @@ impl Networks {
             Some(earlier) => self.way_back(earlier, kind, vmnet, before.clone()),
             None => (before.clone(), None),
         };
-        let job = Job { new, before, rollback, resumed: earlier.is_some(), may_stop, vmnet, kind, limit };
+        let resumed = earlier.as_ref().map(|earlier| earlier.ran.clone());
+        let job = Job { new, before, rollback, resumed, may_stop, vmnet, kind, limit };
         match self.way(&job).await? {
             Way::Nothing => return Ok(Outcome::Applied(Applied::default())),
             // Before anybody is asked for a password.
             Way::All if !may_stop => return understand(Err(apply::must_stop()), None),
             _ => {}
         }
-        let needed = self.write_down(&job, earlier.as_ref(), &verb)?;
+        let ran = match &job.resumed {
+            Some(ran) => ran.clone(),
+            None => self.services(limit).await.unwrap_or_default().running().to_vec(),
+        };
+        let needed = self.write_down(&job, earlier.as_ref(), &verb, ran)?;
         let outcome = if self.needs_root() {
             root_step::ask_root(&self.folder, &self.fusion, &job).await
         } else {
@@ -284,8 +289,15 @@ impl Networks {
         }
     }
 
-    /// Writes down what is about to be done, and the file as it is; returns the backup that must be kept.
-    fn write_down(&self, job: &Job, earlier: Option<&Pending>, verb: &str) -> Result<Option<String>> {
+    /// Writes down what is about to be done, the file as it is, and what ran before the first change; returns the backup that
+    /// must be kept.
+    fn write_down(
+        &self,
+        job: &Job,
+        earlier: Option<&Pending>,
+        verb: &str,
+        ran: Vec<(u8, Service)>,
+    ) -> Result<Option<String>> {
         files::create_private_dir(&self.folder)?;
         let folder = self.backups_folder();
         let kept = |bytes: &Vec<u8>| -> Result<Before> {
@@ -295,7 +307,7 @@ impl Networks {
         let before = earlier.map_or(before, |earlier| earlier.before.clone());
         let needed = before.as_ref().map(|before| before.backup.clone());
         let since = clock::rfc3339(clock::now());
-        Pending::new(job.vmnet, verb, since, before, job.new.as_deref()).write(&self.folder)?;
+        Pending::new(job, verb, since, before, ran).write(&self.folder)?;
         Ok(needed)
     }
 
@@ -401,7 +413,7 @@ impl Networks {
     async fn lets_in(&self, kind: ChangeKind, vmnet: u8, limit: Duration) -> Result<bool> {
         let file = self.read()?;
         let (new, before, rollback) = (file.clone(), file.clone(), file);
-        let job = Job { new, before, rollback, resumed: false, may_stop: true, vmnet, kind, limit };
+        let job = Job { new, before, rollback, resumed: None, may_stop: true, vmnet, kind, limit };
         root_step::lets_in(&self.folder, &self.fusion, &job).await
     }
 

@@ -11,13 +11,13 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::apply::{self, Job};
-use super::services::{self, Programs};
+use super::services::{self, Programs, Service};
 use super::{ChangeKind, backups, dhcp_only, lease_files, refused};
 use crate::formats::networking::{Document, FUSIONS_OWN, Refusal, confined, well_formed};
 use crate::host::fusion::{Fusion, discover};
 use crate::host::{HostError, Result, files, trust};
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// A networking file is some kilobytes; a request holds two of them.
 const LARGEST_REQUEST: u64 = 4 << 20;
 /// The longest that one of Fusion's programs may be waited for: what a lab file may say of any limit.
@@ -41,8 +41,8 @@ pub(super) struct Request {
     before: Option<String>,
     /// The file to put back if the new one does not work, in base64; none for no file.
     rollback: Option<String>,
-    /// An earlier change was cut short.
-    resumed: bool,
+    /// An earlier change was cut short, before which these services ran.
+    resumed: Option<Vec<(u8, Service)>>,
     /// Nobody is cut off if all networks stop.
     may_stop: bool,
     vmnet: u8,
@@ -69,7 +69,7 @@ impl Request {
             new: encode(&job.new),
             before: job.before.as_deref().map(backups::digest),
             rollback: encode(&job.rollback),
-            resumed: job.resumed,
+            resumed: job.resumed.clone(),
             may_stop: job.may_stop,
             vmnet: job.vmnet,
             limit_seconds: job.limit.as_secs(),
@@ -143,7 +143,7 @@ impl Request {
         for (what, file) in [("the new networking file", &new), ("the file to go back to", &rollback)] {
             acceptable(kind, before.as_deref(), file.as_deref(), self.vmnet, what)?;
         }
-        let Self { resumed, may_stop, vmnet, .. } = *self;
+        let (resumed, &Self { may_stop, vmnet, .. }) = (self.resumed.clone(), self);
         Ok(Job { new, before, rollback, resumed, may_stop, vmnet, kind, limit })
     }
 }

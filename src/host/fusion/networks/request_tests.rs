@@ -26,7 +26,7 @@ fn setup() -> (Fake, Request) {
         new: Some(format!("{BEFORE}{NETWORK}").into_bytes()),
         before: Some(BEFORE.into()),
         rollback: Some(BEFORE.into()),
-        resumed: false,
+        resumed: None,
         may_stop: true,
         vmnet: 2,
         kind: ChangeKind::OfOneNetwork,
@@ -52,7 +52,7 @@ fn a_request_as_we_make_it_is_accepted() {
     assert_eq!(reason(&request, ChangeKind::WholeFile), None);
     if system::is_root() {
         let (_, job) = request.check(ChangeKind::OfOneNetwork).unwrap();
-        assert_eq!((job.vmnet, job.resumed), (2, false));
+        assert_eq!((job.vmnet, job.resumed), (2, None));
     }
 }
 

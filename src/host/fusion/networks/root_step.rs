@@ -298,7 +298,7 @@ mod tests {
             new: None,
             before: None,
             rollback: None,
-            resumed: false,
+            resumed: None,
             may_stop: true,
             vmnet: 2,
             kind: ChangeKind::OfOneNetwork,

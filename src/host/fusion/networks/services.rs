@@ -5,6 +5,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Log;
 use crate::formats::networking::Document;
 use crate::host::fusion::Fusion;
@@ -23,7 +25,8 @@ const SERVICE: &str = " service on vmnet";
 const RUNS: &str = " is running";
 
 /// A service of one network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Service {
     Dhcp,
     Nat,
@@ -62,6 +65,14 @@ impl Services {
     /// Says whether a network's service runs; none if `vmnet-cli` told nothing of any service.
     pub fn runs(&self, vmnet: u8, service: Service) -> Option<bool> {
         self.told.then(|| self.running.contains(&(vmnet, service)))
+    }
+
+    /// Returns the same and these services.
+    pub(super) fn and(mut self, others: &[(u8, Service)]) -> Self {
+        let new =
+            others.iter().filter(|service| !self.running.contains(service)).copied().collect::<Vec<_>>();
+        self.running.extend(new);
+        self
     }
 
     /// Returns the services that run.

@@ -60,6 +60,7 @@ case "$1" in
     [ "$fault" = nonat ] && rm -f "$run/2 NAT"
     [ "$fault" = other ] && [ "$new" -gt 0 ] && rm -f "$run/8 DHCP"
     [ "$fault" = never ] && rm -rf "$run"
+    [ "$fault" = no8 ] && rm -f "$run/8 DHCP"
     [ "$fault" = lie ] && [ "$new" -gt 0 ] && rm -f "$run/2 DHCP" && echo "Failed to start DHCP service on vmnet2"
     [ "$fault" = words ] && [ "$new" -gt 0 ] && echo "Failed to start DHCP service on vmnet2"
     [ "$fault" = stranger ] && echo "Failed to start NAT service on vmnet22"
@@ -430,7 +431,7 @@ async fn a_change_that_was_killed_anywhere_is_recovered_by_the_next() {
 async fn a_resumed_change_that_fails_goes_back_to_the_file_before_the_first() {
     let world = World::new(BEFORE);
     // Killed after the file was replaced.
-    assert!(killed(&world, &made(), 4, "after").await);
+    assert!(killed(&world, &made(), 5, "after").await);
     assert!(world.text().contains("VNET_2"));
     world.fault("nonat");
     let error = world.apply(&format!("{}{RESERVATION}", world.text())).await.unwrap_err();
@@ -440,9 +441,24 @@ async fn a_resumed_change_that_fails_goes_back_to_the_file_before_the_first() {
 }
 
 #[tokio::test]
+async fn what_ran_before_the_first_of_several_changes_must_run_again() {
+    let world = World::new(BEFORE);
+    world.fault("no8");
+    for _ in 0..2 {
+        // The second time nothing runs any more that could be missed.
+        let error = world.apply(&format!("{}{NETWORK}", world.text())).await.unwrap_err();
+        assert!(matches!(error, HostError::Network { restored: false, .. }), "{error}");
+        assert_eq!(world.pending().ran, [(8, Service::Dhcp)]);
+    }
+    world.fault("");
+    world.apply(&format!("{}{NETWORK}", world.text())).await.unwrap();
+    assert!(world.is_clean() && world.running() == ["2 DHCP", "2 NAT", "8 DHCP"], "{:?}", world.running());
+}
+
+#[tokio::test]
 async fn a_resumed_change_never_undoes_what_others_changed_meanwhile() {
     let world = World::new(BEFORE);
-    assert!(killed(&world, &made(), 4, "after").await);
+    assert!(killed(&world, &made(), 5, "after").await);
     let now = format!("{}answer VNET_9_HOSTONLY_SUBNET 172.16.9.0\n", world.text());
     world.fake.write(&world.fake.fusion().networking(), &now);
     world.fault("nonat");
@@ -453,7 +469,7 @@ async fn a_resumed_change_never_undoes_what_others_changed_meanwhile() {
 #[tokio::test]
 async fn a_damaged_backup_of_an_unfinished_change_is_told_and_not_taken() {
     let world = World::new(BEFORE);
-    assert!(killed(&world, &made(), 4, "before").await);
+    assert!(killed(&world, &made(), 5, "before").await);
     let backup = world.networks.backups().unwrap().remove(0);
     files::write_atomic(&backup.path, b"VERSION=1,0\n", 0o600).unwrap();
     let before = world.text();

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::apply::Job;
 use super::backups;
+use super::services::Service;
 use crate::host::{HostError, Result, files};
 
 const FILE: &str = "pending.json";
@@ -32,6 +34,9 @@ pub(super) struct Pending {
     pub before: Option<Before>,
     /// SHA-256 (hex) of the wished file; none if it was to go. For people: what is there now is looked at.
     pub after: Option<String>,
+    /// What ran of all networks, as far as that was told.
+    #[serde(default)]
+    pub ran: Vec<(u8, Service)>,
 }
 
 /// The file before a change.
@@ -45,9 +50,15 @@ pub(super) struct Before {
 }
 
 impl Pending {
-    pub fn new(vmnet: u8, verb: &str, since: String, before: Option<Before>, after: Option<&[u8]>) -> Self {
-        let after = after.map(backups::digest);
-        Self { version: VERSION, vmnet, since, verb: verb.to_owned(), before, after }
+    pub fn new(
+        job: &Job,
+        verb: &str,
+        since: String,
+        before: Option<Before>,
+        ran: Vec<(u8, Service)>,
+    ) -> Self {
+        let after = job.new.as_deref().map(backups::digest);
+        Self { version: VERSION, vmnet: job.vmnet, since, verb: verb.to_owned(), before, after, ran }
     }
 
     /// Writes it down, durably.

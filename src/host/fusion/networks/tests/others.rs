@@ -101,7 +101,7 @@ async fn whatever_somebody_writes_at_any_moment_stays() {
 async fn what_somebody_writes_while_a_change_fails_is_told() {
     let world = World::new(BEFORE);
     world.fault("nonat");
-    world.others_write(4);
+    world.others_write(5);
     let HostError::Network { reason, restored, .. } = world.apply(&made()).await.unwrap_err() else {
         panic!("it does not work");
     };
@@ -114,7 +114,7 @@ async fn what_somebody_writes_while_a_change_fails_is_told() {
 async fn a_whole_file_that_does_not_work_stays_if_somebody_wrote_in_it() {
     let world = World::new(BEFORE);
     world.fault("nonat");
-    world.others_write(4);
+    world.others_write(5);
     let change = Change { kind: ChangeKind::WholeFile, ..world.change(&made()) };
     let error = world.networks.apply(&change).await.unwrap_err();
     let HostError::Network { reason, restored: false, .. } = error else { panic!("{error}") };
