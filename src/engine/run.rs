@@ -110,3 +110,30 @@ impl StepContext {
         last_lines(&text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fixture::{self, Bench, Machines};
+    use crate::host::lock::Holder;
+
+    #[tokio::test]
+    async fn who_was_killed_with_a_lock_that_labs_share_is_said_by_the_next() {
+        let mut bench = Bench::new(Machines::default());
+        let step = Arc::new(fixture::start("gateway1", &[]));
+        let context = StepContext { engine: bench.engine.clone(), step };
+        let path = bench.engine.home.network_lock();
+        let ours = context.turn(&path, "the networks").await.unwrap();
+        let holder = lock::holder(&path).unwrap().unwrap();
+        assert_eq!(holder.verb, "up, in vm.start/gateway1");
+        drop(ours);
+        assert!(bench.events().is_empty(), "nobody was killed");
+        let dead = Holder { pid: 4711, boot: "an earlier boot".to_owned(), ..holder };
+        files::write_atomic(&path, &serde_json::to_vec(&dead).unwrap(), files::PRIVATE_FILE).unwrap();
+        context.turn(&path, "the networks").await.unwrap();
+        let events = bench.events();
+        let [Event::Note { text, .. }] = events.as_slice() else { panic!("{events:?}") };
+        assert!(text.starts_with("the networks: process 4711 (up, in vm.start/gateway1, since "), "{text}");
+        assert!(text.ends_with(" was killed with it; going on from what stands"), "{text}");
+    }
+}

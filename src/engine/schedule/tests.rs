@@ -123,7 +123,7 @@ struct Told {
     takes: BTreeMap<&'static str, u64>,
     fails: RefCell<BTreeMap<&'static str, VecDeque<EngineError>>>,
     events: RefCell<Vec<(u64, Event)>>,
-    /// Of this step the journal does not take any more that it is done.
+    /// Of this step the journal does not take any more how it ended.
     unwritten: Option<&'static str>,
     began: Option<Instant>,
 }
@@ -140,7 +140,7 @@ impl Perform for Told {
     }
 
     fn record(&self, step: &StepId, state: State, _: Option<Duration>, _: Option<String>) -> Result<()> {
-        if state == State::Done && self.unwritten == Some(step.0.as_str()) {
+        if state != State::Started && self.unwritten == Some(step.0.as_str()) {
             return Err(EngineError::Host(HostError::Content {
                 path: "journal".into(),
                 reason: "full".into(),
@@ -336,6 +336,23 @@ async fn a_journal_that_cannot_be_written_leaves_no_network_half_changed() {
     );
     assert_eq!(outcome.took.as_secs(), 40, "Fusion's networks are brought to their end");
     assert!(outcome.starts().iter().all(|(_, step)| *step != "vm.start/next"), "nothing new begins");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_told_also_where_the_journal_cannot_be_written() {
+    let plan = plan([costing(start("lame", &[]), 1), costing(start("quick", &[]), 12)]);
+    for unwritten in ["vm.start/lame", "vm.start/quick"] {
+        let lame = EngineError::Cluster { reason: "it limps".to_owned(), tail: Vec::new() };
+        let world = Told { unwritten: Some(unwritten), ..Told::new([]).failing("vm.start/lame", [lame]) };
+        let outcome = world.carry_out(&plan, |_| {}).await;
+        let Err(EngineError::Steps { failures, .. }) = outcome.result else { panic!("{:?}", outcome.result) };
+        let [first, second] = failures.as_slice() else { panic!("{failures:?}") };
+        assert_eq!(
+            (first.step.0.as_str(), first.error.to_string()),
+            ("vm.start/lame", "it limps".to_owned())
+        );
+        assert!(second.step.0 == unwritten && second.error.to_string().contains("full"), "{second:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
