@@ -69,7 +69,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use context::Context;
 use error::{Failure, Kind, Report, Success};
@@ -161,7 +161,7 @@ pub fn main() -> ExitCode {
     candidates::answer();
     let args: Vec<OsString> = std::env::args_os().collect();
     let wished = usage::Wished::of(&args, std::env::var_os("FUSIONLAB_PLAIN").as_deref());
-    let command = || Cli::command().color(wished.help_colors());
+    let command = || examples_first(Cli::command()).color(wished.help_colors());
     let cli = match command().try_get_matches_from(&args).and_then(|matches| parsed(&matches)) {
         Ok(cli) => cli,
         Err(error) => return usage::answer(&error, &args, &wished, command()),
@@ -179,6 +179,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.kind().exit_code())
         }
     }
+}
+
+/// Lets each verb's examples stand right behind how it is called, before all its options: most who ask for help look for one
+/// (facts/peers.md §4.3).
+fn examples_first(command: Command) -> Command {
+    let template = "{before-help}{about-with-newline}\n{usage-heading} {usage}{after-help}\n\n{all-args}";
+    command.mut_subcommands(|verb| examples_first(verb).help_template(template))
 }
 
 /// Reads the types off what clap matched. A FUSIONLAB_FUSION in the environment yields to `--sim`; the two flags
