@@ -28,13 +28,15 @@ written() {
     [ ! -s "$2" ] || present "$1" "$2"
 }
 
+# Prints in seconds since 1970 what NAME=DATE says, in one of several lines.
+moment() {
+    date -d "$(printf '%s\n' "$2" | sed -n "s/^$1=//p")" +%s
+}
+
 # Prints when a file's certificate begins and ends, or the one that comes in; nothing if there is none.
 certificate() {
     dates=$(openssl x509 -noout -dates -in "${2:-/dev/stdin}" 2>/dev/null) || return 0
-    begins=${dates%%
-*} ends=${dates#*
-}
-    printf 'certificate=%s %s %s\n' "$(date -d "${begins#*=}" +%s)" "$(date -d "${ends#*=}" +%s)" "$1"
+    printf 'certificate=%s %s %s\n' "$(moment notBefore "$dates")" "$(moment notAfter "$dates")" "$1"
 }
 
 # Prints the names in a certificate, one a line.
