@@ -25,8 +25,9 @@
 //! file is another one by then, and taken back line by line where it has been written already.
 //!
 //! A resumed change that fails goes back to the file from before the *first* change that was cut short, since what is
-//! there may be half of something, and what ran before that one must run again. Only the contents of lease files that `configure` loses are kept in memory alone: if
-//! a run is killed just then, guests without a reservation get other addresses; those with one are not in there anyway.
+//! there may be half of something, and what ran before that one must run again. Only the contents of lease files that
+//! `configure` loses are kept in memory alone: if a run is killed just then, guests without a reservation get other
+//! addresses; those with one are not in there anyway.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

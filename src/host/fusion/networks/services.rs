@@ -69,9 +69,7 @@ impl Services {
 
     /// Returns the same and these services.
     pub(super) fn and(mut self, others: &[(u8, Service)]) -> Self {
-        let new =
-            others.iter().filter(|service| !self.running.contains(service)).copied().collect::<Vec<_>>();
-        self.running.extend(new);
+        self.running.extend(others);
         self
     }
 
