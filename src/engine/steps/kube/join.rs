@@ -32,7 +32,7 @@ pub async fn enter(context: &StepContext, node: &Node) -> Result<bool> {
     for left in (0..tries).rev() {
         let mut state = settled_state(context, node, limit, "kubeadm_join").await?;
         // Whoever answered the last time may be the reason why it failed.
-        let contact = healthy_control_plane(context, node).await?;
+        let contact = healthy_control_plane(context, Some(node)).await?;
         if lacks_manifests(context, node).await? && is_voter(context, node, &contact).await? {
             restore_manifests(context, node).await?;
             state = settled_state(context, node, limit, "kubeadm_join").await?;

@@ -67,18 +67,28 @@ async fn settled_state(
     Ok(kubeadm::state(node.role, &observe::guest(engine, node).await?))
 }
 
-/// Whether the API server of a control plane answers, asked on its own machine; a machine that cannot be asked does not.
+/// Whether the API server of a control plane answers, asked on its own machine; a machine that cannot be reached does not.
 pub(super) async fn api_answers(context: &StepContext, node: &Node) -> Result<bool> {
+    match api_asked(context, node).await {
+        Err(error) if error.is_out_of_reach() => Ok(false),
+        answer => answer,
+    }
+}
+
+/// As [`api_answers`], and a machine that cannot be reached is an error.
+async fn api_asked(context: &StepContext, node: &Node) -> Result<bool> {
     let engine = &context.engine;
     let command = kubectl::ready_at(node.address(), engine.lab.cluster.ports.api);
     match engine.run(node, &command, engine.lab.limits.guest_connect, None).await {
         Ok(output) => Ok(output.success()),
         Err(error @ EngineError::Host(HostError::Interrupted | HostError::HostKey { .. })) => Err(error),
+        Err(error) if error.is_out_of_reach() => Err(error),
         Err(_) => Ok(false),
     }
 }
 
-/// Waits until the API server of a control plane is ready; says whether it had to wait.
+/// Waits until the API server of a control plane is ready; says whether it had to wait. A machine that cannot be reached
+/// ends the wait, which would say nothing of it until its limit: the step is begun again.
 pub(super) async fn api_must_answer(context: &StepContext, node: &Node) -> Result<bool> {
     let requirement = Requirement {
         what: format!("the API server on {} is ready", node.name),
@@ -87,7 +97,7 @@ pub(super) async fn api_must_answer(context: &StepContext, node: &Node) -> Resul
         hint: "`journalctl -u kubelet` and `crictl ps -a` on the node say why",
     };
     waited(context, requirement, async || {
-        Ok(if api_answers(context, node).await? {
+        Ok(if api_asked(context, node).await? {
             Probe::Met(())
         } else {
             Probe::NotYet("/readyz does not say ok".to_owned())
@@ -96,20 +106,32 @@ pub(super) async fn api_must_answer(context: &StepContext, node: &Node) -> Resul
     .await
 }
 
-/// Returns a control plane whose API server answers, other than a node that is to join; waits for one.
-async fn healthy_control_plane(context: &StepContext, node: &Node) -> Result<Node> {
+/// Returns a control plane whose API server answers, other than a node that is to join; waits for one. Where none can be
+/// reached, that ends the wait.
+async fn healthy_control_plane(context: &StepContext, joining: Option<&Node>) -> Result<Node> {
     let engine = &context.engine;
     let requirement = Requirement {
-        what: format!("a control plane answers, for {} to join", node.name),
+        what: match joining {
+            Some(node) => format!("a control plane answers, for {} to join", node.name),
+            None => "a control plane answers, to let the others in".to_owned(),
+        },
         limit_name: "api_endpoint",
         limit: engine.lab.limits.api_endpoint,
         hint: "`journalctl -u kubelet` and `crictl ps -a` on the control planes say why none does",
     };
     until(context, requirement, async || {
-        for other in engine.lab.control_planes().filter(|other| other.name != node.name) {
-            if api_answers(context, other).await? {
-                return Ok(Probe::Met(other.clone()));
+        let is_joining = |other: &Node| joining.is_some_and(|node| node.name == other.name);
+        let (mut reached, mut lost) = (false, None);
+        for other in engine.lab.control_planes().filter(|other| !is_joining(other)) {
+            match api_asked(context, other).await {
+                Ok(true) => return Ok(Probe::Met(other.clone())),
+                Ok(false) => reached = true,
+                Err(error) if error.is_out_of_reach() => lost = Some(error),
+                Err(error) => return Err(error),
             }
+        }
+        if let Some(error) = lost.filter(|_| !reached) {
+            return Err(error);
         }
         Ok(Probe::NotYet("/readyz says ok on none of them".to_owned()))
     })
@@ -196,12 +218,7 @@ pub async fn endpoint(context: &StepContext) -> Result<bool> {
     for node in engine.lab.members() {
         came_late |= endpoint_from(context, node).await?;
     }
-    let first = engine.lab.first_control_plane();
-    let contact = if api_answers(context, first).await? {
-        first.clone()
-    } else {
-        healthy_control_plane(context, first).await?
-    };
+    let contact = healthy_control_plane(context, None).await?;
     let_join(context, &contact).await?;
     Ok(came_late)
 }
