@@ -4,7 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
+use crate::programs::present;
+use crate::support::dialogue::Dialogue;
 use crate::support::session::Session;
+
+/// Ctrl-U: takes away what was typed.
+const KILL_LINE: &str = "\u{15}";
 
 /// Asks as fish does, whose protocol is the words typed so far; returns what is proposed, without its explanation.
 fn proposed(session: &Session, typed: &[&str]) -> BTreeSet<String> {
@@ -52,8 +57,8 @@ fn verbs_options_ids_scenarios_and_checks_are_proposed() {
     assert!(!hidden.iter().any(|verb| verb.contains("as-root")), "{hidden:?}");
 }
 
-/// As [`proposed`], without options.
-fn values(session: &Session, typed: &[&str]) -> BTreeSet<String> {
+/// Returns what is proposed for the words typed so far, without options.
+pub fn values(session: &Session, typed: &[&str]) -> BTreeSet<String> {
     proposed(session, typed).into_iter().filter(|value| !value.starts_with('-')).collect()
 }
 
@@ -126,23 +131,60 @@ fn every_shells_script_asks_the_program() {
     }
 }
 
+/// Returns a shell's lines that find the program and take its completion script.
+fn taken(session: &Session, shell: &str, path: &str) -> String {
+    let folder = Path::new(env!("CARGO_BIN_EXE_fusionlab")).parent().expect("it lies in a folder");
+    let script = session.clone().args(["completions", shell]).run().exits(0).stdout;
+    format!("{}\n{script}\n", path.replace("FOLDER", &folder.display().to_string()))
+}
+
+/// Runs a shell's lines and returns what they print.
+fn printed(session: Session, shell: &str, lines: &str) -> Vec<String> {
+    let session = session.file("driver", lines);
+    let output = Command::new(shell)
+        .arg(session.work().join("driver"))
+        .current_dir(session.work())
+        .env("HOME", session.root())
+        .output()
+        .unwrap_or_else(|error| panic!("{shell} does not run: {error}"));
+    assert!(output.status.success(), "{shell}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| line.trim().to_owned()).collect()
+}
+
 #[test]
 fn bash_completes_a_machine() {
     let session = Session::new();
-    let script = session.clone().args(["completions", "bash"]).run().exits(0).stdout;
-    let program = env!("CARGO_BIN_EXE_fusionlab");
     // What readline does: it calls the registered function with the words and takes COMPREPLY.
-    let driver = format!(
-        "PATH={folder}:$PATH\n{script}\nfunction=$(complete -p fusionlab | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n\
+    let driver = "function=$(complete -p fusionlab | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n\
          COMP_WORDS=(fusionlab ssh k8s-worker) COMP_CWORD=2 COMP_TYPE=9\n\
-         $function fusionlab k8s-worker ssh\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
-        folder = Path::new(program).parent().expect("it lies in a folder").display(),
-    );
-    let session = session.file("driver.sh", driver);
-    let mut bash = Command::new("bash");
-    let output =
-        bash.arg(session.work().join("driver.sh")).current_dir(session.work()).output().expect("bash runs");
-    let told: Vec<String> =
-        String::from_utf8_lossy(&output.stdout).lines().map(|line| line.trim().to_owned()).collect();
-    assert_eq!(told, ["k8s-worker1", "k8s-worker2"], "{}", String::from_utf8_lossy(&output.stderr));
+         $function fusionlab k8s-worker ssh\nprintf '%s\\n' \"${COMPREPLY[@]}\"\n";
+    let lines = taken(&session, "bash", "PATH=FOLDER:$PATH") + driver;
+    assert_eq!(printed(session, "bash", &lines), ["k8s-worker1", "k8s-worker2"]);
+}
+
+#[test]
+fn fish_completes_a_machine_with_its_address() {
+    if !present("fish", false) {
+        return;
+    }
+    let session = Session::new();
+    let lines =
+        taken(&session, "fish", "set -x PATH FOLDER $PATH") + "complete -C 'fusionlab ssh k8s-worker'\n";
+    assert_eq!(printed(session, "fish", &lines), ["k8s-worker1\t10.10.0.141", "k8s-worker2\t10.10.0.142"]);
+}
+
+#[test]
+fn zsh_completes_a_machine_at_a_tab() {
+    if !present("zsh", false) {
+        return;
+    }
+    let session = Session::new();
+    let lines = taken(&session, "zsh", "PATH=FOLDER:$PATH; autoload -Uz compinit && compinit -u -D");
+    let mut zsh = Dialogue::run(session.file("driver", lines), "exec zsh -f -i", 24, 80);
+    // The prompt is another than the words that set it.
+    zsh.press("source ./driver; PS1=rea'dy> '\r").until("ready> ");
+    zsh.press("fusionlab ssh k8s-w\t").until("orker");
+    zsh.press("\t").until("k8s-worker1  -- 10.10.0.141").until("k8s-worker2  -- 10.10.0.142");
+    zsh.press(KILL_LINE).press("exit 0\r");
+    assert_eq!(zsh.end().0, Some(0));
 }

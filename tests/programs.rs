@@ -64,7 +64,7 @@ fn labs() -> Vec<Made> {
 }
 
 /// Says whether a program can be asked here. With FUSIONLAB_TEST_TOOLS set, one that is missing fails the test.
-fn present(program: &str, needs_root: bool) -> bool {
+pub fn present(program: &str, needs_root: bool) -> bool {
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().expect("sh runs");
     if !found.status.success() {
         assert!(std::env::var_os("FUSIONLAB_TEST_TOOLS").is_none(), "{program} is missing");

@@ -3,92 +3,23 @@
 
 mod golden;
 mod picture;
+mod typed;
 
-use crate::support::dialogue::Dialogue;
+use crate::support::dialogue::{CTRL_C, Dialogue};
 use crate::support::session::Session;
+use crate::wizard;
 use golden::{Screen, Screens};
 use picture::Picture;
+use typed::{
+    ASKED, COLOURED, DOCUMENT, FIRST_UP, LAB, LAST, NOTHING, ONCE, READ_ALONG, WATCHED, WITH_A_LAB,
+    WITH_THE_DOCUMENTS_LAB, WITH_THE_DOCUMENTS_LAB_ONCE, WITHOUT_A_LAB,
+};
 
 const WIDTHS: [u16; 3] = [60, 80, 120];
 /// More than any verb writes.
 const ROWS: u16 = 400;
-/// What no two runs say alike: the end of a machine's log, and when something was last done.
-const NEVER_THE_SAME: [(&str, &str); 2] = [(LAB, "logs gateway1 -n 3"), (LAB, "list")];
-
-/// What stands while verbs run; the folders of their screens.
-const NOTHING: &str = "nothing";
-const LAB: &str = "lab";
-const DOCUMENT: &str = "document";
-
-/// What is typed while no lab stands: plans, pictures, explanations, and what goes wrong.
-const WITHOUT_A_LAB: &[&str] = &[
-    "plan",
-    "plan --verbose",
-    "topology",
-    "doctor",
-    "status",
-    "verify --list",
-    "drill --list",
-    "network show",
-    "network plan",
-    "network backups",
-    "template list",
-    "explain",
-    "explain vip-taken",
-    "explain reservation-in-dhcp-pool",
-    "sim fault",
-    "sim hazard",
-    "help",
-    "help up",
-    "stauts",
-    "list",
-    "rm",
-    "stop",
-    "up --yess",
-    "network restore nosuch",
-    "image info nope.qcow2",
-    "image fetch debain-13",
-    "topology --svg no/such/lab.svg",
-    "--plain topology",
-    "init --yes --out - >/dev/null",
-    "ssh k8s-master9",
-    "ssh gateway1",
-    "plan --lab missing.yaml",
-    "plan --lab typo.yaml",
-    "kubeconfig",
-    "explain nothing-known",
-];
-
-/// What is typed while one does.
-const WITH_A_LAB: &[&str] = &[
-    "plan",
-    "up --yes",
-    "status",
-    "list",
-    "topology --live",
-    "verify",
-    "names",
-    "trust",
-    "logs gateway1 -n 3",
-    "exec gateway1 -- hostname",
-    "network show",
-    "doctor",
-    "kubeconfig",
-    "cp nope.txt gateway1:",
-    "cp gateway1:/nope .",
-    "exec --all gateway1 -- hostname",
-    "drill gateway-vm --yes",
-    "template build",
-    "network plan",
-];
-
-/// What is typed once, at 80 columns, while the networking document's own lab stands.
-const WITH_THE_DOCUMENTS_LAB: [&str; 5] =
-    ["plan", "logs k8s-master1 --source console -n 3", "logs", "drill gateway-nginx --yes", "support"];
-
-/// What has colours, and says the same to the letter each time.
-const COLOURED: [&str; 7] =
-    ["topology", "plan", "explain vip-taken", "plan --lab typo.yaml", "help up", "stauts", "verify --list"];
+/// What no two runs say alike: the end of a machine's log, and where the program lies.
+const NEVER_THE_SAME: [(&str, &str); 2] = [(LAB, "logs gateway1 -n 3"), (NOTHING, "network sudoers")];
 
 /// Runs a verb in a terminal of some width and returns all that it wrote there.
 fn written(session: &Session, verb: &str, width: u16, colour: bool) -> String {
@@ -106,7 +37,7 @@ fn done(session: &Session, verb: &str, width: u16) -> Picture {
 /// Says whether a line could have been broken before the edge: it has a blank there behind its indentation, and is no command or
 /// path to be copied, no fingerprint, and no line of Fusion's file.
 fn could_be_broken(line: &str, width: usize) -> bool {
-    const AS_IT_IS: [&str; 9] = [
+    const AS_IT_IS: [&str; 12] = [
         "answer VNET_",
         "add_dhcp_mac_to_ip",
         "/Library/Preferences/VMware Fusion/",
@@ -115,6 +46,9 @@ fn could_be_broken(line: &str, width: usize) -> bool {
         "    curl ",
         "    security ",
         "    sudo ",
+        "      fusionlab ",
+        " | sudo tee ",
+        " NOPASSWD:",
         "    export ",
     ];
     let inside: String = line.chars().take(width).collect();
@@ -150,7 +84,8 @@ fn look(session: &Session, verbs: &[&str], place: &str) -> Vec<String> {
 fn faults(verb: &str, width: u16, plain: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut say = |what: &str, line: &str| wrong.push(format!("{verb} at {width}: {what}: {line:?}"));
-    for line in plain.lines() {
+    for line in plain.lines().map(console::strip_ansi_codes) {
+        let line = line.as_ref();
         if line.chars().count() > width.into() && could_be_broken(line, width.into()) {
             say("over the edge", line);
         }
@@ -169,7 +104,7 @@ fn faults(verb: &str, width: u16, plain: &str) -> Vec<String> {
 
 /// Says whether a verb draws rows while it works, which takes a cursor.
 fn is_live(verb: &str) -> bool {
-    ["up", "verify", "template build"].iter().any(|live| verb.starts_with(live))
+    ["up", "verify", "template build", "destroy"].iter().any(|live| verb.starts_with(live))
 }
 
 fn with_typo() -> Session {
@@ -185,13 +120,57 @@ fn once(session: &Session, place: &str, pictures: Vec<(&str, Picture)>) -> Vec<S
     pictures.into_iter().flat_map(compare).collect()
 }
 
+/// A disk of 1 MiB with nothing on it but the signature that a partition table ends with.
+fn raw_disk() -> Vec<u8> {
+    let mut disk = vec![0; 1 << 20];
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    disk
+}
+
+/// Answers each of the wizard's questions as it proposes.
+fn asked(width: u16) -> Picture {
+    let mut dialogue = Dialogue::begin(wizard::with_key(), "init --sim", ROWS, width);
+    let last = wizard::PROMPTS.len() - 1;
+    for question in 0..last {
+        dialogue.accept(question);
+    }
+    dialogue.until(wizard::PROMPTS[last]).press("y");
+    let (status, written, session) = dialogue.end();
+    assert_eq!(status, Some(0), "{written}");
+    Picture::of(&written.replace(&*session.root().to_string_lossy(), "[LAB]"), ROWS, width)
+}
+
+/// Looks at a verb that goes on until somebody ends it, once it has said this.
+fn watched(session: &Session, verb: &str, said: &str, rows: u16, end: &str) -> Picture {
+    let mut dialogue = Dialogue::begin(session.clone(), verb, rows, 80);
+    let shown = dialogue.until(said).seen.clone();
+    let (status, written, _) = {
+        dialogue.press(end);
+        dialogue.end()
+    };
+    assert_eq!(status, Some(0), "{written}");
+    Picture::of(&shown, rows, 80)
+}
+
+/// Lets the first gateway hold the VIPs, whichever of the two came up first.
+fn first_gateway_holds_the_vips(session: &Session) {
+    let status = session.clone().args(["status", "--output", "json"]).run().exits(0).json();
+    if status["vips"][0]["holders"] != serde_json::json!(["gateway1"]) {
+        session.clone().args(["drill", "gateway-vm", "--yes"]).run().exits(0);
+    }
+}
+
 #[test]
 fn screens_are_as_agreed_and_nothing_runs_over_the_edge_where_no_lab_stands() {
-    let session = with_typo();
+    let session = with_typo()
+        .file("user-data", "#cloud-config\n{}\n")
+        .file("meta-data", "instance-id: one\n")
+        .file("disk.raw", raw_disk())
+        .file("machine.vmx", "displayName = \"machine\"\nmemsize = \"2048\"\n");
     let mut wrong = look(&session, WITHOUT_A_LAB, NOTHING);
-    let (apply, restore) = ("network apply --yes", "network restore --yes");
-    let pictures = [apply, restore].map(|verb| (verb, done(&session, verb, 80)));
-    wrong.extend(once(&session, NOTHING, pictures.into()));
+    wrong.extend(once(&session, NOTHING, ONCE.map(|verb| (verb, done(&session, verb, 80))).into()));
+    let all = WIDTHS.map(|width| Screen { width, coloured: asked(width), plain: None }).into();
+    wrong.extend(Screens { place: NOTHING, verb: ASKED, all }.compare(session.root()));
     assert_eq!(wrong.join("\n"), "");
 }
 
@@ -215,11 +194,11 @@ fn a_run_that_fails_says_so_as_agreed() {
 #[test]
 fn screens_are_as_agreed_and_nothing_runs_over_the_edge_where_a_lab_stands() {
     let session = with_typo().file("fusionlab.yaml", "version: 1\npreset: solo\n");
-    let (up, down) = ("up --yes", "destroy --yes");
-    let first = done(&session, up, 80);
+    let first = done(&session, "up --yes", 80);
     let mut wrong = look(&session, WITH_A_LAB, LAB);
-    let last = done(&session, down, 80);
-    wrong.extend(once(&session, LAB, vec![("up, the first one", first), (down, last)]));
+    let console = watched(&session, READ_ALONG, "login:", ROWS, CTRL_C);
+    let last = done(&session, LAST, 80);
+    wrong.extend(once(&session, LAB, vec![(FIRST_UP, first), (READ_ALONG, console), (LAST, last)]));
     assert_eq!(wrong.join("\n"), "");
 }
 
@@ -227,15 +206,12 @@ fn screens_are_as_agreed_and_nothing_runs_over_the_edge_where_a_lab_stands() {
 fn screens_of_the_documents_lab_are_as_agreed() {
     let session = Session::new().file("fusionlab.yaml", "version: 1\n");
     session.clone().args(["up", "--yes"]).run().exits(0);
-    let picture = |verb: &'static str| {
-        let mut written = written(&session, verb, 80, true);
-        if verb.starts_with("drill") {
-            // Which of the two came up first, and so holds the VIPs, no two runs agree on.
-            written = written.replace("gateway2", "gateway1");
-        }
-        (verb, Picture::of(&written, ROWS, 80))
-    };
-    let wrong = once(&session, DOCUMENT, WITH_THE_DOCUMENTS_LAB.map(picture).into());
+    first_gateway_holds_the_vips(&session);
+    let mut wrong = look(&session, WITH_THE_DOCUMENTS_LAB, DOCUMENT);
+    let watched = watched(&session, WATCHED, "again every", 24, "q");
+    wrong.extend(once(&session, DOCUMENT, vec![(WATCHED, watched)]));
+    let picture = |verb: &'static str| (verb, Picture::of(&written(&session, verb, 80, true), ROWS, 80));
+    wrong.extend(once(&session, DOCUMENT, WITH_THE_DOCUMENTS_LAB_ONCE.map(picture).into()));
     session.clone().args(["destroy", "--yes"]).run().exits(0);
     assert_eq!(wrong.join("\n"), "");
 }

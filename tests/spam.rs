@@ -3,7 +3,7 @@
 use crate::support::session::Session;
 
 /// Who has lines in the plain report of this lab, besides its machines.
-const HOST: &str = "host";
+const WHOLE: [&str; 2] = ["Mac", "cluster"];
 const MACHINES: [&str; 2] = ["gateway1", "k8s-master1"];
 
 /// What a line says after its step, by its beginning; any other is the step's own words, said once as it begins.
@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
         let said = said.trim_start();
         let is_step = step.split('.').count() == 2
             && step.chars().all(|letter| letter.is_ascii_lowercase() || ".-".contains(letter));
-        if !is_step || (who != HOST && !MACHINES.contains(&who)) {
+        if !is_step || (!WHOLE.contains(&who) && !MACHINES.contains(&who)) {
             return false;
         }
         if let Some(note) = said.strip_prefix("note: ") {

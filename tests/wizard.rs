@@ -14,7 +14,7 @@ const BACKSPACE: &str = "\u{7f}";
 const HIDE_CURSOR: &str = "\u{1b}[?25l";
 const SHOW_CURSOR: &str = "\u{1b}[?25h";
 /// What stands at the end of the screen when each question waits for its answer.
-const PROMPTS: [&str; 9] =
+pub const PROMPTS: [&str; 9] =
     ["small", "another subnet", "Address", "Address", "Network [", "File [", "Domain [", "Name [", "Write "];
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f me@mac\n";
 
@@ -27,7 +27,7 @@ impl Dialogue {
 
     /// Answers a question as it is proposed.
     #[track_caller]
-    fn accept(&mut self, question: usize) -> &mut Self {
+    pub fn accept(&mut self, question: usize) -> &mut Self {
         self.prompted(question).press(ENTER)
     }
 
@@ -38,7 +38,7 @@ impl Dialogue {
     }
 }
 
-fn with_key() -> Session {
+pub fn with_key() -> Session {
     Session::new().file("../home/.ssh/id_ed25519.pub", KEY)
 }
 

@@ -160,7 +160,11 @@ impl<'a, V: View> Shown<'a, V> {
     }
 
     fn foot(&self, pen: &Pen) -> String {
-        let every = super::words::duration(self.every);
+        // As it was said: in whole seconds.
+        let every = match self.every.as_secs() {
+            seconds @ 0..60 => format!("{seconds} s"),
+            _ => super::words::duration(self.every),
+        };
         let text = match self.at {
             0 => "looking for the first time; q ends".to_owned(),
             at => format!("looked at {}, again every {every}; q ends", clock::time_of_day(at)),

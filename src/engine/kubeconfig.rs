@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::formats::kubeconfig::{self, Edited, Owner};
-use crate::host::kubeconfig::Locked;
+use crate::host::kubeconfig::{self as kubeconfigs, Locked};
 use crate::host::{HostError, files};
 use crate::lab::paths::{Home, LabDir};
 
@@ -85,7 +85,11 @@ impl Merger {
         let known = self.merged()?;
         let besides = besides.filter(|path| !known.iter().any(|other| other == path)).map(Path::to_owned);
         let mut touched = Vec::new();
-        for file in known.iter().cloned().chain(besides).filter(|file| files::exists(file)) {
+        for file in known.iter().cloned().chain(besides) {
+            if !files::exists(&file) {
+                kubeconfigs::clear(&file)?;
+                continue;
+            }
             let locked = Locked::new(&file, self.limit).await?;
             let Some(before) = locked.read()? else { continue };
             let edited = kubeconfig::remove(&before, &self.owner);
@@ -165,6 +169,26 @@ mod tests {
         let touched = merger.remove(Some(&one)).await.unwrap();
         assert_eq!((touched.len(), touched[0].file == one), (1, true));
         assert_eq!(touched[0].edited.deeds.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_merge_was_writing_goes_with_the_lab_whether_it_came_to_a_file_or_not() {
+        let Desk { folder, merger } = desk();
+        let file = folder.path().join("kube/config");
+        merger.remember(vec![file.clone()]).unwrap();
+        merger.remove(None).await.unwrap();
+        assert!(!files::exists(files::parent(&file)), "nothing is made");
+        let half = folder.path().join("kube/.fusionlab-Ab3dE6");
+        files::create_dir(files::parent(&file)).unwrap();
+        for is_there in [false, true] {
+            files::write_atomic(&half, b"", 0o600).unwrap();
+            if is_there {
+                files::write_atomic(&file, b"kind: Config\n", 0o600).unwrap();
+            }
+            merger.remember(vec![file.clone()]).unwrap();
+            merger.remove(None).await.unwrap();
+            assert_eq!((files::exists(&half), files::exists(&file)), (false, is_there));
+        }
     }
 
     #[tokio::test]

@@ -249,8 +249,7 @@ fn prepare(
     path: &Path,
 ) -> io::Result<NamedTempFile> {
     stand_in::before(Effect::Create(path))?;
-    let mut name = tempfile::Builder::new();
-    let mut file = name.prefix(TEMPORARY).rand_bytes(TEMPORARY_LETTERS).tempfile_in(folder)?;
+    let mut file = claimed(folder)?;
     let filled = fill(&mut file, bytes, mode, owner)
         .and_then(|()| stand_in::before(Effect::Rename { from: file.path(), to: path }));
     match filled {
@@ -261,6 +260,21 @@ fn prepare(
                 file.into_temp_path().keep().map_err(|error| error.error)?;
             }
             Err(error)
+        }
+    }
+}
+
+/// Creates a temporary file with a lock on it, so that [`sweep_abandoned`] tells it from one whose writer was killed.
+fn claimed(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut name = tempfile::Builder::new();
+    name.prefix(TEMPORARY).rand_bytes(TEMPORARY_LETTERS);
+    loop {
+        let file = name.tempfile_in(folder)?;
+        // Some file systems have no locks; there its age tells.
+        let _ = file.as_file().lock();
+        // A sweep may have met it before it had its lock.
+        if is_same(file.as_file(), file.path()) {
+            return Ok(file);
         }
     }
 }

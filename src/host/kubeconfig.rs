@@ -48,7 +48,7 @@ impl Locked {
             match files::write_new_atomic(&lock, signature().as_bytes(), files::PRIVATE_FILE) {
                 Ok(()) => {
                     let locked = Self { path: path.to_owned(), lock };
-                    files::sweep_abandoned(files::parent(&followed(path)?))?;
+                    clear(path)?;
                     return Ok(locked);
                 }
                 Err(HostError::Exists { .. }) => {}
@@ -89,6 +89,17 @@ impl Drop for Locked {
         // One that stays names a process that is gone, so that we at least take it away the next time.
         let _ = files::remove_file(&self.lock);
     }
+}
+
+/// Takes away what killed runs of ours have left beside a kubeconfig, whether it is there or not: a lock, and what they were
+/// writing.
+pub fn clear(path: &Path) -> Result<()> {
+    let lock = lock_of(path);
+    if is_left_behind(&lock) {
+        files::remove_file(&lock)?;
+    }
+    files::sweep_abandoned(files::parent(path))?;
+    files::sweep_abandoned(files::parent(&followed(path)?))
 }
 
 /// client-go names the lock after the path that it was given, not after what that leads to.

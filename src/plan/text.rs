@@ -20,7 +20,7 @@ type Belongs = fn(&Step) -> bool;
 
 /// The groups of the text, in order: heading, which steps.
 const GROUPS: &[(&str, Belongs)] = &[
-    ("Host", |step| is_of_host(step) && !is_of_network(step)),
+    ("This Mac", |step| is_of_host(step) && !is_of_network(step)),
     ("Network", is_of_network),
     (MACHINES, |step| step.node.is_some()),
     ("Cluster", |step| step.node.is_none() && !is_of_host(step) && !is_of_network(step)),

@@ -16,6 +16,11 @@ static OF_THIS_RUN: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
         // The run's stopwatch.
         (r"^(\d+ of \d+ steps?.*) \d+:\d\d$", "$1 [TIME]"),
+        // Which of the nodes got its certificate first, and which got more pods than others.
+        (r"(^ {14}|, on )k8s-(master|worker)\d$", "${1}[NODE]"),
+        (r"^(k8s-\w+) +\d\S*( [KMG]iB)? of (\S+ GiB) +", "$1 [MEMORY] of $3 "),
+        // The last line of what is looked at again and again may be half there.
+        (r"^looked at \[CLOCK\].*$", "looked at [CLOCK], again"),
         // Room on the disk counts among them.
         (r"^(\d+ checks), .*$", "$1"),
         // A drill's measurements, and whether anything was felt at all.
@@ -38,8 +43,14 @@ static DURATION: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r" {2,}\[TIME\]$").expect("a pattern is well-formed"));
 
 /// What begins lines that this computer's disk and clock decide: also where they are broken, and whether advice follows.
-const OF_THIS_COMPUTER: [&str; 5] =
-    ["disk  ", "✓ room for their disks", "! room for their disks", "✗ room for their disks", "✓ the clock  "];
+const OF_THIS_COMPUTER: [&str; 6] = [
+    "disk  ",
+    "this Mac  ",
+    "✓ room for their disks",
+    "! room for their disks",
+    "✗ room for their disks",
+    "✓ the clock  ",
+];
 
 /// Puts a word in the place of a certificate's digest, which takes more than a line on most screens.
 pub fn without_digests(written: &str) -> String {

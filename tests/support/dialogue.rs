@@ -93,10 +93,18 @@ impl Dialogue {
         self
     }
 
-    /// Waits for the end; returns the exit status and the screen.
+    /// Waits for the end; returns the exit status and the screen. What goes on in silence fails the test.
+    #[track_caller]
     pub fn end(mut self) -> (Option<i32>, String, Session) {
-        while let Ok(bytes) = self.screen.recv_timeout(LIMIT) {
-            self.take(bytes);
+        loop {
+            match self.screen.recv_timeout(LIMIT) {
+                Ok(bytes) => self.take(bytes),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    self.child.kill().expect("the child is ours");
+                    panic!("it did not end:\n{}", self.seen);
+                }
+            }
         }
         let status = self.child.wait().expect("it ends");
         (status.code(), self.seen, self.session)

@@ -63,8 +63,18 @@ pub enum Doing {
     Transfer { text: String, transfer: Transfer },
 }
 
-pub const HOST_ROW: &str = "host";
+pub const MAC_ROW: &str = "Mac";
 pub const CLUSTER_ROW: &str = "cluster";
+
+/// Returns the row that a step belongs to: its machine's, the Mac's, the whole cluster's, or a drill's own.
+pub fn row_of(step: &PlannedStep) -> &str {
+    match (&step.node, step.phase) {
+        (_, Phase::Cluster) => CLUSTER_ROW,
+        (Some(node), phase) if phase != Phase::Host => node,
+        (None, Phase::Drill) => step.id.0.trim_start_matches("drill."),
+        _ => MAC_ROW,
+    }
+}
 
 impl Board {
     /// Takes in an event that came at `now`, counted from the start of the run.
@@ -115,23 +125,17 @@ impl Board {
     }
 
     /// Puts a planned step into its row and cell, and what it reaches on its way into the rows of those machines; rows
-    /// stand in the order host, nodes, cluster.
+    /// stand in the order Mac, nodes, cluster.
     fn place(&mut self, step: &PlannedStep) {
         let (before, after): (Vec<_>, Vec<_>) =
             step.reaches.iter().partition(|milestone| milestone.phase < step.phase);
         for milestone in before {
             self.row(&milestone.node).cell(head(milestone.phase)).passed_by(&step.id);
         }
-        match (&step.node, step.phase) {
-            (Some(node), phase) if phase != Phase::Cluster && phase != Phase::Host => {
-                self.row(node).cell(head(phase)).push(step);
-            }
-            (None, Phase::Drill) => {
-                self.row(step.id.0.trim_start_matches("drill.")).cell(head(step.phase)).push(step);
-            }
-            (_, Phase::Cluster) => self.row(CLUSTER_ROW).cell(area(&step.id)).push(step),
-            _ => self.row(HOST_ROW).cell(area(&step.id)).push(step),
-        }
+        let name = row_of(step);
+        let row = self.row(name);
+        let cell = if [MAC_ROW, CLUSTER_ROW].contains(&name) { area(&step.id) } else { head(step.phase) };
+        row.cell(cell).push(step);
         for milestone in after {
             self.row(&milestone.node).cell(head(milestone.phase)).passed_by(&step.id);
         }
@@ -141,7 +145,7 @@ impl Board {
     fn row(&mut self, name: &str) -> &mut Row {
         let at = self.rows.iter().position(|row| row.name == name).unwrap_or_else(|| {
             let cluster = self.rows.iter().position(|row| row.name == CLUSTER_ROW);
-            let at = if name == HOST_ROW { 0 } else { cluster.unwrap_or(self.rows.len()) };
+            let at = if name == MAC_ROW { 0 } else { cluster.unwrap_or(self.rows.len()) };
             self.rows.insert(at, Row::new(name));
             at
         });
@@ -317,7 +321,7 @@ mod tests {
     fn rows_are_host_nodes_cluster_and_cells_the_phases_planned() {
         let board = board(&[]);
         let names: Vec<&str> = board.rows.iter().map(|row| row.name.as_str()).collect();
-        assert_eq!(names, ["host", "gateway1", "k8s-master1", "cluster"]);
+        assert_eq!(names, ["Mac", "gateway1", "k8s-master1", "cluster"]);
         let cells: Vec<&str> = row(&board, "gateway1").cells.iter().map(|cell| cell.label.as_str()).collect();
         assert_eq!(cells, ["Clone", "Boot", "Net", "Ready", "Configure", "Healthy"]);
         assert_eq!(board.count(), Count { all: 12, ..Count::default() });
@@ -410,7 +414,7 @@ mod tests {
     fn time_left_comes_from_the_speed_of_this_run_not_from_what_was_there_already() {
         let progress = |done| Event::Progress { step: id("image.fetch"), done, total: Some(1000) };
         let board = board(&[(0, start("image.fetch")), (0, progress(500)), (10, progress(600))]);
-        let Doing::Transfer { transfer, .. } = row(&board, "host").doing(Duration::from_secs(10)) else {
+        let Doing::Transfer { transfer, .. } = row(&board, "Mac").doing(Duration::from_secs(10)) else {
             panic!("a transfer runs");
         };
         assert_eq!((transfer.rate, transfer.left), (Some(10), Some(Duration::from_secs(40))));

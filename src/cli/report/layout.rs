@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::board::{Board, CLUSTER_ROW, Doing, HOST_ROW, Row, Transfer};
+use super::board::{Board, CLUSTER_ROW, Doing, MAC_ROW, Row, Transfer};
 use super::cell::{Cell, State};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
@@ -92,7 +92,7 @@ fn heads(board: &Board) -> Vec<String> {
 }
 
 fn is_of_machine(row: &Row) -> bool {
-    ![HOST_ROW, CLUSTER_ROW].contains(&row.name.as_str())
+    ![MAC_ROW, CLUSTER_ROW].contains(&row.name.as_str())
 }
 
 /// Returns `32 of 49 steps, 1 failed, 16 not run`, with the time to the end where this lab's own runs tell it.
@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn narrow_terminals_show_symbols_and_what_is_seen() {
         let lines = drawn(60);
-        assert!(lines[0].starts_with("host         ✓●  231 of 598.2 MiB, 0:12 left"), "{}", lines[0]);
+        assert!(lines[0].starts_with("Mac          ✓●  231 of 598.2 MiB, 0:12 left"), "{}", lines[0]);
         assert!(lines[1].starts_with("gateway1     ✓✓✓●··  it runs modules:final"), "{}", lines[1]);
         assert!(lines[1].ends_with("0:06"), "{}", lines[1]);
         assert!(lines.iter().all(|line| width_of(line) < 60));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use super::ahead::Ahead;
-use super::board::Transfer;
+use super::board::{MAC_ROW, Transfer, row_of};
 use super::cell::Unmet;
 use super::speed::Speed;
 use super::{Reporter, layout};
@@ -114,7 +114,7 @@ impl<W: Write + Send> Plain<W> {
     }
 
     fn of_step(&self, step: &StepId, text: &str) -> String {
-        let place = self.steps.get(step).map_or_else(|| "host".to_owned(), place);
+        let place = self.steps.get(step).map_or_else(|| MAC_ROW.to_owned(), place);
         let (node_width, step_width) = (self.node_width, self.step_width);
         format!("{place:<node_width$}  {:<step_width$}  {text}", verb(step))
     }
@@ -140,7 +140,7 @@ impl<W: Write + Send> Reporter for Plain<W> {
 }
 
 fn place(step: &PlannedStep) -> String {
-    let no_node = if step.phase == Phase::Drill { "lab" } else { "host" };
+    let no_node = if step.phase == Phase::Drill { "lab" } else { row_of(step) };
     step.node.clone().unwrap_or_else(|| no_node.to_owned())
 }
 
@@ -187,7 +187,7 @@ mod tests {
                 "k8s-master1  kubeadm.init    waits for vm.start/gateway1",
                 "gateway1     guest.await     ssh to gateway1: closed; it is begun again (2 of 3)",
                 "k8s-master1  vm.start        done in 1.2 s",
-                "host         network.apply   failed after 1 min 00 s: vmrun failed",
+                "Mac          network.apply   failed after 1 min 00 s: vmrun failed",
             ]
         );
     }

@@ -1,10 +1,10 @@
 //! What stands after a run that did not get through: how far each machine came, and what comes next there.
 
-use super::board::{CLUSTER_ROW, HOST_ROW};
+use super::board::{CLUSTER_ROW, row_of};
 use super::summary::{End, StepRun, Summary};
-use crate::plan::step::{Phase, StepId};
+use crate::plan::step::StepId;
 
-/// How far the steps of one machine, of the host or of the cluster came.
+/// How far the steps of one machine, of the Mac or of the cluster came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Reached {
     All,
@@ -20,7 +20,7 @@ enum Reached {
 pub fn lines(summary: &Summary) -> Vec<String> {
     let mut places: Vec<(&str, Vec<&StepRun>)> = Vec::new();
     for run in &summary.steps {
-        let place = place(run);
+        let place = row_of(&run.planned);
         match places.iter_mut().find(|(known, _)| *known == place) {
             Some((_, steps)) => steps.push(run),
             None => places.push((place, vec![run])),
@@ -44,14 +44,6 @@ pub fn lines(summary: &Summary) -> Vec<String> {
 /// Returns how many steps are left.
 pub fn left(summary: &Summary) -> usize {
     summary.steps.iter().filter(|run| !is_done(run)).count()
-}
-
-fn place(run: &StepRun) -> &str {
-    match (&run.planned.node, run.planned.phase) {
-        (Some(node), phase) if phase != Phase::Cluster && phase != Phase::Host => node,
-        (_, Phase::Cluster) => CLUSTER_ROW,
-        _ => HOST_ROW,
-    }
 }
 
 fn reached(steps: &[&StepRun]) -> Reached {
@@ -113,7 +105,7 @@ mod tests {
         assert_eq!(
             lines(&summary),
             [
-                "host: done",
+                "Mac: done",
                 "gateway1: up to vm.clone; vm.start failed",
                 "k8s-master1: up to vm.clone; next is vm.start",
                 "cluster: as it was; next is cilium.install",

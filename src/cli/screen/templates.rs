@@ -189,10 +189,11 @@ pub fn prunable(prunable: &Prunable, pen: &Pen) -> Vec<String> {
     lines
 }
 
-/// Returns the line that tells what was removed.
-pub fn pruned(removed: &Prunable) -> Vec<String> {
+/// Returns what tells what was removed.
+pub fn pruned(removed: &Prunable, pen: &Pen) -> Vec<String> {
     if removed.is_empty() {
-        return vec!["nothing to remove: every template is used, and no download was broken off".to_owned()];
+        let text = "nothing to remove: every template is used, and no download was broken off";
+        return words::wrap(text, pen.prose_width());
     }
     let counts = [(removed.templates.len(), "template"), (removed.downloads.len(), "broken-off download")];
     let counts = counts.iter().filter(|(number, _)| *number > 0);

@@ -50,7 +50,7 @@ pub async fn run(args: PruneArgs, context: &Context) -> Result<Success, Failure>
             "freed": removed.bytes(),
         }))?;
     } else {
-        context.say(templates::pruned(&removed));
+        context.say(templates::pruned(&removed, &context.terminal.err));
     }
     Ok(Success::Done)
 }

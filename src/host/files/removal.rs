@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is where the program touches files")]
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::{
 use crate::host::stand_in::{self, Effect};
 use crate::host::{HostError, Result, system};
 
-/// No file of ours that is written whole takes that long.
+/// No file of ours that is written whole takes that long, where a lock on it cannot tell.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Returns what runs of ours write in a folder, or wrote when they were killed.
@@ -31,12 +31,25 @@ pub fn sweep(folder: &Path) -> Result<()> {
     half_written(folder)?.iter().try_for_each(|path| remove_file(path))
 }
 
-/// Removes what a killed run of ours was writing in a folder that others write to as well, ours among them: only what has
-/// been lying there for longer than any of our writes takes.
+/// Removes what killed runs of ours were writing in a folder that others write to as well, ours among them: what nobody
+/// writes any more.
 pub fn sweep_abandoned(folder: &Path) -> Result<()> {
-    let age = |path: &Path| modified(path).ok()?.elapsed().ok();
-    let abandoned = |path: &&PathBuf| age(path).is_some_and(|age| age > ABANDONED);
-    half_written(folder)?.iter().filter(abandoned).try_for_each(|path| remove_file(path))
+    for path in half_written(folder)? {
+        // One that is gone has got its name, and another user's is not ours to judge.
+        let Ok(file) = File::open(&path) else { continue };
+        let abandoned = match file.try_lock() {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock) => false,
+            // A file system without locks.
+            Err(TryLockError::Error(_)) => {
+                modified(&path).ok().and_then(|then| then.elapsed().ok()).is_some_and(|age| age > ABANDONED)
+            }
+        };
+        if abandoned {
+            remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes a file or a link; none there is as good.
@@ -108,9 +121,7 @@ fn refuse_outside(path: &Path, base: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-
-    use super::super::{PUBLIC_FILE, create_dir, write_atomic};
+    use super::super::{PUBLIC_FILE, create_dir, write_atomic, write_keeping_owner_if};
     use super::*;
 
     #[test]
@@ -128,16 +139,31 @@ mod tests {
     }
 
     #[test]
-    fn in_a_folder_of_others_only_what_lies_there_for_long_is_swept() {
+    fn in_a_folder_of_others_only_what_nobody_writes_any_more_is_swept() {
         let folder = tempfile::tempdir().unwrap();
-        let [old, new] = [".fusionlab-Ab3dE6", ".fusionlab-Zb3dE6"].map(|name| folder.path().join(name));
-        for path in [&old, &new] {
+        let [left, written] = [".fusionlab-Ab3dE6", ".fusionlab-Zb3dE6"].map(|name| folder.path().join(name));
+        for path in [&left, &written] {
             write_atomic(path, b"", PUBLIC_FILE).unwrap();
         }
-        let then = std::time::SystemTime::now() - 2 * ABANDONED;
-        File::options().write(true).open(&old).unwrap().set_modified(then).unwrap();
+        let writer = File::open(&written).unwrap();
+        writer.lock().unwrap();
         sweep_abandoned(folder.path()).unwrap();
-        assert_eq!(list(folder.path()).unwrap(), [new]);
+        assert_eq!(list(folder.path()).unwrap(), [written]);
+        drop(writer);
+        sweep_abandoned(folder.path()).unwrap();
+        assert_eq!(list(folder.path()).unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn what_is_being_written_is_not_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config");
+        let meanwhile = || {
+            sweep_abandoned(folder.path()).unwrap();
+            Ok(true)
+        };
+        write_keeping_owner_if(&path, b"new", PUBLIC_FILE, meanwhile).unwrap();
+        assert_eq!(list(folder.path()).unwrap(), [path]);
     }
 
     #[test]

@@ -58,9 +58,11 @@ pub fn line(user: &str, program: &Path, vmnet: u8, request: &Path) -> Result<Str
     let verb = root_step::verb(ChangeKind::OfOneNetwork, vmnet).join(" ");
     let (program, request) = (escape(program)?, escape(request)?);
     Ok(format!(
-        "# Lets this user change vmnet{vmnet} of VMware Fusion through fusionlab without a password.\n\
-         # As root, fusionlab checks the request again: that network alone, in Fusion's own networking file,\n\
-         # with programs that only root can have changed. It does nothing else.\n\
+        "# Lets this user change vmnet{vmnet} of VMware Fusion through\n\
+         # fusionlab without a password. As root, fusionlab checks\n\
+         # the request again: that network alone, in Fusion's own\n\
+         # networking file, with programs that only root can have\n\
+         # changed. It does nothing else.\n\
          {user} ALL=(root) NOPASSWD:NOSETENV: {program} {verb} {request}\n"
     ))
 }
