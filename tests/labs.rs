@@ -61,6 +61,28 @@ fn a_lab_whose_file_is_gone_is_listed_and_taken_down_by_its_name_alone() {
 }
 
 #[test]
+fn from_a_folder_without_a_lab_file_a_lab_is_the_one_that_its_own_file_says() {
+    let solo = "version: 1\npreset: solo\n";
+    let session = Session::new().file("mine/fusionlab.yaml", solo).file("another.yaml", solo);
+    let run = |words: &[&str], code| session.clone().args(words).run().exits(code);
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    run(&["--lab", "mine/fusionlab.yaml", "up", "--yes"], 0);
+    let here = run(&["plan", "--detailed-exitcode"], 0);
+    assert!(
+        words(&here.stderr).contains("no fusionlab.yaml is here: the lab lab was made from"),
+        "{}",
+        here.shown()
+    );
+    assert_eq!(run(&["status", "--output", "json"], 0).json()["nodes"].as_array().map(Vec::len), Some(2));
+    let other = run(&["--lab", "another.yaml", "plan"], 0);
+    assert!(words(&other.stderr).contains("was last made from"), "{}", other.shown());
+    assert!(!run(&["--lab", "mine/fusionlab.yaml", "plan"], 0).stderr.contains("note:"));
+    run(&["destroy", "--yes"], 0);
+    let built_in = run(&["status", "--output", "json"], 0).json();
+    assert_eq!(built_in["nodes"].as_array().map(Vec::len), Some(7), "its record went with it");
+}
+
+#[test]
 fn machines_without_a_folder_in_the_home_are_a_lab_too() {
     let session = Session::new().file("fusionlab.yaml", "version: 1\nname: orphan\npreset: solo\n");
     session.clone().args(["up", "--yes"]).run().exits(0);

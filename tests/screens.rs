@@ -113,11 +113,12 @@ fn with_typo() -> Session {
 
 /// Compares what single runs wrote at 80 columns, which did not do the same a second time.
 fn once(session: &Session, place: &str, pictures: Vec<(&str, Picture)>) -> Vec<String> {
-    let compare = |(verb, picture)| {
-        let all = vec![Screen { width: 80, coloured: picture, plain: None }];
-        Screens { place, verb, all }.compare(session.root())
-    };
-    pictures.into_iter().flat_map(compare).collect()
+    pictures.into_iter().flat_map(|(verb, picture)| once_at(80, session, place, verb, picture)).collect()
+}
+
+fn once_at(width: u16, session: &Session, place: &str, verb: &str, picture: Picture) -> Vec<String> {
+    let all = vec![Screen { width, coloured: picture, plain: None }];
+    Screens { place, verb, all }.compare(session.root())
 }
 
 /// A disk of 1 MiB with nothing on it but the signature that a partition table ends with.
@@ -175,7 +176,7 @@ fn screens_are_as_agreed_and_nothing_runs_over_the_edge_where_no_lab_stands() {
 }
 
 #[test]
-fn a_run_that_fails_says_so_as_agreed() {
+fn a_run_that_fails_says_so_as_agreed_and_the_next_one_goes_on() {
     let session = with_typo().file("fusionlab.yaml", "version: 1\npreset: solo\n");
     let sim = |words: &[&str]| drop(session.clone().arg("sim").args(words).run().exits(0));
     sim(&["fault", "start-unknown", "--on", "k8s-master1"]);
@@ -185,8 +186,10 @@ fn a_run_that_fails_says_so_as_agreed() {
     let log = |line: &&str| line.contains("/logs/");
     let written = written.split_inclusive('\n').filter(|line| !log(line)).collect::<String>();
     let failed = vec![("up, one that fails", Picture::of(&written, ROWS, 80))];
-    let wrong = once(&session, LAB, failed);
+    let mut wrong = once(&session, LAB, failed);
     sim(&["fault", "--clear"]);
+    let rest = done(&session, "up --yes", 60);
+    wrong.extend(once_at(60, &session, LAB, "up, after one that failed", rest));
     session.args(["destroy", "--yes", "--all"]).run().exits(0);
     assert_eq!(wrong.join("\n"), "");
 }

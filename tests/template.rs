@@ -152,6 +152,24 @@ fn what_no_lab_uses_is_pruned_after_a_question() {
 /// A moment at which fusionlab is killed: its name, and how it is seen from outside.
 type Moment = (&'static str, fn(&Session) -> bool);
 
+#[test]
+fn nothing_is_pruned_while_a_vm_may_lie_where_nobody_can_look() {
+    let session = solo();
+    build(&session).exits(0);
+    // What Fusion's window knows.
+    let inventory = session.simulated_mac().join("Library/Application Support/VMware Fusion/vmInventory");
+    fs::create_dir_all(inventory.parent().expect("it lies in a folder")).expect("the folder can be made");
+    let away = "/Volumes/a disk that is away/one.vmwarevm/one.vmx";
+    fs::write(&inventory, format!("vmlist1.config = \"{away}\"\n")).expect("the file can be written");
+    let refused = session.clone().args(["template", "prune", "--yes"]).run().exits(6);
+    let words = refused.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("explain vms-unseen") && words.contains(away), "{words}");
+    assert_eq!(list(&session).len(), 1);
+    fs::remove_file(&inventory).expect("the file is there");
+    session.clone().args(["template", "prune", "--yes"]).run().exits(0);
+    assert_eq!(list(&session).len(), 0);
+}
+
 fn journal_has(session: &Session, step: &str) -> bool {
     let journal =
         fs::read_to_string(session.fusionlab_home().join("runs/lab/journal.jsonl")).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use super::init::PresetName;
 use super::options::Options;
 use super::screen::{confirm, problems};
 use super::terminal::Terminal;
+use super::words;
 use crate::host::terminal::Modes;
 use crate::lab::Lab;
 use crate::lab::catalogue::Image;
@@ -51,6 +53,16 @@ pub struct Context {
     pub home: Home,
     /// Cancelled at the first Ctrl-C.
     pub cancel: CancellationToken,
+    /// What is to be said of where the lab's file lies.
+    elsewhere: Elsewhere,
+}
+
+/// How the lab's file was found where none was named and none is here.
+enum Elsewhere {
+    /// It was not: what is here or was named is meant.
+    No,
+    /// The lab was last made from it; said once.
+    Taken(AtomicBool),
 }
 
 impl Context {
@@ -63,7 +75,12 @@ impl Context {
         let home = std::path::absolute(&home).map_err(|error| {
             Report::no_path(&home, &error, "name a folder with --home, or with FUSIONLAB_HOME")
         })?;
-        Ok(Self { options, terminal, home: Home(home), cancel: CancellationToken::new() })
+        let home = Home(home);
+        let found = if options.lab.is_some() { None } else { calls::usual_file_elsewhere(&home) };
+        let elsewhere =
+            if found.is_some() { Elsewhere::Taken(AtomicBool::new(false)) } else { Elsewhere::No };
+        let options = Options { lab: options.lab.or(found), ..options };
+        Ok(Self { options, terminal, home, cancel: CancellationToken::new(), elsewhere })
     }
 
     pub fn json(&self) -> bool {
@@ -137,11 +154,43 @@ impl Context {
         let (lab, found) = resolved.map_err(|problems| Failure::LabFile(of_file(problems)))?;
         let lab = Lab { image: self.image(lab.image)?, ..lab };
         let pen = &self.terminal.err;
+        self.say_which_file(&lab)?;
         if warnings == Warnings::Full && !found.is_empty() {
             self.say(problems::lines(&of_file(found.clone()), pen));
             self.say([""]);
         }
         Ok((lab, found))
+    }
+
+    /// Says which file is meant where that is not plain: a wrong folder must neither grow a lab nor take one down.
+    fn say_which_file(&self, lab: &Lab) -> Result<(), Failure> {
+        let name = &lab.name;
+        let text = match &self.elsewhere {
+            Elsewhere::Taken(said) => {
+                let Some(file) = self.options.lab.as_deref().filter(|_| !said.swap(true, Ordering::Relaxed))
+                else {
+                    return Ok(());
+                };
+                format!(
+                    "no {LAB_FILE} is here: the lab {name} was made from {}, which is taken",
+                    self.shown(file)
+                )
+            }
+            Elsewhere::No => {
+                let here = self.lab_file()?;
+                let Some(file) = calls::file_elsewhere(&self.home, name, here.as_deref()) else {
+                    return Ok(());
+                };
+                format!(
+                    "the lab {name} was last made from {}; `name:` in one of the two files tells them apart",
+                    self.shown(&file)
+                )
+            }
+        };
+        let pen = &self.terminal.err;
+        self.say(words::wrap(&format!("note: {text}"), pen.prose_width()));
+        self.say([""]);
+        Ok(())
     }
 
     /// Says each of these in a sentence, apart from what follows; where they were said when the lab came up, only that there are

@@ -40,7 +40,8 @@ pub enum GuestsName {
 #[derive(Args, Clone, Debug, PartialEq)]
 #[command(next_help_heading = "Options of every verb")]
 pub struct Options {
-    /// The lab file [default: fusionlab.yaml if it is there, else the built-in lab] [env: FUSIONLAB_LAB]
+    /// The lab file [default: fusionlab.yaml if it is there, else what the lab was made from, else the built-in lab] [env:
+    /// FUSIONLAB_LAB]
     #[arg(long, global = true, value_name = "FILE", env = LAB_VARIABLE, hide_env = true)]
     pub lab: Option<PathBuf>,
 

@@ -43,9 +43,14 @@ pub const NOT_YET: &[(&[&str], &str, &str)] = &[
     ),
     (&["scale"], "a lab grows by its lab file: name more machines there, and up makes them:", "up"),
     (
-        &["snapshot", "restore", "upgrade", "rollback"],
-        "a lab is cheap: take it down, and make it anew:",
-        "destroy",
+        &["snapshot", "restore"],
+        "Fusion's window takes and restores snapshots of machines that are off; what is off, up starts again:",
+        "up",
+    ),
+    (
+        &["upgrade", "rollback"],
+        "versions are those of the lab file, and a lab that stands keeps its own; what a change would do is told by:",
+        "plan",
     ),
 ];
 

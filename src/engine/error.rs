@@ -129,12 +129,6 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// Whether a guest's connection broke, or was not to be had: that may be gone at the next try. Whatever was waited for
-    /// in vain, refused or found wrong would be so again.
-    pub fn is_out_of_reach(&self) -> bool {
-        matches!(self, Self::Host(HostError::Lost { .. } | HostError::Ssh { .. } | HostError::Connect { .. }))
-    }
-
     /// Passes what guests and programs printed through `clean`: it may hold a token.
     pub fn with_tail(mut self, clean: impl Fn(&str) -> String) -> Self {
         if let Self::Requirement { tail, .. }

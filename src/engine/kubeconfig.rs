@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::formats::kubeconfig::{self, Edited, Owner};
 use crate::host::kubeconfig::{self as kubeconfigs, Locked};
-use crate::host::{HostError, files};
+use crate::host::{HostError, clock, files};
 use crate::lab::paths::{Home, LabDir};
 
 use super::context::Engine;
@@ -74,10 +74,9 @@ impl Merger {
             known.push(file.to_owned());
             self.remember(known)?;
         }
-        let locked = Locked::new(file, self.limit).await?;
-        let before = locked.read()?;
-        let edited = kubeconfig::merge(before.as_deref(), &own, &self.owner, select);
-        self.write(file, &locked, edited)
+        let merge = |before: Option<&str>| Some(kubeconfig::merge(before, &own, &self.owner, select));
+        let touched = self.edit(file, merge).await?;
+        Ok(touched.expect("a file that is not there is made"))
     }
 
     /// Takes the lab's entries out of every file that has them, and out of one more.
@@ -90,27 +89,35 @@ impl Merger {
                 kubeconfigs::clear(&file)?;
                 continue;
             }
-            let locked = Locked::new(&file, self.limit).await?;
-            let Some(before) = locked.read()? else { continue };
-            let edited = kubeconfig::remove(&before, &self.owner);
-            touched.push(self.write(&file, &locked, edited)?);
+            let remove = |before: Option<&str>| before.map(|text| kubeconfig::remove(text, &self.owner));
+            touched.extend(self.edit(&file, remove).await?);
         }
         files::remove_file(&self.dir.merged_kubeconfigs())?;
         Ok(touched)
     }
 
-    fn write(
+    /// Edits a file as it is read, and once more where somebody who does not ask for its lock wrote to it meanwhile. None if
+    /// there is nothing to edit.
+    async fn edit(
         &self,
         file: &Path,
-        locked: &Locked,
-        edited: Result<Edited, kubeconfig::Refusal>,
-    ) -> Result<Touched> {
+        edit: impl Fn(Option<&str>) -> Option<Result<Edited, kubeconfig::Refusal>>,
+    ) -> Result<Option<Touched>> {
         let path = || file.to_owned();
-        let edited = edited.map_err(|refusal| HostError::Kubeconfig { path: path(), refusal })?;
-        if !edited.deeds.is_empty() {
-            locked.write(&edited.text)?;
+        let locked = Locked::new(file, self.limit).await?;
+        let started = clock::monotonic();
+        loop {
+            let before = locked.read()?;
+            let Some(edited) = edit(before.as_deref()) else { return Ok(None) };
+            let edited = edited.map_err(|refusal| HostError::Kubeconfig { path: path(), refusal })?;
+            if edited.deeds.is_empty() || locked.replace(before.as_deref(), &edited.text)? {
+                return Ok(Some(Touched { file: path(), edited }));
+            }
+            if started.elapsed() >= self.limit {
+                let reason = "somebody else writes to it again and again".to_owned();
+                return Err(HostError::Content { path: path(), reason }.into());
+            }
         }
-        Ok(Touched { file: path(), edited })
     }
 
     fn remember(&self, files: Vec<PathBuf>) -> Result<()> {

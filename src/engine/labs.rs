@@ -16,8 +16,8 @@ use crate::lab::spec::{self, Label, Word};
 use super::bundle;
 use super::error::Result;
 use super::journal::{Journal, Last};
+use super::library;
 use super::made_from::{self, MadeFrom};
-use super::observe::library_vms;
 
 /// Whether a lab's file is where it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -64,7 +64,7 @@ impl Library {
     /// Looks at one Fusion's library.
     pub async fn look(fusion: Fusion, vms: &dyn Hypervisor) -> Self {
         let mut labs: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-        for (vmx, config) in library_vms(&fusion.library) {
+        for (vmx, config) in library::vms(&fusion.library) {
             let (Some(lab), Some(node)) = (config.get(names::VMX_LAB), config.get(names::VMX_NODE)) else {
                 continue;
             };
@@ -145,7 +145,7 @@ fn of_name(home: &Home, name: &str, libraries: &[Library]) -> Result<Vec<LabSeen
 }
 
 /// Says what has become of the file that a lab was made from.
-fn state_of(file: &Path, lab: &str) -> FileState {
+pub fn state_of(file: &Path, lab: &str) -> FileState {
     match files::read_if_exists(file) {
         Ok(None) => FileState::Gone,
         Ok(Some(bytes)) if spec::name_of(&String::from_utf8_lossy(&bytes)).as_deref() != Some(lab) => {

@@ -21,6 +21,7 @@ pub mod kubeconfig;
 pub mod lab_lock;
 pub mod labs;
 pub mod leftovers;
+pub mod library;
 pub mod logs;
 pub mod mac;
 pub mod made_from;

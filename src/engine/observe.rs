@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::formats::vmx::Vmx;
 use crate::host::fusion::vmx_file;
 use crate::host::{clock, files, system};
 use crate::lab::{Node, names, paths};
@@ -19,6 +18,7 @@ use super::bundle;
 use super::context::Engine;
 use super::error::Result;
 use super::kubeconfig::Merger;
+use super::library;
 use super::template::{Stage, TemplateDir};
 use super::templates::Layered;
 use super::{images, names as domain_names, networks, store, survey, templates};
@@ -186,7 +186,7 @@ fn vm_facts(lab: &str, node: &str, bundle: &Path, running: &BTreeSet<PathBuf>) -
 /// much in the way as any other.
 fn foreign_macs(engine: &Engine) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
-    for (vmx, parsed) in library_vms(&engine.fusion.library) {
+    for (vmx, parsed) in library::vms(&engine.fusion.library) {
         let unfinished = vmx.parent().is_some_and(bundle::is_unfinished);
         let ours = parsed.get(names::VMX_NODE).is_some_and(|node| {
             vmx == engine.vmx(&node) && bundle::is_marked(&parsed, &engine.lab.name, &node)
@@ -201,26 +201,6 @@ fn foreign_macs(engine: &Engine) -> Result<Vec<(String, PathBuf)>> {
         }
     }
     Ok(found)
-}
-
-/// Returns every VM in the library whose VMX can be read, by that file. One that vanishes while we look is no VM.
-pub fn library_vms(library: &Path) -> impl Iterator<Item = (PathBuf, Vmx)> {
-    library_vmx_files(library).into_iter().filter_map(|vmx| {
-        let config = vmx_file::read(&vmx).ok()??;
-        Some((vmx, config))
-    })
-}
-
-/// Returns the VMX files of bundles in the library and one folder below.
-pub fn library_vmx_files(library: &Path) -> Vec<PathBuf> {
-    let list = |folder: &Path| files::list(folder).unwrap_or_default();
-    let is_bundle = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "vmwarevm");
-    let (mut bundles, folders): (Vec<PathBuf>, Vec<PathBuf>) = list(library).into_iter().partition(is_bundle);
-    bundles.extend(
-        folders.iter().filter(|path| path.is_dir()).flat_map(|folder| list(folder)).filter(is_bundle),
-    );
-    let is_vmx = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "vmx");
-    bundles.iter().flat_map(|bundle| list(bundle)).filter(is_vmx).collect()
 }
 
 /// Asks every machine of the lab at once, whether it runs or not; one that does not answer in time is left out.

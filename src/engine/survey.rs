@@ -19,7 +19,8 @@ use crate::plan::facts::UnfinishedChange;
 use crate::plan::survey::{AddressSource, NetworkSeen, NetworkUser, RootAccess, Survey};
 
 use super::error::Result;
-use super::observe::{MAX_CARDS, library_vms};
+use super::library;
+use super::observe::MAX_CARDS;
 
 /// The networks behind Fusion's own words for a card's connection (facts/fusion-networking.md §1.5).
 const NAT_VMNET: u8 = 8;
@@ -102,7 +103,7 @@ fn network(networks: &Networks, model: &Model, number: u8, services: &Services) 
 async fn cards(fusion: &Fusion, vms: &dyn Hypervisor) -> Result<BTreeMap<u8, Vec<NetworkUser>>> {
     let running = vms.running().await?;
     let mut cards: BTreeMap<u8, Vec<NetworkUser>> = BTreeMap::new();
-    for (vmx, config) in library_vms(&fusion.library) {
+    for (vmx, config) in library::vms(&fusion.library) {
         let runs = running.contains(&files::resolved(&vmx));
         for card in (0..MAX_CARDS).filter_map(|number| card(&config, number, &vmx, runs)) {
             cards.entry(card.vmnet).or_default().push(card.user);

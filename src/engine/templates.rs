@@ -12,7 +12,7 @@ use crate::lab::names;
 use crate::lab::paths::Home;
 
 use super::lab_lock::{self, Patience};
-use super::observe::library_vms;
+use super::library;
 use super::template::{Manifest, Stage, TemplateDir};
 
 /// A disk with more layers than this is a loop.
@@ -30,6 +30,8 @@ pub struct Template {
     pub used_by: Vec<String>,
     /// VMX files of the VMs whose disks hang on its own.
     pub hanging: Vec<PathBuf>,
+    /// Where VMs may be that nobody can look at now ([`library::unseen`]): their disks may hang on it, too.
+    pub unseen: Vec<PathBuf>,
 }
 
 impl Template {
@@ -39,14 +41,14 @@ impl Template {
 
     /// Says whether it may go without harm: nobody's disk hangs on it, and no lab could want another machine of it.
     pub fn is_unused(&self) -> bool {
-        self.used_by.is_empty() && self.hanging.is_empty()
+        self.used_by.is_empty() && self.hanging.is_empty() && self.unseen.is_empty()
     }
 }
 
 /// Lists the templates. A lab uses a template if one of its VMs in the library bears the template's mark.
 pub fn list(home: &Home, fusion: &Fusion) -> Result<Vec<Template>> {
     let vms = known_vms(fusion);
-    let layered = Layered::of_vms(&vms);
+    let (layered, unseen) = (Layered::of_vms(&vms), library::unseen(fusion));
     let mut templates = Vec::new();
     for root in files::list(&home.templates())?.into_iter().filter(|path| files::is_folder(path)) {
         let key = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -56,6 +58,7 @@ pub fn list(home: &Home, fusion: &Fusion) -> Result<Vec<Template>> {
             bytes: allocated(&dir.root)?,
             used_by: labs_of(&dir.key, &vms),
             hanging: layered.hanging_on(&dir.root),
+            unseen: unseen.clone(),
             dir,
         });
     }
@@ -103,7 +106,7 @@ pub fn hanging_on(fusion: &Fusion, folder: &Path) -> Vec<PathBuf> {
 /// Returns the VMs in the library, and those elsewhere that Fusion's window knows of: somebody may have moved one to
 /// another disk.
 fn known_vms(fusion: &Fusion) -> Vec<(PathBuf, Vmx)> {
-    let mut vms: Vec<(PathBuf, Vmx)> = library_vms(&fusion.library).collect();
+    let mut vms: Vec<(PathBuf, Vmx)> = library::vms(&fusion.library).collect();
     let known: BTreeSet<PathBuf> = vms.iter().map(|(vmx, _)| files::resolved(vmx)).collect();
     let elsewhere = vmx_file::listed(fusion).into_iter().filter(|vmx| !known.contains(&files::resolved(vmx)));
     vms.extend(elsewhere.filter_map(|vmx| Some((vmx.clone(), vmx_file::read(&vmx).ok()??))));
@@ -190,6 +193,15 @@ pub async fn keep_labs_out(
     }
 }
 
+/// Makes sure that whoever hangs on a template would be seen.
+///
+/// # Errors
+/// [`HostError::VmsUnseen`], with where nobody can look.
+pub fn all_are_seen(fusion: &Fusion) -> Result<()> {
+    let paths = library::unseen(fusion);
+    if paths.is_empty() { Ok(()) } else { Err(HostError::VmsUnseen { paths }) }
+}
+
 /// Removes a template that nobody uses, looked at once more while nobody works on it; says whether it is gone.
 pub async fn prune(home: &Home, fusion: &Fusion, vms: &dyn Hypervisor, key: &str) -> Result<bool> {
     let turn = lock::acquire(&home.template_lock(key), "the template", "template prune");
@@ -197,6 +209,7 @@ pub async fn prune(home: &Home, fusion: &Fusion, vms: &dyn Hypervisor, key: &str
         Err(HostError::Locked { .. }) => return Ok(false),
         turn => turn?,
     };
+    all_are_seen(fusion)?;
     let unused =
         list(home, fusion)?.into_iter().find(|template| template.dir.key == key && template.is_unused());
     let Some(template) = unused else { return Ok(false) };

@@ -69,6 +69,10 @@ pub enum HostError {
     #[error("{}: {}", path.display(), .problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; "))]
     BadVmx { path: PathBuf, problems: Vec<Problem> },
 
+    /// What others' VMs may need is not removed while some of them cannot be seen; `paths` are where nobody can look.
+    #[error("there may be virtual machines where nobody can look now: {}", .paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "))]
+    VmsUnseen { paths: Vec<PathBuf> },
+
     /// VMware Fusion was not found; `searched` lists where.
     #[error("VMware Fusion was not found")]
     NoFusion { searched: Vec<PathBuf> },

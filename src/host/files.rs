@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is where the program touches files")]
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -16,9 +16,7 @@ use super::{HostError, Result};
 
 mod removal;
 
-pub use removal::{
-    half_written, remove_by_way_of, remove_empty_folder, remove_file, remove_tree, sweep, sweep_abandoned,
-};
+pub use removal::{half_written, remove_by_way_of, remove_empty_folder, remove_file, remove_tree, sweep};
 
 /// Mode of a file or folder that only its owner may see.
 pub const PRIVATE_FILE: u32 = 0o600;
@@ -264,16 +262,15 @@ fn prepare(
     }
 }
 
-/// Creates a temporary file with a lock on it, so that [`sweep_abandoned`] tells it from one whose writer was killed.
+/// Creates a temporary file with a lock on it, so that [`sweep`] tells it from one whose writer was killed.
 fn claimed(folder: &Path) -> io::Result<NamedTempFile> {
     let mut name = tempfile::Builder::new();
     name.prefix(TEMPORARY).rand_bytes(TEMPORARY_LETTERS);
     loop {
         let file = name.tempfile_in(folder)?;
-        // Some file systems have no locks; there its age tells.
-        let _ = file.as_file().lock();
-        // A sweep may have met it before it had its lock.
-        if is_same(file.as_file(), file.path()) {
+        // A sweep may meet it before it has its lock, and takes it away. Some file systems have no locks; there its age tells.
+        let is_met = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
+        if !is_met && is_same(file.as_file(), file.path()) {
             return Ok(file);
         }
     }

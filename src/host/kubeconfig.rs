@@ -4,6 +4,7 @@
 //! say who holds it; ours names its process, so that one that a killed run of ours has left is taken away.
 
 use std::ffi::OsStr;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,11 +28,13 @@ pub fn chosen(variable: Option<&OsStr>, home: &Path) -> PathBuf {
     first.or(named.last()).cloned().unwrap_or_else(|| home.join(".kube/config"))
 }
 
-/// A kubeconfig that no other program changes while this is held.
+/// A kubeconfig that neither kubectl nor another run of ours changes while this is held.
 #[derive(Debug)]
 pub struct Locked {
     path: PathBuf,
     lock: PathBuf,
+    /// What the lock says.
+    signature: String,
 }
 
 impl Locked {
@@ -41,27 +44,27 @@ impl Locked {
     /// [`HostError::KubeconfigLocked`] if somebody else has it for longer than the limit.
     pub async fn new(path: &Path, limit: Duration) -> Result<Self> {
         files::create_dir(files::parent(path))?;
-        let lock = lock_of(path);
+        let (lock, signature) = (lock_of(path), signature());
         let started = clock::monotonic();
         loop {
             // Whole at once, so that one of a killed run says whose it is.
-            match files::write_new_atomic(&lock, signature().as_bytes(), files::PRIVATE_FILE) {
+            match files::write_new_atomic(&lock, signature.as_bytes(), files::PRIVATE_FILE) {
                 Ok(()) => {
-                    let locked = Self { path: path.to_owned(), lock };
+                    let locked = Self { path: path.to_owned(), lock, signature };
                     clear(path)?;
                     return Ok(locked);
                 }
                 Err(HostError::Exists { .. }) => {}
                 Err(other) => return Err(other),
             }
-            if is_left_behind(&lock) {
-                files::remove_file(&lock)?;
-            } else if started.elapsed() >= limit {
+            if remove_left_behind(&lock)? {
+                continue;
+            }
+            if started.elapsed() >= limit {
                 let since = files::modified(&lock).ok().and_then(|since| since.elapsed().ok());
                 return Err(HostError::KubeconfigLocked { lock, age: since.unwrap_or_default() });
-            } else {
-                clock::pause(PAUSE).await;
             }
+            clock::pause(PAUSE).await;
         }
     }
 
@@ -75,31 +78,59 @@ impl Locked {
         Ok(Some(text))
     }
 
-    /// Replaces the file in one piece: a reader sees the old one or the new one. Links are followed, owner and mode are
-    /// kept; a new file is its owner's alone.
-    pub fn write(&self, text: &str) -> Result<()> {
+    /// Replaces the file in one piece, if it is still as it was read: not everybody who writes there asks for the lock. Says
+    /// whether it was. A reader sees the old one or the new one. Links are followed, owner and mode are kept; a new file is its
+    /// owner's alone.
+    pub fn replace(&self, before: Option<&str>, text: &str) -> Result<bool> {
         let target = followed(&self.path)?;
         files::create_dir(files::parent(&target))?;
-        files::write_keeping_owner(&target, text.as_bytes(), files::PRIVATE_FILE)
+        let is_as_read = || Ok(files::read_if_exists(&target)?.as_deref() == before.map(str::as_bytes));
+        files::write_keeping_owner_if(&target, text.as_bytes(), files::PRIVATE_FILE, is_as_read)
     }
 }
 
 impl Drop for Locked {
     fn drop(&mut self) {
         // One that stays names a process that is gone, so that we at least take it away the next time.
-        let _ = files::remove_file(&self.lock);
+        if matches!(files::read_if_exists(&self.lock), Ok(Some(text)) if text == self.signature.as_bytes()) {
+            let _ = files::remove_file(&self.lock);
+        }
     }
 }
 
 /// Takes away what killed runs of ours have left beside a kubeconfig, whether it is there or not: a lock, and what they were
 /// writing.
 pub fn clear(path: &Path) -> Result<()> {
-    let lock = lock_of(path);
-    if is_left_behind(&lock) {
-        files::remove_file(&lock)?;
+    remove_left_behind(&lock_of(path))?;
+    files::sweep(files::parent(path))?;
+    files::sweep(files::parent(&followed(path)?))
+}
+
+/// Takes away a lock of ours whose process is gone. Says whether the lock may be free now. Of several who find it, one does so
+/// at a time, so that nobody takes away the lock that another has made in its place.
+fn remove_left_behind(lock: &Path) -> Result<bool> {
+    if !files::exists(lock) {
+        return Ok(true);
     }
-    files::sweep_abandoned(files::parent(path))?;
-    files::sweep_abandoned(files::parent(&followed(path)?))
+    // kubectl's has no mode, and cannot be read.
+    let Ok(mut file) = files::open(lock) else { return Ok(false) };
+    if file.try_lock().is_err() {
+        return Ok(false);
+    }
+    if !files::is_same(&file, lock) {
+        return Ok(true);
+    }
+    let mut text = String::new();
+    if file.read_to_string(&mut text).is_err() || !is_of_a_dead_process(&text) {
+        return Ok(false);
+    }
+    files::remove_file(lock)?;
+    Ok(true)
+}
+
+fn is_of_a_dead_process(text: &str) -> bool {
+    let holder = text.strip_prefix(OURS).and_then(|rest| serde_json::from_str::<Holder>(rest).ok());
+    holder.is_some_and(|holder| !holder.is_alive())
 }
 
 /// client-go names the lock after the path that it was given, not after what that leads to.
@@ -107,14 +138,6 @@ fn lock_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     PathBuf::from(name)
-}
-
-/// Says whether a lock is one of ours whose process is gone.
-fn is_left_behind(lock: &Path) -> bool {
-    let Ok(Some(bytes)) = files::read_if_exists(lock) else { return false };
-    let text = String::from_utf8_lossy(&bytes);
-    let holder = text.strip_prefix(OURS).and_then(|rest| serde_json::from_str::<Holder>(rest).ok());
-    holder.is_some_and(|holder| !holder.is_alive())
 }
 
 /// Tells our process from a later one that has its number.
@@ -169,7 +192,9 @@ mod tests {
         let second = Locked::new(&path, AT_ONCE).await.unwrap_err();
         assert!(matches!(second, HostError::KubeconfigLocked { .. }), "{second}");
         assert_eq!(locked.read().unwrap(), None);
-        locked.write("kind: Config\n").unwrap();
+        assert!(locked.replace(None, "kind: Config\n").unwrap());
+        assert!(!locked.replace(None, "kind: Other\n").unwrap(), "it is another by now");
+        assert_eq!(locked.read().unwrap().as_deref(), Some("kind: Config\n"));
         drop(locked);
         assert_eq!(files::list(files::parent(&path)).unwrap(), std::slice::from_ref(&path));
         assert_eq!(files::ownership(&path).unwrap().mode, files::PRIVATE_FILE);
@@ -193,6 +218,15 @@ mod tests {
         drop(Locked::new(&path, AT_ONCE).await.expect("another process has its number by now"));
         leave(Holder::ourselves("up"));
         assert!(Locked::new(&path, AT_ONCE).await.is_err(), "it works");
+        leave(Holder { pid: 4_194_305, ..Holder::ourselves("up") });
+        let judged = files::open(&lock_of(&path)).unwrap();
+        judged.lock().unwrap();
+        assert!(Locked::new(&path, AT_ONCE).await.is_err(), "somebody else is about to take it away");
+        drop(judged);
+        let held = Locked::new(&path, AT_ONCE).await.unwrap();
+        leave(Holder::ourselves("another"));
+        drop(held);
+        assert!(files::exists(&lock_of(&path)), "only our own is taken away");
     }
 
     #[tokio::test]
@@ -205,14 +239,14 @@ mod tests {
         std::os::unix::fs::symlink("../dotfiles/kubeconfig", &path).unwrap();
         let locked = Locked::new(&path, AT_ONCE).await.unwrap();
         assert_eq!(locked.read().unwrap().as_deref(), Some("old"));
-        locked.write("new").unwrap();
+        assert!(locked.replace(Some("old"), "new").unwrap());
         assert!(files::is_link(&path));
         assert_eq!(
             (files::read(&real).unwrap(), files::ownership(&real).unwrap().mode),
             (b"new".to_vec(), 0o640)
         );
         files::remove_file(&real).unwrap();
-        locked.write("again").unwrap();
+        assert!(locked.replace(None, "again").unwrap());
         assert_eq!(files::read(&real).unwrap(), b"again");
     }
 }

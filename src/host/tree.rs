@@ -101,6 +101,9 @@ fn send(path: &Path, mut file: File, exactly: Option<u64>, to: &SyncSender<Vec<u
     Ok(sent)
 }
 
+/// What the names of incoming files and folders begin with: other ones than of files whose writer has a lock on them.
+const INCOMING: &str = ".fusionlab-cp-";
+
 /// A file that comes in pieces: beside its place until it is whole.
 pub struct IncomingFile {
     file: tempfile::NamedTempFile,
@@ -110,7 +113,7 @@ pub struct IncomingFile {
 
 impl IncomingFile {
     pub fn new(to: &Path) -> Result<Self> {
-        let file = tempfile::Builder::new().prefix(".fusionlab-").tempfile_in(files::parent(to));
+        let file = tempfile::Builder::new().prefix(INCOMING).tempfile_in(files::parent(to));
         let file = file.map_err(HostError::file("write", to))?;
         Ok(Self { file, to: to.to_owned(), bytes: 0 })
     }
@@ -150,7 +153,7 @@ impl From<TarError> for HostError {
 
 impl IncomingFolder {
     pub fn new(to: &Path) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix(".fusionlab-").tempdir_in(files::parent(to));
+        let folder = tempfile::Builder::new().prefix(INCOMING).tempdir_in(files::parent(to));
         let folder = folder.map_err(HostError::file("create folder", to))?;
         let reader = tar::Reader::default();
         Ok(Self { folder, to: to.to_owned(), reader, file: None, copied: Copied::default() })

@@ -16,6 +16,7 @@ limits:
   guest_ssh: 60
   guest_connect: 5
   guest_command: 30
+  api_endpoint: 60
 ";
 
 pub const UP: &[&str] = &["up", "--yes"];

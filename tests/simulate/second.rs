@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fusionlab::lab::Lab;
 use sha2::{Digest, Sha256};
@@ -122,6 +122,7 @@ impl<'a> Bystander<'a> {
         let differs = |path: &&PathBuf| self.files.get(*path) != now.get(*path);
         if let Some(path) = self.files.keys().chain(now.keys()).find(differs)
             && !self.is_worked_on
+            && !self.was_taken_by_a_power_cut(mac, path)
         {
             return Err(Violation::of(RULE, format!("{} is not as it was", path.display())));
         }
@@ -133,6 +134,17 @@ impl<'a> Bystander<'a> {
             return Err(Violation::of(RULE, format!("{}'s machines do not run as before", self.lab.name)));
         }
         Ok(())
+    }
+
+    /// What a killed run of its own had not synced goes with the power, whoever is at work then.
+    fn was_taken_by_a_power_cut(&self, mac: &Mac, path: &Path) -> bool {
+        let Ok(below) = path.strip_prefix(&mac.home.0) else { return false };
+        let is_told = |path: &Path| {
+            let shown = format!("~/{}", path.display());
+            self.happened(mac, &format!("of {shown} there are "))
+                || self.happened(mac, &format!("{shown} is "))
+        };
+        below.ancestors().filter(|path| path.parent().is_some()).any(is_told)
     }
 
     fn happened(&self, mac: &Mac, what: &str) -> bool {

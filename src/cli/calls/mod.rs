@@ -48,7 +48,7 @@ use crate::stack::{identity, pki};
 pub use checkup::{FINDINGS, checkup, left_behind, mend};
 pub use guests::{EndSink, Ended, become_ssh, carry};
 pub use here::{must_be_home, warnings_of_host};
-pub use labs::labs;
+pub use labs::{file_elsewhere, labs, usual_file_elsewhere};
 pub use logs::LogSink;
 pub use session::{NetworkVerb, Session, TEMPLATE_BUILD, hold_lab, problems_of_size};
 pub use support::{Bundle, bundle, must_be_new, write_bundle};
@@ -314,6 +314,9 @@ pub fn catalogue(context: &Context) -> Vec<ImageLine> {
 pub async fn prunable(context: &Context) -> Result<Prunable, Failure> {
     let mut lines = templates(context).await?;
     lines.retain(|template| template.used_by.is_empty() && template.hanging.is_empty());
+    if !lines.is_empty() {
+        templates::all_are_seen(&fusion(context).await?)?;
+    }
     Ok(Prunable { templates: lines, downloads: images::cache(&context.home).leftovers()? })
 }
 

@@ -52,6 +52,9 @@ impl From<&HostError> for Report {
             HostError::VmLocked { vmx, lock } => from_vm::locked(vmx, lock),
             HostError::VmOfOthers { vmx, path, .. } => from_vm::of_others(what, vmx, path),
             HostError::BadVmx { path, problems } => from_vm::bad_vmx(path, problems),
+            HostError::VmsUnseen { .. } => Self::new("vms-unseen", Kind::Fusion, what)
+                .because("the disk of one of them may hang on a template's, which would be gone for good")
+                .advise("plug in the disk that is away, or let this user read what is named, and run it again"),
             HostError::NoFusion { searched } => no_fusion(searched),
             HostError::OldFusion { .. } => Self::new("fusion-too-old", Kind::HostCheck, what)
                 .because("this release of Fusion lacks what the lab needs")
@@ -286,6 +289,7 @@ mod tests {
             HostError::VmLocked { vmx: path(), lock: Box::new(lock(Grip::Unknown)) },
             HostError::VmOfOthers { vmx: path(), path: path(), user: 0, ours: 501 },
             HostError::BadVmx { path: path(), problems: Vmx::parse("nonsense").unwrap_err().problems },
+            HostError::VmsUnseen { paths: vec![path(), path()] },
             HostError::NoFusion { searched: vec![path()] },
             HostError::OldFusion { version: "12.0".into(), reason: text() },
             HostError::Login { node: text(), user: text() },

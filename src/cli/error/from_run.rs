@@ -88,7 +88,7 @@ mod tests {
         summary.event(&examples::plan(), Duration::ZERO);
         summary.event(&examples::done("network.apply", 1), Duration::ZERO);
         let report = ssh().standing(&summary, "fusionlab up");
-        assert_eq!(report.stands[0], "host: up to network.apply; next is image.fetch");
+        assert_eq!(report.stands[0], "Mac: up to network.apply; next is image.fetch");
         let last = &report.fix[report.fix.len() - 2..];
         let [Fix::Say(words), Fix::Run(command)] = last else { panic!("{last:?}") };
         assert_eq!((words.as_str(), command.as_str()), ("11 steps are left for:", "fusionlab up"));

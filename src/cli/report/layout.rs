@@ -41,12 +41,18 @@ pub fn lines(board: &Board, now: Duration, pen: &Pen) -> Vec<String> {
     let (form, middle) = match () {
         () if room(full, LEAST_DETAIL) => (Form::Named, full),
         () if heads.len() > 1 && room(headed, LEAST_DETAIL_BELOW_HEADS) => (Form::Headed(heads), headed),
+        () if heads.len() > 1 => {
+            let middle = heads.len().max(narrow);
+            (Form::Lettered(heads), middle)
+        }
         () => (Form::Symbols, narrow),
     };
     let columns = Columns { name, middle, width };
     let mut lines = Vec::new();
-    if let Form::Headed(heads) = &form {
-        let head = format!("{}{}", " ".repeat(name + GAP), heads.join(" "));
+    if let Form::Headed(heads) | Form::Lettered(heads) = &form {
+        let (letters, names) = (heads.iter().map(|head| initial(head)).collect::<String>(), heads.join(" "));
+        let heads = if matches!(form, Form::Headed(_)) { names } else { format!("{letters}  {names}") };
+        let head = format!("{}{heads}", " ".repeat(name + GAP));
         lines.push(pen.paint(Ink::Dim, &pen.fit(&head, width)));
     }
     lines.extend(board.rows.iter().map(|row| line(row, &form, &columns, now, pen)));
@@ -69,6 +75,8 @@ enum Form {
     Named,
     /// A symbol below the name of each phase, which stands once above all rows.
     Headed(Vec<String>),
+    /// A symbol below the first letter of each phase's name, which stand once above all rows with the names behind them.
+    Lettered(Vec<String>),
     /// `✓●·`.
     Symbols,
 }
@@ -89,6 +97,10 @@ fn heads(board: &Board) -> Vec<String> {
         }
     }
     heads
+}
+
+fn initial(head: &str) -> &str {
+    head.char_indices().nth(1).map_or(head, |(second, _)| &head[..second])
 }
 
 fn is_of_machine(row: &Row) -> bool {
@@ -129,8 +141,9 @@ fn proof(board: &Board, columns: &Columns, pen: &Pen) -> Option<String> {
 fn line(row: &Row, form: &Form, columns: &Columns, now: Duration, pen: &Pen) -> String {
     let middle = match form {
         Form::Named => cells(row, pen),
-        Form::Headed(heads) if is_of_machine(row) => below(heads, row, pen),
-        Form::Headed(_) | Form::Symbols => symbols(row, pen),
+        Form::Headed(heads) if is_of_machine(row) => below(heads, |head| width_of(head) + 1, row, pen),
+        Form::Lettered(heads) if is_of_machine(row) => below(heads, |_| 1, row, pen),
+        Form::Headed(_) | Form::Lettered(_) | Form::Symbols => symbols(row, pen),
     };
     // What is no machine has no phases to stand below the others', and more to say.
     let taken = if is_of_machine(row) { columns.middle } else { width_of(&middle) };
@@ -191,12 +204,12 @@ fn cells(row: &Row, pen: &Pen) -> String {
 }
 
 /// Returns a machine's symbols, each below the first letter of its phase's name.
-fn below(heads: &[String], row: &Row, pen: &Pen) -> String {
+fn below(heads: &[String], room: impl Fn(&str) -> usize, row: &Row, pen: &Pen) -> String {
     let mut text = String::new();
     for head in heads {
         let cell = row.cells.iter().find(|cell| cell.head == *head);
         let symbol = cell.map_or(" ".to_owned(), |cell| paint_cell(cell, symbol(cell.state(), pen), pen));
-        text.push_str(&pad(&symbol, width_of(head) + 1));
+        text.push_str(&pad(&symbol, room(head)));
     }
     text.trim_end().to_owned()
 }
@@ -391,11 +404,12 @@ mod tests {
     }
 
     #[test]
-    fn narrow_terminals_show_symbols_and_what_is_seen() {
+    fn narrow_terminals_show_symbols_below_letters_and_what_is_seen() {
         let lines = drawn(60);
-        assert!(lines[0].starts_with("Mac          ✓●  231 of 598.2 MiB, 0:12 left"), "{}", lines[0]);
-        assert!(lines[1].starts_with("gateway1     ✓✓✓●··  it runs modules:final"), "{}", lines[1]);
-        assert!(lines[1].ends_with("0:06"), "{}", lines[1]);
+        assert_eq!(lines[0], "             CBNRSH  Clone Boot Net Ready Setup Healthy");
+        assert!(lines[1].starts_with("Mac          ✓●  231 of 598.2 MiB, 0:12 left"), "{}", lines[1]);
+        assert!(lines[2].starts_with("gateway1     ✓✓✓●··  it runs modules:final"), "{}", lines[2]);
+        assert!(lines[2].ends_with("0:06"), "{}", lines[2]);
         assert!(lines.iter().all(|line| width_of(line) < 60));
     }
 
@@ -417,7 +431,7 @@ mod tests {
     fn the_proof_is_a_row_and_a_failed_check_colours_it() {
         let mut board = board();
         let check = |passed| super::super::examples::checked("it answers", passed);
-        let row = |board: &Board| lines(board, Duration::from_secs(9), &Pen::plain(60)).into_iter().nth(4);
+        let row = |board: &Board| lines(board, Duration::from_secs(9), &Pen::plain(60)).into_iter().nth(5);
         assert!(!row(&board).unwrap().contains("proof"));
         board.event(&check(true), Duration::from_secs(9));
         assert_eq!(row(&board).unwrap(), "proof        ✓ 1 check passed");

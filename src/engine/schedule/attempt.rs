@@ -44,7 +44,7 @@ async fn tries<P: Perform>(
     let mut pause = policy::FIRST_PAUSE;
     for attempt in 2..=policy.tries {
         let error = match world.perform(step).await {
-            Err(error) if error.is_out_of_reach() => world.clean(error),
+            Err(error) if policy::passes(&error) => world.clean(error),
             result => return result,
         };
         let because = error.to_string();

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::engine::error::{EngineError, Requirement};
+use crate::host::HostError;
 use crate::host::fusion::verbs::{self, Verb};
 use crate::lab::limits::Limits;
 use crate::plan::step::{Action, Step};
@@ -20,7 +21,7 @@ pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
 pub struct Policy {
     /// The most that the whole step may take, all tries included; none for what cannot hang, or must not be cut off.
     pub deadline: Option<Duration>,
-    /// How often it is begun, if it fails for a reason that passes ([`EngineError::is_out_of_reach`]).
+    /// How often it is begun, if it fails for a reason that passes ([`passes`]).
     pub tries: u32,
     /// Whether it is brought to its end though the user said stop, however long that takes: it holds something of
     /// others' in pieces.
@@ -100,6 +101,15 @@ pub fn of(action: &Action, limits: &Limits, members: u32) -> Policy {
     }
 }
 
+/// Says whether an error may be gone at the next try: a guest's connection broke, or was not to be had. Whatever was
+/// waited for in vain, refused or found wrong would be so again.
+pub fn passes(error: &EngineError) -> bool {
+    matches!(
+        error,
+        EngineError::Host(HostError::Lost { .. } | HostError::Ssh { .. } | HostError::Connect { .. })
+    )
+}
+
 /// Returns the error of a step that has used up its time.
 pub fn overdue(step: &Step, limit: Duration) -> EngineError {
     let requirement = Requirement {
@@ -119,7 +129,6 @@ pub fn overdue(step: &Step, limit: Duration) -> EngineError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::HostError;
 
     fn node() -> String {
         "k8s-master1".to_owned()
@@ -156,11 +165,11 @@ mod tests {
     #[test]
     fn a_broken_connection_passes_and_a_refusal_does_not() {
         let lost = HostError::Lost { node: node(), command: "true".into(), reason: "reset".into() };
-        assert!(EngineError::from(lost).is_out_of_reach());
+        assert!(passes(&lost.into()));
         let login = HostError::Login { node: node(), user: "lab".into() };
-        assert!(!EngineError::from(login).is_out_of_reach());
-        assert!(!EngineError::from(HostError::Interrupted).is_out_of_reach());
+        assert!(!passes(&login.into()));
+        assert!(!passes(&HostError::Interrupted.into()));
         let start = crate::engine::fixture::start("k8s-master1", &[]);
-        assert!(!overdue(&start, Duration::from_secs(1)).is_out_of_reach());
+        assert!(!passes(&overdue(&start, Duration::from_secs(1))));
     }
 }

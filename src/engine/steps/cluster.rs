@@ -67,7 +67,7 @@ pub async fn cilium(context: &StepContext) -> Result<bool> {
         restart_operator(context, node).await?;
     } else if operator_stood && definitions_came {
         // It looks at the definitions once, when it starts; Helm restarts nothing whose values are what they were.
-        context.note("the Gateway API's definitions changed under cilium-operator; it is restarted");
+        context.note("the Gateway API's definitions may have changed under cilium-operator; it is restarted");
         restart_operator(context, node).await?;
     }
     Ok(true)

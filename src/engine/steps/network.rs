@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use crate::engine::error::{EngineError, Result};
+use crate::engine::error::{EngineError, Requirement, Result};
 use crate::engine::networks as records;
 use crate::engine::observe;
 use crate::engine::run::StepContext;
+use crate::engine::template::TemplateDir;
+use crate::engine::wait::{Probe, until};
 use crate::host::fusion::networks::{Change, ChangeKind, Outcome};
-use crate::host::lock::Lock;
+use crate::host::lock::{self, Holder, Lock};
 use crate::host::{HostError, files};
 use crate::plan::facts::Facts;
 use crate::plan::networks::{self, NetworkWish};
@@ -141,6 +143,7 @@ async fn change(
         if !strangers.is_empty() {
             return Err(cut_off(strangers, reason, output, restored));
         }
+        let_bake(context).await?;
         if !output.is_empty() {
             context.line(&format!("restarting all networks instead of one DHCP server: {reason}"));
         }
@@ -155,6 +158,38 @@ async fn change(
         }
     }
     Ok(())
+}
+
+/// Waits until no other run bakes a template. Its machine is ours, and a restart of the networks would take the way to the
+/// internet from it all the same.
+async fn let_bake(context: &StepContext) -> Result<()> {
+    let requirement = Requirement {
+        what: "no other run bakes a template, whose network would be restarted".to_owned(),
+        limit_name: "turn",
+        limit: context.engine.lab.limits.turn,
+        hint: "`fusionlab template list` shows it; the lab comes up once it is done",
+    };
+    until(context, requirement, async || {
+        Ok(bake_of_another(context).await?.map_or(Probe::Met(()), |holder| Probe::NotYet(holder.to_string())))
+    })
+    .await
+}
+
+/// Returns who bakes a template now, other than this run.
+async fn bake_of_another(context: &StepContext) -> Result<Option<Holder>> {
+    let engine = &context.engine;
+    let templates = files::resolved(&engine.home.templates());
+    // Ours bakes after this step; what an earlier run has left at it is begun anew where that harms it.
+    let own =
+        engine.template_turn.try_lock().is_ok_and(|turn| turn.is_some()).then(|| TemplateDir::of(engine).key);
+    for vmx in engine.vms.running().await? {
+        let key = vmx.strip_prefix(&templates).ok().and_then(|below| below.iter().next()?.to_str());
+        let Some(key) = key.filter(|key| own.as_deref() != Some(*key)) else { continue };
+        if let Some(holder) = lock::holder(&engine.home.template_lock(key))? {
+            return Ok(Some(holder));
+        }
+    }
+    Ok(None)
 }
 
 fn tell(context: &StepContext, output: &str) {
@@ -217,6 +252,24 @@ mod tests {
             network_made: records::made(engine, engine.lab.internal.vmnet).unwrap(),
             ..Facts::default()
         }
+    }
+
+    #[tokio::test]
+    async fn the_bake_of_another_run_is_waited_for_and_what_nobody_waits_for_is_not() {
+        let bench = Bench::new(Machines::default());
+        let engine = &bench.engine;
+        let vmx = TemplateDir { key: "0123".to_owned(), root: engine.home.template("0123") }.vmx();
+        bench.file(&vmx, "config.version = \"8\"\n");
+        let path = engine.home.template_lock("0123");
+        files::create_dir(&engine.home.locks()).unwrap();
+        let context = applying(&bench);
+        let turn = lock::acquire(&path, "the template", "up").unwrap();
+        assert_eq!(bake_of_another(&context).await.unwrap(), None, "its machine is off");
+        engine.vms.start(&files::canonicalize(&vmx).unwrap()).await.unwrap();
+        let holder = bake_of_another(&context).await.unwrap().expect("it bakes");
+        assert_eq!((holder.pid, holder.verb.as_str()), (std::process::id(), "up"));
+        drop(turn);
+        assert_eq!(bake_of_another(&context).await.unwrap(), None, "a killed run has left it at work");
     }
 
     #[tokio::test]

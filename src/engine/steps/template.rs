@@ -126,12 +126,14 @@ async fn bake_once(context: &StepContext) -> Result<Ended> {
         dir.write(&Manifest { stage: Stage::Baking, ..manifest.clone() })?;
         engine.vms.start(&vmx).await?;
     }
-    let mut heard = String::new();
+    let mut heard = Heard::default();
     let outcome = match await_end(context, &dir, &vmx, &mut heard).await {
         Err(error @ EngineError::Requirement { .. }) => {
-            let silent = [dir.said(), heard].iter().all(|said| bake::outcome(said) == Outcome::Silent);
+            let silent = [&dir.said(), &heard.word].iter().all(|said| bake::outcome(said) == Outcome::Silent);
+            // One that an earlier run has waited for as well, and that stood still all this time.
+            let hangs = manifest.stage == Stage::Baking && !heard.has_news;
             // One that bakes is only slow, and is left at work.
-            if !silent {
+            if !silent && !hangs {
                 return Err(error);
             }
             engine.vms.stop(&vmx, Stop::Hard).await?;
@@ -164,12 +166,31 @@ async fn bake_once(context: &StepContext) -> Result<Ended> {
     Ok(Ended::Baked)
 }
 
+/// What was heard of a bake while it was waited for.
+#[derive(Default)]
+struct Heard {
+    /// The last word that Fusion passed on, where it writes no console.
+    word: String,
+    /// The console and the word at the first look.
+    first: Option<(String, String)>,
+    /// Whether they were others later.
+    has_news: bool,
+}
+
+impl Heard {
+    fn listen(&mut self, said: &str) {
+        let now = (said.to_owned(), self.word.clone());
+        let first = self.first.get_or_insert_with(|| now.clone());
+        self.has_news |= *first != now;
+    }
+}
+
 /// Waits for the bake's last word, or for a power-off without one; tells on the way what is said.
 async fn await_end(
     context: &StepContext,
     dir: &TemplateDir,
     vmx: &Path,
-    heard: &mut String,
+    heard: &mut Heard,
 ) -> Result<Outcome> {
     let engine = &context.engine;
     let mut told = 0;
@@ -189,16 +210,17 @@ async fn await_end(
         if outcome == Outcome::Silent {
             // Fusion need not write a console (facts/vm-images-cloudinit.md §1.6); a guest variable lives as its VM does.
             if running && let Ok(Some(word)) = engine.vms.variable(vmx, bake::VARIABLE).await {
-                *heard = word;
+                heard.word = word;
             }
-            outcome = bake::outcome(heard);
+            outcome = bake::outcome(&heard.word);
         }
+        heard.listen(&said);
         Ok(match outcome {
             Outcome::Silent | Outcome::Running(_) if running => {
-                Probe::NotYet(last_line(if heard.is_empty() { &said } else { heard }))
+                Probe::NotYet(last_line(if heard.word.is_empty() { &said } else { &heard.word }))
             }
             // Its last word may have come and gone between two looks.
-            Outcome::Running(step) if !heard.is_empty() && bake::is_last(&step) => {
+            Outcome::Running(step) if !heard.word.is_empty() && bake::is_last(&step) => {
                 Probe::Met(Outcome::Silent)
             }
             outcome => Probe::Met(outcome),
@@ -354,6 +376,9 @@ pub async fn remove(context: &StepContext) -> Result<bool> {
 
 /// Removes whatever is there of a template, unless machines hang on its disk: looked at right before the deed.
 async fn clear(engine: &Engine, dir: &TemplateDir) -> Result<()> {
+    if dir.read()?.is_some_and(|manifest| manifest.stage == Stage::Frozen) {
+        templates::all_are_seen(&engine.fusion)?;
+    }
     let vmx = templates::hanging_on(&engine.fusion, &dir.root);
     if !vmx.is_empty() {
         let key = dir.key.clone();

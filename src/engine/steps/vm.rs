@@ -75,16 +75,13 @@ pub async fn delete(context: &StepContext, node: &str) -> Result<bool> {
     }
     let vmx = engine.vmx(node);
     must_be_ours(engine, node, &vmx)?;
-    let hanging = templates::hanging_on(&engine.fusion, &bundle);
-    if !hanging.is_empty() {
-        return Err(EngineError::Obstacles(vec![Obstacle::MachineInUse {
-            node: node.to_owned(),
-            vmx: hanging,
-        }]));
-    }
+    must_carry_nobody(engine, node, &bundle)?;
     // It may run though it did not when this was planned: by somebody's hand, or by the start of a run that was killed.
     stop(context, node).await?;
     let turn = beside(context, &vmx).await?;
+    // Somebody may have cloned it while it was waited for.
+    must_be_ours(engine, node, &vmx)?;
+    must_carry_nobody(engine, node, &bundle)?;
     if let Err(error) = engine.vms.delete(&files::canonicalize(&vmx)?).await {
         context.note(format!("Fusion does not delete {node} ({error}); its folder is removed"));
     }
@@ -94,6 +91,15 @@ pub async fn delete(context: &StepContext, node: &str) -> Result<bool> {
     }
     forget_folder(engine)?;
     Ok(true)
+}
+
+/// Makes sure that nobody's linked clone hangs on a machine's disk.
+fn must_carry_nobody(engine: &Engine, node: &str, bundle: &Path) -> Result<()> {
+    let vmx = templates::hanging_on(&engine.fusion, bundle);
+    if vmx.is_empty() {
+        return Ok(());
+    }
+    Err(EngineError::Obstacles(vec![Obstacle::MachineInUse { node: node.to_owned(), vmx }]))
 }
 
 /// Removes the folder of the lab's VMs once nothing is in it.

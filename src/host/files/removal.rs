@@ -4,52 +4,59 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{
-    TEMPORARY, TEMPORARY_LETTERS, canonicalize, exists, is_folder, is_link, list, modified, parent, rename,
-};
+use super::{TEMPORARY, TEMPORARY_LETTERS, canonicalize, exists, is_folder, is_link, list, parent, rename};
 use crate::host::stand_in::{self, Effect};
 use crate::host::{HostError, Result, system};
 
-/// No file of ours that is written whole takes that long, where a lock on it cannot tell.
+/// No file of ours that is written whole takes that long, where no lock on it can tell.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
-/// Returns what runs of ours write in a folder, or wrote when they were killed.
+/// Returns the files that runs of ours write in a folder, or wrote when they were killed.
 pub fn half_written(folder: &Path) -> Result<Vec<PathBuf>> {
     let is_temporary = |path: &PathBuf| {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let letters = name.strip_prefix(TEMPORARY).unwrap_or_default();
-        letters.len() == TEMPORARY_LETTERS && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        letters.len() == TEMPORARY_LETTERS
+            && letters.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            && fs::symlink_metadata(path).is_ok_and(|facts| facts.is_file())
     };
     Ok(list(folder)?.into_iter().filter(is_temporary).collect())
 }
 
-/// Removes what a killed run of ours was writing in a folder. Nobody else may write there meanwhile.
+/// Removes what killed runs of ours were writing in a folder, be it one that others write to as well, ours among them: what
+/// nobody writes any more.
 pub fn sweep(folder: &Path) -> Result<()> {
-    half_written(folder)?.iter().try_for_each(|path| remove_file(path))
-}
-
-/// Removes what killed runs of ours were writing in a folder that others write to as well, ours among them: what nobody
-/// writes any more.
-pub fn sweep_abandoned(folder: &Path) -> Result<()> {
     for path in half_written(folder)? {
-        // One that is gone has got its name, and another user's is not ours to judge.
+        // One that cannot be opened has got its name meanwhile, or is another user's, and not ours to judge.
         let Ok(file) = File::open(&path) else { continue };
-        let abandoned = match file.try_lock() {
-            Ok(()) => true,
-            Err(TryLockError::WouldBlock) => false,
-            // A file system without locks.
-            Err(TryLockError::Error(_)) => {
-                modified(&path).ok().and_then(|then| then.elapsed().ok()).is_some_and(|age| age > ABANDONED)
-            }
-        };
-        if abandoned {
+        if is_ours(&file) && is_abandoned(&file) {
+            // The lock is held until the file is gone.
             remove_file(&path)?;
         }
     }
     Ok(())
+}
+
+fn is_ours(file: &File) -> bool {
+    let user = system::user_id();
+    user == 0 || file.metadata().is_ok_and(|facts| facts.uid() == user)
+}
+
+fn is_abandoned(file: &File) -> bool {
+    match file.try_lock() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        // A file system without locks.
+        Err(TryLockError::Error(_)) => {
+            let age =
+                file.metadata().and_then(|facts| facts.modified()).ok().and_then(|then| then.elapsed().ok());
+            age.is_some_and(|age| age > ABANDONED)
+        }
+    }
 }
 
 /// Removes a file or a link; none there is as good.
@@ -131,11 +138,13 @@ mod tests {
         for name in names.into_iter().chain([".fusionlab-Ab3dE6"]) {
             write_atomic(&folder.path().join(name), b"", PUBLIC_FILE).unwrap();
         }
+        let others = folder.path().join(".fusionlab-FoldEr");
+        create_dir(&others).unwrap();
         sweep(folder.path()).unwrap();
-        let left = list(folder.path()).unwrap();
-        assert!(
-            names.iter().all(|name| left.contains(&folder.path().join(name))) && left.len() == names.len()
-        );
+        let mut kept: Vec<PathBuf> =
+            names.iter().map(|name| folder.path().join(name)).chain([others]).collect();
+        kept.sort();
+        assert_eq!(list(folder.path()).unwrap(), kept);
     }
 
     #[test]
@@ -147,10 +156,10 @@ mod tests {
         }
         let writer = File::open(&written).unwrap();
         writer.lock().unwrap();
-        sweep_abandoned(folder.path()).unwrap();
+        sweep(folder.path()).unwrap();
         assert_eq!(list(folder.path()).unwrap(), [written]);
         drop(writer);
-        sweep_abandoned(folder.path()).unwrap();
+        sweep(folder.path()).unwrap();
         assert_eq!(list(folder.path()).unwrap(), Vec::<PathBuf>::new());
     }
 
@@ -159,7 +168,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config");
         let meanwhile = || {
-            sweep_abandoned(folder.path()).unwrap();
+            sweep(folder.path()).unwrap();
             Ok(true)
         };
         write_keeping_owner_if(&path, b"new", PUBLIC_FILE, meanwhile).unwrap();

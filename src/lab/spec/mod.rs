@@ -56,9 +56,12 @@ pub fn parse(text: &str) -> LabFile {
 impl Spec {
     /// Returns the lab's name: the usual one where the file has none.
     pub fn lab_name(&self) -> String {
-        self.name.as_ref().map_or_else(|| "lab".to_owned(), |name| name.0.clone())
+        self.name.as_ref().map_or_else(|| USUAL_NAME.to_owned(), |name| name.0.clone())
     }
 }
+
+/// The name of a lab whose file has none, and of the built-in lab.
+pub const USUAL_NAME: &str = "lab";
 
 /// Returns the name of the lab that a file's text means; none if the text is no lab file.
 pub fn name_of(text: &str) -> Option<String> {

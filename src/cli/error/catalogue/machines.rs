@@ -126,6 +126,13 @@ pub const MACHINES: &[Explained] = &[
          the library when it starts, and does less than vmrun; `driver: vmrun`, the default, does without it.",
     ),
     explained(
+        "vms-unseen",
+        "a template may be needed by a VM that cannot be seen",
+        "A linked clone's disk holds only what differs from its template's: without that it is lost. So no template is removed \
+         while a VM may be where nobody can look: the library is a link to a disk that is away, Fusion's window knows of VMs on \
+         such a disk, or a folder or VMX file cannot be read. Each such place is named. Nothing was removed.",
+    ),
+    explained(
         "vmx-invalid",
         "a VMX file is not one that VMware would load",
         "A VMX file has one `key = \"value\"` a line, each key once in whatever case, in the encoding that its line \

@@ -91,8 +91,11 @@ impl Status {
         let warn = |text: &str| Text::from([Cell::inked(Ink::Warn, text)]);
         pairs.extend(clocks.map(|(index, clock)| (label(index, "clocks"), warn(clock))));
         if let Some(first) = &self.certificates {
-            let words =
-                format!("the first of them {}, on {}", first.words.replacen("end ", "ends ", 1), first.node);
+            let words = format!(
+                "the first of the nodes' {}, on {}",
+                first.words.replacen("end ", "ends ", 1),
+                first.node
+            );
             pairs.push(("certificates", if first.is_due { warn(&words) } else { words.into() }));
         }
         if !self.versions.is_empty() {
@@ -103,7 +106,13 @@ impl Status {
         }
         match &self.cluster {
             Some(cluster) => pairs.extend(of_cluster(cluster)),
-            None => pairs.push(("cluster", warn("no API server answers"))),
+            None => pairs.push((
+                "cluster",
+                warn(&match self.vip_of_nobody() {
+                    Some(vip) => format!("no API server answers: nobody holds {}", vip.address),
+                    None => "no API server answers".to_owned(),
+                }),
+            )),
         }
         pairs
     }

@@ -118,6 +118,12 @@ pub struct ClusterStatus {
 }
 
 impl Status {
+    /// Returns the VIP that no machine holds, the internal one before the other; none while nothing runs that could.
+    pub fn vip_of_nobody(&self) -> Option<&VipStatus> {
+        let runs = self.nodes.iter().any(|node| node.role == Role::Gateway && node.vm == Vm::Running);
+        self.vips.iter().rev().find(|vip| runs && vip.holders.is_empty())
+    }
+
     /// Reads the status off the facts.
     pub fn new(lab: &Lab, facts: &Facts, fusion: &Fusion) -> Self {
         let holders = |address| {

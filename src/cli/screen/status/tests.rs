@@ -163,7 +163,10 @@ fn without_an_api_server_nothing_is_claimed_about_kubernetes() {
     let status = Status::new(&lab, &facts, &fusion);
     assert!(status.nodes.iter().all(|node| node.kubernetes.is_none()));
     let text = status.lines(&lab, &fusion, &Pen::plain(100)).join("\n");
-    assert!(text.contains("unknown") && text.contains("no API server answers"), "{text}");
+    assert!(
+        text.contains("unknown") && text.contains("no API server answers: nobody holds 10.10.0.10"),
+        "{text}"
+    );
 }
 
 /// The same lab, seen with what it uses.

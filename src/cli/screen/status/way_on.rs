@@ -5,7 +5,7 @@ use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words::{count, wrap};
 
 impl Status {
-    /// Returns an empty line and the way on, or nothing: where all machines run, where somebody works on the lab, where a run that
+    /// Returns an empty line and the way on, or nothing: where all machines run and are well, where somebody works on the lab, where a run that
     /// was cut off is told with its own way on, and where a machine of somebody else's is in the way.
     pub(super) fn way_on(&self, pen: &Pen) -> Vec<String> {
         let Some(words) = self.lacking() else { return Vec::new() };
@@ -28,7 +28,8 @@ impl Status {
         let is_told = self.cut_off.is_some() || self.at_work.is_some() || number(Vm::Foreign) > 0;
         match (absent, off) {
             _ if is_told => None,
-            (0, 0) => None,
+            (0, 0) => (self.cluster.is_none() || self.vip_of_nobody().is_some())
+                .then(|| "not as it should be; what can be mended is mended by:".to_owned()),
             (absent, _) if absent == self.nodes.len() => Some("not made yet:".to_owned()),
             (0, off) => Some(format!("{} off; to go on from what stands:", count(off, "machine"))),
             (absent, 0) => Some(format!("{} absent; to go on from what stands:", count(absent, "machine"))),
@@ -76,7 +77,12 @@ mod tests {
     fn where_all_runs_or_something_else_is_told_there_is_none() {
         let mut whole = facts();
         whole.vms.get_mut("gateway2").unwrap().running = true;
+        let mends = "\nnot as it should be; what can be mended is mended by: fusionlab up";
+        assert_eq!(told(&of(&whole, "")), mends, "nobody holds the internal VIP");
+        let internal = ("ens192".to_owned(), [10, 10, 0, 10].into());
+        whole.guests.get_mut("gateway1").unwrap().addresses.push(internal);
         assert_eq!(told(&of(&whole, "")), "");
+        assert_eq!(told(&of(&Facts { cluster: None, ..whole }, "")), mends);
         let mut foreign = facts();
         foreign.vms.get_mut("gateway1").unwrap().state = VmState::Foreign;
         assert_eq!(told(&of(&foreign, "")), "", "up would stop at it");

@@ -144,9 +144,10 @@ impl Diagram {
 impl Machine {
     fn of(node: &Node, seen: Option<&Status>) -> Self {
         let lan = node.lan();
+        let is_without_vip = seen.is_some_and(|seen| seen.vip_of_nobody().is_some());
         let seen = seen.and_then(|seen| seen.nodes.iter().find(|seen| seen.name == node.name));
         let (text, mark) = match (seen, node.role) {
-            (Some(seen), _) => found(seen),
+            (Some(seen), _) => found(seen, is_without_vip),
             (None, Role::Gateway) => ("nginx, Keepalived".to_owned(), None),
             (None, _) => {
                 (format!("{} CPUs, {}", node.cpus, words::bytes(u64::from(node.memory_mib) << 20)), None)
@@ -163,13 +164,16 @@ impl Machine {
     }
 }
 
-/// Says how a machine was found, in two words.
-fn found(seen: &NodeStatus) -> (String, Option<Mark>) {
+/// Says how a machine was found, in two words. Where nobody holds the VIP, that is the gateways' ailment.
+fn found(seen: &NodeStatus, is_without_vip: bool) -> (String, Option<Mark>) {
     let (text, mark) = match (seen.vm, seen.guest.as_deref(), seen.kubernetes) {
         (Vm::Absent, ..) => ("not made", Mark::Absent),
         (Vm::Foreign, ..) => ("not ours", Mark::Unwell),
         (Vm::Stopped, ..) => ("stopped", Mark::Unwell),
         (Vm::Running, None, _) => ("no answer", Mark::Unwell),
+        (Vm::Running, Some("done"), None) if seen.role == Role::Gateway && is_without_vip && !seen.vip => {
+            ("no VIP", Mark::Unwell)
+        }
         (Vm::Running, Some("done"), None) if seen.role == Role::Gateway => {
             (if seen.vip { "holds the VIP" } else { "ready" }, Mark::Well)
         }

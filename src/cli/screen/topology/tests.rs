@@ -83,6 +83,15 @@ fn what_was_seen_is_in_the_boxes_and_the_way_goes_to_the_holder() {
 }
 
 #[test]
+fn where_nobody_holds_the_vip_the_gateways_are_unwell() {
+    let mut facts = facts();
+    facts.guests.get_mut("gateway1").unwrap().addresses.clear();
+    let status = Status::new(&lab(), &facts, &fusion(true));
+    let gateway = Diagram::of(&lab(), Some(&status)).gateways.remove(0);
+    assert_eq!((gateway.text.as_str(), gateway.mark), ("no VIP", Some(Mark::Unwell)));
+}
+
+#[test]
 fn without_unicode_the_picture_is_ascii_and_of_the_same_size() {
     let pen = Pen { unicode: false, ..Pen::plain(80) };
     let (drawn, fine) = (lines(&seen(), &pen), lines(&seen(), &Pen::plain(80)));

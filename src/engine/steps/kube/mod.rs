@@ -67,28 +67,25 @@ async fn settled_state(
     Ok(kubeadm::state(node.role, &observe::guest(engine, node).await?))
 }
 
-/// Whether the API server of a control plane answers, asked on its own machine; a machine that cannot be reached does not.
+/// Whether the API server of a control plane answers, asked on its own machine; a machine that cannot be asked does not.
 pub(super) async fn api_answers(context: &StepContext, node: &Node) -> Result<bool> {
-    match api_asked(context, node).await {
-        Err(error) if error.is_out_of_reach() => Ok(false),
-        answer => answer,
-    }
+    Ok(silence(context, node).await?.is_none())
 }
 
-/// As [`api_answers`], and a machine that cannot be reached is an error.
-async fn api_asked(context: &StepContext, node: &Node) -> Result<bool> {
+/// Says why the API server of a control plane does not answer, asked on its own machine; none if it does.
+async fn silence(context: &StepContext, node: &Node) -> Result<Option<String>> {
     let engine = &context.engine;
     let command = kubectl::ready_at(node.address(), engine.lab.cluster.ports.api);
     match engine.run(node, &command, engine.lab.limits.guest_connect, None).await {
-        Ok(output) => Ok(output.success()),
+        Ok(output) if output.success() => Ok(None),
+        Ok(_) => Ok(Some("/readyz does not say ok".to_owned())),
         Err(error @ EngineError::Host(HostError::Interrupted | HostError::HostKey { .. })) => Err(error),
-        Err(error) if error.is_out_of_reach() => Err(error),
-        Err(_) => Ok(false),
+        // It may be about to start anew.
+        Err(error) => Ok(Some(error.to_string())),
     }
 }
 
-/// Waits until the API server of a control plane is ready; says whether it had to wait. A machine that cannot be reached
-/// ends the wait, which would say nothing of it until its limit: the step is begun again.
+/// Waits until the API server of a control plane is ready; says whether it had to wait.
 pub(super) async fn api_must_answer(context: &StepContext, node: &Node) -> Result<bool> {
     let requirement = Requirement {
         what: format!("the API server on {} is ready", node.name),
@@ -97,17 +94,12 @@ pub(super) async fn api_must_answer(context: &StepContext, node: &Node) -> Resul
         hint: "`journalctl -u kubelet` and `crictl ps -a` on the node say why",
     };
     waited(context, requirement, async || {
-        Ok(if api_asked(context, node).await? {
-            Probe::Met(())
-        } else {
-            Probe::NotYet("/readyz does not say ok".to_owned())
-        })
+        Ok(silence(context, node).await?.map_or(Probe::Met(()), Probe::NotYet))
     })
     .await
 }
 
-/// Returns a control plane whose API server answers, other than a node that is to join; waits for one. Where none can be
-/// reached, that ends the wait.
+/// Returns a control plane whose API server answers, other than a node that is to join; waits for one.
 async fn healthy_control_plane(context: &StepContext, joining: Option<&Node>) -> Result<Node> {
     let engine = &context.engine;
     let requirement = Requirement {
@@ -119,21 +111,16 @@ async fn healthy_control_plane(context: &StepContext, joining: Option<&Node>) ->
         limit: engine.lab.limits.api_endpoint,
         hint: "`journalctl -u kubelet` and `crictl ps -a` on the control planes say why none does",
     };
+    let is_joining = |other: &Node| joining.is_some_and(|node| node.name == other.name);
     until(context, requirement, async || {
-        let is_joining = |other: &Node| joining.is_some_and(|node| node.name == other.name);
-        let (mut reached, mut lost) = (false, None);
+        let mut silent = Vec::new();
         for other in engine.lab.control_planes().filter(|other| !is_joining(other)) {
-            match api_asked(context, other).await {
-                Ok(true) => return Ok(Probe::Met(other.clone())),
-                Ok(false) => reached = true,
-                Err(error) if error.is_out_of_reach() => lost = Some(error),
-                Err(error) => return Err(error),
+            match silence(context, other).await? {
+                None => return Ok(Probe::Met(other.clone())),
+                Some(why) => silent.push(format!("{}: {why}", other.name)),
             }
         }
-        if let Some(error) = lost.filter(|_| !reached) {
-            return Err(error);
-        }
-        Ok(Probe::NotYet("/readyz says ok on none of them".to_owned()))
+        Ok(Probe::NotYet(silent.join("; ")))
     })
     .await
 }
