@@ -75,7 +75,7 @@ mod tests {
         list("");
         let broken = vmx.with_file_name("broken.vmx");
         bench.file(&broken, "displayName = \"never closed\n");
-        assert_eq!(unseen(), [broken.clone()]);
+        assert_eq!(unseen(), std::slice::from_ref(&broken));
         files::remove_file(&broken).unwrap();
         let moved = bench.engine.home.0.join("library");
         files::rename(&fusion.library, &moved).unwrap();
