@@ -35,7 +35,7 @@ impl<'a> Reader<'a> {
     fn expects(&mut self, line: &'a str) -> bool {
         let timed = line.split_once(' ').filter(|(time, _)| is_time(time)).map(|(_, rest)| rest);
         match timed {
-            Some(rest) => rest.starts_with("ok ") || rest.ends_with(" steps") || self.of_a_step(rest),
+            Some(rest) => rest.ends_with(" steps") || self.of_a_step(rest),
             None => line.is_empty() || is_head(line) || is_closing(line),
         }
     }

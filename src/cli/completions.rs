@@ -104,7 +104,20 @@ fn page(verbs: &[String]) -> Option<String> {
         .manual("fusionlab")
         .render(&mut page)
         .expect("writing to memory does not fail");
-    Some(String::from_utf8_lossy(&page).into_owned())
+    Some(in_sections(&String::from_utf8_lossy(&page)))
+}
+
+/// Gives what stands behind the help the sections that manual pages have for it; clap_mangen puts all of it into one, `EXTRA`.
+fn in_sections(page: &str) -> String {
+    let Some((before, rest)) = page.split_once(".SH EXTRA\n") else { return page.to_owned() };
+    let (extra, after) = rest.split_at(rest.find("\n.SH ").map_or(rest.len(), |end| end + 1));
+    let section = |part: &str| match (part.strip_prefix("Examples:\n"), part.strip_prefix("Exit codes: ")) {
+        (Some(examples), _) => format!(".SH EXAMPLES\n.nf\n{examples}\n.fi\n"),
+        (None, Some(codes)) => format!(".SH \"EXIT STATUS\"\n{codes}\n"),
+        (None, None) => format!(".PP\n.nf\n{part}\n.fi\n"),
+    };
+    let sections: String = extra.trim_end().split("\n\n").map(section).collect();
+    format!("{before}{sections}{after}")
 }
 
 #[cfg(test)]
@@ -120,9 +133,14 @@ mod tests {
             assert!(page.contains(&format!("fusionlab\\-{name}")), "{page}");
             let title = format!(".TH FUSIONLAB-{} 1 ", words.join("-").to_uppercase());
             assert!(page.contains(&title), "{title}: {page}");
+            assert!(page.contains("\n.SH EXAMPLES\n.nf\n  ") && !page.contains("EXTRA"), "{page}");
         }
         let whole = page(&[]).unwrap();
         assert!(whole.contains(".SH NAME") && whole.contains(".TH FUSIONLAB 1 "), "{whole}");
+        assert!(
+            whole.contains("\n.SH \"EXIT STATUS\"\n0 done, ") && whole.contains("\n.SH VERSION\n"),
+            "{whole}"
+        );
         assert_eq!(page(&["fly".to_owned()]), None);
     }
 }

@@ -14,7 +14,7 @@ const INDENT: usize = 2;
 pub fn plan(plan: &Plan, holder: Option<&str>, spared: &[(Scenario, String)], pen: &Pen) -> Vec<String> {
     let mut lines = Vec::new();
     if plan.is_empty() {
-        lines.push("Nothing is lost: this lab can do without none of its machines.".to_owned());
+        lines.push("Nothing is lost: this lab needs each of its machines.".to_owned());
     } else {
         let mut text =
             "This breaks the lab, one thing at a time, and puts it back. Each way into the lab is asked ten \
