@@ -138,7 +138,12 @@ fn asked(width: u16) -> Picture {
     dialogue.until(wizard::PROMPTS[last]).press("y");
     let (status, written, session) = dialogue.end();
     assert_eq!(status, Some(0), "{written}");
-    Picture::of(&written.replace(&*session.root().to_string_lossy(), "[LAB]"), ROWS, width)
+    Picture::of(&named(&written, &session), ROWS, width)
+}
+
+/// Names the run's folder before its path is broken at the edge, which depends on how long it is.
+fn named(written: &str, session: &Session) -> String {
+    written.replace(&*session.root().to_string_lossy(), "[LAB]")
 }
 
 /// Looks at a verb that goes on until somebody ends it, once it has said this.
@@ -150,7 +155,7 @@ fn watched(session: &Session, verb: &str, said: &str, rows: u16, end: &str) -> P
         dialogue.end()
     };
     assert_eq!(status, Some(0), "{written}");
-    Picture::of(&shown, rows, 80)
+    Picture::of(&named(&shown, session), rows, 80)
 }
 
 /// Lets the first gateway hold the VIPs, whichever of the two came up first.
