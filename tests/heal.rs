@@ -70,7 +70,8 @@ fn a_lost_first_control_plane_goes_back_into_its_cluster() {
 
     let again = session.clone().args(["up", "--yes"]).run().exits(0);
     assert!(again.stderr.contains("k8s-master1 joins it again"), "{}", again.stderr);
-    assert!(again.stderr.contains("3 members, 1 leader, 0 learners"), "{}", again.stderr);
+    let proof = session.clone().args(["verify", "--output", "json"]).run().exits(0).stdout;
+    assert!(proof.contains("3 members, 1 leader, 0 learners"), "{proof}");
     session.clone().args(["plan", "--detailed-exitcode"]).run().exits(0);
     session.args(["destroy", "--yes"]).run().exits(0);
 }

@@ -26,8 +26,9 @@ fn a_second_worker_is_added_and_no_other_machine_is_touched() {
         assert!(steps.iter().any(|id| id == step), "{step} is not in {steps:#?}");
     }
 
-    let up = session.clone().args(["up", "--yes"]).run().exits(0);
-    assert!(up.stderr.contains("3 Ready"), "{}", up.stderr);
+    session.clone().args(["up", "--yes"]).run().exits(0);
+    let proof = session.clone().args(["verify", "--output", "json"]).run().exits(0).stdout;
+    assert!(proof.contains("3 Ready"), "{proof}");
     session.clone().args(["plan", "--detailed-exitcode"]).run().exits(0);
     let after = running(&session);
     assert_eq!(after.len(), before.len() + 1);
