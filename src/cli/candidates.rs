@@ -183,8 +183,8 @@ fn named(behind: &str) -> Vec<CompletionCandidate> {
     told(nodes.iter().map(|node| (format!("{}{behind}", node.name), node.address().to_string())))
 }
 
-/// The lab that was named, that of this folder, that whose file lies elsewhere, or the built-in one. A file with problems proposes nothing, nor does one that
-/// was named and is not there: this is no place to tell them.
+/// The lab that was named, that of this folder, that whose file lies elsewhere, or the built-in one. A file with problems
+/// proposes nothing, nor does one that was named and is not there: this is no place to tell them.
 fn lab() -> Option<Lab> {
     let file = said("--lab", LAB_VARIABLE).or_else(|| calls::usual_file_elsewhere(&home()?));
     let text = calls::read_text(file.as_deref().unwrap_or(Path::new(LAB_FILE))).ok()?;

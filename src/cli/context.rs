@@ -53,16 +53,10 @@ pub struct Context {
     pub home: Home,
     /// Cancelled at the first Ctrl-C.
     pub cancel: CancellationToken,
-    /// What is to be said of where the lab's file lies.
-    elsewhere: Elsewhere,
-}
-
-/// How the lab's file was found where none was named and none is here.
-enum Elsewhere {
-    /// It was not: what is here or was named is meant.
-    No,
-    /// The lab was last made from it; said once.
-    Taken(AtomicBool),
+    /// The file that the lab was last made from, which is taken where none was named and none is here.
+    taken: Option<PathBuf>,
+    /// Whether it was said which file is meant: once is enough.
+    which_is_said: AtomicBool,
 }
 
 impl Context {
@@ -76,11 +70,10 @@ impl Context {
             Report::no_path(&home, &error, "name a folder with --home, or with FUSIONLAB_HOME")
         })?;
         let home = Home(home);
-        let found = if options.lab.is_some() { None } else { calls::usual_file_elsewhere(&home) };
-        let elsewhere =
-            if found.is_some() { Elsewhere::Taken(AtomicBool::new(false)) } else { Elsewhere::No };
-        let options = Options { lab: options.lab.or(found), ..options };
-        Ok(Self { options, terminal, home, cancel: CancellationToken::new(), elsewhere })
+        let taken = if options.lab.is_some() { None } else { calls::usual_file_elsewhere(&home) };
+        let options = Options { lab: options.lab.or_else(|| taken.clone()), ..options };
+        let (cancel, which_is_said) = (CancellationToken::new(), AtomicBool::new(false));
+        Ok(Self { options, terminal, home, cancel, taken, which_is_said })
     }
 
     pub fn json(&self) -> bool {
@@ -164,19 +157,16 @@ impl Context {
 
     /// Says which file is meant where that is not plain: a wrong folder must neither grow a lab nor take one down.
     fn say_which_file(&self, lab: &Lab) -> Result<(), Failure> {
+        if self.which_is_said.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
         let name = &lab.name;
-        let text = match &self.elsewhere {
-            Elsewhere::Taken(said) => {
-                let Some(file) = self.options.lab.as_deref().filter(|_| !said.swap(true, Ordering::Relaxed))
-                else {
-                    return Ok(());
-                };
-                format!(
-                    "no {LAB_FILE} is here: the lab {name} was made from {}, which is taken",
-                    self.shown(file)
-                )
-            }
-            Elsewhere::No => {
+        let text = match &self.taken {
+            Some(file) => format!(
+                "no {LAB_FILE} is here: the lab {name} was made from {}, which is taken",
+                self.shown(file)
+            ),
+            None => {
                 let here = self.lab_file()?;
                 let Some(file) = calls::file_elsewhere(&self.home, name, here.as_deref()) else {
                     return Ok(());

@@ -9,6 +9,7 @@ use regex::Regex;
 use similar::TextDiff;
 
 use super::picture::Picture;
+use super::typed::DOCUMENT;
 use crate::support::shown;
 
 /// What differs from Mac to Mac or from run to run besides what [`shown::varying`] knows, and what is put in its place.
@@ -16,9 +17,6 @@ static OF_THIS_RUN: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
         // The run's stopwatch.
         (r"^(\d+ of \d+ steps?.*) \d+:\d\d$", "$1 [TIME]"),
-        // Which of the nodes got its certificate first, and which got more pods than others.
-        (r"(^ {14}|, on )k8s-(master|worker)\d$", "${1}[NODE]"),
-        (r"^(k8s-\w+) +\d\S*( [KMG]iB)? of (\S+ GiB) +", "$1 [MEMORY] of $3 "),
         // The last line of what is looked at again and again may be half there.
         (r"^looked at \[CLOCK\].*$", "looked at [CLOCK], again"),
         // Room on the disk counts among them.
@@ -33,6 +31,16 @@ static OF_THIS_RUN: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r" +\[TIME\]", " [TIME]"),
         (r" +(OUTAGE|LIMIT|UNANSWERED)\b", " $1"),
         (r"^HOLDS +FILES +SIZE$", "HOLDS FILES SIZE"),
+    ]
+    .map(|(pattern, with)| (Regex::new(pattern).expect("a pattern is well-formed"), with))
+    .into()
+});
+
+/// Of several nodes: which got its certificate first, and which got more pods than others.
+static OF_SEVERAL_NODES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    [
+        (r"(^ {14}|, on )k8s-(master|worker)\d$", "${1}[NODE]"),
+        (r"^(k8s-\w+) +\d\S*( [KMG]iB)? of (\S+ GiB) +", "$1 [MEMORY] of $3 "),
     ]
     .map(|(pattern, with)| (Regex::new(pattern).expect("a pattern is well-formed"), with))
     .into()
@@ -80,12 +88,12 @@ impl Screens<'_> {
     pub fn compare(self, home: &Path) -> Vec<String> {
         let (mut bare, mut coloured, mut wrong) = (String::new(), String::new(), Vec::new());
         for mut screen in self.all {
-            name(&mut screen.coloured, home);
+            name(&mut screen.coloured, self.place, home);
             let head = format!("── {} · {} columns ──\n", self.verb, screen.width);
             bare.push_str(&format!("{head}{}\n", screen.coloured.bare()));
             coloured.push_str(&format!("{head}{}\n", screen.coloured.coloured()));
             if let Some(mut plain) = screen.plain {
-                name(&mut plain, home);
+                name(&mut plain, self.place, home);
                 if plain.bare() != screen.coloured.bare() {
                     wrong.push(format!("{head}without colours it is another:\n{}", plain.bare()));
                 }
@@ -104,7 +112,7 @@ fn folder() -> PathBuf {
 }
 
 /// Puts names in the place of what varies.
-fn name(picture: &mut Picture, home: &Path) {
+fn name(picture: &mut Picture, place: &str, home: &Path) {
     let home = Regex::new(&regex::escape(&home.to_string_lossy())).expect("an escaped text is well-formed");
     picture.replace(&home, "[LAB]");
     OF_THIS_COMPUTER.iter().for_each(|line| picture.leave_out(line));
@@ -113,7 +121,8 @@ fn name(picture: &mut Picture, home: &Path) {
     }
     // Which checks took long enough to say how long.
     picture.cut(&["✓ ", "✗ "], &DURATION);
-    for (pattern, with) in OF_THIS_RUN.iter() {
+    let of_several = OF_SEVERAL_NODES.iter().filter(|_| place == DOCUMENT);
+    for (pattern, with) in OF_THIS_RUN.iter().chain(of_several) {
         picture.replace(pattern, with);
     }
 }

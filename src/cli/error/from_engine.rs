@@ -314,7 +314,10 @@ fn remedy(obstacle: &Obstacle) -> String {
         Obstacle::FusionOpen => "quit Fusion; running VMs may go on".to_owned(),
         Obstacle::OthersRunning { vmx } => {
             let paths: Vec<String> = vmx.iter().map(|path| path.display().to_string()).collect();
-            format!("shut down or suspend {}; which of them are labs of yours is told by `fusionlab list`", paths.join(", "))
+            format!(
+                "shut down or suspend {}; which of them are labs of yours is told by `fusionlab list`",
+                paths.join(", ")
+            )
         }
         Obstacle::OwnRunning { .. } => {
             "`fusionlab up` stops and starts them for the change; `fusionlab destroy` takes them down".to_owned()

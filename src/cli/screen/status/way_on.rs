@@ -5,8 +5,8 @@ use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words::{count, wrap};
 
 impl Status {
-    /// Returns an empty line and the way on, or nothing: where all machines run and are well, where somebody works on the lab, where a run that
-    /// was cut off is told with its own way on, and where a machine of somebody else's is in the way.
+    /// Returns an empty line and the way on, or nothing: where all machines run and are well, where somebody works on the lab,
+    /// where a run that was cut off is told with its own way on, and where a machine of somebody else's is in the way.
     pub(super) fn way_on(&self, pen: &Pen) -> Vec<String> {
         let Some(words) = self.lacking() else { return Vec::new() };
         let options = if self.options.is_empty() { String::new() } else { format!("{} ", self.options) };
