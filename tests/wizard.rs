@@ -347,6 +347,11 @@ fn up_asks_nothing_where_a_size_is_said_or_a_lab_stands() {
     ] {
         assert_eq!(assumed[what], value, "{assumed}");
     }
+    // Whose an address is, is said by its name, and known of a machine that is off as well.
+    session.clone().args(["sim", "reboot"]).run().exits(0);
+    let taken = ["init", "--sim", "--yes", "--preset", "solo", "--gateways", "192.168.68.56"];
+    let ended = session.clone().args(taken).run().exits(2);
+    assert!(ended.stderr.contains("192.168.68.56 is taken: gateway1 of lab \"lab\" has it"), "{ended:?}");
     session.args(["destroy", "--sim", "--yes"]).run().exits(0);
 }
 

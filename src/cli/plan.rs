@@ -68,6 +68,7 @@ pub async fn run(args: PlanArgs, context: &Context) -> Result<Success, Failure> 
             "verb": if args.destroy { "destroy" } else { "up" },
             "steps": steps.steps,
             "kept": steps.kept,
+            "unseen": steps.unseen,
             "warnings": warnings,
             "cut_off": before.cut_off,
             "at_work": before.at_work,

@@ -83,7 +83,7 @@ pub async fn run(args: UpArgs, context: &Context) -> Result<Success, Failure> {
         return Err(failure);
     }
     let kubeconfig = context.home.lab(&lab.name).kubeconfig();
-    let checks = summary.checks.iter().filter(|check| check.passed).count();
+    let checks = summary.checks.iter().filter(|check| check.outcome.passed()).count();
     let ready = closing::Ready {
         took: summary.took,
         changed: summary.done().1,

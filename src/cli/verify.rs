@@ -9,8 +9,9 @@ use super::context::{Context, Warnings};
 use super::error::{Failure, Kind, Report, Success};
 use super::options::OutputForm;
 use super::screen::junit;
-use super::screen::verify::{self, CheckLine};
+use super::screen::verify::{self, Tally};
 use super::screen::{opening, verify as screen};
+use crate::engine::verify::unproven;
 use crate::lab::Lab;
 use crate::lab::spec::closest;
 use crate::stack::checks::{self, Check, Hop};
@@ -84,13 +85,14 @@ pub async fn run(args: VerifyArgs, context: &Context) -> Result<Success, Failure
         context.say([""]);
     }
     let checks = session.verify(context, chosen).await?;
-    let failed: Vec<_> = checks.iter().filter(|check| !check.0.passed).collect();
+    let Tally { failed, not_asked } = Tally::of(&checks);
+    let is_proven = failed.is_empty() && not_asked.is_empty();
     match context.options.output {
         OutputForm::Json => context.print_json(&json!({
             "schema": SCHEMA,
             "lab": lab.name,
             "simulated": fusion.simulated,
-            "passed": failed.is_empty(),
+            "passed": is_proven,
             "checks": checks,
         }))?,
         OutputForm::Junit => context.print(junit::lines(&lab.name, &checks))?,
@@ -98,19 +100,18 @@ pub async fn run(args: VerifyArgs, context: &Context) -> Result<Success, Failure
             context.print(screen::lines(&checks, &context.options.again(), &context.terminal.out))?
         }
     }
-    match failed.first() {
-        None => Ok(Success::Done),
-        Some(CheckLine(first)) => {
-            let what = format!("{} of {} checks failed", failed.len(), checks.len());
-            Err(Report::new("verification-failed", Kind::Verification, what)
-                .at(first.check.clone())
-                .because(format!("the first that failed: {}", first.detail))
-                .advise("see what stands, then let up put it right:")
-                .run("fusionlab status")
-                .run("fusionlab up")
-                .into())
-        }
-    }
+    let Some(first) = failed.first().or(not_asked.first()) else { return Ok(Success::Done) };
+    let what = unproven(failed.len(), not_asked.len(), checks.len());
+    let report = Report::new("verification-failed", Kind::Verification, what).at(first.check.clone());
+    let report = match failed.is_empty() {
+        true => report.because(first.detail.clone()),
+        false => report.because(format!("the first that failed: {}", first.detail)),
+    };
+    Err(report
+        .advise("see what stands, then let up put it right:")
+        .run("fusionlab status")
+        .run("fusionlab up")
+        .into())
 }
 
 fn list(lab: &Lab, chosen: &[Check], context: &Context) -> Result<Success, Failure> {

@@ -119,9 +119,9 @@ pub enum EngineError {
     #[error("{} of {planned} steps failed", failures.len())]
     Steps { failures: Vec<StepFailure>, done: usize, skipped: usize, planned: usize },
 
-    /// The proof failed.
-    #[error("{} of {total} checks failed", failed.len())]
-    Verification { failed: Vec<String>, total: usize },
+    /// The proof failed, or could not be asked for.
+    #[error("{}", super::verify::unproven(failed.len(), not_asked.len(), *total))]
+    Verification { failed: Vec<String>, not_asked: Vec<String>, total: usize },
 
     /// The user said stop; what was begun was finished.
     #[error("interrupted: {done} of {planned} steps done")]

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::plan::step::{Milestone, Phase, StepId};
 use crate::stack::checks::{Hint, Hop};
 use crate::stack::drill::Outcome;
+use crate::stack::judge;
 
 /// Something that happened while a plan was carried out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -93,7 +94,9 @@ pub struct Proven {
     pub hop: Hop,
     /// What must be so.
     pub check: String,
-    pub passed: bool,
+    /// As `passed` and `asked`.
+    #[serde(flatten)]
+    pub outcome: judge::Outcome,
     pub expected: String,
     /// What was seen.
     pub detail: String,

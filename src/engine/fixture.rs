@@ -141,7 +141,7 @@ fn step(verb: &str, node: &str, needs: &[&str], action: Action) -> Step {
 }
 
 pub fn plan(steps: impl IntoIterator<Item = Step>) -> Plan {
-    Plan { steps: steps.into_iter().collect(), kept: Vec::new() }
+    Plan { steps: steps.into_iter().collect(), ..Plan::default() }
 }
 
 /// VMs that are names in a set.

@@ -12,6 +12,7 @@ use crate::lab::{Node, names, paths};
 use crate::plan::facts::{ClusterFacts, Facts, GuestFacts, HostFacts, TemplateFacts, VmFacts, VmState};
 use crate::stack::facts::Question;
 use crate::stack::identity::{Leaf, Stale};
+use crate::stack::validity::Validity;
 use crate::stack::{facts as questions, kubectl, node as nodes, vm};
 
 use super::bundle;
@@ -50,6 +51,7 @@ pub async fn host_facts(engine: &Arc<Engine>) -> Result<Facts> {
         template: template(engine, &running, &layered)?,
         now: clock::now(),
         stale_identity: stale_identity(engine)?,
+        own_certificates: own_certificates(engine)?,
         identity: has_identity(engine)?,
         lab_folder: files::exists(engine.dir.root()),
         merged_kubeconfigs: Merger::of(engine).merged()?,
@@ -69,6 +71,11 @@ fn has_identity(engine: &Engine) -> Result<bool> {
 fn stale_identity(engine: &Engine) -> Result<Vec<(Leaf, Stale)>> {
     let Some(identity) = engine.identity() else { return Ok(Vec::new()) };
     Ok(identity.stale(&engine.lab, clock::now())?)
+}
+
+fn own_certificates(engine: &Engine) -> Result<Vec<(Leaf, Validity)>> {
+    let Some(identity) = engine.identity() else { return Ok(Vec::new()) };
+    Ok(identity.validities()?.to_vec())
 }
 
 fn digest_of(path: &Path) -> Result<Option<String>> {

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::host::http::{self, Tls};
 use crate::lab::Node;
 use crate::stack::checks::pods::{self, PodQuery, PodQuestion};
 use crate::stack::checks::{Authority, Check, Labelled, Probe, Request};
-use crate::stack::judge::{Answer, Heard, Observed, Reply, Said, Verdict, VmnetSeen, judge};
+use crate::stack::judge::{Answer, Heard, Observed, Outcome, Reply, Said, Verdict, VmnetSeen, judge};
 use crate::stack::{dns, kubectl};
 
 use super::context::Engine;
@@ -39,10 +39,11 @@ const FRESH: Duration = Duration::from_secs(1);
 /// For how long a control plane that could answer counts as one that can.
 const READY: Duration = Duration::from_secs(5);
 
-/// Runs checks; each is tried again until it passes or its limit is over.
+/// Runs checks; each is tried again until it passes or its limit is over. Where no API server is ready for as long as that,
+/// what would have to be asked of one is not waited for any more.
 ///
 /// # Errors
-/// [`EngineError::Verification`] with the failed checks.
+/// [`EngineError::Verification`] with the checks that failed, and those that could not be asked.
 pub async fn verify(engine: &Arc<Engine>, checks: Vec<Check>) -> Result<usize> {
     let total = checks.len();
     let gate = Arc::new(Semaphore::new(CHECKS_AT_ONCE));
@@ -59,23 +60,38 @@ pub async fn verify(engine: &Arc<Engine>, checks: Vec<Check>) -> Result<usize> {
     }
     let mut results = running.join_all().await;
     results.sort_by_key(|(index, ..)| *index);
-    let mut failed = Vec::new();
+    let (mut failed, mut not_asked) = (Vec::new(), Vec::new());
     for (_, check, verdict, took) in results {
-        if !verdict.passed {
-            failed.push(format!("{}: {}", check.title, verdict.detail));
+        let told = || format!("{}: {}", check.title, verdict.detail);
+        match verdict.outcome {
+            Outcome::Passed => {}
+            Outcome::Failed => failed.push(told()),
+            Outcome::NotAsked => not_asked.push(told()),
         }
         engine.send(Event::Checked(Box::new(Proven {
             id: check.id,
             hop: check.hop,
             check: check.title,
-            passed: verdict.passed,
+            outcome: verdict.outcome,
             expected: check.expect.words(),
             detail: verdict.detail,
             hint: check.hint,
             took,
         })));
     }
-    if failed.is_empty() { Ok(total) } else { Err(EngineError::Verification { failed, total }) }
+    if failed.is_empty() && not_asked.is_empty() {
+        return Ok(total);
+    }
+    Err(EngineError::Verification { failed, not_asked, total })
+}
+
+/// Returns how many checks failed and how many could not be asked: `2 of 45 checks failed, 34 could not be asked`.
+pub fn unproven(failed: usize, not_asked: usize, total: usize) -> String {
+    match (failed, not_asked) {
+        (failed, 0) => format!("{failed} of {total} checks failed"),
+        (0, not_asked) => format!("{not_asked} of {total} checks could not be asked"),
+        (failed, not_asked) => format!("{failed} of {total} checks failed, {not_asked} could not be asked"),
+    }
 }
 
 /// Asks one question, once.
@@ -88,10 +104,12 @@ async fn prove(engine: &Arc<Engine>, shared: &Shared, check: &Check) -> Verdict 
     loop {
         let answer = shared.ask(engine, &check.probe).await;
         let verdict = judge(&check.expect, &answer);
-        if verdict.passed
-            || started.elapsed() >= engine.lab.limits.verify_check
-            || engine.cancel.is_cancelled()
-        {
+        let mut is_over = started.elapsed() >= engine.lab.limits.verify_check;
+        if verdict.outcome == Outcome::NotAsked {
+            // One check has waited for all: the others end with it.
+            is_over |= shared.nobody_ready.fetch_or(is_over, Ordering::Relaxed);
+        }
+        if verdict.passed() || is_over || engine.cancel.is_cancelled() {
             return verdict;
         }
         clock::pause(PAUSE).await;
@@ -108,6 +126,8 @@ struct Shared {
     answers: Mutex<HashMap<String, Kept>>,
     /// Whether each control plane's API server was ready, and when that was.
     ready: tokio::sync::Mutex<Option<(Instant, Vec<Heard>)>>,
+    /// Whether a check has waited for one in vain for as long as a check may.
+    nobody_ready: AtomicBool,
     /// Spreads the questions over the control planes that can answer.
     turn: AtomicUsize,
 }
@@ -150,7 +170,10 @@ impl Shared {
     /// Returns the names of the control planes whose API server is ready; if none is, why the last one is not.
     async fn ready(&self, engine: &Arc<Engine>) -> std::result::Result<Vec<String>, String> {
         let mut known = self.ready.lock().await;
-        if known.as_ref().is_none_or(|(at, _)| at.elapsed() >= READY) {
+        let is_fresh = |(at, answers): &(Instant, Vec<Heard>)| {
+            at.elapsed() < if able(answers).next().is_some() { READY } else { FRESH }
+        };
+        if !known.as_ref().is_some_and(is_fresh) {
             let ask = |node: &Node| Labelled {
                 label: node.name.clone(),
                 node: node.name.clone(),
@@ -162,12 +185,9 @@ impl Shared {
             *known = Some((clock::monotonic(), answers));
         }
         let answers = known.as_ref().map(|(_, answers)| answers.as_slice()).unwrap_or_default();
-        let able = answers.iter().filter(|heard| heard.said.status == Some(0));
-        let names: Vec<String> = able.map(|heard| heard.about.clone()).collect();
+        let names: Vec<String> = able(answers).map(|heard| heard.about.clone()).collect();
         if names.is_empty() {
             let why = answers.last().map(|heard| heard.said.stderr.trim().to_owned()).unwrap_or_default();
-            // It is looked at anew the next time.
-            *known = None;
             return Err(format!("no API server is ready: {why}"));
         }
         Ok(names)
@@ -177,7 +197,7 @@ impl Shared {
     async fn cluster(&self, engine: &Arc<Engine>, commands: &[Labelled]) -> Result<Answer> {
         let ready = match self.ready(engine).await {
             Ok(ready) => ready,
-            Err(why) => return Ok(Answer::Unheard(why)),
+            Err(why) => return Ok(Answer::NotAsked(why)),
         };
         let able: Vec<&Labelled> = commands.iter().filter(|one| ready.contains(&one.node)).collect();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -212,6 +232,11 @@ impl Shared {
             Err(why) => Answer::Unheard(why),
         })
     }
+}
+
+/// Returns the answers of those that can be asked more.
+fn able(answers: &[Heard]) -> impl Iterator<Item = &Heard> {
+    answers.iter().filter(|heard| heard.said.status == Some(0))
 }
 
 /// Runs commands in several guests at once.

@@ -173,6 +173,31 @@ pub fn first_end(lab: &Lab, facts: &Facts) -> Option<FirstEnd> {
     })
 }
 
+/// When the first certificate of the lab's own identity ends, on this Mac.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct OwnEnd {
+    /// Such as `the user's certificate`.
+    pub whose: String,
+    /// In seconds since 1970.
+    pub ends: u64,
+    /// Such as `ends in 23 days`.
+    pub words: String,
+    /// Whether `up` would renew it now.
+    pub is_due: bool,
+}
+
+/// Finds the certificate of the lab's own identity that ends first: the user's, or the one of the lab's sites.
+pub fn first_own_end(facts: &Facts) -> Option<OwnEnd> {
+    let all = facts.own_certificates.iter();
+    let (leaf, first) = all.min_by_key(|(_, validity)| validity.good_until(facts.now))?;
+    Some(OwnEnd {
+        whose: leaf.words().to_owned(),
+        ends: first.ends,
+        words: first.told(facts.now),
+        is_due: first.is_due(facts.now),
+    })
+}
+
 /// Lists the machines whose clocks are off, in words.
 pub fn clocks(lab: &Lab, facts: &Facts) -> Vec<String> {
     let off = |node: &Node| Some(format!("{}: {}", node.name, of_clock(facts, &node.name)?));

@@ -12,6 +12,7 @@ use crate::formats::routes::Route;
 use crate::stack::drill::Record;
 pub use crate::stack::facts::{ClusterFacts, GuestFacts, HelmRelease, KubeNode};
 use crate::stack::identity::{Leaf, Stale};
+use crate::stack::validity::Validity;
 
 /// Everything that planning looks at.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -38,6 +39,8 @@ pub struct Facts {
     pub identity: bool,
     /// The identity's certificates that are to be issued anew, and why.
     pub stale_identity: Vec<(Leaf, Stale)>,
+    /// How long the certificates of the lab's identity are valid; nothing of a lab that has none.
+    pub own_certificates: Vec<(Leaf, Validity)>,
     /// When this was observed by this machine's clock, in seconds since 1970.
     pub now: u64,
     /// Whether the lab has a folder on the host.

@@ -59,7 +59,7 @@ mod tests {
     fn a_need_that_comes_later_or_never_is_found() {
         let plan = Plan {
             steps: vec![step("a", &["b"], Action::CreateIdentity), step("b", &["c"], Action::CreateIdentity)],
-            kept: Vec::new(),
+            ..Plan::default()
         };
         assert_eq!(
             lint(&plan),
@@ -71,7 +71,7 @@ mod tests {
     fn two_learners_at_once_are_found() {
         let join = |node: &str| Action::JoinControlPlane { node: node.to_owned() };
         let plan =
-            Plan { steps: vec![step("a", &[], join("m2")), step("b", &[], join("m3"))], kept: Vec::new() };
+            Plan { steps: vec![step("a", &[], join("m2")), step("b", &[], join("m3"))], ..Plan::default() };
         assert_eq!(lint(&plan), ["b does not wait for a"]);
     }
 }

@@ -218,6 +218,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What stands already, one line each, for the reader.
     pub kept: Vec<String>,
+    /// The steps of a lab that stands about which nobody could be asked: each looks first, and may find nothing to do.
+    pub unseen: BTreeSet<StepId>,
 }
 
 impl Action {

@@ -15,6 +15,9 @@ pub enum Detail {
     Full,
 }
 
+/// What the question marks say.
+const UNSEEN: &str = "Nobody could be asked what is there already: what is marked ? looks first, and may find nothing to do.";
+
 /// Says whether a step belongs to a group.
 type Belongs = fn(&Step) -> bool;
 
@@ -107,9 +110,9 @@ pub fn text(plan: &Plan, lab: &Lab, detail: Detail) -> String {
         }
         let _ = writeln!(out, "{heading}");
         if *heading == MACHINES && detail == Detail::Brief {
-            write_machines(&mut out, &steps, lab);
+            write_machines(&mut out, &steps, plan, lab);
         } else {
-            steps.iter().for_each(|step| write_step(&mut out, step, detail));
+            steps.iter().for_each(|step| write_step(&mut out, step, plan, detail));
         }
         out.push('\n');
     }
@@ -120,6 +123,9 @@ pub fn text(plan: &Plan, lab: &Lab, detail: Detail) -> String {
         }
         out.push('\n');
     }
+    if !plan.unseen.is_empty() {
+        let _ = writeln!(out, "{UNSEEN}\n");
+    }
     if !plan.is_empty() {
         let _ = writeln!(out, "{}", total(plan, lab));
     }
@@ -127,7 +133,7 @@ pub fn text(plan: &Plan, lab: &Lab, detail: Detail) -> String {
 }
 
 /// Writes a line for each machine: its name, its address, its steps in a few words.
-fn write_machines(out: &mut String, steps: &[&Step], lab: &Lab) {
+fn write_machines(out: &mut String, steps: &[&Step], plan: &Plan, lab: &Lab) {
     let mut names: Vec<&str> = Vec::new();
     for name in steps.iter().filter_map(|step| step.node.as_deref()) {
         if !names.contains(&name) {
@@ -139,7 +145,11 @@ fn write_machines(out: &mut String, steps: &[&Step], lab: &Lab) {
     let address_width = names.iter().map(|name| address(name).len()).max().unwrap_or_default();
     for name in names {
         let own: Vec<&&Step> = steps.iter().filter(|step| step.node.as_deref() == Some(name)).collect();
-        let words: Vec<&str> = own.iter().map(|step| word(&step.id).unwrap_or(&step.text)).collect();
+        let words = own.iter().map(|step| {
+            let mark = if plan.unseen.contains(&step.id) { "?" } else { "" };
+            format!("{}{mark}", word(&step.id).unwrap_or(&step.text))
+        });
+        let words: Vec<String> = words.collect();
         let is_removed = own.iter().any(|step| matches!(step.action, Action::DeleteVm { .. }));
         let sign = if is_removed { '-' } else { '+' };
         let (address, words) = (address(name), words.join(", "));
@@ -147,8 +157,9 @@ fn write_machines(out: &mut String, steps: &[&Step], lab: &Lab) {
     }
 }
 
-fn write_step(out: &mut String, step: &Step, detail: Detail) {
+fn write_step(out: &mut String, step: &Step, plan: &Plan, detail: Detail) {
     let sign = match step.action {
+        _ if plan.unseen.contains(&step.id) => '?',
         Action::StopVm { .. }
         | Action::DeleteVm { .. }
         | Action::RestoreNetwork { .. }
@@ -284,6 +295,38 @@ mod tests {
             text(&Plan::default(), &lab(), Detail::Brief),
             "Nothing to do: the world is as it should be.\n"
         );
+    }
+
+    #[test]
+    fn what_nobody_could_be_asked_about_is_not_told_as_if_it_were_missing() {
+        let mut world = World::complete();
+        for node in world.lab.nodes.clone() {
+            world.switch_off(&node.name);
+        }
+        world.facts.cluster = None;
+        let text = text(&world.up().unwrap(), &world.lab, Detail::Brief);
+        for line in [
+            "  + k8s-master1  10.10.0.131  start, await, prepare?, certificates?, kubeadm init?\n",
+            "  ? install the Gateway API ",
+            "  ? install Cilium ",
+            "  ? configure the Gateway on ",
+            "  · wait until one gateway holds ",
+            UNSEEN,
+        ] {
+            assert!(text.contains(line), "{line:?} is not in\n{text}");
+        }
+        // A cluster that nobody could be asked about is no longer one where no machine was ever given to kubeadm.
+        let (lab, plan) = plan_of_up();
+        assert!(plan.unseen.is_empty() && !super::text(&plan, &lab, Detail::Brief).contains('?'));
+    }
+
+    #[test]
+    fn a_machine_that_does_not_answer_says_nothing_of_what_the_others_tell() {
+        let mut world = World::complete();
+        world.switch_off("k8s-worker2");
+        let text = text(&world.up().unwrap(), &world.lab, Detail::Brief);
+        assert!(text.contains("  + k8s-worker2  10.10.0.142  start, await, prepare?, certificates?, kubeadm join?"), "{text}");
+        assert!(!text.contains("  ? "), "the API server answers:\n{text}");
     }
 
     #[test]

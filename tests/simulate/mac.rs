@@ -329,7 +329,7 @@ fn text(event: &Event) -> Option<String> {
             format!("< {step}{}", if *changed { "" } else { " (as it was)" })
         }
         Event::StepFailed { step, message, .. } => format!("! {step}: {message}"),
-        Event::Checked(proven) if !proven.passed => format!("! {}: {}", proven.id, proven.detail),
+        Event::Checked(proven) if !proven.outcome.passed() => format!("! {}: {}", proven.id, proven.detail),
         _ => return None,
     })
 }

@@ -131,11 +131,12 @@ impl From<&EngineError> for Report {
                     failures.iter().map(|one| (one.step.clone(), of_step(one, &nothing_seen))).collect();
                 of_run(reports).unwrap_or_else(|| Self::new("unexpected", Kind::Unexpected, what))
             }
-            EngineError::Verification { failed, .. } => {
+            EngineError::Verification { failed, not_asked, .. } => {
                 let report = Self::new("verification-failed", Kind::Verification, what);
-                let report = match failed.first() {
-                    Some(first) => report.because(format!("the first that failed: {first}")),
-                    None => report,
+                let report = match (failed.first(), not_asked.first()) {
+                    (Some(first), _) => report.because(format!("the first that failed: {first}")),
+                    (None, Some(first)) => report.because(format!("the first of them: {first}")),
+                    (None, None) => report,
                 };
                 report
                     .advise("see what stands, then let up put it right:")

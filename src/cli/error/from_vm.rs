@@ -20,6 +20,47 @@ const MEANINGS: &[(&str, &str)] = &[
     ("has been locked", "another program works on the VM through Fusion's REST server"),
 ];
 
+/// What helps against a cause: words of Fusion's, in small letters, then advice and commands. The first row that fits is taken. The
+/// causes are those that users of other tools met (facts/vmrun-vmrest.md §1.4, §2); how Fusion words them is known of the disks'
+/// alone, so that a row has several forms.
+const CURES: &[(&[&str], &str, &[&str])] = &[
+    (
+        &["not enough space", "no space left", "disk is full", "disk full"],
+        "make room on this disk:",
+        &["df -h ~", "fusionlab template prune"],
+    ),
+    (
+        &["has been modified since the child was created"],
+        "the template under its disk was changed, which no machine made from it outlives; make the lab anew:",
+        &["fusionlab destroy", "fusionlab up"],
+    ),
+    (
+        &["memory"],
+        "close other virtual machines, or ask for less memory in the lab file; this shows what is there:",
+        &["fusionlab doctor"],
+    ),
+    (
+        &["failed to lock", "is locked", "been locked", "in use"],
+        "quit Fusion and whatever else has the VM open, then go on:",
+        &["fusionlab up"],
+    ),
+    (
+        &["hardware version", "newer version"],
+        "update VMware Fusion: the VM is of a newer form than it knows; this shows both:",
+        &["fusionlab doctor"],
+    ),
+    (
+        &["virtualization", "hypervisor"],
+        "end other programs that run virtual machines; where the Mac is one itself, let its host pass virtualization on",
+        &[],
+    ),
+    (
+        &["cannot open the disk", "cannot find", "not found"],
+        "bring back the file that is named, or let the machine be made anew: delete it in Fusion, then",
+        &["fusionlab up"],
+    ),
+];
+
 /// Fusion refused an operation; `cause` is what vmware.log says.
 pub fn refused(operation: &str, vmx: &Path, message: &str, cause: Option<&str>) -> Report {
     let message = message.trim_end_matches('.');
@@ -32,10 +73,14 @@ pub fn refused(operation: &str, vmx: &Path, message: &str, cause: Option<&str>) 
         (None, Some(meaning)) => report.because(meaning),
         (None, None) => report.because("Fusion gives no reason; vmware.log beside the VM may"),
     };
-    if message.contains("not enough space") {
-        return report.advise("make room on this disk:").run("df -h ~").run("fusionlab template prune");
+    let said = format!("{} {message}", cause.unwrap_or_default()).to_lowercase();
+    let cure = CURES.iter().find(|(words, ..)| words.iter().any(|words| said.contains(words)));
+    match cure {
+        Some((_, advice, commands)) => {
+            commands.iter().fold(report.advise(*advice), |report, command| report.run(*command))
+        }
+        None => report.advise("close the VM's window in Fusion if it is open there"),
     }
-    report.advise("close the VM's window in Fusion if it is open there")
 }
 
 /// The VM runs, so its files stay as they are.
@@ -96,4 +141,33 @@ pub fn bad_vmx(path: &Path, problems: &[Problem]) -> Report {
 
 fn stop(vmx: &Path) -> String {
     Command::new(["vmrun", "-T", "fusion", "stop", &vmx.display().to_string(), "soft"]).shell_line()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Fix;
+    use super::*;
+
+    #[test]
+    fn the_advice_follows_the_cause_that_the_log_names() {
+        let advice = |message: &str, cause: Option<&str>| {
+            let report = refused("start", Path::new("/a.vmx"), message, cause);
+            report.fix.into_iter().map(|fix| match fix {
+                Fix::Say(words) | Fix::Run(words) => words,
+            }).collect::<Vec<_>>().join(" | ")
+        };
+        let canceled = "The operation was canceled";
+        for (cause, cure) in [
+            ("Cannot open the disk 'a.vmdk' or one of the snapshot disks it depends on.", "bring back the file"),
+            ("The parent virtual disk has been modified since the child was created.", "fusionlab destroy | fusionlab up"),
+            ("Not enough physical memory is available to power on this virtual machine.", "less memory"),
+            ("There is no space left on the device.", "df -h ~"),
+            ("Failed to lock the file.", "quit Fusion"),
+        ] {
+            assert!(advice(canceled, Some(cause)).contains(cure), "{cause}: {}", advice(canceled, Some(cause)));
+        }
+        assert!(advice("There is not enough space in the file system", None).starts_with("make room"));
+        assert!(advice(canceled, None).starts_with("close the VM's window"), "nothing is known");
+        assert!(advice(canceled, Some("Sesame.")).starts_with("close the VM's window"));
+    }
 }

@@ -51,6 +51,8 @@ pub struct Seen {
     pub routes: Vec<(Ipv4Net, String)>,
     /// The labs that stand.
     pub labs: BTreeSet<String>,
+    /// What those in this Fusion have on home networks, running or not, with whose each is: `gateway1 of lab "lab"`.
+    pub ours: BTreeMap<Ipv4Addr, String>,
     /// What lies in this folder, so that no file is overwritten.
     pub files: BTreeSet<String>,
     /// Addresses that somebody was looked for at, with whoever answered.

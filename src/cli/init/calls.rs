@@ -9,6 +9,7 @@ use super::check::{self, Refused};
 use crate::cli::calls::{self, Outlook, Session};
 use crate::cli::context::Context;
 use crate::cli::error::Failure;
+use crate::engine::made_from;
 use crate::formats::networking::Document;
 use crate::host::fusion::networks::Networks;
 use crate::host::fusion::{Fusion, discover};
@@ -60,6 +61,7 @@ pub async fn look(context: &Context) -> Result<Seen, Failure> {
     };
     if let Some(fusion) = &fusion {
         networks_of(context, fusion, &mut seen).await;
+        seen.ours = seen.labs.iter().flat_map(|name| home_addresses(context, name, &fusion.root)).collect();
     }
     Ok(Seen { fusion, ..seen })
 }
@@ -75,6 +77,25 @@ async fn networks_of(context: &Context, fusion: &Fusion, seen: &mut Seen) {
     let routes = networks.routes(Limits::default().fusion_query).await.ok().flatten().unwrap_or_default();
     let ways = routes.into_iter().filter(|route| route.destination.prefix_len() > 0);
     seen.routes = ways.map(|route| (route.destination, route.interface)).collect();
+}
+
+/// Returns what a lab has on its home network, with whose each address is, by what it was made from; nothing if that is gone, or
+/// the lab is in another Fusion.
+fn home_addresses(context: &Context, name: &str, root: &Path) -> Vec<(Ipv4Addr, String)> {
+    let record = made_from::read(&context.home.lab(name)).ok().flatten();
+    let Some(record) = record.filter(|record| record.fusion == root) else { return Vec::new() };
+    let text = match record.file.map(|file| calls::read_text(&file)) {
+        None => None,
+        Some(Ok(Some(text))) => Some(text),
+        Some(_) => return Vec::new(),
+    };
+    let Ok(resolved) = resolve::resolve(text.as_deref(), record.preset, Arch::Arm64) else { return Vec::new() };
+    let lab = resolved.lab;
+    let gateways = lab.gateways().filter_map(|node| Some((node.lan()?.address, node.name.clone())));
+    let gateways: Vec<(Ipv4Addr, String)> = gateways.collect();
+    let vip = (!gateways.is_empty()).then(|| (lab.lan.vip, "the VIP".to_owned()));
+    let all = gateways.into_iter().chain(vip).filter(|_| lab.name == name);
+    all.map(|(address, what)| (address, format!("{what} of lab \"{name}\""))).collect()
 }
 
 fn names(folder: &Path) -> std::collections::BTreeSet<String> {

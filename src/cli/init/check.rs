@@ -137,6 +137,9 @@ fn free_address(text: &str, lan: &LanAnswer, seen: &Seen) -> Result<Ipv4Addr, Re
     if lan.dns.contains(&address) {
         return Err(format!("{address} is a DNS server's"));
     }
+    if let Some(whose) = seen.ours.get(&address) {
+        return Err(format!("{address} is taken: {whose} has it"));
+    }
     match seen.asked.get(&address) {
         Some(Some(mac)) => Err(format!("{address} is taken: {mac} answers there")),
         _ => Ok(address),

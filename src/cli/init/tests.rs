@@ -49,6 +49,7 @@ fn seen() -> Seen {
         ],
         routes: vec![("10.10.1.0/24".parse().unwrap(), "utun4".to_owned())],
         labs: ["lab".to_owned()].into(),
+        ours: [(address("192.168.68.202"), "the VIP of lab \"lab\"".to_owned())].into(),
         asked: [(address("192.168.68.200"), Some(mac)), (address("192.168.68.56"), Some(mac))].into(),
         sizes: sizes.map(|(preset, gib, cpus)| (preset, Takes { memory_mib: gib << 10, cpus })).to_vec(),
         ..Seen::default()
@@ -69,6 +70,7 @@ fn an_address_is_refused_with_the_reason() {
         ("192.168.68.1", "is the router's"),
         ("192.168.68.2", "this Mac's own"),
         ("192.168.68.200", "is taken: 38:94:ed:56:6f:8d answers there"),
+        ("192.168.68.202", "is taken: the VIP of lab \"lab\" has it"),
         ("x", "is not an IPv4 address"),
         ("192.168.68.9/24", "without the prefix length"),
         ("", "is not an IPv4 address"),

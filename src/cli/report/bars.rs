@@ -8,6 +8,7 @@ use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
 use crate::engine::event::Event;
 use crate::host::clock;
+use crate::stack::judge::Outcome;
 
 /// Redraws in one second at most; more only flickers.
 const REDRAWS: u8 = 15;
@@ -111,7 +112,7 @@ impl Reporter for Bars {
                 self.say(Note { ink: Ink::Accent, symbol: "note:", text: text.clone() });
             }
             // What passed is counted in its row; `verify` lists it.
-            Event::Checked(proven) if !proven.passed => {
+            Event::Checked(proven) if proven.outcome == Outcome::Failed => {
                 let text = format!("{}: {}", proven.check, proven.detail);
                 self.say(Note { ink: Ink::Bad, symbol: self.pen.cross(), text });
             }

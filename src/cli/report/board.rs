@@ -7,6 +7,7 @@ use super::cell::{Cell, Detail, State, StepState, Unmet, head};
 use super::speed::Speed;
 use crate::engine::event::{Event, PlannedStep};
 use crate::plan::step::{Phase, StepId};
+use crate::stack::judge::Outcome;
 
 /// One line of the board.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct Count {
 pub struct Proof {
     pub passed: usize,
     pub failed: usize,
+    /// Those that nobody could be asked about.
+    pub not_asked: usize,
 }
 
 /// A transfer in progress.
@@ -114,8 +117,11 @@ impl Board {
             Event::StepDone { step, .. } => self.end(step, State::Done, now),
             Event::StepFailed { step, .. } => self.end(step, State::Failed, now),
             Event::StepSkipped { step, .. } => self.end(step, State::Skipped, now),
-            Event::Checked(proven) if proven.passed => self.proof.passed += 1,
-            Event::Checked(_) => self.proof.failed += 1,
+            Event::Checked(proven) => match proven.outcome {
+                Outcome::Passed => self.proof.passed += 1,
+                Outcome::Failed => self.proof.failed += 1,
+                Outcome::NotAsked => self.proof.not_asked += 1,
+            },
             Event::Drilled(_)
             | Event::Line { .. }
             | Event::Note { .. }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::board::{Board, CLUSTER_ROW, Doing, MAC_ROW, Row, Transfer};
+use super::board::{Board, CLUSTER_ROW, Doing, MAC_ROW, Proof, Row, Transfer};
 use super::cell::{Cell, State};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
+use crate::engine::verify::unproven;
 use console::measure_text_width as width_of;
 
 /// A row is not drawn wider than this: the eye must find the stopwatch.
@@ -127,12 +128,13 @@ fn total(board: &Board) -> String {
 
 /// Returns `proof  ✓ 25 checks passed`; nothing before the first check.
 fn proof(board: &Board, columns: &Columns, pen: &Pen) -> Option<String> {
-    let (passed, failed) = (board.proof.passed, board.proof.failed);
-    let checks = words::count(passed + failed, "check");
-    let (ink, text) = match (passed + failed, failed) {
+    let Proof { passed, failed, not_asked } = board.proof;
+    let (ink, text) = match (passed + failed + not_asked, passed) {
         (0, _) => return None,
-        (_, 0) => (Ink::Dim, format!("{} {checks} passed", pen.tick())),
-        (_, failed) => (Ink::Bad, format!("{} {failed} of {checks} failed", pen.cross())),
+        (all, passed) if all == passed => {
+            (Ink::Dim, format!("{} {} passed", pen.tick(), words::count(all, "check")))
+        }
+        (all, _) => (Ink::Bad, format!("{} {}", pen.cross(), unproven(failed, not_asked, all))),
     };
     let line = format!("{}  {}", pad(&pen.paint(Ink::Dim, PROOF_ROW), columns.name), pen.paint(ink, &text));
     Some(pen.fit(&line, columns.width))

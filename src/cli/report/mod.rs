@@ -155,6 +155,7 @@ pub(crate) mod examples {
     use crate::engine::event::{PlannedStep, Proven};
     use crate::plan::step::{Milestone, Phase, StepId};
     use crate::stack::checks::{Hint, Hop};
+    use crate::stack::judge;
 
     pub fn id(id: &str) -> StepId {
         StepId(id.to_owned())
@@ -209,7 +210,7 @@ pub(crate) mod examples {
             id: "lan.https",
             hop: Hop::EndToEnd,
             check: title.to_owned(),
-            passed,
+            outcome: if passed { judge::Outcome::Passed } else { judge::Outcome::Failed },
             expected: String::new(),
             detail: String::new(),
             hint: Hint { look: "", command: "" },

@@ -13,6 +13,7 @@ use crate::cli::words;
 use crate::engine::event::{Event, PlannedStep};
 use crate::host::clock;
 use crate::plan::step::{Phase, StepId};
+use crate::stack::judge::Outcome;
 
 /// A transfer is reported each time another tenth is done.
 const PROGRESS_PARTS: u64 = 10;
@@ -92,8 +93,8 @@ impl<W: Write + Send> Plain<W> {
                 Some(self.of_step(step, &format!("{text} {message}")))
             }
             Event::StepSkipped { step, because } => Some(self.of_step(step, &format!("skipped: {because}"))),
-            // How many passed is said at the end, and `verify` prints each.
-            Event::Checked(proven) if proven.passed => None,
+            // How many passed, and why others were not asked, is said at the end; `verify` prints each.
+            Event::Checked(proven) if proven.outcome != Outcome::Failed => None,
             Event::Checked(proven) => {
                 Some(format!("{} {}: {}", pen.paint(Ink::Bad, "FAILED"), proven.check, proven.detail))
             }

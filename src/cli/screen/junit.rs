@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::verify::{CheckLine, seconds};
 use crate::engine::event::Proven;
 use crate::stack::checks::Hop;
+use crate::stack::judge::Outcome;
 
 /// Returns the whole document, a line each.
 pub fn lines(lab: &str, checks: &[CheckLine]) -> Vec<String> {
@@ -27,11 +28,12 @@ pub fn lines(lab: &str, checks: &[CheckLine]) -> Vec<String> {
 }
 
 fn counts(name: &str, checks: &[&Proven]) -> String {
-    let failed = checks.iter().filter(|check| !check.passed).count();
+    let that = |outcome| checks.iter().filter(|check| check.outcome == outcome).count();
+    let (failed, skipped) = (that(Outcome::Failed), that(Outcome::NotAsked));
     // Checks run beside one another: their sum is work, not time on a clock.
     let took: Duration = checks.iter().map(|check| check.took).sum();
     format!(
-        r#"name="{}" tests="{}" failures="{failed}" errors="0" skipped="0" time="{}""#,
+        r#"name="{}" tests="{}" failures="{failed}" errors="0" skipped="{skipped}" time="{}""#,
         escaped(name),
         checks.len(),
         seconds(took)
@@ -45,23 +47,16 @@ fn case(lab: &str, check: &Proven) -> Vec<String> {
         escaped(&check.check),
         seconds(check.took)
     );
-    if check.passed {
-        return vec![
-            format!("{open}>"),
-            format!("      <system-out>{}</system-out>", escaped(&check.detail)),
-            "    </testcase>".to_owned(),
-        ];
-    }
-    let text = format!("expected: {}\nseen: {}\nlook: {}", check.expected, check.detail, check.hint);
-    vec![
-        format!("{open}>"),
-        format!(
-            r#"      <failure message="{}" type="verification-failed">{}</failure>"#,
-            escaped(&check.detail),
-            escaped(&text)
-        ),
-        "    </testcase>".to_owned(),
-    ]
+    let seen = escaped(&check.detail);
+    let inner = match check.outcome {
+        Outcome::Passed => format!("<system-out>{seen}</system-out>"),
+        Outcome::NotAsked => format!(r#"<skipped message="{seen}"/>"#),
+        Outcome::Failed => {
+            let text = format!("expected: {}\nseen: {}\nlook: {}", check.expected, check.detail, check.hint);
+            format!(r#"<failure message="{seen}" type="verification-failed">{}</failure>"#, escaped(&text))
+        }
+    };
+    vec![format!("{open}>"), format!("      {inner}"), "    </testcase>".to_owned()]
 }
 
 /// Returns text as it may stand in an element or in an attribute between double quotes. What XML 1.0 knows no form
@@ -87,7 +82,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::verify::tests::checks;
+    use super::super::verify::tests::{checks, with_one_not_asked};
     use super::*;
 
     #[test]
@@ -100,6 +95,13 @@ mod tests {
         assert!(text.contains(r#"<testcase classname="lab.machine.address" name="every machine"#), "{text}");
         assert!(text.contains(r#"message="k8s-worker1 lacks &lt;10.10.0.141&gt; &amp; more""#), "{text}");
         assert!(text.contains("&#10;look: what it was given: all of it: journalctl"), "{text}");
+    }
+
+    #[test]
+    fn what_could_not_be_asked_was_skipped() {
+        let text = lines("lab", &with_one_not_asked()).join("\n");
+        assert!(text.contains(r#"tests="3" failures="1" errors="0" skipped="1""#), "{text}");
+        assert!(text.contains(r#"<skipped message="no API server is ready: dial tcp"#), "{text}");
     }
 
     #[test]

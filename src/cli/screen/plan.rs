@@ -53,6 +53,7 @@ fn step(line: &str, sign: char, pen: &Pen) -> Vec<String> {
         '+' => (Ink::Good, "+"),
         '-' => (Ink::Bad, "-"),
         '=' => (Ink::Dim, "="),
+        '?' => (Ink::Warn, "?"),
         _ => (Ink::Dim, pen.pending()),
     };
     let rest: String = line.chars().skip(SIGN).collect();

@@ -10,7 +10,9 @@ use super::table::labelled;
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
 use crate::engine::event::Proven;
+use crate::engine::verify::unproven;
 use crate::stack::checks::{Check, Hop};
+use crate::stack::judge::Outcome;
 
 /// Columns of `✓ `.
 const INDENT: usize = 2;
@@ -30,13 +32,14 @@ pub struct CheckLine(pub Proven);
 impl Serialize for CheckLine {
     /// `check`, `detail` and `took` are what `title`, `seen` and `seconds` were called first.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Proven { id, hop, check, passed, expected, detail, hint, took } = &self.0;
+        let Proven { id, hop, check, outcome, expected, detail, hint, took } = &self.0;
         let seconds = super::closing::seconds(*took);
         json!({
             "id": id,
             "hop": hop,
             "title": check,
-            "passed": passed,
+            "passed": outcome.passed(),
+            "asked": outcome.asked(),
             "expected": expected,
             "seen": detail,
             "hint": hint,
@@ -49,8 +52,8 @@ impl Serialize for CheckLine {
     }
 }
 
-/// Returns the checks hop by hop, each with its duration, and a count. `flags` is what a command needs to find the same
-/// lab.
+/// Returns the checks hop by hop, each with its duration, and a count, with why those were not asked that were not. `flags` is
+/// what a command needs to find the same lab.
 pub fn lines(checks: &[CheckLine], flags: &str, pen: &Pen) -> Vec<String> {
     let flags = if flags.is_empty() { String::new() } else { format!(" {flags}") };
     let mut lines = Vec::new();
@@ -63,17 +66,39 @@ pub fn lines(checks: &[CheckLine], flags: &str, pen: &Pen) -> Vec<String> {
         lines.extend(of_hop.into_iter().flat_map(|check| check_lines(check, &flags, pen)));
         lines.push(String::new());
     }
-    let failed = checks.iter().filter(|check| !check.0.passed).count();
-    lines.push(match failed {
-        0 => pen.paint(Ink::Good, &format!("{} passed", words::count(checks.len(), "check"))),
-        _ => pen.paint(Ink::Bad, &format!("{failed} of {} failed", words::count(checks.len(), "check"))),
-    });
+    let Tally { failed, not_asked } = Tally::of(checks);
+    if failed.is_empty() && not_asked.is_empty() {
+        lines.push(pen.paint(Ink::Good, &format!("{} passed", words::count(checks.len(), "check"))));
+        return lines;
+    }
+    lines.push(pen.paint(Ink::Bad, &unproven(failed.len(), not_asked.len(), checks.len())));
+    if let Some(first) = not_asked.first() {
+        lines.extend(labelled([("why", first.detail.clone())], pen));
+    }
     lines
 }
 
-/// Returns a check with its duration; below one that failed, what was expected, what was seen and where to look.
+/// What did not pass.
+pub struct Tally<'a> {
+    pub failed: Vec<&'a Proven>,
+    pub not_asked: Vec<&'a Proven>,
+}
+
+impl<'a> Tally<'a> {
+    pub fn of(checks: &'a [CheckLine]) -> Self {
+        let that = |outcome| checks.iter().map(|check| &check.0).filter(move |one| one.outcome == outcome);
+        Self { failed: that(Outcome::Failed).collect(), not_asked: that(Outcome::NotAsked).collect() }
+    }
+}
+
+/// Returns a check with its duration; below one that failed, what was expected, what was seen and where to look. For one that
+/// could not be asked there is nothing to look at: whoever was to be asked is another check's business.
 fn check_lines(check: &Proven, flags: &str, pen: &Pen) -> Vec<String> {
-    let (ink, symbol) = if check.passed { (Ink::Good, pen.tick()) } else { (Ink::Bad, pen.cross()) };
+    let (ink, symbol) = match check.outcome {
+        Outcome::Passed => (Ink::Good, pen.tick()),
+        Outcome::Failed => (Ink::Bad, pen.cross()),
+        Outcome::NotAsked => (Ink::Dim, "?"),
+    };
     let room = pen.prose_width().saturating_sub(INDENT + GAP + DURATION).max(LEAST_WIDTH);
     let indent = " ".repeat(INDENT);
     let mut lines = Vec::new();
@@ -82,13 +107,14 @@ fn check_lines(check: &Proven, flags: &str, pen: &Pen) -> Vec<String> {
             lines.push(format!("{indent}{text}"));
             continue;
         }
-        // What took no time to speak of says nothing of where it went.
-        let took = if check.took < NOTEWORTHY { String::new() } else { words::lap(check.took) };
+        // What took no time to speak of says nothing of where it went, nor does waiting for somebody to ask.
+        let is_told = check.took >= NOTEWORTHY && check.outcome.asked();
+        let took = if is_told { words::lap(check.took) } else { String::new() };
         let space = " ".repeat((room + GAP + DURATION).saturating_sub(width_of(text) + width_of(&took)));
         let line = format!("{} {text}{space}{}", pen.paint(ink, symbol), pen.paint(Ink::Dim, &took));
         lines.push(if took.is_empty() { line.trim_end().to_owned() } else { line });
     }
-    if !check.passed {
+    if check.outcome == Outcome::Failed {
         let narrow = Pen { width: pen.prose_width().saturating_sub(2 * INDENT), ..*pen };
         let pairs = [
             ("expected", check.expected.clone()),
@@ -139,12 +165,12 @@ pub mod tests {
     use crate::stack::checks::Hint;
 
     pub fn checks() -> Vec<CheckLine> {
-        let check = |id, hop, title: &str, passed, detail: &str, millis| {
+        let check = |id, hop, title: &str, outcome, detail: &str, millis| {
             CheckLine(Proven {
                 id,
                 hop,
                 check: title.to_owned(),
-                passed,
+                outcome,
                 expected: "the addresses of 7 machines".to_owned(),
                 detail: detail.to_owned(),
                 hint: Hint {
@@ -159,7 +185,7 @@ pub mod tests {
                 "machine.address",
                 Hop::Machines,
                 "every machine holds its own addresses",
-                false,
+                Outcome::Failed,
                 "k8s-worker1 lacks <10.10.0.141> & more",
                 61_200,
             ),
@@ -167,11 +193,24 @@ pub mod tests {
                 "lan.https",
                 Hop::EndToEnd,
                 "https://echo.lab.test reaches a pod",
-                true,
+                Outcome::Passed,
                 "echo-1 on k8s-worker1",
                 12,
             ),
         ]
+    }
+
+    /// The same and one that nobody could be asked about.
+    pub fn with_one_not_asked() -> Vec<CheckLine> {
+        let mut all = checks();
+        let mut check = all[0].clone();
+        check.0.id = "nodes.ready";
+        check.0.hop = Hop::ControlPlane;
+        "all 5 nodes are Ready".clone_into(&mut check.0.check);
+        check.0.outcome = Outcome::NotAsked;
+        "no API server is ready: dial tcp 192.168.68.200:6443: no route to host".clone_into(&mut check.0.detail);
+        all.insert(1, check);
+        all
     }
 
     #[test]
@@ -196,12 +235,29 @@ pub mod tests {
     }
 
     #[test]
+    fn what_nobody_could_be_asked_about_is_told_once_and_leads_nowhere() {
+        let lines = lines(&with_one_not_asked(), "", &Pen::plain(72));
+        assert!(lines.contains(&"? all 5 nodes are Ready".to_owned()), "{lines:#?}");
+        assert_eq!(lines.iter().filter(|line| line.contains("again ")).count(), 1, "of the one that failed");
+        assert_eq!(
+            lines[lines.len() - 3..],
+            [
+                "1 of 3 checks failed, 1 could not be asked",
+                "why  no API server is ready: dial tcp 192.168.68.200:6443: no route to",
+                "     host",
+            ]
+        );
+        let value = serde_json::to_value(&with_one_not_asked()[1]).unwrap();
+        assert_eq!((&value["passed"], &value["asked"]), (&json!(false), &json!(false)));
+    }
+
+    #[test]
     fn no_line_is_wider_than_the_terminal() {
         let lab = crate::cli::screen::status::tests::lab();
         let all = crate::stack::checks::all(&lab);
         for width in [60, 80, 120] {
             let pen = Pen::plain(width);
-            for line in lines(&checks(), "", &pen).iter().chain(&listed(&all, &pen)) {
+            for line in lines(&with_one_not_asked(), "", &pen).iter().chain(&listed(&all, &pen)) {
                 assert!(width_of(line) <= width, "{width}: {line}");
             }
         }

@@ -33,6 +33,7 @@ impl List<'_> {
         )
         .text(format!("prepare {} for Kubernetes: files, containerd, clock", node.name))
         .why(why)
+        .unseen(self.is_unseen(node))
         .gate(Gate::Guest);
         self.add(draft, [format!("guest.ready/{}", node.name), "network.apply".to_owned()]);
     }
@@ -65,6 +66,19 @@ impl List<'_> {
         }
     }
 
+    /// Says whether a node may be in a cluster that cannot be asked.
+    fn may_have_joined(&self, node: &Node) -> bool {
+        match self.guest(node) {
+            Some(guest) => self.cluster().is_none() && kubeadm::state(node.role, guest).is_complete(),
+            None => self.is_unseen(node),
+        }
+    }
+
+    /// Says whether there may be a cluster that cannot be asked.
+    fn cluster_is_unseen(&self) -> bool {
+        self.cluster().is_none() && self.lab.control_planes().any(|node| self.may_have_joined(node))
+    }
+
     pub(super) fn init(&mut self) {
         let node = self.lab.first_control_plane();
         let unfinished = self
@@ -82,7 +96,8 @@ impl List<'_> {
             Action::InitControlPlane { node: node.name.clone() },
         )
         .text(format!("kubeadm init on {} (Kubernetes {})", node.name, self.lab.versions.kubernetes))
-        .why(why);
+        .why(why)
+        .unseen(self.may_have_joined(node));
         // Every control plane is asked first: where one of them has the cluster, none is begun anew.
         let ready = self.lab.control_planes().map(|node| format!("guest.ready/{}", node.name));
         // Without the gateways: init talks to its own API server. Some versions did not (facts/kubernetes-cilium.md §1.5).
@@ -134,7 +149,8 @@ impl List<'_> {
             let action = Action::JoinControlPlane { node: node.name.clone() };
             let draft = Draft::of("kube.join", node, Phase::Join, 45, action)
                 .text(format!("kubeadm join {} as a control plane", node.name))
-                .why(why);
+                .why(why)
+                .unseen(self.may_have_joined(node));
             let id = draft.id.clone();
             let needs = ["kube.endpoint".to_owned(), previous, format!("node.prepare/{}", node.name)];
             self.add(draft, needs);
@@ -152,7 +168,8 @@ impl List<'_> {
             let draft =
                 Draft::of("kube.join", node, Phase::Join, 15, Action::JoinWorker { node: node.name.clone() })
                     .text(format!("kubeadm join {} as a worker", node.name))
-                    .why(why);
+                    .why(why)
+                    .unseen(self.may_have_joined(node));
             self.add(draft, ["kube.endpoint".to_owned(), format!("node.prepare/{}", node.name)]);
         }
     }
@@ -169,6 +186,7 @@ impl List<'_> {
         }
         let draft = Draft::new("gateway-api.install", Phase::Cluster, 5, Action::InstallGatewayApi)
             .text(format!("install the Gateway API {wished} definitions"))
+            .unseen(self.cluster_is_unseen())
             .why(match (self.cluster(), found) {
                 (None, _) => NOBODY_TO_ASK.to_owned(),
                 (Some(_), None) => "they are not there".to_owned(),
@@ -204,7 +222,8 @@ impl List<'_> {
                 "install Cilium {}: native routing, no kube-proxy, Gateway API, Hubble",
                 self.lab.versions.cilium
             ))
-            .why(why);
+            .why(why)
+            .unseen(self.cluster_is_unseen());
         // The definitions go in before: Cilium's operator looks for them once (facts §4.2).
         let before = ["gateway-api.install", "kube.endpoint"].map(str::to_owned);
         let needs = before.into_iter().chain([self.init_step()]).chain(self.upkeep());
@@ -282,7 +301,8 @@ impl List<'_> {
                 "configure the Gateway on NodePorts {} and {}, with the test application",
                 ports.http_node_port, ports.https_node_port
             ))
-            .why(why);
+            .why(why)
+            .unseen(self.cluster_is_unseen());
         // Not after `kube.nodes`: Cilium's operator is all that it needs, and the step waits for that by itself. Its
         // replicas and the test application want nodes, but not every control plane.
         let has_workers = self.lab.workers().next().is_some();

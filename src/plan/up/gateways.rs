@@ -47,6 +47,7 @@ impl List<'_> {
         let draft = Draft::of("gateway.configure", node, Phase::Configure, 3, action)
             .text(format!("configure nginx, Keepalived and the name server on {}", node.name))
             .why(why)
+            .unseen(self.is_unseen(node))
             .gate(Gate::Guest);
         // Another domain may take another authority, whose certificate is among the files.
         let needs = ["network.apply", "identity.create"].map(str::to_owned);

@@ -86,6 +86,7 @@ struct Draft {
     why: String,
     cost_seconds: u32,
     action: Action,
+    unseen: bool,
 }
 
 impl Draft {
@@ -99,6 +100,7 @@ impl Draft {
             why: String::new(),
             cost_seconds,
             action,
+            unseen: false,
         }
     }
 
@@ -115,6 +117,12 @@ impl Draft {
 
     fn why(mut self, why: impl Into<String>) -> Self {
         self.why = why.into();
+        self
+    }
+
+    /// Says whether nobody could be asked if there is anything to do.
+    fn unseen(mut self, unseen: bool) -> Self {
+        self.unseen = unseen;
         self
     }
 
@@ -137,6 +145,9 @@ impl List<'_> {
         let mut seen = BTreeSet::new();
         needs.retain(|need| seen.insert(need.clone()));
         self.ids.insert(id.clone());
+        if draft.unseen {
+            self.plan.unseen.insert(id.clone());
+        }
         self.plan.steps.push(Step {
             id,
             needs,
@@ -239,6 +250,11 @@ impl List<'_> {
 
     fn guest(&self, node: &Node) -> Option<&GuestFacts> {
         self.facts.guests.get(&node.name)
+    }
+
+    /// Says whether a machine stands that does not answer: what is on its disk is not known.
+    fn is_unseen(&self, node: &Node) -> bool {
+        self.guest(node).is_none() && self.vm(node).is_some_and(|vm| vm.spec.is_some())
     }
 }
 

@@ -44,6 +44,7 @@ impl List<'_> {
             )
             .text(format!("look at the certificates of {}, and renew what ends soon", node.name))
             .why(why)
+            .unseen(self.is_unseen(node))
             .gate(Gate::Guest);
             let own = [format!("guest.ready/{}", node.name), format!("node.prepare/{}", node.name)];
             // A control plane that restarts for its hardware counts as one that is away.

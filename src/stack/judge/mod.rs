@@ -16,6 +16,9 @@ mod vmnet;
 
 use std::collections::BTreeSet;
 
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
 pub use machines::Observed;
 pub use vmnet::VmnetSeen;
 
@@ -44,6 +47,8 @@ pub enum Answer {
     },
     /// Nothing was heard, and why: a lower-case fragment.
     Unheard(String),
+    /// Nobody was there who could be asked, and why: a lower-case fragment.
+    NotAsked(String),
 }
 
 /// One command's end among several.
@@ -74,12 +79,47 @@ pub struct Reply {
     pub body: String,
 }
 
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Passed,
+    Failed,
+    /// Whoever knows does not answer, so that what the check is about may be right or wrong. Another check fails by it.
+    NotAsked,
+}
+
 /// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    pub passed: bool,
-    /// What was seen, in a few words; if failed, what is wrong.
+    pub outcome: Outcome,
+    /// What was seen, in a few words; if it did not pass, what is wrong.
     pub detail: String,
+}
+
+impl Outcome {
+    pub fn passed(self) -> bool {
+        self == Self::Passed
+    }
+
+    pub fn asked(self) -> bool {
+        self != Self::NotAsked
+    }
+}
+
+impl Serialize for Outcome {
+    /// Two answers, `passed` and `asked`, since most who read it want only the first.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("passed", &self.passed())?;
+        map.serialize_entry("asked", &self.asked())?;
+        map.end()
+    }
+}
+
+impl Verdict {
+    pub fn passed(&self) -> bool {
+        self.outcome.passed()
+    }
 }
 
 /// What was found, or what is wrong.
@@ -88,6 +128,7 @@ type Finding = Result<String, String>;
 /// Compares an answer with an expectation.
 pub fn judge(expect: &Expect, answer: &Answer) -> Verdict {
     let finding = match answer {
+        Answer::NotAsked(why) => return Verdict { outcome: Outcome::NotAsked, detail: why.clone() },
         Answer::Unheard(why) => Err(why.clone()),
         Answer::Facts { machines, silent } => machines::judge(expect, machines, silent),
         Answer::Vmnet(seen) => vmnet::judge(expect, seen),
@@ -97,8 +138,8 @@ pub fn judge(expect: &Expect, answer: &Answer) -> Verdict {
         Answer::Each(all) => of_each(expect, all),
     };
     match finding {
-        Ok(detail) => Verdict { passed: true, detail },
-        Err(detail) => Verdict { passed: false, detail },
+        Ok(detail) => Verdict { outcome: Outcome::Passed, detail },
+        Err(detail) => Verdict { outcome: Outcome::Failed, detail },
     }
 }
 

@@ -27,7 +27,7 @@ fn heard(label: &str, said: Said) -> Heard {
 }
 
 fn passes(expect: &Expect, answer: &Answer) -> bool {
-    judge(expect, answer).passed
+    judge(expect, answer).passed()
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_status_line_is_found_whatever_its_gaps() {
     let expect = Expect::Contains(vec!["KubeProxyReplacement: True".into(), "Network: Native".into()]);
     assert!(passes(&expect, &said(status)));
     let verdict = judge(&expect, &said(&status.replace("Native", "Tunnel")));
-    assert_eq!(verdict, Verdict { passed: false, detail: "without Network: Native".into() });
+    assert_eq!(verdict, Verdict { outcome: Outcome::Failed, detail: "without Network: Native".into() });
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn both_vips_belong_to_one_gateway() {
         (&[11, 10], &[12, 200], "g1 and g2 hold them"),
         (&[11, 10], &[12], "g1 lacks 10.10.0.200"),
     ] {
-        assert_eq!(judge(&expect, &facts(one, two)), Verdict { passed: false, detail: wrong.into() });
+        assert_eq!(judge(&expect, &facts(one, two)), Verdict { outcome: Outcome::Failed, detail: wrong.into() });
     }
 }
 
@@ -147,7 +147,7 @@ fn curled(lines: &[&str], status: i32) -> Answer {
 fn each_url_of_one_curl_counts_whatever_its_last_status() {
     let lines = ["0 200 https://a:6443/livez", "7 000 https://b:6443/livez"];
     let verdict = judge(&Expect::Statuses(Some(200)), &curled(&lines, 7));
-    assert_eq!(verdict, Verdict { passed: false, detail: "https://b:6443/livez is not reached".into() });
+    assert_eq!(verdict, Verdict { outcome: Outcome::Failed, detail: "https://b:6443/livez is not reached".into() });
     assert_eq!(judge(&Expect::Statuses(None), &curled(&lines[..1], 0)).detail, "1 of 1");
     let denied = ["0 401 https://a:10250/healthz"];
     assert!(passes(&Expect::Statuses(None), &curled(&denied, 0)));
@@ -198,8 +198,8 @@ fn routes_are_read_as_the_kernel_prints_them() {
     );
     assert_eq!(of(&format!("{two}{three}10.10.0.0/24 dev ens160 scope link\n")).detail, "2 of 2");
     assert_eq!(of(two).detail, "none to n3's pods via 10.10.0.3");
-    assert!(of(&format!("{own}{two}{three}")).passed, "a node's own part is led to its own interface");
-    assert!(!of(&format!("{two}{three}10.244.9.0/24 via 10.10.0.99 dev ens160\n")).passed);
+    assert!(of(&format!("{own}{two}{three}")).passed(), "a node's own part is led to its own interface");
+    assert!(!of(&format!("{two}{three}10.244.9.0/24 via 10.10.0.99 dev ens160\n")).passed());
 }
 
 #[test]
@@ -336,7 +336,7 @@ fn the_network_on_the_host_is_compared_with_every_row() {
         judge(&Expect::Vmnet(wish.clone()), &Answer::Vmnet(Box::new(seen.clone())))
     };
     for wish in &wishes {
-        assert!(verdict(wish, &seen).passed, "{wish:?}");
+        assert!(verdict(wish, &seen).passed(), "{wish:?}");
     }
     let lease = |mac, ends| Lease { address, mac, starts: 0, ends, hostname: None };
     let bad = [
@@ -355,10 +355,10 @@ fn the_network_on_the_host_is_compared_with_every_row() {
         (4, VmnetSeen { services: vec![("NAT", Some(false))], ..seen.clone() }, "NAT does not run"),
     ];
     for (index, seen, words) in bad {
-        assert_eq!(verdict(&wishes[index], &seen), Verdict { passed: false, detail: words.into() });
+        assert_eq!(verdict(&wishes[index], &seen), Verdict { outcome: Outcome::Failed, detail: words.into() });
     }
     let over = VmnetSeen { leases: vec![lease(other, 40)], ..seen.clone() };
-    assert!(verdict(&wishes[3], &over).passed, "a lease that has ended takes nothing");
+    assert!(verdict(&wishes[3], &over).passed(), "a lease that has ended takes nothing");
     let untold = VmnetSeen { services: vec![("NAT", None), ("DHCP", None)], ..seen };
     assert_eq!(verdict(&wishes[4], &untold).detail, "Fusion does not tell");
 }

@@ -90,14 +90,10 @@ impl Status {
         let clocks = self.clocks.iter().enumerate();
         let warn = |text: &str| Text::from([Cell::inked(Ink::Warn, text)]);
         pairs.extend(clocks.map(|(index, clock)| (label(index, "clocks"), warn(clock))));
-        if let Some(first) = &self.certificates {
-            let words = format!(
-                "the first of the nodes' {}, on {}",
-                first.words.replacen("end ", "ends ", 1),
-                first.node
-            );
-            pairs.push(("certificates", if first.is_due { warn(&words) } else { words.into() }));
-        }
+        let ends = self.certificates().into_iter().enumerate();
+        pairs.extend(ends.map(|(index, (words, is_due))| {
+            (label(index, "certificates"), if is_due { warn(&words) } else { words.into() })
+        }));
         if !self.versions.is_empty() {
             pairs.push(("versions", self.versions_text()));
         }
@@ -115,6 +111,19 @@ impl Status {
             )),
         }
         pairs
+    }
+}
+
+impl Status {
+    /// Says when the first certificates end, in the guests and on this Mac, and whether they are due.
+    fn certificates(&self) -> Vec<(String, bool)> {
+        let of_nodes = self.certificates.as_ref().map(|first| {
+            let words = first.words.replacen("end ", "ends ", 1);
+            (format!("the first of the nodes' {words}, on {}", first.node), first.is_due)
+        });
+        let own =
+            self.own_certificates.as_ref().map(|own| (format!("{} {}", own.whose, own.words), own.is_due));
+        of_nodes.into_iter().chain(own).collect()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::engine::resources::{HostUse, Look};
 use crate::host::fusion::Fusion;
 use crate::host::lock::Holder;
 use crate::lab::{Lab, Role};
-use crate::plan::drift::{self, FirstEnd};
+use crate::plan::drift::{self, FirstEnd, OwnEnd};
 use crate::plan::facts::{Facts, VmState};
 use crate::stack::resources::Resources;
 
@@ -38,6 +38,8 @@ pub struct Status {
     pub at_work: Option<Holder>,
     /// The certificate in the guests that ends first; none where no guest tells of one.
     pub certificates: Option<FirstEnd>,
+    /// The certificate on this Mac that ends first; none of a lab that has no identity.
+    pub own_certificates: Option<OwnEnd>,
     /// Machines whose clocks are off, in words.
     pub clocks: Vec<String>,
     /// Program → its versions in the lab, as machines tell them: one, but while they differ.
@@ -143,6 +145,7 @@ impl Status {
             network: NetworkStatus { name: lab.vmnet_name(), running: facts.network_running },
             nodes: lab.nodes.iter().map(|node| NodeStatus::new(node, lab, facts)).collect(),
             certificates: drift::first_end(lab, facts),
+            own_certificates: drift::first_own_end(facts),
             clocks: drift::clocks(lab, facts),
             versions: versions(lab, facts),
             host: None,
