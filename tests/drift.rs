@@ -222,6 +222,38 @@ fn what_was_changed_by_hand_is_named_by_plan_and_mended_by_up() {
     bench.down();
 }
 
+#[test]
+fn where_no_api_server_can_be_asked_one_check_waits_for_all_and_the_plan_does_not_guess() {
+    let bench = Bench::up_as("version: 1\npreset: solo\nlimits: {verify_check: 5}\n");
+    bench.guest("gateway1", "systemctl stop keepalived");
+    let told = bench.run(&["verify", "--output", "json"]).exits(10).json();
+    let checks = told["checks"].as_array().expect("a list of checks");
+    let (asked, silent): (Vec<&Value>, Vec<&Value>) = checks.iter().partition(|check| check["asked"] == true);
+    assert!(silent.len() > 10, "most of what is asked is asked of an API server: {told:#}");
+    for check in &silent {
+        let seen = check["seen"].as_str().expect("a reason");
+        assert!(seen.starts_with("no API server is ready: "), "{}: {seen}", check["id"]);
+        assert_eq!(check["passed"], false, "{}", check["id"]);
+    }
+    let failed = |id: &str| asked.iter().any(|check| check["id"] == id && check["passed"] == false);
+    assert!(failed("gateway.vips"), "what the others hang on is asked and fails: {told:#}");
+    // In words it is said once, and only what failed is worth another look.
+    let told = bench.run(&["verify"]).exits(10);
+    assert_eq!(told.stdout.matches("no API server is ready").count(), 1, "{}", told.shown());
+    assert!(told.stdout.contains(&format!("{} could not be asked", silent.len())), "{}", told.shown());
+    let plan = plan(&bench);
+    assert!(plan["unseen"].as_array().expect("a list").contains(&"cilium.install".into()), "{plan:#}");
+    let text = bench.run(&["plan"]).exits(0);
+    assert!(
+        text.stdout.contains("  ? install Cilium ") && !text.stdout.contains("kubeadm init,"),
+        "{}",
+        text.shown()
+    );
+    bench.run(&["up", "--yes"]).exits(0);
+    bench.run(&["plan", "--detailed-exitcode"]).exits(0);
+    bench.down();
+}
+
 /// Returns when each machine was without power, as the journal has it since a line of it: from the step that stops it to
 /// the one that finds it whole.
 fn absences(bench: &Bench, since: usize) -> BTreeMap<String, (usize, usize)> {

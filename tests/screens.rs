@@ -5,6 +5,8 @@ mod golden;
 mod picture;
 mod typed;
 
+use std::collections::BTreeMap;
+
 use crate::support::dialogue::{CTRL_C, Dialogue};
 use crate::support::session::Session;
 use crate::wizard;
@@ -27,11 +29,46 @@ fn written(session: &Session, verb: &str, width: u16, colour: bool) -> String {
     Dialogue::begin(session, verb, ROWS, width).end().1
 }
 
-/// The same of a verb that has to get to its end.
-fn done(session: &Session, verb: &str, width: u16) -> Picture {
-    let (status, written, _) = Dialogue::begin(session.clone(), verb, ROWS, width).end();
-    assert_eq!(status, Some(0), "{written}");
-    Picture::of(&written, ROWS, width)
+/// The same, drawn, of a verb that has to end so.
+fn ended(session: &Session, verb: &str, width: u16, colour: bool, with: i32) -> Picture {
+    let session = if colour { session.clone() } else { session.clone().env("NO_COLOR", "1") };
+    let (status, written, session) = Dialogue::begin(session, verb, ROWS, width).end();
+    assert_eq!(status, Some(with), "{written}");
+    if !colour {
+        assert_eq!(faults(verb, width, &written.replace('\r', "")), Vec::<String>::new());
+    }
+    // Where the log lies has the process in it, and decides where the line is broken.
+    let log = |line: &&str| line.contains("/logs/") && with != 0;
+    let written = written.split_inclusive('\n').filter(|line| !log(line)).collect::<String>();
+    Picture::of(&named(&written, &session), ROWS, width)
+}
+
+/// What verbs wrote that do what they say, and so cannot be run twice in one place: for each width there is another.
+#[derive(Default)]
+struct Deeds(BTreeMap<&'static str, Vec<Screen>>);
+
+impl Deeds {
+    /// Takes in what a verb wrote there, which has to succeed. What draws rows is seen in colour alone.
+    fn done(&mut self, session: &Session, verb: &'static str, width: u16) {
+        self.see(verb, width, ended(session, verb, width, true, 0));
+    }
+
+    fn see(&mut self, verb: &'static str, width: u16, coloured: Picture) {
+        self.0.entry(verb).or_default().push(Screen { width, coloured, plain: None });
+    }
+
+    /// Takes in what the verb that was seen last at this width writes without colours, elsewhere.
+    fn without_colour(&mut self, session: &Session, verb: &'static str, width: u16) {
+        let plain = ended(session, verb, width, false, 0);
+        let seen = self.0.get_mut(verb).and_then(|all| all.iter_mut().find(|one| one.width == width));
+        seen.expect("it was seen in colour").plain = Some(plain);
+    }
+
+    /// Returns what differs from what was agreed on.
+    fn compare(self, session: &Session, place: &str) -> Vec<String> {
+        let compared = |(verb, all)| Screens { place, verb, all }.compare(session.root());
+        self.0.into_iter().flat_map(compared).collect()
+    }
 }
 
 /// Says whether a line could have been broken before the edge: it has a blank there behind its indentation, and is no command or
@@ -111,21 +148,20 @@ fn with_typo() -> Session {
     Session::new().file("typo.yaml", "version: 1\nlan:\n  vip: 192.168.68.300\nworkers: {cuont: 2}\n")
 }
 
-/// Compares what single runs wrote at 80 columns, which did not do the same a second time.
-fn once(session: &Session, place: &str, pictures: Vec<(&str, Picture)>) -> Vec<String> {
-    pictures.into_iter().flat_map(|(verb, picture)| once_at(80, session, place, verb, picture)).collect()
-}
-
-fn once_at(width: u16, session: &Session, place: &str, verb: &str, picture: Picture) -> Vec<String> {
-    let all = vec![Screen { width, coloured: picture, plain: None }];
-    Screens { place, verb, all }.compare(session.root())
-}
-
 /// A disk of 1 MiB with nothing on it but the signature that a partition table ends with.
 fn raw_disk() -> Vec<u8> {
     let mut disk = vec![0; 1 << 20];
     disk[510..512].copy_from_slice(&[0x55, 0xaa]);
     disk
+}
+
+/// What verbs of images work on.
+fn with_files() -> Session {
+    Session::new()
+        .file("user-data", "#cloud-config\n{}\n")
+        .file("meta-data", "instance-id: one\n")
+        .file("disk.raw", raw_disk())
+        .file("machine.vmx", "displayName = \"machine\"\nmemsize = \"2048\"\n")
 }
 
 /// Answers each of the wizard's questions as it proposes.
@@ -147,15 +183,15 @@ fn named(written: &str, session: &Session) -> String {
 }
 
 /// Looks at a verb that goes on until somebody ends it, once it has said this.
-fn watched(session: &Session, verb: &str, said: &str, rows: u16, end: &str) -> Picture {
-    let mut dialogue = Dialogue::begin(session.clone(), verb, rows, 80);
+fn watched(session: &Session, verb: &str, said: &str, (rows, width): (u16, u16), end: &str) -> Picture {
+    let mut dialogue = Dialogue::begin(session.clone(), verb, rows, width);
     let shown = dialogue.until(said).seen.clone();
     let (status, written, _) = {
         dialogue.press(end);
         dialogue.end()
     };
     assert_eq!(status, Some(0), "{written}");
-    Picture::of(&named(&shown, session), rows, 80)
+    Picture::of(&named(&shown, session), rows, width)
 }
 
 /// Lets the first gateway hold the VIPs, whichever of the two came up first.
@@ -168,45 +204,50 @@ fn first_gateway_holds_the_vips(session: &Session) {
 
 #[test]
 fn screens_are_as_agreed_and_nothing_runs_over_the_edge_where_no_lab_stands() {
-    let session = with_typo()
-        .file("user-data", "#cloud-config\n{}\n")
-        .file("meta-data", "instance-id: one\n")
-        .file("disk.raw", raw_disk())
-        .file("machine.vmx", "displayName = \"machine\"\nmemsize = \"2048\"\n");
+    let session = with_typo();
     let mut wrong = look(&session, WITHOUT_A_LAB, NOTHING);
-    wrong.extend(once(&session, NOTHING, ONCE.map(|verb| (verb, done(&session, verb, 80))).into()));
-    let all = WIDTHS.map(|width| Screen { width, coloured: asked(width), plain: None }).into();
-    wrong.extend(Screens { place: NOTHING, verb: ASKED, all }.compare(session.root()));
+    let mut deeds = Deeds::default();
+    for width in WIDTHS {
+        let [here, elsewhere] = [with_files(), with_files()];
+        for verb in ONCE {
+            deeds.done(&here, verb, width);
+            deeds.without_colour(&elsewhere, verb, width);
+        }
+        deeds.see(ASKED, width, asked(width));
+    }
+    wrong.extend(deeds.compare(&session, NOTHING));
     assert_eq!(wrong.join("\n"), "");
 }
 
 #[test]
 fn a_run_that_fails_says_so_as_agreed_and_the_next_one_goes_on() {
-    let session = with_typo().file("fusionlab.yaml", "version: 1\npreset: solo\n");
-    let sim = |words: &[&str]| drop(session.clone().arg("sim").args(words).run().exits(0));
-    sim(&["fault", "start-unknown", "--on", "k8s-master1"]);
-    let (status, written, _) = Dialogue::begin(session.clone(), "up --yes", ROWS, 80).end();
-    assert_eq!(status, Some(6), "{written}");
-    // Where the log lies has the process in it, and decides where the line is broken.
-    let log = |line: &&str| line.contains("/logs/");
-    let written = written.split_inclusive('\n').filter(|line| !log(line)).collect::<String>();
-    let failed = vec![("up, one that fails", Picture::of(&written, ROWS, 80))];
-    let mut wrong = once(&session, LAB, failed);
-    sim(&["fault", "--clear"]);
-    let rest = done(&session, "up --yes", 60);
-    wrong.extend(once_at(60, &session, LAB, "up, after one that failed", rest));
-    session.args(["destroy", "--yes", "--all"]).run().exits(0);
-    assert_eq!(wrong.join("\n"), "");
+    let mut deeds = Deeds::default();
+    for width in WIDTHS {
+        let session = Session::new().file("fusionlab.yaml", "version: 1\npreset: solo\n");
+        let sim = |words: &[&str]| drop(session.clone().arg("sim").args(words).run().exits(0));
+        sim(&["fault", "start-unknown", "--on", "k8s-master1"]);
+        deeds.see("up, one that fails", width, ended(&session, "up --yes", width, true, 6));
+        sim(&["fault", "--clear"]);
+        deeds.see("up, after one that failed", width, ended(&session, "up --yes", width, true, 0));
+        session.args(["destroy", "--yes", "--all"]).run().exits(0);
+    }
+    assert_eq!(deeds.compare(&Session::new(), LAB).join("\n"), "");
 }
 
 #[test]
 fn screens_are_as_agreed_and_nothing_runs_over_the_edge_where_a_lab_stands() {
-    let session = with_typo().file("fusionlab.yaml", "version: 1\npreset: solo\n");
-    let first = done(&session, "up --yes", 80);
-    let mut wrong = look(&session, WITH_A_LAB, LAB);
-    let console = watched(&session, READ_ALONG, "login:", ROWS, CTRL_C);
-    let last = done(&session, LAST, 80);
-    wrong.extend(once(&session, LAB, vec![(FIRST_UP, first), (READ_ALONG, console), (LAST, last)]));
+    let (mut deeds, mut wrong) = (Deeds::default(), Vec::new());
+    for width in WIDTHS {
+        let session = with_typo().file("fusionlab.yaml", "version: 1\npreset: solo\n");
+        deeds.see(FIRST_UP, width, ended(&session, "up --yes", width, true, 0));
+        // All widths at once, where nothing is made.
+        if width == WIDTHS[0] {
+            wrong = look(&session, WITH_A_LAB, LAB);
+        }
+        deeds.see(READ_ALONG, width, watched(&session, READ_ALONG, "login:", (ROWS, width), CTRL_C));
+        deeds.done(&session, LAST, width);
+    }
+    wrong.extend(deeds.compare(&Session::new(), LAB));
     assert_eq!(wrong.join("\n"), "");
 }
 
@@ -216,10 +257,14 @@ fn screens_of_the_documents_lab_are_as_agreed() {
     session.clone().args(["up", "--yes"]).run().exits(0);
     first_gateway_holds_the_vips(&session);
     let mut wrong = look(&session, WITH_THE_DOCUMENTS_LAB, DOCUMENT);
-    let watched = watched(&session, WATCHED, "again every", 24, "q");
-    wrong.extend(once(&session, DOCUMENT, vec![(WATCHED, watched)]));
-    let picture = |verb: &'static str| (verb, Picture::of(&written(&session, verb, 80, true), ROWS, 80));
-    wrong.extend(once(&session, DOCUMENT, WITH_THE_DOCUMENTS_LAB_ONCE.map(picture).into()));
+    let mut deeds = Deeds::default();
+    for width in WIDTHS {
+        deeds.see(WATCHED, width, watched(&session, WATCHED, "again every", (24, width), "q"));
+        for verb in WITH_THE_DOCUMENTS_LAB_ONCE {
+            deeds.done(&session, verb, width);
+        }
+    }
+    wrong.extend(deeds.compare(&session, DOCUMENT));
     session.clone().args(["destroy", "--yes"]).run().exits(0);
     assert_eq!(wrong.join("\n"), "");
 }

@@ -16,7 +16,8 @@ pub enum Detail {
 }
 
 /// What the question marks say.
-const UNSEEN: &str = "Nobody could be asked what is there already: what is marked ? looks first, and may find nothing to do.";
+const UNSEEN: &str =
+    "Nobody could be asked what is there already: what is marked ? looks first, and may find nothing to do.";
 
 /// Says whether a step belongs to a group.
 type Belongs = fn(&Step) -> bool;
@@ -325,7 +326,12 @@ mod tests {
         let mut world = World::complete();
         world.switch_off("k8s-worker2");
         let text = text(&world.up().unwrap(), &world.lab, Detail::Brief);
-        assert!(text.contains("  + k8s-worker2  10.10.0.142  start, await, prepare?, certificates?, kubeadm join?"), "{text}");
+        assert!(
+            text.contains(
+                "  + k8s-worker2  10.10.0.142  start, await, prepare?, certificates?, kubeadm join?"
+            ),
+            "{text}"
+        );
         assert!(!text.contains("  ? "), "the API server answers:\n{text}");
     }
 

@@ -65,7 +65,7 @@ pub const WITHOUT_A_LAB: &[&str] = &[
     "destroy --yes",
 ];
 
-/// What is typed once then, at 80 columns and in this order, and does what it says.
+/// What is typed once then, in this order, and does what it says.
 pub const ONCE: [&str; 11] = [
     "render --out rendered",
     "network apply --yes",
@@ -120,7 +120,7 @@ pub const WITH_THE_DOCUMENTS_LAB: &[&str] = &["status", "topology --live", "veri
 /// What is looked at in a window of 24 rows then.
 pub const WATCHED: &str = "status --watch 1";
 
-/// What is typed once then, at 80 columns.
+/// What does something then, or takes long.
 pub const WITH_THE_DOCUMENTS_LAB_ONCE: [&str; 5] =
     ["plan", "logs k8s-master1 --source console -n 3", "logs", "drill gateway-nginx --yes", "support"];
 

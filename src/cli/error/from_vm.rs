@@ -152,19 +152,34 @@ mod tests {
     fn the_advice_follows_the_cause_that_the_log_names() {
         let advice = |message: &str, cause: Option<&str>| {
             let report = refused("start", Path::new("/a.vmx"), message, cause);
-            report.fix.into_iter().map(|fix| match fix {
-                Fix::Say(words) | Fix::Run(words) => words,
-            }).collect::<Vec<_>>().join(" | ")
+            report
+                .fix
+                .into_iter()
+                .map(|fix| match fix {
+                    Fix::Say(words) | Fix::Run(words) => words,
+                })
+                .collect::<Vec<_>>()
+                .join(" | ")
         };
         let canceled = "The operation was canceled";
         for (cause, cure) in [
-            ("Cannot open the disk 'a.vmdk' or one of the snapshot disks it depends on.", "bring back the file"),
-            ("The parent virtual disk has been modified since the child was created.", "fusionlab destroy | fusionlab up"),
+            (
+                "Cannot open the disk 'a.vmdk' or one of the snapshot disks it depends on.",
+                "bring back the file",
+            ),
+            (
+                "The parent virtual disk has been modified since the child was created.",
+                "fusionlab destroy | fusionlab up",
+            ),
             ("Not enough physical memory is available to power on this virtual machine.", "less memory"),
             ("There is no space left on the device.", "df -h ~"),
             ("Failed to lock the file.", "quit Fusion"),
         ] {
-            assert!(advice(canceled, Some(cause)).contains(cure), "{cause}: {}", advice(canceled, Some(cause)));
+            assert!(
+                advice(canceled, Some(cause)).contains(cure),
+                "{cause}: {}",
+                advice(canceled, Some(cause))
+            );
         }
         assert!(advice("There is not enough space in the file system", None).starts_with("make room"));
         assert!(advice(canceled, None).starts_with("close the VM's window"), "nothing is known");

@@ -89,7 +89,9 @@ fn home_addresses(context: &Context, name: &str, root: &Path) -> Vec<(Ipv4Addr, 
         Some(Ok(Some(text))) => Some(text),
         Some(_) => return Vec::new(),
     };
-    let Ok(resolved) = resolve::resolve(text.as_deref(), record.preset, Arch::Arm64) else { return Vec::new() };
+    let Ok(resolved) = resolve::resolve(text.as_deref(), record.preset, Arch::Arm64) else {
+        return Vec::new();
+    };
     let lab = resolved.lab;
     let gateways = lab.gateways().filter_map(|node| Some((node.lan()?.address, node.name.clone())));
     let gateways: Vec<(Ipv4Addr, String)> = gateways.collect();

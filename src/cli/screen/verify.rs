@@ -208,7 +208,8 @@ pub mod tests {
         check.0.hop = Hop::ControlPlane;
         "all 5 nodes are Ready".clone_into(&mut check.0.check);
         check.0.outcome = Outcome::NotAsked;
-        "no API server is ready: dial tcp 192.168.68.200:6443: no route to host".clone_into(&mut check.0.detail);
+        "no API server is ready: dial tcp 192.168.68.200:6443: no route to host"
+            .clone_into(&mut check.0.detail);
         all.insert(1, check);
         all
     }

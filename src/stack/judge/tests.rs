@@ -61,7 +61,10 @@ fn both_vips_belong_to_one_gateway() {
         (&[11, 10], &[12, 200], "g1 and g2 hold them"),
         (&[11, 10], &[12], "g1 lacks 10.10.0.200"),
     ] {
-        assert_eq!(judge(&expect, &facts(one, two)), Verdict { outcome: Outcome::Failed, detail: wrong.into() });
+        assert_eq!(
+            judge(&expect, &facts(one, two)),
+            Verdict { outcome: Outcome::Failed, detail: wrong.into() }
+        );
     }
 }
 
@@ -147,7 +150,10 @@ fn curled(lines: &[&str], status: i32) -> Answer {
 fn each_url_of_one_curl_counts_whatever_its_last_status() {
     let lines = ["0 200 https://a:6443/livez", "7 000 https://b:6443/livez"];
     let verdict = judge(&Expect::Statuses(Some(200)), &curled(&lines, 7));
-    assert_eq!(verdict, Verdict { outcome: Outcome::Failed, detail: "https://b:6443/livez is not reached".into() });
+    assert_eq!(
+        verdict,
+        Verdict { outcome: Outcome::Failed, detail: "https://b:6443/livez is not reached".into() }
+    );
     assert_eq!(judge(&Expect::Statuses(None), &curled(&lines[..1], 0)).detail, "1 of 1");
     let denied = ["0 401 https://a:10250/healthz"];
     assert!(passes(&Expect::Statuses(None), &curled(&denied, 0)));
@@ -355,7 +361,10 @@ fn the_network_on_the_host_is_compared_with_every_row() {
         (4, VmnetSeen { services: vec![("NAT", Some(false))], ..seen.clone() }, "NAT does not run"),
     ];
     for (index, seen, words) in bad {
-        assert_eq!(verdict(&wishes[index], &seen), Verdict { outcome: Outcome::Failed, detail: words.into() });
+        assert_eq!(
+            verdict(&wishes[index], &seen),
+            Verdict { outcome: Outcome::Failed, detail: words.into() }
+        );
     }
     let over = VmnetSeen { leases: vec![lease(other, 40)], ..seen.clone() };
     assert!(verdict(&wishes[3], &over).passed(), "a lease that has ended takes nothing");
