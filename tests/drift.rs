@@ -2,7 +2,7 @@
 //!
 //! Changes that do not hide one another are made together: each group costs one `up`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use serde_json::Value;
@@ -216,6 +216,11 @@ fn prove(bench: &Bench, group: &[Drift]) {
 #[test]
 fn what_was_changed_by_hand_is_named_by_plan_and_mended_by_up() {
     let bench = Bench::up_as(LAB);
+    let listed = bench.kubectl(&["-n", "kube-system", "get", "pods", "-l", "k8s-app=kube-dns", "-o", "json"]);
+    let pods: Value = serde_json::from_str(&listed).expect("a list");
+    let items = pods["items"].as_array().expect("items");
+    let nodes: BTreeSet<Option<&str>> = items.iter().map(|pod| pod["spec"]["nodeName"].as_str()).collect();
+    assert_eq!(nodes.len(), 2, "the DNS servers do not go with one machine: {listed}");
     for group in [IN_THE_GUESTS, IN_THE_CLUSTER, OF_THE_VIP, OF_THE_MACHINES, OF_THE_NETWORK] {
         prove(&bench, group);
     }

@@ -48,6 +48,21 @@ fn a_vip_that_somebody_has_is_not_taken_and_another_one_goes_on_from_there() {
 }
 
 #[test]
+fn a_gateways_own_address_that_somebody_has_is_told_before_it_is_used_for_anything() {
+    let session = solo();
+    session.clone().args(["sim", "hazard", "gateway-address-taken"]).run().exits(0);
+    let refused = session.clone().args(["up", "--yes"]).run().exits(7);
+    let flat = refused.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "192.168.68.56, which is to be gateway1's, is taken: 3c:2a:f4:0b:1d:2e answers for it on the LAN",
+        "explain lan-address-taken",
+    ] {
+        assert!(flat.contains(part), "{part:?} is not in:\n{}", refused.stderr);
+    }
+    session.args(["destroy", "--yes"]).run().exits(0);
+}
+
+#[test]
 fn a_router_id_that_somebody_has_is_not_used() {
     let session = solo();
     session.clone().args(["sim", "hazard", "vrrp-stranger"]).run().exits(0);

@@ -4,8 +4,14 @@
 # As long as a run lasts, nginx is asked every tenth of a second; the check fails as soon as it has not answered for half a
 # second, in which systemd has a killed one back. No program is started for it: it runs all the time.
 set -eu
-patience=500000 # microseconds
-lasts=800000
+patience=50 # hundredths of a second
+lasts=80
+
+# The time since the boot, in hundredths: the time of day may be set at any moment, as after the Mac has slept.
+now() {
+    read -r now _ </proc/uptime
+    now=$((10#${now/./}))
+}
 
 answers() {
     local answer=
@@ -17,14 +23,17 @@ answers() {
 
 # Nobody ever writes to it: reading from it is a pause.
 exec 4<> <(:)
-began=${EPOCHREALTIME/[.,]/}
-last=$began
+now
+began=$now
+last=$now
 while :; do
     if answers; then
-        last=${EPOCHREALTIME/[.,]/}
+        now
+        last=$now
         ((last - began < lasts)) || exit 0
     else
-        ((${EPOCHREALTIME/[.,]/} - last < patience)) || exit 1
+        now
+        ((now - last < patience)) || exit 1
     fi
     read -r -t 0.1 _ <&4 || :
 done

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""usage: fusionlab-lan-probe SECONDS ADDRESS ROUTER_ID LAN_INTERFACE INTERNAL_INTERFACE OWN_MAC...
+"""usage: fusionlab-lan-probe SECONDS ADDRESS[,ADDRESS...] ROUTER_ID LAN_INTERFACE INTERNAL_INTERFACE OWN_MAC...
 
-Says who else uses an address of the LAN, or a VRRP router id there or on the cluster's own network, before a gateway
-takes them. Asks for the address as RFC 5227 has it: three times, with no address of its own, so that no neighbour's
+Says who else uses addresses of the LAN, or a VRRP router id there or on the cluster's own network, before a gateway
+takes them. Asks for each address as RFC 5227 has it: three times, with no address of its own, so that no neighbour's
 table changes; meanwhile it listens. Prints one key=value a line; the last line is done=SECONDS. Needs root; changes
 nothing. What bears one of our own MACs is ours.
 """
@@ -51,15 +51,15 @@ def probe(mac, address):
     return head + struct.pack("!HHBBH", 1, IPV4, 6, 4, 1) + mac + NOBODY + bytes(6) + address
 
 
-def claimed(frame, address, own):
-    """Returns the MAC of whoever has the address, or is about to take it, by this ARP frame."""
+def claimed(frame, addresses, own):
+    """Returns which of the addresses somebody has, or is about to take, by this ARP frame, with that one's MAC."""
     if len(frame) < 42 or frame[14:20] != struct.pack("!HHBB", 1, IPV4, 6, 4):
         return None
     sender, sender_address, target_address = frame[22:28], frame[28:32], frame[38:42]
     if sender in own:
         return None
-    is_probe = sender_address == NOBODY and target_address == address
-    return sender if sender_address == address or is_probe else None
+    address = target_address if sender_address == NOBODY else sender_address
+    return (socket.inet_ntoa(address), text_of(sender)) if address in addresses else None
 
 
 def advert(frame, own):
@@ -75,7 +75,8 @@ def advert(frame, own):
 def main():
     if len(sys.argv) < 6:
         sys.exit(__doc__)
-    window, address, router_id = float(sys.argv[1]), socket.inet_aton(sys.argv[2]), int(sys.argv[3])
+    window, router_id = float(sys.argv[1]), int(sys.argv[3])
+    addresses = [socket.inet_aton(address) for address in sys.argv[2].split(",")]
     interfaces, own = sys.argv[4:6], {bytes.fromhex(mac.replace(":", "")) for mac in sys.argv[6:]}
     arp = listener(interfaces[0], ARP)
     mac = arp.getsockname()[4]
@@ -94,7 +95,8 @@ def main():
         if now >= window:
             break
         if sent < PROBES and now >= sent * window / (PROBES + 1):
-            arp.send(probe(mac, address))
+            for address in addresses:
+                arp.send(probe(mac, address))
             sent += 1
         due = min(window, sent * window / (PROBES + 1) if sent < PROBES else window)
         ready, _, _ = select.select([arp, *adverts], [], [], max(0.0, due - now))
@@ -103,8 +105,8 @@ def main():
             if sender[2] == PACKET_OUTGOING:
                 continue
             if heard is arp:
-                who = claimed(frame, address, own)
-                line = who and "address=" + text_of(who)
+                who = claimed(frame, addresses, own)
+                line = who and "address=%s %s" % who
             else:
                 who = advert(frame, own)
                 line = who and who[0] == router_id and "router=%s %d %s %s" % (adverts[heard], *who)

@@ -79,6 +79,10 @@ pub enum EngineError {
     #[error("{vip} is taken: {mac} answers for it on the LAN")]
     VipTaken { node: String, vip: Ipv4Addr, mac: Mac },
 
+    /// Somebody else on the LAN has the address of a gateway's card there.
+    #[error("{address}, which is to be {owner}'s, is taken: {mac} answers for it on the LAN")]
+    LanAddressTaken { node: String, owner: String, address: Ipv4Addr, mac: Mac },
+
     /// Somebody else's VRRP router has the id that the gateways are to have.
     #[error("VRRP router id {id} is taken: {address} ({mac}) sends adverts with it, heard on {interface}")]
     RouterIdTaken { node: String, id: u8, address: Ipv4Addr, mac: Mac, interface: String },
@@ -95,6 +99,11 @@ pub enum EngineError {
     #[error("{node} and {other} have the same {what}: {value}")]
     SameIdentity { node: String, other: String, what: &'static str, value: String },
 
+    /// The Mac finds no way to a machine that runs, for as long as it was waited for: macOS keeps programs from the local network until
+    /// its owner allows it (facts/vmrun-vmrest.md §1.5).
+    #[error("this Mac finds no way to {node} at {address}, which runs")]
+    LocalNetworkDenied { node: String, address: Ipv4Addr },
+
     /// The template could not be made.
     #[error("{reason}")]
     Template { reason: String, tail: Vec<String> },
@@ -106,6 +115,10 @@ pub enum EngineError {
     /// The template cannot be cloned, or its clone is not what it must be.
     #[error("{} cannot be cloned: {reason}", vmx.display())]
     TemplateUnfit { vmx: PathBuf, reason: String },
+
+    /// The template went away after the run had looked at it.
+    #[error("{} is gone, which was to be cloned", vmx.display())]
+    TemplateGone { vmx: PathBuf },
 
     /// A drill was refused: nothing is broken that is not whole.
     #[error("the lab is not whole: {ailments}")]

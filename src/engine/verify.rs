@@ -87,10 +87,11 @@ pub async fn verify(engine: &Arc<Engine>, checks: Vec<Check>) -> Result<usize> {
 
 /// Returns how many checks failed and how many could not be asked: `2 of 45 checks failed, 34 could not be asked`.
 pub fn unproven(failed: usize, not_asked: usize, total: usize) -> String {
+    let checks = if total == 1 { "check" } else { "checks" };
     match (failed, not_asked) {
-        (failed, 0) => format!("{failed} of {total} checks failed"),
-        (0, not_asked) => format!("{not_asked} of {total} checks could not be asked"),
-        (failed, not_asked) => format!("{failed} of {total} checks failed, {not_asked} could not be asked"),
+        (failed, 0) => format!("{failed} of {total} {checks} failed"),
+        (0, not_asked) => format!("{not_asked} of {total} {checks} could not be asked"),
+        (failed, not_asked) => format!("{failed} of {total} {checks} failed, {not_asked} could not be asked"),
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A file `X` that is open has a folder `X.lck` beside it, with a file `M12345.lck` of one line in it: the machine, the
 //! process as `pid-time(program)`, and what else only VMware's programs need (`fileLockPrimitive.c` in open-vm-tools).
-//! Time and program may be missing, and are on a Mac.
+//! Time and program may be missing; on a Mac the time is there, in microseconds, and the program is not
+//! (`FileLockProcessDescriptor` in `fileLockPosix.c`).
 
 use std::fmt;
 

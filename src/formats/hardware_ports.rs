@@ -1,7 +1,7 @@
 //! The Mac's network hardware, as `networksetup -listallhardwareports` prints it.
 
-/// How macOS has called its wireless cards.
-const WIRELESS: [&str; 2] = ["Wi-Fi", "AirPort"];
+/// How macOS has called its wireless cards, and calls them where it speaks German: names of ports are translated.
+const WIRELESS: [&str; 3] = ["Wi-Fi", "AirPort", "WLAN"];
 
 /// Returns the interfaces, such as `en0`, that are Wi-Fi.
 pub fn wifi(text: &str) -> Vec<String> {
@@ -28,6 +28,7 @@ mod tests {
                     Hardware Port: Thunderbolt Bridge\nDevice: bridge0\nEthernet Address: 36:47:9c:4b:1d:00\n\n\
                     VLAN Configurations\n===================\n";
         assert_eq!(wifi(text), ["en0"]);
+        assert_eq!(wifi(&text.replace("Wi-Fi", "WLAN")), ["en0"], "on a German Mac");
         assert_eq!(wifi("AuthorizationCreate() failed: -60008\n"), Vec::<String>::new());
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::files::{PRIVATE_FILE, create_new, exists, open, remove_file, set_mode};
 use super::stand_in::{self, Effect};
-use super::{HostError, Result};
+use super::{HostError, Result, sync};
 
 const READ_BUFFER: usize = 1024 * 1024;
 
@@ -101,14 +101,25 @@ fn copy_sparse(from: &Path, to: &Path, progress: CopyProgress<'_>) -> Result<u64
         }
         position = end;
     }
-    let sync = || stand_in::before(Effect::Sync(to)).and_then(|()| target.sync_all());
+    let sync = || stand_in::before(Effect::Sync(to)).and_then(|()| sync::to_disk(&target));
     sync().map_err(HostError::file("write", to))?;
     set_mode(to, facts.mode() & 0o777)?;
     Ok(copied)
 }
 
-/// Returns start and end of the first stretch at or after `from` that is not a hole.
+/// What file systems answer that know no holes; on a Mac the question is one to the file system's own driver.
+const KNOWS_NO_HOLES: [i32; 3] = [libc::EINVAL, libc::ENOTTY, libc::ENOTSUP];
+
+/// Returns start and end of the first stretch at or after `from` that is not a hole. On a Mac all of a file counts as data: APFS was
+/// seen to tell of holes where bytes had been written a moment before (coreutils/coreutils#68, hashicorp/packer#9949).
 pub(super) fn next_data(file: &File, from: u64) -> io::Result<Option<(u64, u64)>> {
+    let all = || {
+        let end = (&*file).seek(SeekFrom::End(0))?;
+        Ok((from < end).then_some((from, end)))
+    };
+    if cfg!(target_os = "macos") {
+        return all();
+    }
     let seek = |from: u64, whence: libc::c_int| {
         let from = libc::off_t::try_from(from).map_err(io::Error::other)?;
         // SAFETY: lseek takes a descriptor that is open for the whole call, and numbers.
@@ -118,10 +129,7 @@ pub(super) fn next_data(file: &File, from: u64) -> io::Result<Option<(u64, u64)>
     match seek(from, libc::SEEK_DATA) {
         Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
         // A file system without holes: all is data.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            let end = (&*file).seek(SeekFrom::End(0))?;
-            Ok((from < end).then_some((from, end)))
-        }
+        Err(error) if error.raw_os_error().is_some_and(|code| KNOWS_NO_HOLES.contains(&code)) => all(),
         Err(error) => Err(error),
         Ok(start) => Ok(Some((start, seek(start, libc::SEEK_HOLE)?))),
     }

@@ -118,10 +118,11 @@ impl Dial {
     }
 }
 
-/// Gives the error of a host that does not answer ARP the kind of the other one that means the same.
+/// Gives the error of a host that does not answer ARP the kind that means it: nobody answers there. `EHOSTUNREACH` is another matter
+/// on a Mac: it is what a program gets, at once, that may not reach the local network (XNU's `ip_output.c`).
 fn visible(error: io::Error) -> io::Error {
     match error.raw_os_error() {
-        Some(libc::EHOSTDOWN) => io::ErrorKind::HostUnreachable.into(),
+        Some(libc::EHOSTDOWN) => io::ErrorKind::TimedOut.into(),
         _ => error,
     }
 }

@@ -12,11 +12,11 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::stand_in::{self, Effect};
-use super::{HostError, Result};
+use super::{HostError, Result, sync};
 
 mod removal;
 
-pub use removal::{half_written, remove_by_way_of, remove_empty_folder, remove_file, remove_tree, sweep};
+pub use removal::{half_written, remove_by_way_of, remove_file, remove_if_empty, remove_tree, sweep};
 
 /// Mode of a file or folder that only its owner may see.
 pub const PRIVATE_FILE: u32 = 0o600;
@@ -288,7 +288,7 @@ fn fill(file: &mut NamedTempFile, bytes: &[u8], mode: u32, owner: Option<Ownersh
     // After the owner: changing that clears bits.
     file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
     stand_in::before(Effect::Sync(&path))?;
-    file.as_file().sync_all()
+    sync::to_disk(file.as_file())
 }
 
 /// Appends to a file, creating it with this mode, and returns when the bytes are on the disk.
@@ -300,7 +300,7 @@ pub fn append(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         let mut file = options.open(path)?;
         stand_in::write(&mut file, path, bytes)?;
         stand_in::before(Effect::Sync(path))?;
-        file.sync_data()
+        sync::to_disk(&file)
     };
     write().map_err(HostError::file("append to", path))
 }
@@ -413,7 +413,8 @@ pub fn sync_tree(folder: &Path) -> Result<()> {
         if is_folder(&path) {
             sync_tree(&path)?;
         } else {
-            let sync = || stand_in::before(Effect::Sync(&path)).and_then(|()| File::open(&path)?.sync_all());
+            let sync =
+                || stand_in::before(Effect::Sync(&path)).and_then(|()| sync::to_disk(&File::open(&path)?));
             sync().map_err(HostError::file("sync", &path))?;
         }
     }
@@ -427,7 +428,7 @@ pub fn sync_names(folder: &Path) -> Result<()> {
 
 fn sync_folder(folder: &Path) -> io::Result<()> {
     stand_in::before(Effect::SyncFolder(folder))?;
-    File::open(folder)?.sync_all()
+    sync::to_disk(&File::open(folder)?)
 }
 
 #[cfg(test)]

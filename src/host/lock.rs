@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
 use super::stand_in::{self, Effect};
-use super::{HostError, Result, clock, files, system};
+use super::{HostError, Result, clock, files, sync, system};
 
 /// A holder writes its name just after it has the lock; a reader in between waits for it.
 const BODY_TRIES: u32 = 10;
@@ -304,7 +304,7 @@ impl Lock {
             self.file.rewind()?;
             stand_in::write(&mut self.file, &self.path, text.as_bytes())?;
             stand_in::before(Effect::Sync(&self.path))?;
-            self.file.sync_data()
+            sync::to_disk(&self.file)
         };
         write().map_err(HostError::file("write lock", &self.path))
     }

@@ -25,6 +25,7 @@ pub mod resolver;
 pub mod ssh;
 pub mod stand_in;
 pub mod surroundings;
+pub mod sync;
 pub mod system;
 pub mod terminal;
 pub mod through;

@@ -164,6 +164,7 @@ pub fn as_root(app: &Path, domain: &str, lab: &str, nameserver: Option<Ipv4Addr>
         let reason = "this step is for root: fusionlab runs it through sudo".to_owned();
         return Err(HostError::Content { path: PathBuf::from(FOLDER), reason });
     }
+    system::make_for_everybody();
     let file = ResolverFile::new(discover::find(Some(app))?, domain)?;
     let nearest = file.folder();
     let nearest = nearest.ancestors().find(|path| files::exists(path)).unwrap_or(Path::new("/"));

@@ -101,7 +101,16 @@ pub fn macos_version(root: &Path) -> Option<String> {
     }
     let path = root.join("System/Library/CoreServices/SystemVersion.plist");
     let bytes = files::read_if_exists(&path).ok()??;
-    plist::from_bytes::<SystemVersion>(&bytes).ok().map(|version| version.product_version)
+    plist::from_bytes::<SystemVersion>(&bytes).ok().map(|version| its_own(&version.product_version))
+}
+
+/// Returns the version as its owner knows it. macOS 26 says 16 to programs that were built with an older system's headers, also where
+/// they read the file (python/cpython#135675); there was no 16.
+fn its_own(version: &str) -> String {
+    match version.strip_prefix("16") {
+        Some(rest) if rest.is_empty() || rest.starts_with('.') => format!("26{rest}"),
+        _ => version.to_owned(),
+    }
 }
 
 /// Returns the home folder: `HOME`, or what the user database says.
@@ -196,6 +205,14 @@ pub fn ignores_hangup() -> bool {
     }
 }
 
+/// Lets everybody read what this process and its programs make from now on, whatever mask the user has: for what root makes of the
+/// system's own, which sudo lets the user's mask take part in.
+pub fn make_for_everybody() {
+    const NOBODY_ELSE_WRITES: libc::mode_t = 0o022;
+    // SAFETY: umask takes a number and cannot fail.
+    unsafe { libc::umask(NOBODY_ELSE_WRITES) };
+}
+
 /// Ends a process at once; one that is gone is as good.
 pub fn end_process(pid: u32) {
     if let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 1) {
@@ -286,5 +303,9 @@ mod tests {
 <string>24B83</string></dict></plist>"#;
         files::write_atomic(&folder.join("SystemVersion.plist"), text.as_bytes(), 0o644).unwrap();
         assert_eq!(macos_version(root.path()).as_deref(), Some("15.1"));
+        assert_eq!(
+            (its_own("16.2"), its_own("26.2"), its_own("15.16")),
+            ("26.2".into(), "26.2".into(), "15.16".into())
+        );
     }
 }

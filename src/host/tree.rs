@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 
-use super::{HostError, Result, files};
+use super::{HostError, Result, files, sync};
 use crate::formats::tar::{self, Entry, Kind, Piece, TarError};
 
 const PIECE: usize = 64 * 1024;
@@ -127,7 +127,7 @@ impl IncomingFile {
     pub fn finish(self) -> Result<Copied> {
         let finish = || {
             self.file.as_file().set_permissions(fs::Permissions::from_mode(files::PUBLIC_FILE))?;
-            self.file.as_file().sync_all()?;
+            sync::to_disk(self.file.as_file())?;
             self.file.persist(&self.to).map_err(|error| error.error)
         };
         finish().map_err(HostError::file("write", &self.to))?;

@@ -24,6 +24,7 @@ enum Answer {
     Failed = 1,
     Unreachable = 4,
     Refused = 5,
+    NobodyAnswers = 6,
     NoCommand = 7,
     NoAddressType = 8,
 }
@@ -58,6 +59,7 @@ async fn connect(world: &Arc<World>, mut stream: TcpStream) -> io::Result<()> {
             let answer = match error.kind() {
                 io::ErrorKind::ConnectionRefused => Answer::Refused,
                 io::ErrorKind::HostUnreachable => Answer::Unreachable,
+                io::ErrorKind::TimedOut => Answer::NobodyAnswers,
                 _ => Answer::Failed,
             };
             reply(&mut stream, answer).await

@@ -88,6 +88,9 @@ faults! {
     DHCP_SILENT = "dhcp-silent",
     /// The guest never comes up after power-on.
     BOOT_HANGS = "guest-hangs-at-boot",
+    /// macOS keeps programs from the machines as long as its owner has not allowed it: from the Mac there is no way to an address;
+    /// `--on` takes the address.
+    LOCAL_NETWORK_DENIED = "local-network-denied",
     /// A card loses its link and its carrier, until cleared; `--on` takes the machine and the card, such as
     /// gateway1/ens160.
     LINK_DOWN = "link-down",

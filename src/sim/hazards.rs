@@ -83,6 +83,11 @@ pub const TABLE: &[Hazard] = &[
     ),
     hazard("vip-taken", "Another machine on the LAN has the VIP's address", Seed::Settings(take_vip)),
     hazard(
+        "gateway-address-taken",
+        "Another machine on the LAN has the first gateway's address",
+        Seed::Settings(take_gateways_address),
+    ),
+    hazard(
         "vrrp-stranger",
         "A router on the LAN sends VRRP adverts with the lab's router id",
         Seed::Settings(send_adverts),
@@ -233,6 +238,7 @@ fn leave_stale_forward(places: &Places) -> io::Result<()> {
 
 /// The document's VIP and its router id, and those who have them in their place.
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 68, 200);
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 68, 56);
 const ROUTER_ID: u8 = 51;
 const PRINTER: &str = "3c:2a:f4:0b:1d:2e";
 const ROUTER: &str = "38:94:ed:56:6f:8e";
@@ -240,6 +246,10 @@ const ROUTERS_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 68, 3);
 
 fn take_vip(settings: &mut Settings) {
     add_stranger(settings, PRINTER, VIP, None);
+}
+
+fn take_gateways_address(settings: &mut Settings) {
+    add_stranger(settings, PRINTER, GATEWAY, None);
 }
 
 fn send_adverts(settings: &mut Settings) {

@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use tokio_util::sync::CancellationToken;
 
 use super::control::Power;
+use super::faults;
 use super::links::Links;
 use super::network::Networks;
 use super::pace::Operation;
@@ -18,16 +19,33 @@ use super::world::{Vm, World};
 /// The SSH server's port, which the world serves for its machines.
 const SSH_PORT: u16 = 22;
 
+/// Gives a machine that is not there the kind of error that a Mac has for it: nobody answers (XNU's `EHOSTDOWN`).
+fn as_a_mac_sees(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::HostUnreachable => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    }
+}
+
 impl World {
     /// Opens a connection as the Mac itself: to its own networks that have a host adapter, and to its LAN.
     pub async fn connect_from_host(
         self: &Arc<Self>,
         to: SocketAddrV4,
     ) -> io::Result<(Wire, CancellationToken)> {
+        self.must_be_allowed(*to.ip())?;
         if let Some(dialled) = self.kind.dial(to).await {
-            return Ok((dialled?, CancellationToken::new()));
+            return Ok((dialled.map_err(as_a_mac_sees)?, CancellationToken::new()));
         }
-        self.connect(to, self.reach_of_host()).await
+        self.connect(to, self.reach_of_host()).await.map_err(as_a_mac_sees)
+    }
+
+    /// What a program may not reach, a Mac knows no way to, and says so at once.
+    fn must_be_allowed(&self, to: Ipv4Addr) -> io::Result<()> {
+        if faults::strikes(&self.places, faults::LOCAL_NETWORK_DENIED, &to.to_string()) {
+            return Err(io::ErrorKind::HostUnreachable.into());
+        }
+        Ok(())
     }
 
     /// Opens a connection to whichever machine holds the address on a segment that is reached.
@@ -65,7 +83,8 @@ impl World {
 
     /// Finds the machine that the Mac itself reaches by an address, with what its SSH server needs to know.
     pub async fn ssh_from_host(self: &Arc<Self>, address: Ipv4Addr) -> io::Result<(Arc<Vm>, SshFace)> {
-        let vm = self.reach(address, self.reach_of_host()).await?;
+        self.must_be_allowed(address)?;
+        let vm = self.reach(address, self.reach_of_host()).await.map_err(as_a_mac_sees)?;
         let face = vm.machine().ssh().ok_or(io::ErrorKind::ConnectionRefused)?;
         Ok((vm, face))
     }

@@ -20,13 +20,19 @@ pub const DESCRIPTION: &str = "fusionlab:";
 pub const AGENTS: &str = "cilium";
 /// The Deployment that looks at the Gateway API's definitions, once.
 pub const OPERATOR: &str = "cilium-operator";
+/// The Deployment of the cluster's DNS servers, which is kubeadm's and waits for the network.
+pub const DNS: &str = "coredns";
 /// What must be rolled out before the network is ready, with the DNS server that waits for it.
-pub const ROLLOUTS: [&str; 6] = [AGENTS, "cilium-envoy", OPERATOR, "coredns", "hubble-relay", "hubble-ui"];
+pub const ROLLOUTS: [&str; 6] = [AGENTS, "cilium-envoy", OPERATOR, DNS, "hubble-relay", "hubble-ui"];
 
 /// The operator's annotation that tells which Gateway API it was started for.
 const GATEWAY_API: &str = "fusionlab.dev/gateway-api";
 /// Operators listen on host ports, so a second one needs a second node.
 const OPERATORS: usize = 2;
+
+/// How long the certificates of Hubble's programs last, as kubeadm's do in a lab, and the authority that signs them, as the lab's do.
+const CERTIFICATE_DAYS: u32 = 5 * 365;
+const AUTHORITY_DAYS: u32 = 10 * 365;
 
 /// Returns the chart's values (facts/kubernetes-cilium.md §4.1).
 pub fn values(lab: &Lab) -> Value {
@@ -53,7 +59,14 @@ pub fn values(lab: &Lab) -> Value {
             "gatewayClass": { "create": "true" },
             "enableProxyProtocol": lab.cluster.proxy_protocol,
         },
-        "hubble": { "enabled": true, "relay": { "enabled": true }, "ui": { "enabled": true } },
+        "hubble": {
+            "enabled": true,
+            "relay": { "enabled": true },
+            "ui": { "enabled": true },
+            // The chart makes them once and keeps them through every upgrade, so that they last as long as the nodes' own.
+            "tls": { "auto": { "certValidityDuration": CERTIFICATE_DAYS } },
+        },
+        "tls": { "ca": { "certValidityDuration": AUTHORITY_DAYS } },
         "operator": {
             "replicas": lab.members().count().min(OPERATORS),
             "rollOutPods": true,

@@ -13,7 +13,7 @@ pub const CONFIG: &str = "/etc/keepalived/keepalived.conf";
 pub const RESTART: &str = "/etc/systemd/system/keepalived.service.d/fusionlab.conf";
 
 /// All are asked at once by the check, a few times a second.
-const MOST_WITNESSES: usize = 3;
+const MOST_WITNESSES: usize = 5;
 /// A peer takes over after three adverts and a little; by the fourth it has.
 const ADVERTS_UNTIL_TAKEN: u16 = 4;
 /// systemd waits so long at least, in hundredths of a second.
@@ -54,10 +54,10 @@ fn lan(lab: &Lab, node: &Node) -> Option<Value> {
     }))
 }
 
-/// Fusion's two addresses, and a control plane should both keep silent.
+/// Fusion's two addresses, and the control planes should both keep silent, as a Mac in stealth mode does.
 fn internal_witnesses(lab: &Lab) -> Vec<Ipv4Addr> {
-    let candidates = [lab.internal.host, lab.internal.nat, lab.first_control_plane().address()];
-    few(candidates.into_iter())
+    let fusions = [lab.internal.host, lab.internal.nat];
+    few(fusions.into_iter().chain(lab.control_planes().map(Node::address)))
 }
 
 fn few(candidates: impl Iterator<Item = Ipv4Addr>) -> Vec<Ipv4Addr> {

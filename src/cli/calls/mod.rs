@@ -32,7 +32,7 @@ use crate::host::fusion::networks::{BACKUPS, Backup, Networks};
 use crate::host::fusion::vmrun::Vmrun;
 use crate::host::fusion::{Fusion, discover};
 use crate::host::lock::Occupant;
-use crate::host::{HostError, download, files, kubeconfig, system};
+use crate::host::{HostError, download, files, kubeconfig, sync, system};
 use crate::lab::catalogue::{Arch, Image, entries};
 use crate::lab::limits::Limits;
 use crate::lab::lint::RULES;
@@ -91,7 +91,9 @@ pub fn write_new(path: &Path, text: &str) -> Result<(), HostError> {
     use std::io::Write;
     const READABLE: u32 = 0o644;
     let mut file = files::create_new(path, READABLE)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(HostError::file("write", path))
+    file.write_all(text.as_bytes())
+        .and_then(|()| sync::to_disk(&file))
+        .map_err(HostError::file("write", path))
 }
 
 /// Writes a file that may be made again at any time: what is there under its name is replaced as a whole.

@@ -86,6 +86,15 @@ impl From<&EngineError> for Report {
                 .because(format!("{node} asked for {vip} before taking it, and nothing was configured"))
                 .advise(format!("find the machine with {mac} (the home router knows it) and give it another address"))
                 .advise("or choose a free address outside the router's DHCP range, as `lan: {vip: …}` in the lab file"),
+            EngineError::LanAddressTaken { node, owner, address, mac } => {
+                Self::new("lan-address-taken", Kind::Network, what)
+                    .at(node.clone())
+                    .because(format!("two machines with {address} cut each other off, now one and now the other"))
+                    .advise(format!("find the machine with {mac} (the home router knows it) and give it another address"))
+                    .advise(format!(
+                        "or choose a free one outside the router's DHCP range, as `nodes: {{{owner}: {{lan_address: …}}}}` in the lab file"
+                    ))
+            }
             EngineError::RouterIdTaken { node, id, .. } => {
                 Self::new("router-id-taken", Kind::Network, what)
                     .at(node.clone())
@@ -111,6 +120,17 @@ impl From<&EngineError> for Report {
                 .advise(format!("take the lab down and make the template anew; or give {node} or {other} an identity of its own"))
                 .run("fusionlab destroy")
                 .run("fusionlab template build --rebuild"),
+            EngineError::LocalNetworkDenied { node, .. } => {
+                Self::new("local-network-denied", Kind::HostCheck, what)
+                    .at(node.clone())
+                    .because(
+                        "macOS, from 15 on, keeps each terminal from the local network until you allow it, Fusion's networks \
+                         among them; it asks once, and a no stays",
+                    )
+                    .advise("allow the terminal's app: System Settings, Privacy & Security, Local Network; then start it anew, and go on:")
+                    .run("fusionlab up")
+                    .advise("macOS's own Terminal needs no permission")
+            }
             EngineError::Template { reason, tail } => {
                 Self::new("template-failed", Kind::Guest, reason.clone())
                     .with_tail(tail)
@@ -121,6 +141,10 @@ impl From<&EngineError> for Report {
                 .because("a clone reads from the template's disk what it has not changed itself, so that disk may never change")
                 .advise("make the template anew, once no machine hangs on it:")
                 .run("fusionlab template build --rebuild"),
+            EngineError::TemplateGone { .. } => Self::new("template-unfit", Kind::Fusion, what)
+                .because("somebody removed it since this run looked at it: `fusionlab template prune`, which no lab stood in the way of yet, or a hand")
+                .advise("it is made anew by the next run:")
+                .run("fusionlab up"),
             EngineError::TemplateDiffers { .. } => Self::new("template-differs", Kind::Guest, what)
                 .because("the versions were read off the programs that the bake installed")
                 .advise("ask for other versions in the lab file, or make the template anew:")

@@ -102,10 +102,8 @@ pub async fn clear_all_leftovers(context: &StepContext) -> Result<()> {
         clear_leftovers(context, &node).await?;
     }
     let bundles = engine.lab.nodes.iter().map(|node| engine.bundle(&node.name));
-    for bundle in bundles.filter(|bundle| files::is_folder(bundle)) {
-        if files::list(&bundle)?.is_empty() {
-            files::remove_empty_folder(&bundle)?;
-        }
+    for bundle in bundles {
+        files::remove_if_empty(&bundle)?;
     }
     Ok(())
 }
@@ -206,6 +204,9 @@ async fn by_copy(
 
 /// Returns what the template's disk says of itself, which must be what it said when it was frozen.
 fn frozen_disk(template: &TemplateDir) -> Result<Info> {
+    if !files::exists(&template.disk()) {
+        return Err(EngineError::TemplateGone { vmx: template.vmx() });
+    }
     let info = inspect(&template.disk())?;
     let recorded = template.read()?.filter(|manifest| manifest.stage == Stage::Frozen);
     match recorded {
@@ -308,6 +309,12 @@ mod tests {
         assert!(cloned(&bench).await.unwrap_err().to_string().contains("changed since it was frozen"));
         template.write(&Manifest { stage: Stage::Baked, ..manifest }).unwrap();
         assert!(cloned(&bench).await.unwrap_err().to_string().contains("is not finished"));
+        files::remove_tree(&template.root, &bench.engine.home.templates()).unwrap();
+        let gone = cloned(&bench).await.unwrap_err();
+        assert!(
+            matches!(gone, EngineError::TemplateGone { .. }),
+            "as by a prune that knew nothing of this lab: {gone}"
+        );
         assert_eq!(state(&bench).await, VmState::Absent);
     }
 

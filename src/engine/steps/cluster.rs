@@ -13,6 +13,7 @@ use crate::lab::{Lab, Node, names};
 use crate::plan::drift;
 use crate::plan::facts::ClusterFacts;
 use crate::plan::step::{Phase, StepId};
+use crate::stack::checks::pods::{self, PodQuery};
 use crate::stack::{cilium, facts, gateway_api, ingress, kubectl};
 
 use super::guest::install;
@@ -120,7 +121,24 @@ pub async fn nodes(context: &StepContext) -> Result<bool> {
     let was_there = no_kube_proxy(context, node).await?;
     let ready_late =
         all_ready(context, node, lab.members().collect(), |cluster| readiness.tell(cluster)).await?;
-    Ok(rolled_out_late || was_there || ready_late)
+    let was_together = spread_dns(context, node).await?;
+    Ok(rolled_out_late || was_there || ready_late || was_together)
+}
+
+/// Spreads the cluster's DNS servers over nodes. Both come up on the first control plane, which is alone when they are made, and would
+/// be away with it for minutes; kubeadm leaves that to whoever lets others join. Says whether they stood together.
+async fn spread_dns(context: &StepContext, node: &Node) -> Result<bool> {
+    let engine = &context.engine;
+    let listed = engine.must(node, &PodQuery::Dns.list()).await?;
+    let pods =
+        pods::parse(&listed.text()).map_err(|reason| EngineError::Cluster { reason, tail: tail(&listed) })?;
+    let nodes: BTreeSet<&str> = pods.iter().map(|pod| pod.node.as_str()).collect();
+    if engine.lab.members().count() < 2 || pods.len() < 2 || nodes.len() > 1 {
+        return Ok(false);
+    }
+    let limit = engine.lab.limits.cilium_ready;
+    restart_workload(engine, node, &format!("deployment/{}", cilium::DNS), cilium::NAMESPACE, limit).await?;
+    Ok(true)
 }
 
 /// Says of each member once that it is Ready.

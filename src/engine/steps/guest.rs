@@ -1,5 +1,6 @@
 //! Steps in one guest: wait until it is ours to use, and put its files in place.
 
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 
 use serde_json::Value;
@@ -12,7 +13,7 @@ use crate::engine::wait::{Probe, waited};
 use crate::formats::command::Command;
 use crate::formats::dhcp;
 use crate::host::{HostError, clock, files};
-use crate::lab::Node;
+use crate::lab::{Nic, Node};
 use crate::plan::drift;
 use crate::plan::facts::GuestFacts;
 use crate::plan::step::Phase;
@@ -49,6 +50,7 @@ pub async fn ready(context: &StepContext, name: &str) -> Result<bool> {
             .filter(|nic| !facts.holds(nic.address))
             .map(|nic| format!("{} does not hold {}", nic.guest_name(), nic.address)),
     );
+    wrong.extend(misnamed(node, &facts));
     if wrong.is_empty() {
         engine.identities.must_be_its_own(&node.name, &facts)?;
         return Ok(came_late || was_at_work);
@@ -60,6 +62,20 @@ pub async fn ready(context: &StepContext, name: &str) -> Result<bool> {
     Err(EngineError::Guest { node: node.name.clone(), reason, tail: context.console_tail() })
 }
 
+/// Says which cards have other names than their places in the VMX lead to: Keepalived is told them by name.
+fn misnamed(node: &Node, facts: &GuestFacts) -> Vec<String> {
+    let told = |nic: &Nic| {
+        let (name, _) = facts.addresses.iter().find(|(_, address)| *address == nic.address)?;
+        (*name != nic.guest_name())
+            .then(|| format!("its card with {} is called {name}, not {}", nic.address, nic.guest_name()))
+    };
+    node.nics.iter().filter_map(told).collect()
+}
+
+/// So often in a row a Mac finds no way only to what a program may not reach: else it says so now and then, while it looks for who
+/// has an address (XNU's `in_arp.c`).
+const DENIED: u32 = 10;
+
 async fn login(context: &StepContext, node: &Node) -> Result<bool> {
     let engine = &context.engine;
     let requirement = Requirement {
@@ -70,8 +86,11 @@ async fn login(context: &StepContext, node: &Node) -> Result<bool> {
     };
     let limit = engine.lab.limits.guest_connect;
     let mut power = Power::of(context, node);
-    waited(context, requirement, async || {
-        match engine.run(node, &Command::new(["true"]), limit, None).await {
+    let mut no_way = 0_u32;
+    let came = waited(context, requirement, async || {
+        let answer = engine.run(node, &Command::new(["true"]), limit, None).await;
+        no_way = if answer.as_ref().is_err_and(finds_no_way) { no_way + 1 } else { 0 };
+        match answer {
             Ok(output) if output.success() => Ok(Probe::Met(())),
             Ok(output) => Ok(Probe::NotYet(format!("the login answers, but {:?}", tail(&output)))),
             // A stranger at its address is not a matter of waiting.
@@ -82,12 +101,25 @@ async fn login(context: &StepContext, node: &Node) -> Result<bool> {
                     Some(address) => {
                         format!("{error}; Fusion's DHCP server has leased {address} to its card")
                     }
+                    // It may be allowed while we wait.
+                    None if no_way >= DENIED => "macOS may deny this terminal the local network".to_owned(),
                     None => error.to_string(),
                 }))
             }
         }
     })
-    .await
+    .await;
+    match came {
+        Err(EngineError::Requirement { .. }) if no_way >= DENIED => {
+            Err(EngineError::LocalNetworkDenied { node: node.name.clone(), address: node.address() })
+        }
+        came => came,
+    }
+}
+
+/// Says whether the Mac knew no way to a machine. Of one that boots, or is down, it says that nobody answers.
+fn finds_no_way(error: &EngineError) -> bool {
+    matches!(error, EngineError::Host(HostError::Connect { source, .. }) if source.kind() == ErrorKind::HostUnreachable)
 }
 
 /// Switches a machine off and on that runs and was waited for in vain: one that hung while it booted, or that the DHCP

@@ -105,10 +105,7 @@ fn must_carry_nobody(engine: &Engine, node: &str, bundle: &Path) -> Result<()> {
 /// Removes the folder of the lab's VMs once nothing is in it.
 pub fn forget_folder(engine: &Engine) -> Result<()> {
     let folder = engine.fusion.library.join(&engine.lab.name);
-    if files::exists(&folder) && files::list(&folder)?.is_empty() {
-        files::remove_empty_folder(&folder)?;
-    }
-    Ok(())
+    Ok(files::remove_if_empty(&folder)?)
 }
 
 /// Looks at the marks once more, right before something that cannot be undone.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use super::Format;
 use crate::formats::vmdk;
 use crate::host::stand_in::{self, Effect};
-use crate::host::{HostError, Result, files};
+use crate::host::{HostError, Result, files, sync};
 
 /// What unfinished files are called.
 const PART: &str = ".part";
@@ -92,13 +92,13 @@ impl Target {
     /// Writes the descriptor of a flat disk. From then on the file with the bytes is known to be ours, whatever its name.
     pub(super) fn descriptor(&self, text: &str) -> std::io::Result<()> {
         stand_in::before(Effect::Sync(self.part()))?;
-        self.data().sync_all()?;
+        sync::to_disk(self.data())?;
         stand_in::write(&mut &self.file, &self.part, text.as_bytes())
     }
 
     /// Gives the files their names once they are safe on the disk, and returns what room they take.
     pub(super) fn place(mut self) -> Result<u64> {
-        let sync = || stand_in::before(Effect::Sync(&self.part)).and_then(|()| self.file.sync_all());
+        let sync = || stand_in::before(Effect::Sync(&self.part)).and_then(|()| sync::to_disk(&self.file));
         sync().map_err(HostError::file("write", &self.part))?;
         refuse_existing(&self.path)?;
         if let Some(flat) = &mut self.flat {

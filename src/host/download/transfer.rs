@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 use super::client::{Cause, Failure, Patience, client};
 use super::{Digest, Item, Tell, Told};
 use crate::host::stand_in::{self, Effect};
-use crate::host::{HostError, Result, clock, files, system};
+use crate::host::{HostError, Result, clock, files, sync, system};
 
 const READ_BUFFER: usize = 1024 * 1024;
 const BYTES_PER_MIB: u64 = 1 << 20;
@@ -285,7 +285,7 @@ impl Transfer<'_> {
     }
 
     fn sync(&self, file: &File) -> Result<()> {
-        let sync = || stand_in::before(Effect::Sync(self.part)).and_then(|()| file.sync_all());
+        let sync = || stand_in::before(Effect::Sync(self.part)).and_then(|()| sync::to_disk(file));
         sync().map_err(HostError::file("write", self.part))
     }
 

@@ -103,8 +103,24 @@ fn piece_by_piece(folder: &Path) -> Result<()> {
     remove_empty_folder(folder)
 }
 
+/// What the Finder writes into each folder that somebody looks at.
+const OF_THE_FINDER: &str = ".DS_Store";
+
+/// Removes a folder in which nothing is but what the Finder leaves where somebody has looked. Any other stays; none there is as good.
+pub fn remove_if_empty(folder: &Path) -> Result<()> {
+    if !is_folder(folder) {
+        return Ok(());
+    }
+    let inside = list(folder)?;
+    if inside.iter().any(|path| path.file_name() != Some(OsStr::new(OF_THE_FINDER))) {
+        return Ok(());
+    }
+    inside.iter().try_for_each(|path| remove_file(path))?;
+    remove_empty_folder(folder)
+}
+
 /// Removes a folder in which nothing is; any other is an error.
-pub fn remove_empty_folder(folder: &Path) -> Result<()> {
+fn remove_empty_folder(folder: &Path) -> Result<()> {
     let remove = || stand_in::before(Effect::Remove(folder)).and_then(|()| fs::remove_dir(folder));
     remove().map_err(HostError::file("remove folder", folder))
 }
@@ -161,6 +177,23 @@ mod tests {
         drop(writer);
         sweep(folder.path()).unwrap();
         assert_eq!(list(folder.path()).unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_folder_that_somebody_looked_at_in_the_finder_is_empty_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let [empty, looked_at, used] = ["empty", "looked at", "used"].map(|name| folder.path().join(name));
+        for path in [&empty, &looked_at, &used] {
+            create_dir(path).unwrap();
+        }
+        for path in [looked_at.join(".DS_Store"), used.join(".DS_Store"), used.join("holiday.jpg")] {
+            write_atomic(&path, b"", PUBLIC_FILE).unwrap();
+        }
+        for path in [&empty, &looked_at, &used, &folder.path().join("none")] {
+            remove_if_empty(path).unwrap();
+        }
+        assert_eq!(list(folder.path()).unwrap(), std::slice::from_ref(&used));
+        assert_eq!(list(&used).unwrap().len(), 2, "nothing of it was touched");
     }
 
     #[test]

@@ -78,11 +78,16 @@ fn describe(app: &Path) -> Result<Fusion> {
     })
 }
 
+/// Where macOS puts other disks.
+const VOLUMES: &str = "/Volumes";
+
 /// Returns the folder that holds `Applications`, or `/` for a bundle that stands elsewhere: it is a Mac's own Fusion,
 /// whose files are the system's wherever its programs are.
 fn root_of(app: &Path) -> PathBuf {
     match app.parent() {
-        Some(folder) if folder.ends_with("Applications") && !is_users_own(folder) => {
+        Some(folder)
+            if folder.ends_with("Applications") && !is_users_own(folder) && !is_on_another_disk(folder) =>
+        {
             folder.parent().map_or_else(|| "/".into(), Path::to_owned)
         }
         _ => "/".into(),
@@ -92,6 +97,11 @@ fn root_of(app: &Path) -> PathBuf {
 /// `~/Applications` is a place for programs on the Mac's own root, not a root.
 fn is_users_own(applications: &Path) -> bool {
     system::home().is_some_and(|home| files::resolved(&home).join("Applications") == applications)
+}
+
+/// So is a folder of that name on another disk: what is there works on this Mac's root.
+fn is_on_another_disk(applications: &Path) -> bool {
+    applications.parent().and_then(Path::parent) == Some(Path::new(VOLUMES))
 }
 
 /// Says whether a version is one that VMware has given: `13.6.3`, or by the calendar `25H2`.
@@ -131,6 +141,15 @@ mod tests {
         );
         files::write_atomic(&app.join(INFO), text.as_bytes(), 0o644).unwrap();
         app
+    }
+
+    #[test]
+    fn a_fusion_on_another_disk_is_this_macs_and_a_simulated_one_there_is_not() {
+        let root = |path: &str| root_of(Path::new(path));
+        assert_eq!(root("/Applications/VMware Fusion.app"), Path::new("/"));
+        assert_eq!(root("/Volumes/Ext/Applications/VMware Fusion.app"), Path::new("/"));
+        let home = "/Volumes/Ext/fusionlab/sim";
+        assert_eq!(root(&format!("{home}/Applications/VMware Fusion.app")), Path::new(home));
     }
 
     #[test]

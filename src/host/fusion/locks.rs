@@ -101,14 +101,32 @@ fn read(folder: PathBuf) -> Option<Lock> {
     let members = if files::is_folder(&folder) { files::list(&folder).ok()? } else { vec![folder.clone()] };
     let since = files::modified(members.first()?).or_else(|_| files::modified(&folder)).ok()?;
     let holders = members.iter().filter_map(|path| file_lock::holder(&files::read(path).ok()?));
-    let holders: Vec<Holder> = holders.collect();
-    let held = holders.iter().find(|holder| system::is_process(holder.pid)).cloned();
+    let holders: Vec<Holder> = holders.map(named).collect();
+    let held = holders.iter().find(|holder| may_hold(holder)).cloned();
     let grip = match (&held, holders.is_empty()) {
         (Some(_), _) => Grip::Held,
         (None, false) => Grip::Left,
         (None, true) => Grip::Unknown,
     };
     Some(Lock { holder: held.or_else(|| holders.into_iter().next()), folder, since, grip })
+}
+
+/// Returns a holder with the name of its program, which no lock tells on a Mac: the system does, of whoever has that number now.
+fn named(holder: Holder) -> Holder {
+    let program = holder.program.or_else(|| {
+        let path = system::program_of(holder.pid)?;
+        Some(path.file_name()?.to_string_lossy().into_owned())
+    });
+    Holder { program, ..holder }
+}
+
+/// Says whether a process of this number runs that may have the lock. Numbers begin anew with each boot, so that what a crash left is
+/// soon somebody else's: one whose program is none of VMware's has no lock of a VM.
+fn may_hold(holder: &Holder) -> bool {
+    let is_vmwares = |program: &PathBuf| program.to_string_lossy().to_lowercase().contains("vmware");
+    let is_named = holder.program.as_ref().is_some_and(|name| name.to_lowercase().contains("vmware"));
+    system::is_process(holder.pid)
+        && (is_named || system::program_of(holder.pid).as_ref().is_none_or(is_vmwares))
 }
 
 #[cfg(test)]
@@ -153,6 +171,19 @@ pub(crate) mod tests {
         assert_eq!(left.grip, Grip::Left);
         assert!(left.to_string().ends_with("by process 99999999 (vmware-vmx) of machine uuid=1"), "{left}");
         assert!(must_not_be_open(&vmx).is_ok(), "what a crash left does not hold us");
+    }
+
+    #[test]
+    fn a_lock_that_names_no_program_is_of_the_one_that_has_its_number() {
+        let fake = Fake::new();
+        let vmx = fake.root().join("one.vmwarevm/one.vmx");
+        fake.write(&vmx, "");
+        let member = vmx.with_file_name("one.vmx.lck/M1.lck");
+        // As on a Mac: the time in microseconds, and no name.
+        fake.write(&member, &format!("uuid=1 {}-1790000000123456 0 X M1.lck lc=0", std::process::id()));
+        let found = of_vmx(&vmx).unwrap().unwrap();
+        assert_eq!(found.grip, Grip::Left, "this test is no program of VMware's: {found}");
+        assert!(must_not_be_open(&vmx).is_ok(), "its number was a crashed one's before");
     }
 
     #[test]

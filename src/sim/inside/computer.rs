@@ -78,7 +78,7 @@ impl Computer for Inside {
             }
             let Some(world) = inside.world() else {
                 Pace::new(1.0).take(Operation::Unreachable).await;
-                return Err(io::ErrorKind::HostUnreachable.into());
+                return Err(io::ErrorKind::TimedOut.into());
             };
             let (wire, _) = world.connect_from_host(to).await?;
             Ok(Box::new(wire) as Stream)

@@ -49,7 +49,7 @@ impl InsideShell {
         let refused = |source| HostError::Connect { address, source };
         let Some(world) = self.inside.world() else {
             Pace::new(1.0).take(Operation::Unreachable).await;
-            return Err(refused(std::io::ErrorKind::HostUnreachable.into()));
+            return Err(refused(std::io::ErrorKind::TimedOut.into()));
         };
         let connecting = world.ssh_from_host(target.address);
         let connected = tokio::time::timeout(self.connect, connecting).await;

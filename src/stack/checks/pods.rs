@@ -23,6 +23,8 @@ pub enum PodQuery {
     Agents,
     /// The test application's: one on each ingress node.
     Application,
+    /// The cluster's DNS servers: two, wherever the scheduler put them.
+    Dns,
 }
 
 /// What each of them is asked.
@@ -55,7 +57,7 @@ pub struct Pod {
 impl PodQuery {
     fn namespace(self) -> &'static str {
         match self {
-            Self::Agents => cilium::NAMESPACE,
+            Self::Agents | Self::Dns => cilium::NAMESPACE,
             Self::Application => GATEWAY_NAMESPACE,
         }
     }
@@ -65,6 +67,7 @@ impl PodQuery {
         let label = match self {
             Self::Agents => "k8s-app=cilium".to_owned(),
             Self::Application => format!("app={}", ingress::APPLICATION),
+            Self::Dns => "k8s-app=kube-dns".to_owned(),
         };
         kubectl::kubectl(["get", "pods", "-n", self.namespace(), "-l", &label, "-o", "json"])
     }
@@ -74,6 +77,7 @@ impl PodQuery {
         match self {
             Self::Agents => "Cilium's agents",
             Self::Application => "the test application",
+            Self::Dns => "the cluster's DNS servers",
         }
     }
 }

@@ -95,6 +95,7 @@ pub const IMAGES: &[Explained] = &[
         "the template cannot be cloned",
         "When a template is finished, the id of its disk's content (the CID) is written down, and the disk is made \
          read-only. It is compared before and after each clone, and with what the clone says of its parent: a clone of a \
-         disk that changed would not open. Most likely the template's machine was started, or its disk edited.",
+         disk that changed would not open. Most likely the template's machine was started, or its disk edited. \
+         A template that is gone altogether, as after `template prune` beside a lab's first `up`, is made anew by the next run.",
     ),
 ];

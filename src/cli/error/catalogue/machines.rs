@@ -68,6 +68,15 @@ pub const MACHINES: &[Explained] = &[
          `destroy` removes them. Another home, or another lab file, names another lab.",
     ),
     explained(
+        "local-network-denied",
+        "macOS keeps this terminal from the lab's machines",
+        "From macOS 15 on a program reaches the local network, Fusion's networks among it, only if the app that it was started from \
+         was allowed to: iTerm, an editor's terminal. macOS asks the first time; a no, or a window that nobody saw, stays until it is \
+         changed in System Settings, Privacy & Security, Local Network. To the program it looks as if there were no way to any \
+         machine. The machines themselves are well: nothing was switched off, and `fusionlab up` goes on from what stands. \
+         `fusionlab doctor` says whether a machine that runs can be reached.",
+    ),
+    explained(
         "login-refused",
         "a guest does not let us in with the lab's key",
         "The lab's own key is given to each guest by cloud-init before its first boot. Right after boot a refusal is \

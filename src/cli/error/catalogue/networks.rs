@@ -10,6 +10,14 @@ pub const NETWORKS: &[Explained] = &[
          what is not the lab's, so it stops before it changes anything. All of it is listed together.",
     ),
     explained(
+        "lan-address-taken",
+        "somebody in the home network has the address of one of the lab's gateways",
+        "Before the gateways take the VIP for the first time, one of them asks the home network for the VIP and for each gateway's own \
+         address. Somebody else has answered for a gateway's. The gateway has that address from its first boot on, so that now one of \
+         the two is heard and now the other: a printer that is there and gone, a VIP that comes and goes. The MAC says which machine \
+         it is: the home router lists it. Addresses outside the router's DHCP range avoid that, in the lab file and for good.",
+    ),
+    explained(
         "lan-elsewhere",
         "this Mac is not in the built-in lab's home network",
         "Without a lab file the lab is that of the networking document, whose gateways and VIP have addresses of \

@@ -256,6 +256,7 @@ async fn as_root(vmnet: Option<u8>, request: &Path, begun: impl FnOnce()) -> Std
     if !system::is_root() {
         return Err(refused("this step is for root: fusionlab runs it through sudo").into());
     }
+    system::make_for_everybody();
     let request = Request::read(request, asker())?;
     let kind = if vmnet.is_some() { ChangeKind::OfOneNetwork } else { ChangeKind::WholeFile };
     let (programs, job) = request.check(kind)?;

@@ -10,13 +10,12 @@ use crate::sim::guest::shell::Call;
 use crate::sim::seam::Segment;
 
 /// What the probe's own description begins with.
-const PROBE: &str =
-    "usage: fusionlab-lan-probe SECONDS ADDRESS ROUTER_ID LAN_INTERFACE INTERNAL_INTERFACE OWN_MAC...";
+const PROBE: &str = "usage: fusionlab-lan-probe SECONDS ADDRESS[,ADDRESS...] ROUTER_ID LAN_INTERFACE INTERNAL_INTERFACE OWN_MAC...";
 
 /// The probe's arguments.
 struct Asked {
     window: Duration,
-    address: Ipv4Addr,
+    addresses: BTreeSet<Ipv4Addr>,
     router_id: u8,
     lan: String,
     internal: String,
@@ -52,10 +51,10 @@ pub async fn run(call: &Call<'_>) -> i32 {
 }
 
 fn read(arguments: &[&str]) -> Option<Asked> {
-    let [window, address, router_id, lan, internal, own @ ..] = arguments else { return None };
+    let [window, addresses, router_id, lan, internal, own @ ..] = arguments else { return None };
     Some(Asked {
         window: Duration::from_secs(window.parse().ok()?),
-        address: address.parse().ok()?,
+        addresses: addresses.split(',').map(|address| address.parse().ok()).collect::<Option<_>>()?,
         router_id: router_id.parse().ok()?,
         lan: (*lan).to_owned(),
         internal: (*internal).to_owned(),
@@ -67,8 +66,8 @@ fn read(arguments: &[&str]) -> Option<Asked> {
 fn of_strangers(call: &Call<'_>, asked: &Asked) -> BTreeSet<String> {
     let mut heard = BTreeSet::new();
     for stranger in call.model.around.strangers().into_iter().filter(|one| !asked.own.contains(&one.mac)) {
-        if stranger.address == asked.address {
-            heard.insert(format!("address={}", stranger.mac));
+        if asked.addresses.contains(&stranger.address) {
+            heard.insert(format!("address={} {}", stranger.address, stranger.mac));
         }
         if stranger.router_id == Some(asked.router_id) {
             let (address, mac) = (stranger.address, stranger.mac);
@@ -78,19 +77,18 @@ fn of_strangers(call: &Call<'_>, asked: &Asked) -> BTreeSet<String> {
     heard
 }
 
-/// Returns what other machines of the world say: whoever holds the address on the LAN.
+/// Returns what other machines of the world say: whoever holds one of the addresses on the LAN.
 fn of_neighbours(call: &Call<'_>, asked: &Asked) -> BTreeSet<String> {
     let mut heard = BTreeSet::new();
     for machine in call.model.hears(&Segment::Lan) {
         let held = network::addresses(&machine);
-        let Some(held) =
-            held.iter().find(|held| held.address == asked.address && held.segment == Segment::Lan)
-        else {
-            continue;
-        };
-        let card = machine.hardware.cards.iter().find(|card| card.name == held.interface);
-        if let Some(card) = card.filter(|card| !asked.own.contains(&card.mac)) {
-            heard.insert(format!("address={}", card.mac));
+        let is_asked =
+            |held: &&network::Held| asked.addresses.contains(&held.address) && held.segment == Segment::Lan;
+        for held in held.iter().filter(is_asked) {
+            let card = machine.hardware.cards.iter().find(|card| card.name == held.interface);
+            if let Some(card) = card.filter(|card| !asked.own.contains(&card.mac)) {
+                heard.insert(format!("address={} {}", held.address, card.mac));
+            }
         }
     }
     heard

@@ -174,7 +174,7 @@ mod tests {
         let mut lines = heard(&gateway, &[]);
         lines.sort();
         let expected = [
-            format!("address={}", mac(7)),
+            format!("address={VIP} {}", mac(7)),
             "done=1".to_owned(),
             format!("router=ens160 51 192.168.68.9 {}", mac(8)),
         ];
