@@ -7,8 +7,8 @@ set -eu
 
 version=$(containerd --version | awk '{ print $3 }')
 version=${version#v}
-oldest=$(printf '%s\n%s\n' "$version" "$CONTAINERD" | sort -V | head -n 1)
-if [ "$oldest" != "$CONTAINERD" ]; then
+# Without what a distribution adds: Debian's 2.2.1~ds1 is a 2.2.1.
+if dpkg --compare-versions "${version%%[~+-]*}" lt "$CONTAINERD"; then
     echo "containerd $version is older than $CONTAINERD, which Kubernetes $KUBERNETES needs" >&2
     exit 1
 fi

@@ -4,8 +4,9 @@ set -eu
 # shellcheck source=/dev/null
 . /etc/fusionlab/versions.env
 
+# Of containerd's two names, the one that is installed.
 packages=$(
-    dpkg-query -W -f '${Package} ${Version}\n' chrony conntrack containerd cri-tools dnsmasq-base keepalived kubeadm kubectl kubelet \
+    dpkg-query -W -f '${Package} ${Version}\n' "$(dpkg-query -S "$(command -v containerd)" | cut -d : -f 1)" chrony conntrack cri-tools dnsmasq-base keepalived kubeadm kubectl kubelet \
         kubernetes-cni libnginx-mod-stream nginx open-vm-tools openssh-server |
         jq -cRn '[inputs | split(" ") | {(.[0]): .[1]}] | add'
 )

@@ -99,6 +99,10 @@ pub enum EngineError {
     #[error("{node} and {other} have the same {what}: {value}")]
     SameIdentity { node: String, other: String, what: &'static str, value: String },
 
+    /// A machine was switched off, or went down, while something was waited for in it.
+    #[error("{node} lost its power while it was waited for")]
+    PowerLost { node: String, tail: Vec<String> },
+
     /// The Mac finds no way to a machine that runs, for as long as it was waited for: macOS keeps programs from the local network until
     /// its owner allows it (facts/vmrun-vmrest.md §1.5).
     #[error("this Mac finds no way to {node} at {address}, which runs")]
@@ -147,6 +151,7 @@ impl EngineError {
         if let Self::Requirement { tail, .. }
         | Self::Command { tail, .. }
         | Self::Guest { tail, .. }
+        | Self::PowerLost { tail, .. }
         | Self::NotCopied { tail, .. }
         | Self::Cluster { tail, .. }
         | Self::DataKept { tail, .. }

@@ -40,6 +40,9 @@ nodes:
 
 const LABS: &[&str] = &[BESIDE, BESIDE, APART];
 
+/// How names of what is being written begin.
+const TEMPORARY: &str = ".fusionlab-";
+
 const RULE: &str = "two labs";
 
 /// Draws the second lab's file.
@@ -139,6 +142,12 @@ impl<'a> Bystander<'a> {
     /// What a killed run of its own had not synced goes with the power, whoever is at work then.
     fn was_taken_by_a_power_cut(&self, mac: &Mac, path: &Path) -> bool {
         let Ok(below) = path.strip_prefix(&mac.home.0) else { return false };
+        // As it is told: names of temporary files are drawn by chance.
+        let named = below.iter().map(|part| match part.to_string_lossy().starts_with(TEMPORARY) {
+            true => Path::new(concat!(".fusionlab-", "*")),
+            false => Path::new(part),
+        });
+        let below: PathBuf = named.collect();
         let is_told = |path: &Path| {
             let shown = format!("~/{}", path.display());
             self.happened(mac, &format!("of {shown} there are "))

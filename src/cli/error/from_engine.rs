@@ -81,6 +81,9 @@ impl From<&EngineError> for Report {
                 let report = Self::new("guest-not-right", Kind::Guest, format!("{node}: {reason}"));
                 go_on(report.at(node.clone()).with_tail(tail))
             }
+            EngineError::PowerLost { node, tail } => {
+                go_on(Self::new("guest-not-right", Kind::Guest, what).at(node.clone()).with_tail(tail))
+            }
             EngineError::VipTaken { node, vip, mac } => Self::new("vip-taken", Kind::Network, what)
                 .at(node.clone())
                 .because(format!("{node} asked for {vip} before taking it, and nothing was configured"))

@@ -29,16 +29,14 @@ use super::vm;
 pub async fn ready(context: &StepContext, name: &str) -> Result<bool> {
     let engine = &context.engine;
     let node = engine.node(name)?;
-    let came_late = match login(context, node).await {
+    let came_late = match comes_up(context, node).await {
         Ok(came_late) => came_late,
         Err(error) => {
-            power_cycle(context, node, error).await?;
-            login(context, node).await?;
+            power_anew(context, node, error).await?;
+            comes_up(context, node).await?;
             true
         }
     };
-    context.reached(name, Phase::Net);
-    let was_at_work = cloud_init_done(context, node).await?;
     let facts = observe::guest(engine, node).await?;
     let mut wrong = Vec::new();
     if facts.hostname != node.name {
@@ -53,13 +51,21 @@ pub async fn ready(context: &StepContext, name: &str) -> Result<bool> {
     wrong.extend(misnamed(node, &facts));
     if wrong.is_empty() {
         engine.identities.must_be_its_own(&node.name, &facts)?;
-        return Ok(came_late || was_at_work);
+        return Ok(came_late);
     }
     let held: Vec<String> =
         facts.addresses.iter().map(|(name, address)| format!("{name} {address}")).collect();
     let reason =
         format!("it is not configured as it should be: {}; it has {}", wrong.join(", "), held.join(", "));
     Err(EngineError::Guest { node: node.name.clone(), reason, tail: context.console_tail() })
+}
+
+/// Waits for a login, then for cloud-init; says whether it had to.
+async fn comes_up(context: &StepContext, node: &Node) -> Result<bool> {
+    let came_late = login(context, node).await?;
+    context.reached(&node.name, Phase::Net);
+    let was_at_work = cloud_init_done(context, node).await?;
+    Ok(came_late || was_at_work)
 }
 
 /// Says which cards have other names than their places in the VMX lead to: Keepalived is told them by name.
@@ -72,6 +78,9 @@ fn misnamed(node: &Node, facts: &GuestFacts) -> Vec<String> {
     node.nics.iter().filter_map(told).collect()
 }
 
+/// How long a login is waited for, by its name.
+const LOGIN_LIMIT: &str = "guest_ssh";
+
 /// So often in a row a Mac finds no way only to what a program may not reach: else it says so now and then, while it looks for who
 /// has an address (XNU's `in_arp.c`).
 const DENIED: u32 = 10;
@@ -80,7 +89,7 @@ async fn login(context: &StepContext, node: &Node) -> Result<bool> {
     let engine = &context.engine;
     let requirement = Requirement {
         what: format!("{} takes our SSH key at {}", node.name, node.address()),
-        limit_name: "guest_ssh",
+        limit_name: LOGIN_LIMIT,
         limit: engine.lab.limits.guest_ssh,
         hint: "look at its console: does it boot, does it have its address? `fusionlab status` shows the rest",
     };
@@ -122,13 +131,21 @@ fn finds_no_way(error: &EngineError) -> bool {
     matches!(error, EngineError::Host(HostError::Connect { source, .. }) if source.kind() == ErrorKind::HostUnreachable)
 }
 
-/// Switches a machine off and on that runs and was waited for in vain: one that hung while it booted, or that the DHCP
-/// server passed over then, does not get better by waiting. Any other error is passed on.
-async fn power_cycle(context: &StepContext, node: &Node, error: EngineError) -> Result<()> {
-    let EngineError::Requirement { requirement, .. } = &error else { return Err(error) };
-    let limit = requirement.limit.as_secs();
-    context.note(format!("{} has not answered for {limit} s; it is switched off and on, once", node.name));
-    vm::stop(context, &node.name).await?;
+/// Switches a machine off and on that runs and whose login was waited for in vain: one that hung while it booted, or that the DHCP
+/// server passed over then, does not get better by waiting. One that lost its power is started again: it was shutting down when we
+/// came, as a killed `destroy` leaves it. Any other error is passed on.
+async fn power_anew(context: &StepContext, node: &Node, error: EngineError) -> Result<()> {
+    match &error {
+        EngineError::Requirement { requirement, .. } if requirement.limit_name == LOGIN_LIMIT => {
+            let limit = requirement.limit.as_secs();
+            let text =
+                format!("{} has not answered for {limit} s; it is switched off and on, once", node.name);
+            context.note(text);
+            vm::stop(context, &node.name).await?;
+        }
+        EngineError::PowerLost { .. } => context.note(format!("{error}; it is started again, once")),
+        _ => return Err(error),
+    }
     vm::start(context, &node.name).await?;
     Ok(())
 }
@@ -158,11 +175,7 @@ impl<'a> Power<'a> {
         if self.missed < Self::BELIEVED {
             return Ok(());
         }
-        Err(EngineError::Guest {
-            node: self.node.name.clone(),
-            reason: "it lost its power while it was waited for".to_owned(),
-            tail: self.context.console_tail(),
-        })
+        Err(EngineError::PowerLost { node: self.node.name.clone(), tail: self.context.console_tail() })
     }
 }
 

@@ -104,8 +104,20 @@ impl List<'_> {
         let gateways = self.lab.versions.init_needs_the_endpoint().then(|| "gateway.vips".to_owned());
         // Who must choose another VIP does so before it stands in a certificate.
         let before = ready.chain(self.probes()).chain(gateways).chain(self.upkeep());
-        let needs: Vec<String> = before.chain([format!("node.prepare/{}", node.name)]).collect();
+        // Those that were cut short are cleared with a cluster that is begun anew, and nobody else may write there meanwhile.
+        let halves =
+            self.lab.control_planes().filter(|other| other.name == node.name || self.may_be_half(other));
+        let prepares = halves.map(|node| format!("node.prepare/{}", node.name));
+        let needs: Vec<String> = before.chain(prepares).collect();
         self.add(draft, needs);
+    }
+
+    /// Says whether a join may have been cut short on a node.
+    fn may_be_half(&self, node: &Node) -> bool {
+        match self.guest(node) {
+            Some(guest) => matches!(kubeadm::state(node.role, guest), NodeState::HalfJoined { .. }),
+            None => self.is_unseen(node),
+        }
     }
 
     pub(super) fn endpoint(&mut self) {

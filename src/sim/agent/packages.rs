@@ -36,6 +36,9 @@ pub struct Versions {
     pub containerd: String,
 }
 
+/// Docker's name for its package of containerd.
+pub const CONTAINERD_IO: &str = "containerd.io";
+
 /// Returns every package: those of pkgs.k8s.io, then containerd.
 pub fn all(versions: &Versions) -> Vec<Package> {
     let mut all = kubernetes(&versions.kubernetes);
@@ -76,6 +79,11 @@ pub fn kubernetes(version: &str) -> Vec<Package> {
         package("cri-tools", format!("{minor}.0"), &[], &["crictl"]),
         cni,
     ]
+}
+
+/// Returns Docker's containerd of one version, which is a package of another name.
+pub fn containerd_io(version: &str) -> Package {
+    Package { name: CONTAINERD_IO, ..containerd(version) }
 }
 
 /// Returns Debian's containerd of one version.

@@ -3,7 +3,7 @@
 use crate::engine::error::{EngineError, Result};
 use crate::engine::observe;
 use crate::engine::run::StepContext;
-use crate::lab::Node;
+use crate::lab::{Lab, Node};
 use crate::stack::kubeadm::{self, NodeState};
 
 use super::join::enter;
@@ -23,7 +23,9 @@ pub async fn init(context: &StepContext, name: &str) -> Result<bool> {
                 if holds_a_cluster_elsewhere(context, node).await? {
                     return Err(silent);
                 }
-                nothing::must_be_held(context, node).await?;
+                nothing::must_be_held(context, node)
+                    .await
+                    .map_err(|kept| beside_bare_members(&engine.lab, node, kept))?;
                 context.note(format!("{name}: its API server never answered, and it holds nothing yet"));
             }
             Err(other) => return Err(other),
@@ -115,8 +117,8 @@ struct Others<'a> {
     whole: Vec<&'a Node>,
     /// Whole but for manifests, which somebody has moved away: etcd's data are there.
     without_manifests: Vec<&'a Node>,
-    /// Cut short, and etcd has something there.
-    half: Vec<&'a Node>,
+    /// Cut short; of what they hold of etcd, see the state.
+    half: Vec<(&'a Node, NodeState)>,
 }
 
 async fn others<'a>(context: &'a StepContext, node: &'a Node) -> Result<Others<'a>> {
@@ -129,7 +131,7 @@ async fn others<'a>(context: &'a StepContext, node: &'a Node) -> Result<Others<'
             _ if !kubeadm::missing_manifests(other.role, &facts).is_empty() => {
                 others.without_manifests.push(other);
             }
-            NodeState::HalfJoined { etcd_member: true } => others.half.push(other),
+            state @ NodeState::HalfJoined { .. } => others.half.push((other, state)),
             _ => {}
         }
     }
@@ -156,10 +158,7 @@ async fn other_control_plane(context: &StepContext, node: &Node) -> Result<Optio
         holders.push(bare);
     }
     let Some(first) = holders.first() else {
-        // Nobody's API could ever answer; then what they hold must be nothing.
-        for other in half {
-            nothing::must_be_held(context, other).await?;
-        }
+        clear_halves(context, &half).await?;
         return Ok(None);
     };
     match api_must_answer(context, first).await {
@@ -170,18 +169,46 @@ async fn other_control_plane(context: &StepContext, node: &Node) -> Result<Optio
     }
 }
 
+/// Clears what is left of a cluster that is begun anew on control planes which were cut short: nobody's API could ever answer there, so
+/// that what they hold must be nothing; and an API server without etcd would be asked by the gateways in its turn.
+async fn clear_halves(context: &StepContext, half: &[(&Node, NodeState)]) -> Result<()> {
+    for (other, state) in half {
+        if *state == (NodeState::HalfJoined { etcd_member: true }) {
+            nothing::must_be_held(context, other).await?;
+        }
+    }
+    for (other, state) in half {
+        reset(context, other, *state).await?;
+    }
+    Ok(())
+}
+
+/// Adds to why a control plane is not reset that the others, which hold nothing, may be what it lacks.
+fn beside_bare_members(lab: &Lab, node: &Node, kept: EngineError) -> EngineError {
+    match kept {
+        EngineError::DataKept { node: name, evidence, tail } if lab.control_planes().count() > 1 => {
+            EngineError::DataKept {
+                node: name,
+                evidence: format!("{evidence}; {}", bare_members(lab, &[node])),
+                tail,
+            }
+        }
+        other => other,
+    }
+}
+
+/// Says which control planes hold nothing of etcd, and what that means.
+fn bare_members(lab: &Lab, holders: &[&Node]) -> String {
+    let bare = lab.control_planes().filter(|node| !holders.iter().any(|one| one.name == node.name));
+    let bare: Vec<&str> = bare.map(|node| node.name.as_str()).collect();
+    format!("etcd needs more than half of its members, and there are no data on {}", bare.join(" and "))
+}
+
 /// The few control planes that still have a cluster's data cannot answer: etcd does so with more than half of its members.
 async fn majority_gone(context: &StepContext, holders: &[&Node]) -> Result<EngineError> {
-    let bare =
-        context.engine.lab.control_planes().filter(|node| !holders.iter().any(|one| one.name == node.name));
-    let bare: Vec<&str> = bare.map(|node| node.name.as_str()).collect();
-    let evidence = format!(
-        "etcd needs more than half of its members, and there are no data on {} any more",
-        bare.join(" and ")
-    );
     Ok(EngineError::DataKept {
         node: holders[0].name.clone(),
-        evidence,
+        evidence: bare_members(&context.engine.lab, holders),
         tail: nothing::last_words(context, holders[0]).await?,
     })
 }

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::act::under;
+use crate::sim::agent::packages::CONTAINERD_IO;
 use crate::sim::agent::protocol::{FILES, Interface, Observation, Seen, TREES, digest};
 use crate::sim::guest::state::File;
 
@@ -108,6 +109,8 @@ fn packages(root: &Path) -> BTreeMap<String, String> {
         else {
             continue;
         };
+        // Two packages are containerd's; one at most is installed.
+        let name = if name == CONTAINERD_IO { "containerd" } else { name };
         if PACKAGES.contains(&name) && state.ends_with(" installed") {
             found.insert(name.to_owned(), upstream(name, version));
         }

@@ -5,6 +5,7 @@
 //! NTP    this computer's time                                             ntp.rs
 //! HTTP   deb.debian.org: repositories with nothing but a containerd       web.rs ─▶ sites.rs ─▶ repository.rs
 //! HTTPS  pkgs.k8s.io: repositories of each of Kubernetes' minors                                ├─ deb.rs, tar.rs
+//!        download.docker.com: the containerd that is installed
 //!        get.helm.sh, helm.cilium.io, github.com                                                └─ openpgp.rs
 //! ```
 //!

@@ -12,9 +12,10 @@ use crate::sim::agent::packages::{self, Package};
 
 /// Kubernetes' patch releases that each minor has: more than there have ever been.
 const PATCHES: u32 = 40;
-/// Debian's containerd of each release, which is older than Kubernetes wants, and the one of backports.
+/// Debian's containerd of each release, which is older than Kubernetes wants (its backports have none, as in November 2026), and the
+/// one of Docker's repository.
 const CONTAINERD: &[(&str, &str)] = &[("bookworm", "1.6.20"), ("trixie", "1.7.24")];
-const CONTAINERD_OF_BACKPORTS: &str = "2.2.1";
+const CONTAINERD_OF_DOCKER: &str = "2.2.1";
 const BACKPORTS: &str = "-backports";
 const DAY: u64 = 24 * 3600;
 
@@ -26,6 +27,7 @@ struct Face<'a> {
     origin: &'a str,
     suite: &'a str,
     codename: &'a str,
+    component: &'a str,
     /// Its packages are taken only if somebody asks for them (`apt-get -t`).
     on_demand: bool,
 }
@@ -45,7 +47,7 @@ pub fn kubernetes(minor: &str, key: &SigningKey) -> Repository {
     let mut indices = Repository::new();
     put_index(&mut indices, "Packages", index);
     let origin = format!("obs://build.opensuse.org/isv:kubernetes:core:stable:v{minor}/deb");
-    let face = Face { origin: &origin, suite: "", codename: "deb", on_demand: false };
+    let face = Face { origin: &origin, suite: "", codename: "deb", component: "main", on_demand: false };
     sign(&face, &mut indices, key);
     files.extend(indices);
     files.insert("Release.key".into(), key.public_armored().into_bytes());
@@ -67,17 +69,30 @@ pub fn debian(suite: &str, key: &SigningKey) -> Repository {
     }
     put_index(&mut indices, &format!("main/binary-{}/Packages", deb::architecture()), index);
     put_index(&mut indices, "main/source/Sources", String::new());
-    let face = Face { origin: "Debian", suite, codename: suite, on_demand: suite.ends_with(BACKPORTS) };
+    let on_demand = suite.ends_with(BACKPORTS);
+    let face = Face { origin: "Debian", suite, codename: suite, component: "main", on_demand };
     sign(&face, &mut indices, key);
     files.extend(indices.into_iter().map(|(path, content)| (format!("dists/{suite}/{path}"), content)));
     files
 }
 
+/// Makes Docker's suite for one release of Debian, such as `trixie`: of its packages, containerd's alone.
+pub fn docker(suite: &str, key: &SigningKey) -> Repository {
+    let mut files = Repository::new();
+    let mut indices = Repository::new();
+    let mut index = String::new();
+    let (deb, arch) = (deb::make(&packages::containerd_io(CONTAINERD_OF_DOCKER)), deb::architecture());
+    add(&mut index, &mut files, deb, &format!("dists/{suite}/pool/stable/{arch}/"));
+    put_index(&mut indices, &format!("stable/binary-{arch}/Packages"), index);
+    let face = Face { origin: "Docker", suite, codename: suite, component: "stable", on_demand: false };
+    sign(&face, &mut indices, key);
+    files.extend(indices.into_iter().map(|(path, content)| (format!("dists/{suite}/{path}"), content)));
+    files.insert("gpg".into(), key.public_armored().into_bytes());
+    files
+}
+
 fn of_suite(suite: &str) -> Option<Package> {
-    let version = match suite.strip_suffix(BACKPORTS) {
-        Some(_) => CONTAINERD_OF_BACKPORTS,
-        None => CONTAINERD.iter().find(|(release, _)| *release == suite)?.1,
-    };
+    let (_, version) = CONTAINERD.iter().find(|(release, _)| *release == suite)?;
     Some(packages::containerd(version))
 }
 
@@ -104,7 +119,7 @@ fn sign(face: &Face<'_>, indices: &mut Repository, key: &SigningKey) {
         + &word("Codename", face.codename)
         + &word("Date", &date(now))
         + &word("Architectures", deb::architecture())
-        + &word("Components", "main")
+        + &word("Components", face.component)
         + &word("Description", "packages of a simulated internet");
     if face.on_demand {
         text += "NotAutomatic: yes\nButAutomaticUpgrades: yes\n";
@@ -155,12 +170,16 @@ mod tests {
     }
 
     #[test]
-    fn only_backports_have_a_containerd_that_will_do() {
+    fn only_docker_has_a_containerd_that_will_do() {
         let packages = format!("main/binary-{}/Packages", deb::architecture());
         let index = |suite: &str| text(&debian(suite, &key()), &format!("dists/{suite}/{packages}"));
         assert!(index("trixie").contains("Package: containerd\nVersion: 1.7.24"));
-        assert!(index("trixie-backports").contains("Package: containerd\nVersion: 2.2.1"));
-        assert_eq!(index("trixie-updates"), "");
+        assert_eq!((index("trixie-updates"), index("trixie-backports")), (String::new(), String::new()));
+        let docker = docker("trixie", &key());
+        let packages = format!("dists/trixie/stable/binary-{}/Packages", deb::architecture());
+        assert!(text(&docker, &packages).contains("Package: containerd.io\nVersion: 2.2.1"));
+        assert!(text(&docker, "dists/trixie/InRelease").contains("Components: stable\n"));
+        assert!(text(&docker, "gpg").contains("PGP PUBLIC KEY"));
         assert!(
             text(&debian("trixie-backports", &key()), "dists/trixie-backports/InRelease")
                 .contains("NotAutomatic: yes")

@@ -44,6 +44,7 @@ impl Sites {
         let path = path.trim_start_matches('/');
         let answer = match host {
             "deb.debian.org" | "security.debian.org" => self.debian(path),
+            "download.docker.com" => self.docker(path),
             "pkgs.k8s.io" => kubernetes_moved(path),
             "prod-cdn.packages.k8s.io" => self.kubernetes(path),
             "get.helm.sh" => helm(path),
@@ -77,6 +78,16 @@ impl Sites {
         is_word(suite).then(|| {
             self.repository(&format!("debian {suite}"), |keys| repository::debian(suite, &keys.archive))
         })
+    }
+
+    fn docker(&self, path: &str) -> Option<Answer> {
+        let path = path.strip_prefix("linux/debian/")?;
+        // The key is the same for all.
+        let suite = path.strip_prefix("dists/").and_then(|rest| rest.split('/').next()).unwrap_or("trixie");
+        let make = |keys: &Keys| repository::docker(suite, &keys.archive);
+        is_word(suite)
+            .then(|| self.repository(&format!("docker {suite}"), make))
+            .and_then(|it| found(&it, path))
     }
 
     fn kubernetes(&self, path: &str) -> Option<Answer> {
@@ -199,6 +210,9 @@ mod tests {
         let packages = text("https://pkgs.k8s.io/core:/stable:/v1.36/deb/Packages");
         assert!(packages.contains("Package: kubelet\n"));
         assert!(text("https://pkgs.k8s.io/core:/stable:/v1.36/deb/Release.key").contains("PGP PUBLIC KEY"));
+        let docker = "https://download.docker.com/linux/debian";
+        assert!(text(&format!("{docker}/gpg")).contains("PGP PUBLIC KEY"));
+        assert!(text(&format!("{docker}/dists/bookworm/InRelease")).contains("Codename: bookworm\n"));
         let helm = format!("helm-v3.18.6-linux-{}.tar.gz", deb::architecture());
         let sum = hex::encode(Sha256::digest(content(&sites, &format!("https://get.helm.sh/{helm}"))));
         assert_eq!(text(&format!("https://get.helm.sh/{helm}.sha256sum")), format!("{sum}  {helm}\n"));
