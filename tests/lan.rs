@@ -48,6 +48,26 @@ fn a_vip_that_somebody_has_is_not_taken_and_another_one_goes_on_from_there() {
 }
 
 #[test]
+fn a_terminal_that_macos_keeps_from_the_machines_is_told_so_and_no_machine_pays_for_it() {
+    let lab = format!("{SOLO}limits: {{guest_ssh: 12}}\n");
+    let session = Session::new().file("fusionlab.yaml", lab);
+    session.clone().args(["sim", "fault", "local-network-denied"]).run().exits(0);
+    let denied = session.clone().args(["up", "--yes"]).run().exits(4);
+    let flat = denied.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in ["this Mac finds no way to gateway1 at", "Local Network", "explain local-network-denied"] {
+        assert!(flat.contains(part), "{part:?} is not in:\n{}", denied.stderr);
+    }
+    assert!(!flat.contains("switched off"), "{}", denied.stderr);
+    let doctor = session.clone().args(["doctor", "--output", "json"]).run().exits(4).json();
+    let mut checks = doctor["checks"].as_array().expect("a list of checks").iter();
+    let check = checks.find(|check| check["id"] == "mac.local-network").expect("it is among them");
+    assert_eq!(check["state"], "fail", "{check:#}");
+    session.clone().args(["sim", "fault", "--clear"]).run().exits(0);
+    session.clone().args(["up", "--yes"]).run().exits(0);
+    session.args(["destroy", "--yes"]).run().exits(0);
+}
+
+#[test]
 fn a_gateways_own_address_that_somebody_has_is_told_before_it_is_used_for_anything() {
     let session = solo();
     session.clone().args(["sim", "hazard", "gateway-address-taken"]).run().exits(0);

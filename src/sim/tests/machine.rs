@@ -34,6 +34,8 @@ pub const MAC: &str = "00:50:56:00:00:01";
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 131);
 /// How machines whose names begin with `duid` identify themselves.
 pub const DUID: &str = "ff:2b:94:34:c1:00:02:00:00:ab:11:01:02:03:04:05:06:07:08";
+/// What SOCKS5 answers of a machine that is not there, as a Mac says that nobody answers.
+pub const NOBODY_ANSWERS: u8 = 6;
 pub const ECHO_PORT: u16 = 7;
 
 /// A machine that leases, echoes on one port, and counts its boots on its disk.

@@ -15,8 +15,8 @@ use crate::host::dial::Dial;
 use crate::host::fusion::discover;
 use crate::host::ssh::SshShell;
 use crate::host::{GuestShell, GuestTarget, HostError};
-use crate::sim::{disk, files, install, serve};
-use machine::{ADDRESS, ECHO_PORT, MAC, Mac, path};
+use crate::sim::{disk, faults, files, install, serve};
+use machine::{ADDRESS, ECHO_PORT, MAC, Mac, NOBODY_ANSWERS, path};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,7 +27,7 @@ async fn a_vm_boots_leases_its_reservation_and_answers_ssh() {
     mac.make_vmnet2().await;
     let vmx = mac.make_vm("master", MAC);
     assert_eq!(mac.vmrun(&["list"]).await, (0, "Total running VMs: 0\n".to_owned()));
-    assert_eq!(mac.dial(ADDRESS, 22).await.err(), Some(4), "unreachable");
+    assert_eq!(mac.dial(ADDRESS, 22).await.err(), Some(NOBODY_ANSWERS));
     mac.start(&vmx).await;
     mac.until_reachable().await;
     let listed = mac.vmrun(&["list"]).await.1;
@@ -36,6 +36,8 @@ async fn a_vm_boots_leases_its_reservation_and_answers_ssh() {
     let spoken = mac.ssh("id", b"hello").await.unwrap();
     assert_eq!(spoken, ("fusionlab:id:hello:0".to_owned(), "warning".to_owned(), 3));
     assert_eq!(mac.dial(ADDRESS, 9).await.err(), Some(5), "refused");
+    mac.plant(faults::LOCAL_NETWORK_DENIED, 1);
+    assert_eq!(mac.dial(ADDRESS, 22).await.err(), Some(4), "macOS finds no way to what it keeps us from");
     let mut echo = mac.dial(ADDRESS, ECHO_PORT).await.unwrap();
     echo.write_all(b"ping").await.unwrap();
     let mut back = [0; 4];

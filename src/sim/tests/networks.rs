@@ -1,6 +1,6 @@
 //! `vmnet-cli` and `vmnet-cfgcli`.
 
-use super::machine::{ADDRESS, DUID, MAC, Mac, path};
+use super::machine::{ADDRESS, DUID, MAC, Mac, NOBODY_ANSWERS, path};
 use crate::sim::{faults, files, network};
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn a_stopped_network_carries_nothing() {
     mac.start(&vmx).await;
     mac.until_reachable().await;
     mac.run("vmnet-cli", &["--stop"]).await;
-    assert_eq!(mac.dial(ADDRESS, 22).await.err(), Some(4));
+    assert_eq!(mac.dial(ADDRESS, 22).await.err(), Some(NOBODY_ANSWERS));
     mac.run("vmnet-cli", &["--start"]).await;
     assert!(mac.dial(ADDRESS, 22).await.is_ok());
 }

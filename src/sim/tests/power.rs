@@ -1,6 +1,6 @@
 //! Power: what Fusion checks, what it leaves behind, and what goes wrong.
 
-use super::machine::{ADDRESS, MAC, Mac, path};
+use super::machine::{ADDRESS, MAC, Mac, NOBODY_ANSWERS, path};
 use crate::formats::vmx::Vmx;
 use crate::sim::{faults, files};
 use std::time::Duration;
@@ -97,7 +97,7 @@ async fn a_suspended_vm_is_not_listed_and_resumes_where_it_was() {
     mac.vmrun(&["suspend", path(&vmx)]).await;
     assert_eq!(mac.vmrun(&["list"]).await.1, "Total running VMs: 0\n");
     assert!(vmx.with_extension("vmss").exists());
-    assert_eq!(mac.dial(ADDRESS, 22).await.err(), Some(4));
+    assert_eq!(mac.dial(ADDRESS, 22).await.err(), Some(NOBODY_ANSWERS));
     mac.start(&vmx).await;
     assert!(!vmx.with_extension("vmss").exists());
     assert!(mac.ssh("x", b"").await.unwrap().0.ends_with(":0"), "it has not booted again");
@@ -157,7 +157,7 @@ async fn a_stopped_vm_keeps_its_disk_and_lets_go_of_its_files() {
         assert!(mac.ssh("x", b"").await.unwrap().0.ends_with(&format!(":{boots}")));
         assert_eq!(mac.vmrun(&["stop", path(&vmx), how]).await, (0, String::new()));
         mac.until(|| !lock.exists()).await;
-        assert_eq!(mac.dial(ADDRESS, 22).await.err(), Some(4));
+        assert_eq!(mac.dial(ADDRESS, 22).await.err(), Some(NOBODY_ANSWERS));
         files::remove(&vmx.with_file_name("console.log")).unwrap();
     }
     let config = Vmx::parse(files::read(&vmx).unwrap().unwrap()).unwrap();

@@ -69,7 +69,7 @@ pub const MACHINES: &[Explained] = &[
     ),
     explained(
         "local-network-denied",
-        "macOS keeps this terminal from the lab's machines",
+        "this terminal is kept from the lab's machines by macOS",
         "From macOS 15 on a program reaches the local network, Fusion's networks among it, only if the app that it was started from \
          was allowed to: iTerm, an editor's terminal. macOS asks the first time; a no, or a window that nobody saw, stays until it is \
          changed in System Settings, Privacy & Security, Local Network. To the program it looks as if there were no way to any \
