@@ -4,9 +4,11 @@ set -eu
 # shellcheck source=/dev/null
 . /etc/fusionlab/versions.env
 
-# Of containerd's two names, the one that is installed.
+# Docker's package has another name than the distribution's.
+runtime=containerd
+if dpkg-query -W containerd.io >/dev/null 2>&1; then runtime=containerd.io; fi
 packages=$(
-    dpkg-query -W -f '${Package} ${Version}\n' "$(dpkg-query -S "$(command -v containerd)" | cut -d : -f 1)" chrony conntrack cri-tools dnsmasq-base keepalived kubeadm kubectl kubelet \
+    dpkg-query -W -f '${Package} ${Version}\n' "$runtime" chrony conntrack cri-tools dnsmasq-base keepalived kubeadm kubectl kubelet \
         kubernetes-cni libnginx-mod-stream nginx open-vm-tools openssh-server |
         jq -cRn '[inputs | split(" ") | {(.[0]): .[1]}] | add'
 )
