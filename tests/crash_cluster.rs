@@ -143,6 +143,17 @@ fn a_cluster_that_lost_its_majority_is_kept_and_named_and_a_destroy_makes_room()
 }
 
 #[test]
+fn what_is_left_of_a_cluster_that_is_begun_anew_is_cleared_before_anybody_asks_it() {
+    let crash = Crash::new().killed_at("k8s-master2:kubelet-start", "2");
+    power_cut(&crash.session);
+    let library = crash.session.simulated_mac().join("Virtual Machines.localized/lab");
+    fs::remove_dir_all(library.join("k8s-master1.vmwarevm")).expect("it can be removed");
+    let said = crash.recovers();
+    let cleared = said.lines().find(|line| line.contains("k8s-master2: an earlier run stopped half way"));
+    assert!(cleared.is_some_and(|line| line.contains("kube.init")), "{said}");
+}
+
+#[test]
 fn row_3_an_init_cut_after_its_api_answered_is_finished_not_reset() {
     for phase in ["wait-control-plane", "upload-config", "bootstrap-token"] {
         let said = Crash::new().killed_at(&format!("k8s-master1:{phase}"), "1").recovers();
