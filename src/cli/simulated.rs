@@ -117,8 +117,9 @@ pub fn prepare(lab: &mut Lab, fusion: &Fusion) -> Result<(), Failure> {
 
 impl SimAnswer {
     /// An answer in one sentence.
-    fn said(text: String) -> Self {
-        Self { json: json!({ "done": text }), lines: vec![text] }
+    fn said(context: &Context, text: String) -> Self {
+        let lines = words::wrap(&text, context.terminal.out.prose_width());
+        Self { json: json!({ "done": text }), lines }
     }
 }
 
@@ -129,29 +130,32 @@ pub async fn command(context: &Context, command: &SimCommand) -> Result<SimAnswe
     Ok(match command {
         SimCommand::Start => {
             fusion(context)?;
-            SimAnswer::said(format!("laid out in {}; it runs while something needs it", context.shown(&root)))
+            SimAnswer::said(
+                context,
+                format!("laid out in {}; it runs while something needs it", context.shown(&root)),
+            )
         }
         SimCommand::Status => {
             sim_status(context, &install::status(&root).await.map_err(failed("look at"))?, &root)
         }
         SimCommand::Stop => {
             install::stop(&root).await.map_err(failed("stop"))?;
-            SimAnswer::said("stopped".to_owned())
+            SimAnswer::said(context, "stopped".to_owned())
         }
         SimCommand::Sleep { time } => {
             install::sleep(&root, *time).await.map_err(failed("put to sleep"))?;
-            SimAnswer::said("the Mac slept; its machines stand where they stood".to_owned())
+            SimAnswer::said(context, "the Mac slept; its machines stand where they stood".to_owned())
         }
         SimCommand::Reboot => {
             install::reboot(&root).await.map_err(failed("start anew"))?;
-            SimAnswer::said("the Mac was started anew; no machine runs, and no network".to_owned())
+            SimAnswer::said(context, "the Mac was started anew; no machine runs, and no network".to_owned())
         }
         SimCommand::Wipe => {
             install::wipe(&root).await.map_err(failed("remove"))?;
-            SimAnswer::said("removed".to_owned())
+            SimAnswer::said(context, "removed".to_owned())
         }
         SimCommand::Fault { clear: true, name, on, .. } => {
-            clear(&root, name.as_deref(), on.as_deref()).await?
+            clear(context, name.as_deref(), on.as_deref()).await?
         }
         SimCommand::Fault { name: None, .. } => sim_faults(context),
         SimCommand::Fault { name: Some(name), on, after, times, .. } => {
@@ -170,7 +174,10 @@ pub async fn command(context: &Context, command: &SimCommand) -> Result<SimAnswe
             for name in names {
                 hazards::seed(&install::of(&root), name).await.map_err(failed("make a hazard in"))?;
             }
-            SimAnswer::said(format!("there now: {}; only fusionlab sim wipe undoes it", names.join(", ")))
+            SimAnswer::said(
+                context,
+                format!("there now: {}; only fusionlab sim wipe undoes it", names.join(", ")),
+            )
         }
     })
 }
@@ -191,9 +198,10 @@ async fn plant(context: &Context, fault: Fault) -> Result<SimAnswer, Failure> {
     if is_link {
         install::links_changed(&root).await.map_err(failed())?;
         let on = target.unwrap_or_default();
-        return Ok(SimAnswer::said(format!(
-            "{on} has {name}, until: fusionlab sim fault {name} --on {on} --clear"
-        )));
+        return Ok(SimAnswer::said(
+            context,
+            format!("{on} has {name}, until: fusionlab sim fault {name} --on {on} --clear"),
+        ));
     }
     let place = target.map(|on| format!(" on {on}")).unwrap_or_default();
     let often = times.map_or_else(|| "every time".to_owned(), |times| words::count(times as usize, "time"));
@@ -201,9 +209,10 @@ async fn plant(context: &Context, fault: Fault) -> Result<SimAnswer, Failure> {
         0 => String::new(),
         after => format!(" after {}", words::count(after, "occasion")),
     };
-    Ok(SimAnswer::said(format!(
-        "{name} will strike{place}{later}, {often}; take it away with: fusionlab sim fault --clear"
-    )))
+    Ok(SimAnswer::said(
+        context,
+        format!("{name} will strike{place}{later}, {often}; take it away with: fusionlab sim fault --clear"),
+    ))
 }
 
 /// What can go wrong in it, and what that is.
@@ -250,18 +259,22 @@ fn may_be_cut(fault: &Fault) -> Result<(), Failure> {
     Err(report.run(format!("fusionlab sim fault {name} --on gateway1/ens160")).into())
 }
 
-async fn clear(root: &Path, name: Option<&str>, on: Option<&str>) -> Result<SimAnswer, Failure> {
+async fn clear(context: &Context, name: Option<&str>, on: Option<&str>) -> Result<SimAnswer, Failure> {
+    let root = &context.home.sim();
     name.map(is_known).transpose()?;
     let failed = || HostError::file("change", root);
     let cleared = faults::clear_those(&Places::new(root), name, on).map_err(failed())?;
     install::links_changed(root).await.map_err(failed())?;
     let what = [name.map(str::to_owned), on.map(|on| format!("on {on}"))];
     let what = what.into_iter().flatten().collect::<Vec<_>>().join(" ");
-    Ok(SimAnswer::said(match (what.is_empty(), cleared) {
-        (true, _) => "nothing goes wrong any more".to_owned(),
-        (false, 0) => format!("there was no {what}"),
-        (false, _) => format!("no {what} any more"),
-    }))
+    Ok(SimAnswer::said(
+        context,
+        match (what.is_empty(), cleared) {
+            (true, _) => "nothing goes wrong any more".to_owned(),
+            (false, 0) => format!("there was no {what}"),
+            (false, _) => format!("no {what} any more"),
+        },
+    ))
 }
 
 fn sim_status(context: &Context, status: &install::Status, root: &Path) -> SimAnswer {
