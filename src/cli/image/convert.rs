@@ -65,12 +65,13 @@ pub async fn run(args: ConvertArgs, context: &Context) -> Result<Success, Failur
         }))?;
         return Ok(Success::Done);
     }
-    context.say([format!(
+    let text = format!(
         "wrote {}: a disk of {} with {} of data, in {}",
         target.display(),
         words::bytes(converted.capacity),
         words::bytes(converted.data_bytes),
         words::duration(took)
-    )]);
+    );
+    context.say(words::wrap(&text, context.terminal.err.prose_width()));
     Ok(Success::Done)
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::calls;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Kind, Report, Success};
+use crate::cli::words;
 use crate::formats::user_data;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
@@ -59,7 +60,8 @@ pub fn run(args: SeedArgs, context: &Context) -> Result<Success, Failure> {
             .print_json(&json!({ "schema": SCHEMA, "file": args.target, "bytes": bytes, "files": names }))?;
         return Ok(Success::Done);
     }
-    context.say([format!("wrote {} with {} files", args.target.display(), files.len())]);
+    let text = format!("wrote {} with {} files", args.target.display(), files.len());
+    context.say(words::wrap(&text, context.terminal.err.prose_width()));
     Ok(Success::Done)
 }
 

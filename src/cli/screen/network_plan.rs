@@ -134,7 +134,7 @@ pub fn stands(seen: Option<&NetworkSeen>, vmnet: u8, pen: &Pen) -> Vec<String> {
     };
     let text =
         format!("vmnet{vmnet}{subnet}: {runs}, {}", words::count(seen.reservations.len(), "reservation"));
-    vec![format!("{} {text}", pen.paint(Ink::Good, pen.tick()))]
+    ticked(&text, pen)
 }
 
 /// Returns what is said once the file is what it was.
@@ -143,7 +143,14 @@ pub fn is_back(backup: Option<&str>, took: Duration, pen: &Pen) -> Vec<String> {
         Some(_) => "Fusion's networking file is the backup's",
         None => "the lab's lines are out of Fusion's networking file",
     };
-    vec![format!("{} {what}, in {}", pen.paint(Ink::Good, pen.tick()), words::duration(took))]
+    ticked(&format!("{what}, in {}", words::duration(took)), pen)
+}
+
+/// Returns a sentence behind a tick; what does not fit goes on below its first word.
+fn ticked(text: &str, pen: &Pen) -> Vec<String> {
+    let lines = words::wrap(text, pen.prose_width().saturating_sub(2));
+    let begin = |index| if index == 0 { pen.paint(Ink::Good, pen.tick()) } else { " ".to_owned() };
+    lines.iter().enumerate().map(|(index, line)| format!("{} {line}", begin(index))).collect()
 }
 
 #[cfg(test)]
