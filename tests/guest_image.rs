@@ -146,7 +146,7 @@ fn a_bake_finds_all_that_it_asks_for() {
         let bake::Outcome::Done(outcome) = bake::outcome(&told) else { panic!("{round}:\n{told}") };
         assert_eq!(outcome.differences(&lab), Vec::<String>::new(), "{round}:\n{told}");
         assert!(!told.contains("\nW: ") && !told.contains("\nE: "), "{round}: apt complains\n{told}");
-        assert_eq!(outcome.packages.get("containerd").map(String::as_str), Some("2.2.1-1"), "{round}");
+        assert_eq!(outcome.packages.get("containerd.io").map(String::as_str), Some("2.2.1-1"), "{round}");
     }
     what_is_installed_is_in_its_place(&bench);
 }
@@ -163,7 +163,7 @@ fn what_is_installed_is_in_its_place(bench: &Bench) {
     assert_eq!(bench.says("readlink /usr/bin/kubeadm"), "/usr/lib/fusionlab-sim/fusionlab\n");
     assert!(bench.says("apt-mark showhold").contains("kubelet"));
     // Nothing of dpkg's is half done, and every file of a stand-in's package is as it was made.
-    assert_eq!(bench.says("dpkg --audit; dpkg --verify kubeadm kubelet kubectl containerd"), "");
+    assert_eq!(bench.says("dpkg --audit; dpkg --verify kubeadm kubelet kubectl containerd.io"), "");
     let enabled = bench.says("systemctl is-enabled containerd kubelet chrony open-vm-tools");
     assert_eq!(enabled, "enabled\n".repeat(4));
     bench.says("! systemctl is-enabled nginx keepalived");

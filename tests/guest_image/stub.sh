@@ -15,7 +15,7 @@ kubeadm) [ "$1" != version ] || echo "v$(version kubeadm)" ;;
 kubelet) echo "Kubernetes v$(version kubelet)" ;;
 containerd)
     case $1 in
-    --version) echo "containerd github.com/containerd/containerd $(version containerd) 0" ;;
+    --version) echo "containerd github.com/containerd/containerd $(version containerd.io) 0" ;;
     *) printf "version = 3\n  sandbox = 'registry.k8s.io/pause:3.10'\n  SystemdCgroup = false\n" ;;
     esac
     ;;
