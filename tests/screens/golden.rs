@@ -41,6 +41,9 @@ static OF_SEVERAL_NODES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     [
         (r"(^ {14}|, on )k8s-(master|worker)\d$", "${1}[NODE]"),
         (r"^(k8s-\w+) +\d\S*( [KMG]iB)? of (\S+ GiB) +", "$1 [MEMORY] of $3 "),
+        // How wide the widest of these is.
+        (r"^(NAME +MEMORY) +DISK", "$1 DISK"),
+        (r"^(gateway\d +\S+ of \S+ MiB) +", "$1 "),
     ]
     .map(|(pattern, with)| (Regex::new(pattern).expect("a pattern is well-formed"), with))
     .into()

@@ -132,7 +132,8 @@ impl From<&EngineError> for Report {
                     )
                     .advise("allow the terminal's app: System Settings, Privacy & Security, Local Network; then start it anew, and go on:")
                     .run("fusionlab up")
-                    .advise("macOS's own Terminal needs no permission")
+                    .advise("macOS's own Terminal needs no permission; should Fusion's network be down instead, this shows it:")
+                    .run("fusionlab doctor")
             }
             EngineError::Template { reason, tail } => {
                 Self::new("template-failed", Kind::Guest, reason.clone())
