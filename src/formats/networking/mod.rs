@@ -100,9 +100,10 @@ impl Document {
         lines::join_bytes(&self.lines)
     }
 
-    /// Appends a line as Fusion does: whole, in the file's own ending, and overruling what it contradicts.
+    /// Appends a line as Fusion does: whole, in the file's own ending, and overruling what it contradicts. Not an empty one: its newline
+    /// behind a line that ends with a carriage return would be that line's.
     pub fn append(&mut self, line: &str) {
-        assert!(!line.contains(['\r', '\n', '\0']), "one line of text at a time");
+        assert!(!line.is_empty() && !line.contains(['\r', '\n', '\0']), "one line of text at a time");
         let row = Row::new(line.as_bytes());
         self.model.read(&row);
         lines::append(&mut self.lines, row);

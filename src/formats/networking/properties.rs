@@ -59,7 +59,7 @@ enum Edit {
 fn edits() -> impl Strategy<Value = Vec<Edit>> {
     let ensure = (0_u8..3, proptest::collection::btree_set(3_u8..250, 0..6))
         .prop_map(|(net, hosts)| Edit::Ensure { net, hosts: hosts.into_iter().collect() });
-    let append = "(answer VNET_(8|5|55)_(NAT|DHCP) (yes|no)|add_dhcp_mac_to_ip [58] 00:50:56:00:0b:[01][0-9] 10\\.10\\.0\\.[3-9]|\\PC{0,9})";
+    let append = "(answer VNET_(8|5|55)_(NAT|DHCP) (yes|no)|add_dhcp_mac_to_ip [58] 00:50:56:00:0b:[01][0-9] 10\\.10\\.0\\.[3-9]|\\PC{1,9})";
     vec(
         prop_oneof![3 => ensure, 1 => any::<bool>().prop_map(|made| Edit::Without { made }), 1 => append.prop_map(Edit::Append)],
         1..8,
