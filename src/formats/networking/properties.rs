@@ -236,6 +236,9 @@ proptest! {
         let mut fewer = once.clone();
         fewer.lines.remove(1 + at.index(fewer.lines.len() - 1));
         let fewer = Document::of(fewer.lines);
+        // An empty line that comes to stand behind a bare carriage return is none when it is read: root, who sees that a line ends in
+        // another way, refuses it, which is no loss.
+        prop_assume!(Document::parse(&fewer.render()).unwrap() == fewer);
         let others = |document: &Document| meaning(&document.without(VMNET, true, &[]));
         prop_assert_eq!(judge(&fewer).is_ok(), others(&fewer) == others(&original) );
     }
