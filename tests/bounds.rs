@@ -130,9 +130,7 @@ fn a_guest_that_floods_takes_bounded_memory_and_harms_no_other() {
     session.clone().args(["up", "--yes"]).run().exits(0);
     session.clone().args(["sim", "fault", "guest-floods", "--on", "gateway1"]).run().exits(0);
     let (verify, most) = watched(session.clone().args(["verify", "--output", "json"]).start());
-    // The error is another line.
-    let proof = verify.exits(10).stdout.lines().next().expect("the proof is told").to_owned();
-    let proof: serde_json::Value = serde_json::from_str(&proof).expect("it is JSON");
+    let proof = verify.exits(10).first_json();
     println!("flooded: {most:?}");
     assert!(most.memory_kib < MOST_MIB * 1024, "{most:?}");
     let checks = proof["checks"].as_array().expect("a list of checks");

@@ -231,8 +231,7 @@ fn what_was_changed_by_hand_is_named_by_plan_and_mended_by_up() {
 fn where_no_api_server_can_be_asked_one_check_waits_for_all_and_the_plan_does_not_guess() {
     let bench = Bench::up_as("version: 1\npreset: solo\nlimits: {verify_check: 5}\n");
     bench.guest("gateway1", "systemctl stop keepalived");
-    let told = bench.run(&["verify", "--output", "json"]).exits(10);
-    let told: Value = serde_json::from_str(told.stdout.lines().next().expect("a line")).expect("JSON");
+    let told = bench.run(&["verify", "--output", "json"]).exits(10).first_json();
     let checks = told["checks"].as_array().expect("a list of checks");
     let (asked, silent): (Vec<&Value>, Vec<&Value>) = checks.iter().partition(|check| check["asked"] == true);
     assert!(silent.len() > 10, "most of what is asked is asked of an API server: {told:#}");

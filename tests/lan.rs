@@ -58,8 +58,7 @@ fn a_terminal_that_macos_keeps_from_the_machines_is_told_so_and_no_machine_pays_
         assert!(flat.contains(part), "{part:?} is not in:\n{}", denied.stderr);
     }
     assert!(!flat.contains("switched off"), "{}", denied.stderr);
-    let doctor = session.clone().args(["doctor", "--output", "json"]).run().exits(4);
-    let doctor: Value = serde_json::from_str(doctor.stdout.lines().next().expect("a line")).expect("JSON");
+    let doctor = session.clone().args(["doctor", "--output", "json"]).run().exits(4).first_json();
     let mut checks = doctor["checks"].as_array().expect("a list of checks").iter();
     let check = checks.find(|check| check["id"] == "mac.local-network").expect("it is among them");
     assert_eq!(check["state"], "fail", "{check:#}");

@@ -27,16 +27,20 @@ const NEVER_THE_SAME: [(&str, &str); 2] = [(LAB, "logs gateway1 -n 3"), (NOTHING
 const SIZED: &str = "support";
 const SIZED_AT: u16 = 80;
 
-/// Runs a verb in a terminal of some width and returns all that it wrote there.
-fn written(session: &Session, verb: &str, width: u16, colour: bool) -> String {
+/// Runs a verb in a terminal of some width and returns how it ended, and all that it wrote there.
+fn run(session: &Session, verb: &str, width: u16, colour: bool) -> (Option<i32>, String) {
     let session = if colour { session.clone() } else { session.clone().env("NO_COLOR", "1") };
-    Dialogue::begin(session, verb, ROWS, width).end().1
+    let (status, written, _) = Dialogue::begin(session, verb, ROWS, width).end();
+    (status, written)
+}
+
+fn written(session: &Session, verb: &str, width: u16, colour: bool) -> String {
+    run(session, verb, width, colour).1
 }
 
 /// The same, drawn, of a verb that has to end so.
 fn ended(session: &Session, verb: &str, width: u16, colour: bool, with: i32) -> Picture {
-    let session = if colour { session.clone() } else { session.clone().env("NO_COLOR", "1") };
-    let (status, written, session) = Dialogue::begin(session, verb, ROWS, width).end();
+    let (status, written) = run(session, verb, width, colour);
     assert_eq!(status, Some(with), "{written}");
     if !colour && !is_live(verb) {
         assert_eq!(faults(verb, width, &written.replace('\r', "")), Vec::<String>::new());
@@ -44,7 +48,7 @@ fn ended(session: &Session, verb: &str, width: u16, colour: bool, with: i32) -> 
     // Where the log lies has the process in it, and decides where the line is broken.
     let log = |line: &&str| line.contains("/logs/") && with != 0;
     let written = written.split_inclusive('\n').filter(|line| !log(line)).collect::<String>();
-    Picture::of(&named(&written, &session), ROWS, width)
+    Picture::of(&named(&written, session), ROWS, width)
 }
 
 /// What verbs wrote that do what they say, and so cannot be run twice in one place: for each width there is another.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::calls::{self, Session};
 use super::context::{Context, Warnings};
-use super::error::{Failure, Kind, Report, Success};
+use super::error::{Failure, Report, Success};
 use super::options::OutputForm;
 use super::screen::junit;
 use super::screen::verify::{self, Tally};
@@ -102,16 +102,11 @@ pub async fn run(args: VerifyArgs, context: &Context) -> Result<Success, Failure
     }
     let Some(first) = failed.first().or(not_asked.first()) else { return Ok(Success::Done) };
     let what = unproven(failed.len(), not_asked.len(), checks.len());
-    let report = Report::new("verification-failed", Kind::Verification, what).at(first.check.clone());
-    let report = match failed.is_empty() {
-        true => report.because(first.detail.clone()),
-        false => report.because(format!("the first that failed: {}", first.detail)),
+    let why = match failed.is_empty() {
+        true => first.detail.clone(),
+        false => format!("the first that failed: {}", first.detail),
     };
-    Err(report
-        .advise("see what stands, then let up put it right:")
-        .run("fusionlab status")
-        .run("fusionlab up")
-        .into())
+    Err(Report::unproven(what).at(first.check.clone()).because(why).into())
 }
 
 fn list(lab: &Lab, chosen: &[Check], context: &Context) -> Result<Success, Failure> {
@@ -167,6 +162,7 @@ fn chosen(mut checks: Vec<Check>, only: &[String]) -> Result<Vec<Check>, Failure
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::error::Kind;
     use crate::cli::screen::status::tests::lab;
 
     fn ids(only: &[&str]) -> Vec<&'static str> {

@@ -316,7 +316,7 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line:?} is not in\n{text}");
         }
-        // A cluster that nobody could be asked about is no longer one where no machine was ever given to kubeadm.
+        // Of a lab that was never made nobody has to be asked.
         let (lab, plan) = plan_of_up();
         assert!(plan.unseen.is_empty() && !super::text(&plan, &lab, Detail::Brief).contains('?'));
     }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fusionlab::lab::Lab;
+use fusionlab::sim::inside::without_chance;
 use sha2::{Digest, Sha256};
 
 use super::chance::Chance;
@@ -39,9 +40,6 @@ nodes:
 ";
 
 const LABS: &[&str] = &[BESIDE, BESIDE, APART];
-
-/// How names of what is being written begin.
-const TEMPORARY: &str = ".fusionlab-";
 
 const RULE: &str = "two labs";
 
@@ -142,14 +140,8 @@ impl<'a> Bystander<'a> {
     /// What a killed run of its own had not synced goes with the power, whoever is at work then.
     fn was_taken_by_a_power_cut(&self, mac: &Mac, path: &Path) -> bool {
         let Ok(below) = path.strip_prefix(&mac.home.0) else { return false };
-        // As it is told: names of temporary files are drawn by chance.
-        let named = below.iter().map(|part| match part.to_string_lossy().starts_with(TEMPORARY) {
-            true => Path::new(concat!(".fusionlab-", "*")),
-            false => Path::new(part),
-        });
-        let below: PathBuf = named.collect();
         let is_told = |path: &Path| {
-            let shown = format!("~/{}", path.display());
+            let shown = without_chance(&format!("~/{}", path.display()));
             self.happened(mac, &format!("of {shown} there are "))
                 || self.happened(mac, &format!("{shown} is "))
         };

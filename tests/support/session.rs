@@ -292,6 +292,12 @@ impl Ended {
             .unwrap_or_else(|error| panic!("no JSON ({error}):\n{}", self.shown()))
     }
 
+    /// Returns the first of the lines of JSON that it wrote: what it found, before the error that it ends with.
+    pub fn first_json(&self) -> serde_json::Value {
+        let first = self.stdout.lines().next().unwrap_or_default();
+        serde_json::from_str(first).unwrap_or_else(|error| panic!("no JSON ({error}):\n{}", self.shown()))
+    }
+
     /// Returns the whole command as a terminal would show it, with what varies replaced: for snapshots.
     pub fn shown(&self) -> String {
         let mut text = format!("$ {}\n{}", self.command_line(), self.stdout);

@@ -5,6 +5,7 @@ use super::{Failure, Kind, LabFileProblems, Report};
 use crate::cli::report::summary::Summary;
 use crate::cli::words::count;
 use crate::engine::error::{EngineError, Requirement, StepFailure};
+use crate::formats::mac::Mac;
 use crate::plan::obstacle::{Obstacle, Taken};
 
 /// What the C library says of a full disk.
@@ -87,13 +88,13 @@ impl From<&EngineError> for Report {
             EngineError::VipTaken { node, vip, mac } => Self::new("vip-taken", Kind::Network, what)
                 .at(node.clone())
                 .because(format!("{node} asked for {vip} before taking it, and nothing was configured"))
-                .advise(format!("find the machine with {mac} (the home router knows it) and give it another address"))
+                .advise(give_it_another(mac))
                 .advise("or choose a free address outside the router's DHCP range, as `lan: {vip: …}` in the lab file"),
             EngineError::LanAddressTaken { node, owner, address, mac } => {
                 Self::new("lan-address-taken", Kind::Network, what)
                     .at(node.clone())
                     .because(format!("two machines with {address} cut each other off, now one and now the other"))
-                    .advise(format!("find the machine with {mac} (the home router knows it) and give it another address"))
+                    .advise(give_it_another(mac))
                     .advise(format!(
                         "or choose a free one outside the router's DHCP range, as `nodes: {{{owner}: {{lan_address: …}}}}` in the lab file"
                     ))
@@ -160,16 +161,12 @@ impl From<&EngineError> for Report {
                 of_run(reports).unwrap_or_else(|| Self::new("unexpected", Kind::Unexpected, what))
             }
             EngineError::Verification { failed, not_asked, .. } => {
-                let report = Self::new("verification-failed", Kind::Verification, what);
-                let report = match (failed.first(), not_asked.first()) {
+                let report = Self::unproven(what);
+                match (failed.first(), not_asked.first()) {
                     (Some(first), _) => report.because(format!("the first that failed: {first}")),
                     (None, Some(first)) => report.because(format!("the first of them: {first}")),
                     (None, None) => report,
-                };
-                report
-                    .advise("see what stands, then let up put it right:")
-                    .run("fusionlab status")
-                    .run("fusionlab up")
+                }
             }
             EngineError::NotWhole { ailments } => {
                 Self::new("drill-refused", Kind::Verification, "the lab is not whole, so nothing is broken in it")
@@ -190,6 +187,11 @@ impl From<&EngineError> for Report {
             }
         }
     }
+}
+
+/// What to do with a machine in the home network that has one of the lab's addresses.
+fn give_it_another(mac: &Mac) -> String {
+    format!("find the machine with {mac} (the home router knows it) and give it another address")
 }
 
 /// Returns a VRRP router id that is not this one.

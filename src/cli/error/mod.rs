@@ -219,6 +219,14 @@ impl Report {
             .run("fusionlab up")
     }
 
+    /// A proof that failed, or could not be asked for.
+    pub fn unproven(what: impl Into<String>) -> Self {
+        Self::new("verification-failed", Kind::Verification, what)
+            .advise("see what stands, then let up put it right:")
+            .run("fusionlab status")
+            .run("fusionlab up")
+    }
+
     /// `sudo` did not let us change Fusion's networks; `asked` says whether somebody could type a password.
     pub fn root_denied(asked: bool) -> Self {
         let report =

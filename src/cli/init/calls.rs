@@ -89,10 +89,9 @@ fn home_addresses(context: &Context, name: &str, root: &Path) -> Vec<(Ipv4Addr, 
         Some(Ok(Some(text))) => Some(text),
         Some(_) => return Vec::new(),
     };
-    let Ok(resolved) = resolve::resolve(text.as_deref(), record.preset, Arch::Arm64) else {
+    let (Ok((lab, _)), _) = calls::resolve_at_home(&context.home, text.as_deref(), None) else {
         return Vec::new();
     };
-    let lab = resolved.lab;
     let gateways = lab.gateways().filter_map(|node| Some((node.lan()?.address, node.name.clone())));
     let gateways: Vec<(Ipv4Addr, String)> = gateways.collect();
     let vip = (!gateways.is_empty()).then(|| (lab.lan.vip, "the VIP".to_owned()));

@@ -105,9 +105,9 @@ impl List<'_> {
         // Who must choose another VIP does so before it stands in a certificate.
         let before = ready.chain(self.probes()).chain(gateways).chain(self.upkeep());
         // Those that were cut short are cleared with a cluster that is begun anew, and nobody else may write there meanwhile.
-        let halves =
+        let touched =
             self.lab.control_planes().filter(|other| other.name == node.name || self.may_be_half(other));
-        let prepares = halves.map(|node| format!("node.prepare/{}", node.name));
+        let prepares = touched.map(|node| format!("node.prepare/{}", node.name));
         let needs: Vec<String> = before.chain(prepares).collect();
         self.add(draft, needs);
     }

@@ -263,8 +263,8 @@ fn draw(state: &mut u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Returns a text without what differs from run to run though it means the same: names of temporary files.
-fn without_chance(text: &str) -> String {
+/// Returns a text without what differs from run to run though it means the same: names of temporary files. So is told what happens.
+pub fn without_chance(text: &str) -> String {
     const LETTERS: usize = 6;
     let mark = crate::host::files::TEMPORARY;
     let mut rest = text;
