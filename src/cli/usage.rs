@@ -51,6 +51,11 @@ impl Wished {
         }
     }
 
+    /// Returns the terminal as it is wished for.
+    pub fn terminal(&self) -> Terminal {
+        Terminal::detect(self.color, self.plain)
+    }
+
     /// Returns the colours of the help, which clap prints before there are options.
     pub fn help_colors(&self) -> ClapColor {
         match self.color {
@@ -76,14 +81,14 @@ pub fn answer(error: &clap::Error, args: &[OsString], wished: &Wished, mut comma
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
             if !wished.json =>
         {
-            let help = help(&mut command, &path, Terminal::detect(wished.color, wished.plain).err.color);
+            let help = help(&mut command, &path, wished.terminal().err.color);
             // Nobody may be left to read it.
             let _ = write!(std::io::stderr(), "{help}");
             return code;
         }
         // Behind a verb that has verbs of its own, as others take it there.
         ErrorKind::InvalidSubcommand if texts(error, ContextKind::InvalidSubcommand) == ["help"] => {
-            let help = help(&mut command, &path, Terminal::detect(wished.color, wished.plain).out.color);
+            let help = help(&mut command, &path, wished.terminal().out.color);
             let _ = write!(std::io::stdout(), "{help}");
             return ExitCode::SUCCESS;
         }
@@ -92,7 +97,7 @@ pub fn answer(error: &clap::Error, args: &[OsString], wished: &Wished, mut comma
     // By this each verb has every verb's options, too.
     command.build();
     let report = report(error, &command, &path, args);
-    super::tell(&Failure::from(report), wished.json, &Terminal::detect(wished.color, wished.plain).err);
+    super::tell(&Failure::from(report), wished.json, &wished.terminal().err);
     code
 }
 
