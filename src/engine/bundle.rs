@@ -31,9 +31,10 @@ pub enum Place {
     Beside,
 }
 
-/// Makes the folder of a clone that begins, with marks that the disk has before anything else is in it.
+/// Makes the folder of a clone that begins, with marks that the disk has before anything else is in it. Nobody else may enter it:
+/// a machine's disk holds the cluster's keys, and its mode is whatever Fusion gives it.
 pub fn begin(folder: &Path, lab: &str, node: &str, place: Place) -> Result<()> {
-    files::create_dir(folder)?;
+    files::create_private_dir(folder)?;
     let marks: &[&str] = if place == Place::Final { &[UNFINISHED, OURS] } else { &[OURS] };
     for mark in marks {
         files::write_new_atomic(&folder.join(mark), text(lab, node).as_bytes(), files::PUBLIC_FILE)?;

@@ -16,6 +16,7 @@ use crate::lab::spec::{self, Label, Word};
 use super::bundle;
 use super::error::Result;
 use super::journal::{Journal, Last};
+use super::lab_folder;
 use super::library;
 use super::made_from::{self, MadeFrom};
 
@@ -109,9 +110,14 @@ pub fn list(home: &Home, libraries: &[Library]) -> Result<Vec<LabSeen>> {
 
 /// Returns the names of the labs that have a folder, be it on its way out.
 fn folders(home: &Home) -> Result<BTreeSet<String>> {
-    let folders = files::list(&home.labs())?;
-    let folders = folders.iter().filter(|path| files::is_folder(path));
-    Ok(folders.filter_map(|path| paths::lab_of(path)).map(|(name, _)| name.to_owned()).collect())
+    let mut names = BTreeSet::new();
+    for folder in files::list(&home.labs())?.into_iter().filter(|path| files::is_folder(path)) {
+        let Some((name, is_leaving)) = paths::lab_of(&folder) else { continue };
+        if is_leaving || lab_folder::is_ours(&home.lab(name))? {
+            names.insert(name.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 fn of_name(home: &Home, name: &str, libraries: &[Library]) -> Result<Vec<LabSeen>> {

@@ -18,6 +18,7 @@ pub mod identities;
 pub mod images;
 pub mod journal;
 pub mod kubeconfig;
+mod lab_folder;
 pub mod lab_lock;
 pub mod labs;
 pub mod leftovers;

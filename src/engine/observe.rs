@@ -19,6 +19,7 @@ use super::bundle;
 use super::context::Engine;
 use super::error::Result;
 use super::kubeconfig::Merger;
+use super::lab_folder;
 use super::library;
 use super::template::{Stage, TemplateDir};
 use super::templates::Layered;
@@ -53,7 +54,7 @@ pub async fn host_facts(engine: &Arc<Engine>) -> Result<Facts> {
         stale_identity: stale_identity(engine)?,
         own_certificates: own_certificates(engine)?,
         identity: has_identity(engine)?,
-        lab_folder: files::exists(engine.dir.root()),
+        lab_folder: lab_folder::is_ours(&engine.dir)?,
         merged_kubeconfigs: Merger::of(engine).merged()?,
         resolver: domain_names::record(&engine.dir)?,
         kubeconfig: digest_of(&engine.dir.kubeconfig())?,

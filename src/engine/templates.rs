@@ -10,6 +10,7 @@ use crate::host::lock::{self, Lock, Occupant};
 use crate::host::{HostError, Hypervisor, Result, Stop, files};
 use crate::lab::names;
 use crate::lab::paths::Home;
+use crate::stack::vm::is_template_key;
 
 use super::lab_lock::{self, Patience};
 use super::library;
@@ -45,13 +46,17 @@ impl Template {
     }
 }
 
-/// Lists the templates. A lab uses a template if one of its VMs in the library bears the template's mark.
+/// Lists the templates: real folders under the name of one, since the home may be a folder of the user's own. A lab uses a
+/// template if one of its VMs in the library bears the template's mark.
 pub fn list(home: &Home, fusion: &Fusion) -> Result<Vec<Template>> {
     let vms = known_vms(fusion);
     let (layered, unseen) = (Layered::of_vms(&vms), library::unseen(fusion));
     let mut templates = Vec::new();
-    for root in files::list(&home.templates())?.into_iter().filter(|path| files::is_folder(path)) {
+    for root in files::list(&home.templates())? {
         let key = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if !is_template_key(&key) || !files::is_folder(&root) || files::is_link(&root) {
+            continue;
+        }
         let dir = TemplateDir { key, root };
         templates.push(Template {
             manifest: dir.read().unwrap_or_default(),
@@ -242,6 +247,9 @@ mod tests {
         assert!(path.starts_with(&bench.engine.fusion.library));
     }
 
+    const ONE: &str = "0123456789abcdef";
+    const OTHER: &str = "89abcdef01234567";
+
     fn vmx_over(disk: &str, lab: &str, key: &str) -> String {
         let (of, from) = (names::VMX_LAB, names::VMX_TEMPLATE);
         format!("nvme0:0.fileName = \"{disk}\"\n{of} = \"{lab}\"\n{from} = \"{key}\"\n")
@@ -252,22 +260,25 @@ mod tests {
         let bench = Bench::new(Machines::default());
         let (engine, home) = (&bench.engine, &bench.engine.home);
         files::remove_tree(&home.templates(), &home.0).unwrap();
-        let disk = home.template("0123").join("template.vmwarevm").join(paths::DISK_VMDK);
+        let disk = home.template(ONE).join("template.vmwarevm").join(paths::DISK_VMDK);
         bench.file(&disk, "the parent");
         let linked = engine.vmx("gateway1");
-        bench.file(&linked, &vmx_over("one-000001.vmdk", "lab", "0123"));
+        bench.file(&linked, &vmx_over("one-000001.vmdk", "lab", ONE));
         // A snapshot of a linked clone: a layer over a layer over the template's disk.
         layer(&bench, &linked.with_file_name("one-000001.vmdk"), "one.vmdk");
         layer(&bench, &linked.with_file_name("one.vmdk"), disk.to_str().unwrap());
         let copied = engine.vmx("k8s-master1");
-        bench.file(&copied, &vmx_over("disk.vmdk", "other", "0123"));
+        bench.file(&copied, &vmx_over("disk.vmdk", "other", ONE));
         bench.file(&copied.with_file_name("disk.vmdk"), "a whole disk");
-        bench.file(&home.template("89ab").join("template.vmwarevm/disk.vmdk.part"), "12345");
+        bench.file(&home.template(OTHER).join("template.vmwarevm/disk.vmdk.part"), "12345");
+        // The home may be a folder of the user's own, who has folders there, and links to others.
+        bench.file(&home.template("nginx").join("default.conf"), "theirs");
+        std::os::unix::fs::symlink(home.template("nginx"), home.template("feedfeedfeedfeed")).unwrap();
         let all = list(home, &engine.fusion).unwrap();
         let [used, half] = all.as_slice() else { panic!("two templates: {all:?}") };
         assert_eq!(
             (used.dir.key.as_str(), &used.used_by[..]),
-            ("0123", &["lab".to_owned(), "other".to_owned()][..])
+            (ONE, &["lab".to_owned(), "other".to_owned()][..])
         );
         assert_eq!(used.hanging, std::slice::from_ref(&linked));
         assert!(!used.is_unused() && !used.is_finished());
@@ -276,11 +287,11 @@ mod tests {
         let moved = home.0.join("elsewhere/gateway1.vmwarevm");
         files::create_dir(moved.parent().unwrap()).unwrap();
         files::rename(linked.parent().unwrap(), &moved).unwrap();
-        assert_eq!(hanging_on(&engine.fusion, &home.template("0123")), [] as [PathBuf; 0]);
+        assert_eq!(hanging_on(&engine.fusion, &home.template(ONE)), [] as [PathBuf; 0]);
         let moved = moved.join(linked.file_name().unwrap());
         let list = format!("vmlist1.config = \"\"\nvmlist2.config = \"{}\"\n", moved.display());
         bench.file(&engine.fusion.inventory(), &list);
-        assert_eq!(hanging_on(&engine.fusion, &home.template("0123")), [moved]);
+        assert_eq!(hanging_on(&engine.fusion, &home.template(ONE)), [moved]);
         assert!(half.is_unused() && half.hanging.is_empty() && half.bytes > 0);
     }
 

@@ -16,7 +16,9 @@ use super::{HostError, Result, sync};
 
 mod removal;
 
-pub use removal::{half_written, remove_by_way_of, remove_file, remove_if_empty, remove_tree, sweep};
+pub use removal::{
+    OF_THE_FINDER, half_written, remove_by_way_of, remove_file, remove_if_empty, remove_tree, sweep,
+};
 
 /// Mode of a file or folder that only its owner may see.
 pub const PRIVATE_FILE: u32 = 0o600;

@@ -31,8 +31,9 @@ pub struct Options {
     pub limit: Duration,
     /// Bytes for its standard input.
     pub stdin: Vec<u8>,
-    /// Variables added to ours.
+    /// Variables added to ours, or with `bare` all that there are.
     pub env: Vec<(OsString, OsString)>,
+    pub bare: bool,
     pub cwd: Option<PathBuf>,
     /// Kill only the program itself, not its process group: what `vmrun start` starts outlives it.
     pub spare_children: bool,
@@ -54,6 +55,7 @@ impl Options {
             limit,
             stdin: Vec::new(),
             env: Vec::new(),
+            bare: false,
             cwd: None,
             spare_children: false,
             outlives: false,
@@ -262,6 +264,9 @@ pub fn replace_us<A: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item 
 fn command<A: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = A>, options: &Options) -> Command {
     #[expect(clippy::disallowed_methods, reason = "this is where the program starts programs")]
     let mut command = Command::new(program);
+    if options.bare {
+        command.env_clear();
+    }
     command.args(args).envs(options.env.iter().cloned()).kill_on_drop(true);
     if let Some(folder) = &options.cwd {
         command.current_dir(folder);

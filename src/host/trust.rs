@@ -4,6 +4,9 @@
 //! what was checked is what is held open. A program is then run as `./name` in the folder that was checked, by that
 //! folder's descriptor: a path that means something else a moment later is never looked up again.
 //!
+//! Owners and modes are what the disk says of them, so the disk must be the computer's own, too: on one that somebody else
+//! brought or mounted they are what its maker wrote, and on one that keeps no owners everybody's files pass for root's.
+//!
 //! Access control lists are not read: on a folder of root's own only root can have set one.
 
 use std::ffi::{CString, OsStr, OsString};
@@ -20,6 +23,12 @@ use super::{HostError, Result, files};
 /// The group of a Mac's administrators, who may write to folders such as `/Applications`. Each of them may become root
 /// by `sudo` anyway, so what they could do there gives them nothing new. Elsewhere that number means nothing.
 const ADMINISTRATORS: Option<u32> = if cfg!(target_os = "macos") { Some(80) } else { None };
+
+/// What a program that root runs finds in its environment.
+const ROOTS_OWN: [(&str, &str); 2] = [
+    ("PATH", "/usr/bin:/bin:/usr/sbin:/sbin"),
+    ("HOME", if cfg!(target_os = "macos") { "/var/root" } else { "/root" }),
+];
 
 const STICKY: u32 = 0o1000;
 const GROUP_WRITES: u32 = 0o020;
@@ -76,6 +85,10 @@ pub fn folder(path: &Path) -> Result<Folder> {
         let kind = if at == names.len() { Kind::Itself } else { Kind::Above };
         let facts = facts_of(&descriptor, kind).map_err(HostError::file("look at", &walked))?;
         judge(&walked, facts)?;
+        let against = reason_against_disk(&descriptor).map_err(HostError::file("look at", &walked))?;
+        if let Some(reason) = against {
+            return Err(untrusted(&walked, facts, &reason));
+        }
     }
     Ok(Folder { path, descriptor: Arc::new(descriptor) })
 }
@@ -115,8 +128,11 @@ impl Program {
         Path::new(".").join(&self.name)
     }
 
-    /// Makes a run happen in the program's folder, under the name by which it would have been called.
+    /// Makes a run happen in the program's folder, under the name by which it would have been called, and with none of the
+    /// variables of whoever called sudo, which may say where to look for programs and settings.
     pub fn bind(&self, options: &mut Options) {
+        options.bare = true;
+        options.env = ROOTS_OWN.map(|(name, value)| (name.into(), value.into())).into();
         options.folder = Some(Arc::clone(&self.folder.descriptor));
         options.called = Some(self.folder.path.join(&self.name).into_os_string());
     }
@@ -136,8 +152,42 @@ fn judge(path: &Path, facts: Facts) -> Result<()> {
     } else {
         return Ok(());
     };
-    let Facts { user, group, mode, .. } = facts;
-    Err(HostError::Untrusted { path: path.to_owned(), user, group, mode, reason: reason.to_owned() })
+    Err(untrusted(path, facts, reason))
+}
+
+fn untrusted(path: &Path, Facts { user, group, mode, .. }: Facts, reason: &str) -> HostError {
+    HostError::Untrusted { path: path.to_owned(), user, group, mode, reason: reason.to_owned() }
+}
+
+/// Says why the owners and modes on a file's disk count for nothing, if so: statfs(2) says who mounted it, and how. Users of a
+/// Mac can mount disk images of their own making.
+#[cfg(target_os = "macos")]
+fn reason_against_disk(descriptor: &OwnedFd) -> std::io::Result<Option<String>> {
+    // SAFETY: a statfs of zeros is valid; fstatfs writes only that, and the descriptor is open for the whole call.
+    let (outcome, disk) = unsafe {
+        let mut disk: libc::statfs = std::mem::zeroed();
+        (libc::fstatfs(descriptor.as_raw_fd(), &raw mut disk), disk)
+    };
+    if outcome != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    let has = |flag: libc::c_int| disk.f_flags & flag.unsigned_abs() != 0;
+    Ok(if has(libc::MNT_IGNORE_OWNERSHIP) {
+        Some("its disk keeps no owners".to_owned())
+    } else if !has(libc::MNT_LOCAL) {
+        Some("it lies on another computer".to_owned())
+    } else if disk.f_owner != 0 {
+        Some(format!("its disk was mounted by user {}", disk.f_owner))
+    } else {
+        None
+    })
+}
+
+/// Elsewhere only root mounts what root can look into.
+#[cfg(not(target_os = "macos"))]
+#[expect(clippy::unnecessary_wraps, reason = "as on a Mac")]
+fn reason_against_disk(_: &OwnedFd) -> std::io::Result<Option<String>> {
+    Ok(None)
 }
 
 fn normal(component: Component<'_>) -> Option<&OsStr> {
@@ -269,7 +319,7 @@ mod tests {
         let root = files::canonicalize(root.path()).unwrap();
         let folder = root.join("tools");
         files::create_dir(&folder).unwrap();
-        install(&folder.join("tool"), "#!/bin/sh\necho checked\n");
+        install(&folder.join("tool"), "#!/bin/sh\necho checked $HOME $CARGO_MANIFEST_DIR\n");
         let tool = program(&folder.join("tool")).unwrap();
         // Somebody puts another folder in its place between the check and the run.
         files::rename(&folder, &root.join("moved")).unwrap();
@@ -278,6 +328,10 @@ mod tests {
         let mut options = Options::limit(LIMIT);
         tool.bind(&mut options);
         let finished = process::run(&tool.call(), ["x"], options).await.unwrap();
-        assert_eq!(finished.text(), "checked\n");
+        assert_eq!(
+            finished.text(),
+            format!("checked {}\n", ROOTS_OWN[1].1),
+            "nor does it see our environment"
+        );
     }
 }

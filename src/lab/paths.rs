@@ -125,6 +125,25 @@ impl LabDir {
         &self.0
     }
 
+    /// Returns everything that fusionlab makes in it.
+    pub fn contents(&self) -> [PathBuf; 13] {
+        [
+            self.journal(),
+            self.made_from(),
+            self.identity(),
+            self.kubeconfig(),
+            self.merged_kubeconfigs(),
+            self.resolver_record(),
+            self.known_hosts(),
+            self.ssh_config(),
+            self.lab_ca(),
+            self.network_record(),
+            self.networking_before(),
+            self.drill(),
+            self.logs(),
+        ]
+    }
+
     pub fn journal(&self) -> PathBuf {
         self.0.join("journal.jsonl")
     }

@@ -75,6 +75,11 @@ pub fn template_key(lab: &Lab) -> String {
     hex::encode(Sha256::digest(what.to_string()))[..KEY_LENGTH].to_owned()
 }
 
+/// Says whether a folder of that name may be a template's.
+pub fn is_template_key(name: &str) -> bool {
+    name.len() == KEY_LENGTH && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Returns the size of the template's disk: that of every node if they are linked clones, whose disks cannot grow;
 /// else of the smallest, since an independent disk grows and none shrinks.
 pub fn template_disk_gib(lab: &Lab) -> u32 {

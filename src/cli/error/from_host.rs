@@ -141,10 +141,7 @@ impl From<&HostError> for Report {
                 .advise("nothing was changed; run the same command again in a terminal, as a user who may use sudo:")
                 .run("sudo -v"),
             HostError::Network { output, restored, .. } => network(what, output, *restored),
-            HostError::Untrusted { path, .. } => Self::new("root-distrusts", Kind::HostCheck, what)
-                .because("who can change that file or folder could have their own program run as root")
-                .advise("if it is really Fusion's, give it back to root:")
-                .run(roots_own(path)),
+            HostError::Untrusted { path, user, mode, .. } => distrusted(what, path, (*user, *mode)),
             HostError::ProgramOfOthers { program, .. } => Self::new("program-of-others", Kind::HostCheck, what)
                 .because("with such a line, whoever can change that file or folder would be root")
                 .advise("install a copy that is root's own, then run that one:")
@@ -215,12 +212,30 @@ fn network(what: String, output: &str, restored: bool) -> Report {
     report.advise("quit Fusion's window; this shows what its networks are:").run("fusionlab network show")
 }
 
-/// Returns the command that makes a file or folder root's own again.
-fn roots_own(path: &std::path::Path) -> String {
+/// Bits of a mode that let others than the owner write.
+const OTHERS_WRITE: u32 = 0o022;
+
+fn distrusted(what: String, path: &Path, (user, mode): (u32, u32)) -> Report {
+    let report = Report::new("root-distrusts", Kind::HostCheck, what)
+        .because("who can change that file or folder could have their own program run as root");
+    if user == 0 && mode & OTHERS_WRITE == 0 {
+        // Owner and mode are right, so that it is the disk's word that counts for nothing.
+        return report.advise("install VMware Fusion on the Mac's own disk, in /Applications");
+    }
+    report.advise("if it is really Fusion's, give it back to root:").run(roots_own(path))
+}
+
+/// Returns the command that makes a file or folder root's own again: of an app all of it, since what root runs there runs and
+/// loads the rest.
+fn roots_own(path: &Path) -> String {
+    let app = path.ancestors().find(|above| above.extension().is_some_and(|extension| extension == "app"));
+    let (path, deep) = app.map_or((path, None), |app| (app, Some("-R")));
     let path = path.display().to_string();
-    let own = Command::new(["sudo", "chown", "root:wheel", &path]).shell_line();
-    let close = Command::new(["sudo", "chmod", "go-w", &path]).shell_line();
-    format!("{own} && {close}")
+    let command = |program: &str, how: &str| {
+        let words = ["sudo", program].into_iter().chain(deep).chain([how, path.as_str()]);
+        Command::new(words).shell_line()
+    };
+    format!("{} && {}", command("chown", "root:wheel"), command("chmod", "go-w"))
 }
 
 fn install(program: &std::path::Path) -> String {
@@ -322,6 +337,7 @@ mod tests {
             HostError::ResolverDenied { path: path() },
             HostError::Network { reason: text(), output: text(), restored: false },
             HostError::Untrusted { path: path(), user: 501, group: 20, mode: 0o775, reason: text() },
+            HostError::Untrusted { path: path(), user: 0, group: 0, mode: 0o755, reason: text() },
             HostError::ProgramOfOthers {
                 program: path(),
                 path: path(),

@@ -2,6 +2,7 @@
 
 use crate::engine::error::Result;
 use crate::engine::kubeconfig::Merger;
+use crate::engine::lab_folder;
 use crate::engine::names::Names;
 use crate::engine::run::StepContext;
 use crate::engine::{ssh_files, store};
@@ -70,7 +71,10 @@ pub async fn forget(context: &StepContext) -> Result<bool> {
     clear_all_leftovers(context).await?;
     forget_folder(engine)?;
     network::forget(context).await?;
-    let (away, labs) = (engine.home.leaving(&engine.lab.name), engine.home.labs());
-    files::remove_by_way_of(&away, engine.dir.root(), &labs)?;
+    let strangers = lab_folder::remove(&engine.home, &engine.lab.name)?;
+    if !strangers.is_empty() {
+        let named = strangers.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+        context.note(format!("fusionlab did not make these, so they stay: {named}"));
+    }
     Ok(true)
 }

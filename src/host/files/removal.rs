@@ -104,7 +104,7 @@ fn piece_by_piece(folder: &Path) -> Result<()> {
 }
 
 /// What the Finder writes into each folder that somebody looks at.
-const OF_THE_FINDER: &str = ".DS_Store";
+pub const OF_THE_FINDER: &str = ".DS_Store";
 
 /// Removes a folder in which nothing is but what the Finder leaves where somebody has looked. Any other stays; none there is as good.
 pub fn remove_if_empty(folder: &Path) -> Result<()> {

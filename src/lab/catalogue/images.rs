@@ -71,7 +71,8 @@ impl Image {
     }
 
     /// Returns the same image from another server with the same folders, whose URL takes the place of the catalogue's.
-    /// Where the file comes from does not change what it must be. An image of the user's own stays where it is.
+    /// Where the file comes from does not change what it must be: a list that nobody signed is asked of the distribution's server
+    /// all the same. An image of the user's own stays where it is.
     #[must_use]
     pub fn mirrored(self, mirror: &str) -> Self {
         let Some(server) = self.server else { return self };
@@ -82,7 +83,7 @@ impl Image {
         };
         let newest = self.newest.map(|newest| Newest {
             url: moved(&newest.url),
-            list: moved(&newest.list),
+            list: if newest.signature.is_some() { moved(&newest.list) } else { newest.list },
             signature: newest.signature.map(|it| Signature { url: moved(&it.url), ..it }),
         });
         Self { url: moved(&self.url), newest, server: Some(base.clone()), ..self }
@@ -284,6 +285,14 @@ mod tests {
         }
         let own = Image { server: None, ..image };
         assert_eq!(own.clone().mirrored("http://mirror.lan"), own);
+    }
+
+    #[test]
+    fn a_mirror_does_not_vouch_for_itself() {
+        let newest = image("debian-13", Arch::Amd64).unwrap().mirrored("https://mirror.lan/").newest.unwrap();
+        assert!(newest.url.starts_with("https://mirror.lan/"), "{}", newest.url);
+        assert_eq!(newest.signature, None, "so nothing but its own server speaks for the list");
+        assert!(newest.list.starts_with("https://cloud.debian.org/"), "{}", newest.list);
     }
 
     #[test]

@@ -12,12 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::{self, Job};
 use super::services::{self, Programs, Service};
-use super::{ChangeKind, backups, dhcp_only, lease_files, refused};
+use super::{ChangeKind, backups, lease_files, refused};
 use crate::formats::networking::{Document, FUSIONS_OWN, Refusal, confined, well_formed};
 use crate::host::fusion::{Fusion, discover};
 use crate::host::{HostError, Result, files, trust};
 
 const VERSION: u32 = 3;
+/// What the names of the programs behind Fusion's networks begin with.
+const HELPER: &str = "vmnet-";
 /// A networking file is some kilobytes; a request holds two of them.
 const LARGEST_REQUEST: u64 = 4 << 20;
 /// The longest that one of Fusion's programs may be waited for: what a lab file may say of any limit.
@@ -199,12 +201,20 @@ pub(super) fn distrust(fusion: &Fusion) -> Vec<HostError> {
     });
     let mut checks = vec![trust::program(&fusion.program(services::PROGRAM)).map(|_| ()), folder];
     checks.push(lease_files::trusted(fusion));
-    // Without it there is still the long way.
-    let dhcp_only = fusion.program(dhcp_only::PROGRAM);
-    if files::exists(&dhcp_only) {
-        checks.push(trust::program(&dhcp_only).map(|_| ()));
-    }
+    checks.extend(helpers(fusion).iter().map(|helper| trust::program(helper).map(|_| ())));
     checks.into_iter().filter_map(Result::err).collect()
+}
+
+/// Returns what lies beside `vmnet-cli` and serves the networks: it starts the daemons as root (facts/vmrun-vmrest.md §1.1).
+fn helpers(fusion: &Fusion) -> Vec<PathBuf> {
+    let beside = files::list(&fusion.program("")).unwrap_or_default();
+    let serves = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with(HELPER) && name != services::PROGRAM
+        })
+    };
+    beside.into_iter().filter(serves).collect()
 }
 
 #[cfg(test)]

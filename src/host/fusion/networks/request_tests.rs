@@ -110,9 +110,13 @@ fn putting_a_backup_back_may_change_every_network_but_not_spoil_the_file() {
 #[test]
 fn programs_and_folders_that_others_could_change_are_not_trusted() {
     type Spoil = fn(&Fake) -> PathBuf;
-    let spoils: [Spoil; 6] = [
+    let spoils: [Spoil; 7] = [
         |fake| fake.fusion().program("vmnet-cli"),
         |fake| fake.fusion().program("vmnet-cfgcli"),
+        |fake| {
+            fake.program("vmnet-natd", "");
+            fake.fusion().program("vmnet-natd")
+        },
         |fake| fake.root().join("Applications"),
         |fake| fake.fusion().app.join("Contents/Library"),
         |fake| fake.fusion().preferences(),
