@@ -24,7 +24,7 @@ const SCHEMA: &str = "fusionlab.kubeconfig/1";
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   export KUBECONFIG=$(fusionlab kubeconfig)
-  fusionlab kubeconfig --content > lab.kubeconfig
+  fusionlab kubeconfig --content         to be sent elsewhere: it is a secret
   fusionlab kubeconfig --merge --use     then: kubectl get nodes
   fusionlab kubeconfig --remove")]
 pub struct KubeconfigArgs {
@@ -92,7 +92,12 @@ async fn merge(lab: &Lab, own: &Path, select: bool, context: &Context) -> Result
             .into());
     }
     let touched = merger(lab, context).merge(&file, select).await?;
-    let lines = screen::merged(&lab.name, &touched, &shown(&touched, context), &context.terminal.err);
+    let pen = &context.terminal.err;
+    let shown = shown(&touched, context);
+    let mut lines = screen::merged(&lab.name, &touched, &shown, pen);
+    lines.extend(
+        calls::open_to_others(&file)?.iter().flat_map(|mode| screen::open_to_others(&shown, *mode, pen)),
+    );
     told(own, &[touched], lines, context)
 }
 

@@ -38,7 +38,8 @@ pub const VERBS: &[(&[&str], &str)] = &[
 pub const NOT_YET: &[(&[&str], &str, &str)] = &[
     (
         &["stop", "halt", "suspend", "pause", "shutdown", "poweroff", "restart", "reboot"],
-        "shut the machines down in Fusion; what is off, up starts again, and puts the lab in order:",
+        "shut the machines down in Fusion, or all of them by `fusionlab exec --all -- sudo poweroff`; what is off, up starts again, \
+         and puts the lab in order:",
         "up",
     ),
     (&["scale"], "a lab grows by its lab file: name more machines there, and up makes them:", "up"),

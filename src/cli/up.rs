@@ -14,9 +14,12 @@ use crate::plan::text::Detail;
 ///
 /// Looks at what stands, shows the plan, asks, and does what is missing, as much at once as possible. Safe to run
 /// again at any time: what is as it should be is left alone, what was half done is done again.
+///
+/// Where there is no lab file and no lab yet, in a terminal, it first asks what `init` asks; with --yes or --preset it asks
+/// nothing and takes the built-in lab.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
-  fusionlab up                    ./fusionlab.yaml's lab, or the built-in one
+  fusionlab up                    ./fusionlab.yaml's lab; asks if there is none
   fusionlab up --yes --timings    without a question; then where the time went
   fusionlab up --sim              on the simulated Fusion, anywhere")]
 pub struct UpArgs {

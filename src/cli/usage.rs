@@ -181,7 +181,7 @@ fn report(error: &clap::Error, command: &Command, path: &[String], args: &[OsStr
             could_be(joined(Report::usage(cannot_be()), &value, command, path, args), error)
         }
         ErrorKind::ValueValidation => {
-            let report = Report::usage(cannot_be());
+            let report = meaning(Report::usage(cannot_be()), &option(), named(command, path));
             match error.source() {
                 Some(reason) => report.because(in_words(&reason.to_string())),
                 None => report,
@@ -196,6 +196,16 @@ fn report(error: &clap::Error, command: &Command, path: &[String], args: &[OsStr
         _ => Report::usage(first_words(error)),
     };
     report.advise("what it takes is told by:").run(help_on(path))
+}
+
+/// Says what an option is for: it may have been taken for another.
+fn meaning(report: Report, option: &str, verb: &Command) -> Report {
+    let is_it =
+        |known: &&clap::Arg| known.get_long().is_some_and(|long| option.strip_prefix("--") == Some(long));
+    match verb.get_arguments().find(is_it).and_then(clap::Arg::get_help) {
+        Some(help) => report.advise(format!("{option} says: {help}")),
+        None => report,
+    }
 }
 
 /// Advises to join a word to the option before it, where that takes its value only so.

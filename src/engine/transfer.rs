@@ -89,11 +89,18 @@ pub async fn download(
         let received = receive(engine, node, &command, folder, IncomingFolder::take).await;
         received.map_err(|error| not_copied(node, &from, error))?.finish()?
     } else {
-        let file = IncomingFile::new(&place)?;
+        let file = IncomingFile::new(&place, mode_of(engine, node, &from).await?)?;
         let received = receive(engine, node, &Command::new(["cat", &from]), file, IncomingFile::take).await;
         received.map_err(|error| not_copied(node, &from, error))?.finish()?
     };
     Ok(Arrived { place, copied })
+}
+
+/// Returns a file's mode; that of a file which everybody may read where the guest does not say, as of one that is not there.
+async fn mode_of(engine: &Engine, node: &Node, path: &str) -> Result<u32> {
+    let said = ask(engine, node, &Command::new(["stat", "-L", "-c", "%a", path])).await?;
+    let mode = u32::from_str_radix(said.text().trim(), 8).ok().filter(|_| said.success());
+    Ok(mode.unwrap_or(files::PUBLIC_FILE))
 }
 
 /// Returns a failed command's error in words of the copy: the place, and why.
@@ -245,7 +252,7 @@ mod tests {
     #[test]
     fn what_is_half_done_goes_though_somebody_still_carries_it() {
         let folder = tempfile::tempdir().unwrap();
-        let lent = Lent::new(IncomingFile::new(&folder.path().join("x")).unwrap());
+        let lent = Lent::new(IncomingFile::new(&folder.path().join("x"), 0o644).unwrap());
         let theirs = lent.0.clone();
         let there = || std::fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(there(), 1);

@@ -14,6 +14,8 @@ const PIECE: usize = 64 * 1024;
 /// Folders within folders: deeper than this is a link that leads into itself.
 const DEEPEST: usize = 64;
 const PERMISSIONS: u32 = 0o777;
+/// What a guest may say of the modes of files here.
+const OTHERS_DO_NOT_WRITE: u32 = 0o755;
 
 /// What was copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,14 +110,19 @@ const INCOMING: &str = ".fusionlab-cp-";
 pub struct IncomingFile {
     file: tempfile::NamedTempFile,
     to: PathBuf,
+    mode: u32,
     bytes: u64,
 }
 
 impl IncomingFile {
-    pub fn new(to: &Path) -> Result<Self> {
+    /// Begins a file of this mode at most: nobody but its owner may write to it, nor do more with it than with one that it
+    /// replaces.
+    pub fn new(to: &Path, mode: u32) -> Result<Self> {
+        let replaced = if files::exists(to) { self::mode(to)? } else { PERMISSIONS };
+        let mode = mode & OTHERS_DO_NOT_WRITE & replaced | 0o600;
         let file = tempfile::Builder::new().prefix(INCOMING).tempfile_in(files::parent(to));
         let file = file.map_err(HostError::file("write", to))?;
-        Ok(Self { file, to: to.to_owned(), bytes: 0 })
+        Ok(Self { file, to: to.to_owned(), mode, bytes: 0 })
     }
 
     pub fn take(&mut self, bytes: &[u8]) -> Result<()> {
@@ -126,7 +133,7 @@ impl IncomingFile {
     /// Puts the file in its place, over what was there.
     pub fn finish(self) -> Result<Copied> {
         let finish = || {
-            self.file.as_file().set_permissions(fs::Permissions::from_mode(files::PUBLIC_FILE))?;
+            self.file.as_file().set_permissions(fs::Permissions::from_mode(self.mode))?;
             sync::to_disk(self.file.as_file())?;
             self.file.persist(&self.to).map_err(|error| error.error)
         };
@@ -208,12 +215,12 @@ fn make(folder: &Path, entry: &Entry) -> Result<Option<(File, PathBuf)>> {
     match entry.kind {
         Kind::Folder => {
             files::create_dir(&path)?;
-            files::set_mode(&path, entry.mode & PERMISSIONS | 0o700)?;
+            files::set_mode(&path, entry.mode & OTHERS_DO_NOT_WRITE | 0o700)?;
             Ok(None)
         }
         Kind::File => {
             files::create_dir(files::parent(&path))?;
-            let file = files::create_new(&path, entry.mode & PERMISSIONS | 0o600)?;
+            let file = files::create_new(&path, entry.mode & OTHERS_DO_NOT_WRITE | 0o600)?;
             Ok(Some((file, path)))
         }
         Kind::Other => Ok(None),
@@ -254,6 +261,29 @@ mod tests {
     }
 
     #[test]
+    fn no_file_becomes_readable_that_was_not_and_none_is_everybodys() {
+        let home = tempfile::tempdir().unwrap();
+        let kept = home.path().join("config");
+        fs::write(&kept, "old").unwrap();
+        fs::set_permissions(&kept, fs::Permissions::from_mode(0o600)).unwrap();
+        for (name, theirs, ours) in
+            [("key", 0o600, 0o600), ("run", 0o777, 0o755), ("shadow", 0o000, 0o600), ("config", 0o644, 0o600)]
+        {
+            let mut file = IncomingFile::new(&home.path().join(name), theirs).unwrap();
+            file.take(b"new").unwrap();
+            file.finish().unwrap();
+            assert_eq!(mode(&home.path().join(name)).unwrap(), ours, "{name}");
+        }
+        let mut folder = IncomingFolder::new(&home.path().join("to")).unwrap();
+        folder
+            .take(&[tar::folder("deep", 0o777), tar::file("deep/a", 0o666, 0), tar::end()].concat())
+            .unwrap();
+        folder.finish().unwrap();
+        let modes = ["to/deep", "to/deep/a"].map(|name| mode(&home.path().join(name)).unwrap());
+        assert_eq!(modes, [0o755, 0o644]);
+    }
+
+    #[test]
     fn an_archive_writes_nothing_outside_of_its_folder() {
         let home = tempfile::tempdir().unwrap();
         for name in ["../evil", "/tmp/evil", "a/../../evil"] {
@@ -269,7 +299,7 @@ mod tests {
         let mut incoming = IncomingFolder::new(&home.path().join("to")).unwrap();
         incoming.take(&tar::file("a", 0o644, 10)).unwrap();
         assert!(incoming.finish().is_err());
-        let mut file = IncomingFile::new(&home.path().join("file")).unwrap();
+        let mut file = IncomingFile::new(&home.path().join("file"), 0o644).unwrap();
         file.take(b"half").unwrap();
         drop(file);
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::lab::catalogue;
 use crate::lab::limits::CERTIFICATE_RENEWAL;
 use crate::stack::validity::{Validity, long};
 
@@ -158,10 +159,14 @@ impl Seen {
     }
 }
 
-/// Checks whether there is a Fusion that fusionlab can use: its version, or why not.
-pub fn fusion(found: Result<String, &String>) -> Check {
+/// Checks whether there is a Fusion that fusionlab can use: its version alone and as it is shown, or why not.
+pub fn fusion(found: Result<(&str, String), &String>) -> Check {
     let seen = match found {
-        Ok(version) => Seen::ok(version),
+        Ok((version, shown)) if catalogue::is_too_old(version) => {
+            let hardware = catalogue::written_hardware();
+            Seen::fail(format!("{shown} does not run virtual hardware {hardware}"), Remedy::InstallFusion)
+        }
+        Ok((_, shown)) => Seen::ok(shown),
         Err(reason) => Seen::fail(reason, Remedy::InstallFusion),
     };
     seen.named("fusion.version", "Fusion")

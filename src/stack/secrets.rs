@@ -58,6 +58,10 @@ pub fn conceal_strangers(text: &str) -> String {
     for line in text.split_inclusive('\n') {
         let is_frame = |word: &str| line.contains(word) && line.contains("PRIVATE KEY-----");
         let is_end = is_frame("-----END ");
+        if is_end && !in_key {
+            // Its beginning was cut away: what came before may be a key's.
+            shown.truncate(without_last_of_a_key(&shown));
+        }
         if is_end || is_frame("-----BEGIN ") {
             // One that stands in one line, such as JSON's, begins and ends there.
             if !in_key {
@@ -69,6 +73,23 @@ pub fn conceal_strangers(text: &str) -> String {
         }
     }
     shown
+}
+
+/// A line of a key in PEM's form has 64 letters (RFC 7468 §2), but for its last.
+const SHORTEST_IN_KEY: usize = 40;
+
+/// Returns how long a text is without the lines of a key at its end; a log's lines begin with words of their own.
+fn without_last_of_a_key(text: &str) -> usize {
+    let mut end = text.len();
+    for (place, line) in text.split_inclusive('\n').rev().enumerate() {
+        let word = line.split_whitespace().next_back().unwrap_or_default();
+        let is_base64 = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
+        if !is_base64 || (place > 0 && word.len() < SHORTEST_IN_KEY) {
+            break;
+        }
+        end -= line.len();
+    }
+    end
 }
 
 /// Takes `user:password` out of URLs.
@@ -125,6 +146,17 @@ mod tests {
             }
         }
         assert!(secrets.conceal("[bootstrap-token] Using token: abc").ends_with("abc"));
+    }
+
+    #[test]
+    fn a_key_whose_beginning_was_cut_away_is_taken_out_too() {
+        let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKB";
+        let text = format!(
+            "10:01 app it began\n10:01 app {line}\n10:01 app {line}\n10:01 app wIcv\n\
+10:01 app -----END PRIVATE KEY-----\n10:02 app it goes on\n"
+        );
+        let shown = "10:01 app it began\n[private key]\n10:02 app it goes on\n";
+        assert_eq!(conceal_strangers(&text), shown);
     }
 
     #[test]

@@ -31,7 +31,7 @@ async fn every_check(context: &Context, lab: &Lab) -> Result<(Option<Fusion>, Ve
     };
     let seen = found.as_ref().map(|fusion| {
         let simulated = if fusion.simulated { ", simulated" } else { "" };
-        format!("{} ({}){simulated}", fusion.version, fusion.build)
+        (fusion.version.as_str(), format!("{} ({}){simulated}", fusion.version, fusion.build))
     });
     let mut checks = vec![health::fusion(seen)];
     let Ok(fusion) = found else {

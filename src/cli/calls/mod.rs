@@ -107,6 +107,12 @@ pub fn users_kubeconfig(home: &Path) -> PathBuf {
     kubeconfig::chosen(std::env::var_os("KUBECONFIG").as_deref(), home)
 }
 
+/// Returns the mode of a file if others than its owner may read it.
+pub fn open_to_others(path: &Path) -> Result<Option<u32>, Failure> {
+    let mode = files::ownership(path)?.mode;
+    Ok(Some(mode).filter(|mode| mode & 0o044 != 0))
+}
+
 /// Says whether two paths lead to the same file.
 pub fn is_same(one: &Path, other: &Path) -> bool {
     files::resolved(one) == files::resolved(other)

@@ -257,9 +257,22 @@ fn in_the_way(obstacles: &[Obstacle]) -> Report {
     }
     let what = format!("{} stand in the way; nothing was changed", count(obstacles.len(), "thing"));
     let report = Report::new("in-the-way", kind, what);
-    obstacles.iter().enumerate().fold(report, |report, (index, obstacle)| {
-        report.advise(format!("{}. {}:\n   {}", index + 1, text(obstacle), remedy(obstacle)))
+    by_remedy(obstacles).into_iter().enumerate().fold(report, |report, (index, (texts, remedy))| {
+        report.advise(format!("{}. {}:\n   {remedy}", index + 1, texts.join("; ")))
     })
+}
+
+/// Returns what is in the way by what helps, in the order in which it was found.
+fn by_remedy(obstacles: &[Obstacle]) -> Vec<(Vec<String>, String)> {
+    let mut groups: Vec<(Vec<String>, String)> = Vec::new();
+    for obstacle in obstacles {
+        let remedy = remedy(obstacle);
+        match groups.iter_mut().find(|(_, known)| *known == remedy) {
+            Some((texts, _)) => texts.push(text(obstacle)),
+            None => groups.push((vec![text(obstacle)], remedy)),
+        }
+    }
+    groups
 }
 
 /// Returns why it keeps us from going on.
@@ -329,8 +342,8 @@ fn remedy(obstacle: &Obstacle) -> String {
             "give the lab another `name:`, from which its MACs follow, or change that VM's".to_owned()
         }
         Obstacle::NotInLab { .. } => {
-            "put it back into the lab file; taking machines out of a lab is not there yet, but `fusionlab destroy` \
-             takes all of it down"
+            "put it back into the lab file, or leave out the `--preset` that has fewer machines; taking machines out of a lab is \
+             not there yet, but `fusionlab destroy` takes all of it down"
                 .to_owned()
         }
         Obstacle::DiskLost { node, file } => format!(
@@ -346,7 +359,8 @@ fn remedy(obstacle: &Obstacle) -> String {
         Obstacle::OthersRunning { vmx } => {
             let paths: Vec<String> = vmx.iter().map(|path| path.display().to_string()).collect();
             format!(
-                "shut down or suspend {}; which of them are labs of yours is told by `fusionlab list`",
+                "shut down or suspend {}: in Fusion's window, or where it is another lab of yours (`fusionlab list` has \
+                 them) in its folder by `fusionlab exec --all -- sudo poweroff`",
                 paths.join(", ")
             )
         }
@@ -452,5 +466,15 @@ mod tests {
         assert_eq!(report.fix.len(), 2);
         assert_eq!(report.what, "2 things stand in the way; nothing was changed");
         assert!(catalogue::find(report.id).is_some());
+    }
+
+    #[test]
+    fn what_helps_against_several_things_is_said_once() {
+        let beyond = |node: &str| Obstacle::NotInLab { node: node.to_owned(), vmx: "/library/x.vmx".into() };
+        let report = in_the_way(&[beyond("gateway2"), Obstacle::FusionOpen, beyond("k8s-worker2")]);
+        assert_eq!(report.what, "3 things stand in the way; nothing was changed");
+        assert_eq!(report.fix.len(), 2);
+        let first = format!("{:?}", report.fix[0]);
+        assert!(first.contains("gateway2") && first.contains("k8s-worker2"), "{first}");
     }
 }

@@ -134,7 +134,9 @@ impl From<&HostError> for Report {
             HostError::Kubeconfig { path, refusal } => kubeconfig(what, path, refusal),
             HostError::ResolverTaken { path } => Self::new("resolver-taken", Kind::HostCheck, what)
                 .because("it was written by somebody else, by another lab, or changed since")
-                .advise("look at it, and if nobody needs it remove it:")
+                .advise("its first line says whose it is; another lab of yours gives it up, in that lab's folder, by:")
+                .run("fusionlab names --no-resolver")
+                .advise("or give this lab another `domain:` in the lab file; if nobody needs that file, remove it:")
                 .run(format!("cat {}", quote(&path.display().to_string()))),
             HostError::ResolverDenied { .. } => Self::new("root-denied", Kind::HostCheck, what)
                 .because("sudo or its step has said why; where nobody can type a password, it asks for none")

@@ -214,7 +214,7 @@ impl Report {
 
     /// There is no lab that could be proved.
     pub fn not_up(lab: &str) -> Self {
-        Self::new("verification-failed", Kind::Verification, format!("the lab \"{lab}\" is not up"))
+        Self::new("lab-not-up", Kind::Verification, format!("the lab \"{lab}\" is not up"))
             .because("it has no keys on this Mac, so it was never made here, or was destroyed")
             .run("fusionlab up")
     }

@@ -8,8 +8,9 @@ use super::answers::{LanAnswer, Seen, Takes};
 use super::check;
 use crate::lab::presets::Preset;
 
-pub const DOMAIN: &str = "lab.test";
 const NAME: &str = "lab";
+/// Of the lab that is called [`NAME`]: reserved for tests (RFC 6761 §6.2), so that nobody else has it.
+pub const DOMAIN: &str = "lab.test";
 
 /// Host parts to look for the VIP and the gateways at: the networking document's, and those after them.
 const VIPS: std::ops::Range<u32> = 200..208;
@@ -109,6 +110,11 @@ pub fn name(seen: &Seen) -> String {
     let numbered = (2..).map(|number: u32| format!("{NAME}{number}"));
     let mut names = std::iter::once(NAME.to_owned()).chain(numbered);
     names.find(|name| !seen.labs.contains(name)).expect("there are more names than labs")
+}
+
+/// Returns a domain that no other lab has whose domain was proposed: named like the lab.
+pub fn domain(name: &str) -> String {
+    format!("{name}.test")
 }
 
 /// Returns what is proposed of the user's keys, as one would type it.

@@ -38,7 +38,8 @@ pub fn complete(
     });
     let keys = notes.text(given.keys.clone(), "--ssh-key", "SSH key", Some(defaults::keys(seen, shown)));
     let keys = keys.and_then(|text| notes.keep("--ssh-key", read_keys(&text)));
-    let domain = notes.text(given.domain.clone(), "--domain", "domain", Some(defaults::DOMAIN.to_owned()));
+    let domain =
+        notes.text(given.domain.clone(), "--domain", "domain", Some(defaults::domain(&called(given, seen))));
     let domain = domain.and_then(|text| notes.keep("--domain", check::domain(&text)));
     let name = notes.text(given.name.clone(), "--name", "name", Some(defaults::name(seen)));
     let name = name.and_then(|text| notes.keep("--name", check::name(&text, seen)));
@@ -48,6 +49,11 @@ pub fn complete(
         }
         _ => Err(notes.refused),
     }
+}
+
+/// Returns what the lab will be called, unless somebody says otherwise.
+pub fn called(given: &Given, seen: &Seen) -> String {
+    given.name.clone().filter(|name| check::name(name, seen).is_ok()).unwrap_or_else(|| defaults::name(seen))
 }
 
 #[derive(Default)]

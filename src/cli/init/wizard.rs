@@ -55,7 +55,7 @@ pub async fn ask(
         .text(
             Question::Domain,
             "Domain",
-            defaults::DOMAIN.to_owned(),
+            defaults::domain(&told::called(given, wizard.seen)),
             given.domain.clone(),
             None,
             |text, _| check::domain(text),

@@ -29,6 +29,17 @@ pub fn merged(lab: &str, touched: &Touched, file: &str, pen: &Pen) -> Vec<String
     lines
 }
 
+/// Returns what is said of a file that others on this Mac may read: it holds an administrator's key now.
+pub fn open_to_others(file: &str, mode: u32, pen: &Pen) -> Vec<String> {
+    let text = format!(
+        "others may read {file} (mode {mode:04o}), which holds the lab's administrator now: chmod 600 {file}"
+    );
+    let mark = pen.paint(Ink::Warn, "!");
+    let lines = words::wrap(&text, pen.prose_width().saturating_sub(INDENT));
+    let lead = |place: usize| if place == 0 { format!("{mark} ") } else { " ".repeat(INDENT) };
+    lines.iter().enumerate().map(|(place, line)| format!("{}{line}", lead(place))).collect()
+}
+
 /// Returns what a removal did.
 pub fn removed(touched: &Touched, file: &str, pen: &Pen) -> Vec<String> {
     let mut lines = changed(file, "is without the lab's entries", &touched.edited.deeds, pen);

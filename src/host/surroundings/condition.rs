@@ -55,7 +55,7 @@ pub async fn memory(root: &Path, limit: Duration) -> Memory {
 }
 
 /// Returns MiB of memory and the number of processors.
-async fn size(root: &Path, limit: Duration) -> (Option<u64>, Option<u32>) {
+pub(super) async fn size(root: &Path, limit: Duration) -> (Option<u64>, Option<u32>) {
     match macos::run(root, SYSCTL, &["-n", "hw.memsize", "hw.ncpu"], limit).await {
         Some(told) => formats::memory::size(&told.text()).unzip(),
         None => (Some(system::memory_mib()).filter(|mib| *mib > 0), Some(system::cpus())),

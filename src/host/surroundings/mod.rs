@@ -56,10 +56,11 @@ pub struct Surroundings {
 
 /// Looks around, once. `root` is the root of Fusion's Mac; each question may take `limit`.
 pub async fn look(root: &Path, home: Option<&Path>, limit: Duration) -> Surroundings {
+    let (lan, (memory_mib, cpus)) = tokio::join!(lan(root, limit), condition::size(root, limit));
     Surroundings {
-        lan: lan(root, limit).await,
-        memory_mib: system::memory_mib(),
-        cpus: system::cpus(),
+        lan,
+        memory_mib: memory_mib.unwrap_or(0),
+        cpus: cpus.unwrap_or_else(system::cpus),
         disk_free_mib: home.and_then(|home| system::free_mib(home).ok()),
         ssh_keys: home.map(|home| ssh_keys(&home.join(".ssh"))).unwrap_or_default(),
     }

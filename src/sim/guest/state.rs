@@ -156,6 +156,16 @@ impl Disk {
         self.directories.insert(path.trim_end_matches('/').to_owned());
     }
 
+    /// Returns the names of what lies right in a directory.
+    pub fn names_in(&self, path: &str) -> BTreeSet<String> {
+        let prefix = format!("{}/", path.trim_end_matches('/'));
+        let below = self.files.keys().chain(&self.directories).filter_map(|path| path.strip_prefix(&prefix));
+        below
+            .filter_map(|rest| Some(rest.split('/').next()?.to_owned()))
+            .filter(|name| !name.is_empty())
+            .collect()
+    }
+
     /// Says whether a directory exists: it was made, or something lies under it.
     pub fn has_directory(&self, path: &str) -> bool {
         let path = path.trim_end_matches('/');

@@ -65,7 +65,8 @@ pub const MACHINES: &[Explained] = &[
         "lab-not-up",
         "the lab has no machines on this Mac",
         "The keys by which guests are reached are made by `fusionlab up` and kept in the lab's folder below FUSIONLAB_HOME; \
-         `destroy` removes them. Another home, or another lab file, names another lab.",
+         `destroy` removes them. Another home, or another lab file, names another lab. `verify` and `drill` end with 10 then, as \
+         for every lab that is not proved; the others with 8.",
     ),
     explained(
         "local-network-denied",

@@ -7,7 +7,8 @@ pub const NETWORKS: &[Explained] = &[
         "in-the-way",
         "something of somebody else stands in the way",
         "A machine without the lab's mark, a network that is taken, a window of Fusion that is open: fusionlab does not touch \
-         what is not the lab's, so it stops before it changes anything. All of it is listed together.",
+         what is not the lab's, so it stops before it changes anything. All of it is listed together. The exit code says what \
+         it is about: 6 machines and templates, 7 networks, 4 this Mac, or several of these.",
     ),
     explained(
         "lan-address-taken",
@@ -51,7 +52,8 @@ pub const NETWORKS: &[Explained] = &[
         "the file for the lab's domain in /etc/resolver is somebody else's",
         "macOS asks the name server of `/etc/resolver/<domain>` for every name below that domain. fusionlab writes such a \
          file on wish (`fusionlab names --resolver`), and replaces or removes only one that it wrote for this lab and that \
-         nobody has changed since.",
+         nobody has changed since. Two labs of one domain cannot both have it: give one of them another `domain:`, or take the \
+         file back where it is the other's (`fusionlab names --no-resolver`).",
     ),
     explained(
         "root-denied",

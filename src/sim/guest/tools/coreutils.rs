@@ -1,4 +1,4 @@
-//! Files by command: install, mv, cat, rm, mkdir, test and their like.
+//! Files by command: install, mv, cat, rm, mkdir, test, stat and their like.
 
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ pub async fn run(call: &mut Call<'_>, program: &str) -> i32 {
         "cat" => cat(call).await,
         "tail" => tail(call).await,
         "test" => test(call).await,
+        "stat" => stat(call).await,
+        "ls" => ls(call).await,
         "install" => install(call).await,
         "mv" => mv(call).await,
         "rm" => rm(call).await,
@@ -89,6 +91,38 @@ async fn tail(call: &Call<'_>) -> i32 {
         }
         Some((_, content)) => {
             call.print(content[content.len().min(from.saturating_sub(1))..].to_vec()).await;
+            0
+        }
+    }
+}
+
+/// Lists names, one a line; all options are taken, and none does anything.
+async fn ls(call: &Call<'_>) -> i32 {
+    let mut status = 0;
+    let named: Vec<&str> = call.words().into_iter().filter(|word| !word.starts_with('-')).collect();
+    for path in if named.is_empty() { vec!["."] } else { named } {
+        let place = call.place(path);
+        if call.model.disk(|disk| disk.has_directory(&place)) {
+            let names = call.model.disk(|disk| disk.names_in(&place));
+            call.print(names.iter().map(|name| format!("{name}\n")).collect::<String>()).await;
+        } else if read(call.model, &place).is_some() {
+            call.say(path).await;
+        } else {
+            status = call.fail(2, format!("ls: cannot access '{path}': No such file or directory")).await;
+        }
+    }
+    status
+}
+
+/// Knows `stat -L -c %a FILE` alone: its mode.
+async fn stat(call: &Call<'_>) -> i32 {
+    let ["-L", "-c", "%a", path] = call.words()[..] else {
+        return call.fail(USAGE, "stat: the model guest knows -L -c %a FILE alone").await;
+    };
+    match read(call.model, &call.place(path)) {
+        None => call.fail(1, format!("stat: cannot statx '{path}': No such file or directory")).await,
+        Some((mode, _)) => {
+            call.say(format!("{mode:o}")).await;
             0
         }
     }
