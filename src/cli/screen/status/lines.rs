@@ -87,8 +87,11 @@ impl Status {
         let label = |index, label| if index == 0 { label } else { "" };
         let vips = self.vips.iter().enumerate();
         pairs.extend(vips.map(|(index, vip)| (label(index, "VIPs"), vip.text())));
-        let clocks = self.clocks.iter().enumerate();
         let warn = |text: &str| Text::from([Cell::inked(Ink::Warn, text)]);
+        let is_off = |node: &NodeStatus| Some(format!("{}: {}", node.name, node.services.as_ref()?));
+        let services = self.nodes.iter().filter_map(is_off).enumerate();
+        pairs.extend(services.map(|(index, words)| (label(index, "services"), warn(&words))));
+        let clocks = self.clocks.iter().enumerate();
         pairs.extend(clocks.map(|(index, clock)| (label(index, "clocks"), warn(clock))));
         let ends = self.certificates().into_iter().enumerate();
         pairs.extend(ends.map(|(index, (words, is_due))| {
@@ -210,6 +213,9 @@ impl NodeStatus {
             Vm::Foreign => Cell::inked(Ink::Bad, "not ours"),
         };
         let guest = match (&self.guest, self.vm) {
+            (Some(state), _) if state == "done" && self.services.is_some() => {
+                Cell::inked(Ink::Warn, "unwell")
+            }
             (Some(state), _) if state == "done" => Cell::inked(Ink::Good, "ready"),
             (Some(state), _) => Cell::inked(Ink::Warn, format!("cloud-init {state}")),
             (None, Vm::Running) => Cell::inked(Ink::Warn, "no answer"),

@@ -15,6 +15,7 @@ use crate::host::lock::Holder;
 use crate::lab::{Lab, Role};
 use crate::plan::drift::{self, FirstEnd, OwnEnd};
 use crate::plan::facts::{Facts, VmState};
+use crate::plan::up;
 use crate::stack::resources::Resources;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
@@ -65,6 +66,9 @@ pub struct NodeStatus {
     pub vm: Vm,
     /// cloud-init's state as the guest tells it; none if it does not answer.
     pub guest: Option<String>,
+    /// Which of its services do not run, or would not after its next boot, in words; none where all do, where it is still set up,
+    /// and where it does not answer.
+    pub services: Option<String>,
     /// None for gateways, and where no API server answers.
     pub kubernetes: Option<Kubernetes>,
     /// The kubelet's version.
@@ -124,6 +128,13 @@ impl Status {
     pub fn vip_of_nobody(&self) -> Option<&VipStatus> {
         let runs = self.nodes.iter().any(|node| node.role == Role::Gateway && node.vm == Vm::Running);
         self.vips.iter().rev().find(|vip| runs && vip.holders.is_empty())
+    }
+
+    /// Says whether all that is asked of the cluster and of the machines' services is as the lab makes it.
+    fn is_whole(&self) -> bool {
+        self.cluster.as_ref().is_some_and(ClusterStatus::is_whole)
+            && self.vip_of_nobody().is_none()
+            && self.nodes.iter().all(|node| node.services.is_none())
     }
 
     /// Reads the status off the facts.
@@ -194,6 +205,15 @@ impl Status {
     }
 }
 
+impl ClusterStatus {
+    fn is_whole(&self) -> bool {
+        self.nodes_ready == self.nodes
+            && self.waiting.is_empty()
+            && self.cilium.is_some()
+            && self.gateway_programmed
+    }
+}
+
 impl NodeStatus {
     fn new(node: &crate::lab::Node, lab: &Lab, facts: &Facts) -> Self {
         let guest = facts.guests.get(&node.name);
@@ -213,6 +233,9 @@ impl NodeStatus {
                 },
             },
             guest: guest.map(|guest| guest.cloud_init.clone()),
+            services: guest
+                .filter(|guest| guest.cloud_init == "done")
+                .and_then(|guest| drift::of_units(guest, &up::units(node, guest))),
             kubernetes: member.map(|_| match kube_node {
                 None => Kubernetes::NotJoined,
                 Some(node) if node.ready => Kubernetes::Ready,

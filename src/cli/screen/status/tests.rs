@@ -112,7 +112,14 @@ pub(crate) fn facts() -> Facts {
         facts.vms.insert(name.into(), VmFacts { running, ..VmFacts::new(vmx, VmState::Ours) });
     }
     let addresses = vec![("ens160".to_owned(), [192, 168, 68, 200].into())];
-    let guest = |addresses| GuestFacts { cloud_init: "done".into(), addresses, ..GuestFacts::default() };
+    let units = ["nginx", "keepalived", "fusionlab-dns", "chrony", "containerd"];
+    let units: BTreeMap<_, _> = units.map(|unit| (unit.to_owned(), "active".to_owned())).into();
+    let guest = |addresses| GuestFacts {
+        cloud_init: "done".into(),
+        addresses,
+        units: units.clone(),
+        ..GuestFacts::default()
+    };
     facts.guests.insert("gateway1".into(), guest(addresses));
     facts.guests.insert("k8s-master1".into(), guest(Vec::new()));
     let ready = KubeNode { ready: true, kubelet_version: "v1.36.4".into(), ..KubeNode::default() };
@@ -146,6 +153,20 @@ Gateway API  not installed
 
 1 machine off; to go on from what stands: fusionlab up"
     );
+}
+
+#[test]
+fn a_service_that_does_not_run_is_told_with_its_machine() {
+    let (lab, fusion) = (lab(), fusion(true));
+    let mut facts = facts();
+    facts.guests.get_mut("gateway1").unwrap().units.insert("keepalived".into(), "inactive".into());
+    let status = Status::new(&lab, &facts, &fusion);
+    let lines = status.lines(&lab, &fusion, &Pen::plain(100));
+    assert_eq!(lines[3], "gateway1     gateway, VIP   10.10.0.11   running  unwell  –           –");
+    assert!(lines.contains(&"services     gateway1: keepalived is inactive".to_owned()), "{lines:#?}");
+    // While a machine is set up, its services are not expected.
+    facts.guests.get_mut("gateway1").unwrap().cloud_init = "running".into();
+    assert_eq!(Status::new(&lab, &facts, &fusion).nodes[0].services, None);
 }
 
 #[test]

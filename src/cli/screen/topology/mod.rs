@@ -183,5 +183,8 @@ fn found(seen: &NodeStatus, is_without_vip: bool) -> (String, Option<Mark>) {
         (Vm::Running, Some("done"), None) => ("no API answers", Mark::Unwell),
         (Vm::Running, Some(_), _) => ("is set up", Mark::Unwell),
     };
-    (text.to_owned(), Some(mark))
+    match (mark, &seen.services) {
+        (Mark::Well, Some(_)) => ("unwell".to_owned(), Some(Mark::Unwell)),
+        _ => (text.to_owned(), Some(mark)),
+    }
 }
