@@ -85,9 +85,13 @@ impl Status {
         let network = if self.network.running { "running" } else { "not running" };
         let mut pairs = vec![("network", Text::from(format!("{} {network}", self.network.name)))];
         let label = |index, label| if index == 0 { label } else { "" };
-        let vips = self.vips.iter().enumerate();
-        pairs.extend(vips.map(|(index, vip)| (label(index, "VIPs"), vip.text())));
+        let (vips, is_known) = (self.vips.iter().enumerate(), !self.may_be_held_elsewhere());
+        pairs.extend(vips.map(|(index, vip)| (label(index, "VIPs"), vip.text(is_known))));
         let warn = |text: &str| Text::from([Cell::inked(Ink::Warn, text)]);
+        if !self.not_in_file.is_empty() {
+            let names: Vec<&str> = self.not_in_file.iter().map(|machine| machine.name.as_str()).collect();
+            pairs.push(("not in file", warn(&names.join(", "))));
+        }
         let is_off = |node: &NodeStatus| Some(format!("{}: {}", node.name, node.services.as_ref()?));
         let services = self.nodes.iter().filter_map(is_off).enumerate();
         pairs.extend(services.map(|(index, words)| (label(index, "services"), warn(&words))));
@@ -134,8 +138,13 @@ impl Status {
 fn of_cluster(cluster: &ClusterStatus) -> Vec<(&'static str, Text)> {
     let ready = format!("{} of {} Ready", cluster.nodes_ready, count(cluster.nodes, "node"));
     let ink = if cluster.nodes_ready == cluster.nodes { Ink::Good } else { Ink::Warn };
+    let others = match cluster.not_in_file.len() {
+        0 => String::new(),
+        others => format!(", and {others} that the lab file has not"),
+    };
     let asked = Cell::plain(format!(", says {}", cluster.asked));
-    let mut pairs = vec![("cluster", Text::from([Cell::inked(ink, ready), asked]))];
+    let cells = [Cell::inked(ink, ready), Cell::inked(Ink::Warn, others), asked];
+    let mut pairs = vec![("cluster", Text::from(cells))];
     let cilium = cluster.cilium.clone().unwrap_or_else(|| "not installed".to_owned());
     pairs.push(if cluster.waiting.is_empty() {
         ("Cilium", cilium.into())
@@ -191,9 +200,11 @@ impl Status {
 }
 
 impl VipStatus {
-    fn text(&self) -> Text {
+    /// Says who holds it; `is_known` says whether all were asked that may.
+    fn text(&self, is_known: bool) -> Text {
         let holder = match self.holders.as_slice() {
-            [] => Cell::inked(Ink::Warn, "held by nobody"),
+            [] if is_known => Cell::inked(Ink::Warn, "held by nobody"),
+            [] => Cell::inked(Ink::Warn, "not known who holds it"),
             [one] => Cell::plain(format!("held by {one}")),
             many => Cell::inked(Ink::Bad, format!("held by several: {}", many.join(", "))),
         };

@@ -170,6 +170,39 @@ fn a_service_that_does_not_run_is_told_with_its_machine() {
 }
 
 #[test]
+fn machines_that_the_lab_file_does_not_name_are_told_and_nothing_is_claimed_for_them() {
+    let (mut lab, fusion) = (lab(), fusion(true));
+    let mut facts = facts();
+    lab.nodes.retain(|node| node.name != "gateway2");
+    for name in ["gateway2", "k8s-worker1"] {
+        let vm = VmFacts::new(format!("/{name}.vmx").into(), VmState::Ours);
+        facts.vms.insert(name.into(), VmFacts { running: true, ..vm });
+    }
+    let ready = KubeNode { ready: true, ..KubeNode::default() };
+    facts.cluster.as_mut().unwrap().nodes.insert("k8s-worker1".into(), ready);
+    facts.guests.get_mut("gateway1").unwrap().addresses.clear();
+    let status = Status::new(&lab, &facts, &fusion);
+    assert_eq!(status.vip_of_nobody(), None);
+    let lines = status.lines(&lab, &fusion, &Pen::plain(100));
+    assert_eq!(
+        lines[6..].join("\n"),
+        "network      vmnet2 running
+VIPs         192.168.68.200 on LAN, not known who holds it
+             10.10.0.10 on vmnet2, not known who holds it
+not in file  gateway2, k8s-worker1
+cluster      1 of 1 node Ready, and 1 that the lab file has not, says k8s-master1
+Cilium       not installed
+Gateway API  not installed
+
+the lab file has fewer machines than the lab: put them back into the file, since `up` refuses until
+then, or take the whole lab down:
+  fusionlab destroy"
+    );
+    facts.vms.values_mut().for_each(|vm| vm.running = false);
+    assert!(!Status::new(&lab, &facts, &fusion).may_be_held_elsewhere(), "what is off holds nothing");
+}
+
+#[test]
 fn narrow_terminals_leave_columns_out_and_cut_nothing() {
     let (lab, fusion) = (lab(), fusion(true));
     let lines = Status::new(&lab, &facts(), &fusion).lines(&lab, &fusion, &Pen::plain(60));

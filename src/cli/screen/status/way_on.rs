@@ -8,9 +8,9 @@ impl Status {
     /// Returns an empty line and the way on, or nothing: where all machines run and are well, where somebody works on the lab,
     /// where a run that was cut off is told with its own way on, and where a machine of somebody else's is in the way.
     pub(super) fn way_on(&self, pen: &Pen) -> Vec<String> {
-        let Some(words) = self.lacking() else { return Vec::new() };
+        let Some((words, verb)) = self.lacking() else { return Vec::new() };
         let options = if self.options.is_empty() { String::new() } else { format!("{} ", self.options) };
-        let command = pen.paint(Ink::Accent, &format!("fusionlab {options}up"));
+        let command = pen.paint(Ink::Accent, &format!("fusionlab {options}{verb}"));
         let mut lines = vec![String::new()];
         let one = format!("{words} {command}");
         if console::measure_text_width(&one) <= pen.prose_width() {
@@ -22,11 +22,17 @@ impl Status {
         lines
     }
 
-    fn lacking(&self) -> Option<String> {
+    /// Says what is lacking, and the verb that is the way on.
+    fn lacking(&self) -> Option<(String, &'static str)> {
         let number = |state| self.nodes.iter().filter(|node| node.vm == state).count();
         let (absent, off) = (number(Vm::Absent), number(Vm::Stopped));
         let is_told = self.cut_off.is_some() || self.at_work.is_some() || number(Vm::Foreign) > 0;
-        match (absent, off) {
+        if !is_told && !self.not_in_file.is_empty() {
+            let words = "the lab file has fewer machines than the lab: put them back into the file, since `up` refuses until \
+                         then, or take the whole lab down:";
+            return Some((words.to_owned(), "destroy"));
+        }
+        let words = match (absent, off) {
             _ if is_told => None,
             (0, 0) => {
                 (!self.is_whole()).then(|| "not as it should be; what can be mended is mended by:".to_owned())
@@ -37,7 +43,8 @@ impl Status {
             (absent, off) => {
                 Some(format!("{} absent, {off} off; to go on from what stands:", count(absent, "machine")))
             }
-        }
+        };
+        Some((words?, "up"))
     }
 }
 
