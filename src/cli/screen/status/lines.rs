@@ -7,6 +7,7 @@ use crate::cli::screen::table::{Cell, Table, Text, labelled};
 use crate::cli::screen::{opening, runs};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words::{self, bytes, bytes_of, count};
+use crate::engine::journal::Ended;
 use crate::engine::resources::HostUse;
 use crate::host::fusion::Fusion;
 use crate::lab::{Lab, Role};
@@ -42,8 +43,20 @@ impl Status {
         lines.push(String::new());
         lines.extend(labelled(self.summary(), pen));
         lines.extend(runs::lines(self.cut_off.as_ref(), self.at_work.as_ref(), pen));
+        lines.extend(self.last_run(pen));
         lines.extend(self.way_on(pen));
         lines
+    }
+
+    /// Says that the last run came to no good end, unless that is told already.
+    fn last_run(&self, pen: &Pen) -> Vec<String> {
+        let last = self.last.as_ref().filter(|_| self.cut_off.is_none());
+        let Some((last, how)) = last.and_then(|last| Some((last, last.short_of_done()?))) else {
+            return Vec::new();
+        };
+        let is = if last.ended == Some(Ended::Failed) { "" } else { "was " };
+        let text = format!("the last `{}` {is}{how} at {}", last.verb, last.when());
+        vec![String::new(), pen.paint(Ink::Warn, &text)]
     }
 
     /// Says whether what machines use has a table of its own, for want of room beside them.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::labs::LastRow;
 use crate::engine::recovery::{Before, CutOff};
 use crate::engine::resources::{HostUse, Look};
 use crate::host::fusion::Fusion;
@@ -40,6 +41,8 @@ pub struct Status {
     pub cut_off: Option<CutOff>,
     /// The run that has the lab now.
     pub at_work: Option<Holder>,
+    /// What was done to the lab last; none while a run has it.
+    pub last: Option<LastRow>,
     /// The certificate in the guests that ends first; none where no guest tells of one.
     pub certificates: Option<FirstEnd>,
     /// The certificate on this Mac that ends first; none of a lab that has no identity.
@@ -184,6 +187,7 @@ impl Status {
             cluster: facts.cluster.as_ref().map(|cluster| ClusterStatus::new(lab, cluster)),
             cut_off: None,
             at_work: None,
+            last: None,
             options: String::new(),
         }
     }
@@ -203,8 +207,8 @@ impl Status {
     }
 
     /// Returns the same status with what is known of runs.
-    pub fn with(self, Before { cut_off, at_work, .. }: Before) -> Self {
-        Self { cut_off, at_work, ..self }
+    pub fn with(self, Before { cut_off, at_work, last, .. }: Before) -> Self {
+        Self { cut_off, at_work, last: last.map(LastRow::of), ..self }
     }
 }
 

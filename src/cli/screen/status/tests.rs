@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::cli::terminal::{Ink, Pen};
+use crate::engine::journal::{Ended, Last};
 use crate::formats::mac::Mac;
 use crate::host::fusion::Fusion;
 use crate::lab::catalogue::{Arch, Image, Versions};
@@ -200,6 +201,22 @@ then, or take the whole lab down:
     );
     facts.vms.values_mut().for_each(|vm| vm.running = false);
     assert!(!Status::new(&lab, &facts, &fusion).may_be_held_elsewhere(), "what is off holds nothing");
+}
+
+#[test]
+fn a_last_run_that_came_to_no_good_end_is_told_in_a_line() {
+    let (lab, fusion) = (lab(), fusion(true));
+    let told = |ended| {
+        let last = Some(Last { verb: "up".into(), at_ms: 1_000, ended });
+        let status = Status::new(&lab, &facts(), &fusion).with(Before { last, ..Before::default() });
+        status.lines(&lab, &fusion, &Pen::plain(100)).join("\n")
+    };
+    assert!(
+        told(Some(Ended::Interrupted))
+            .contains("\n\nthe last `up` was interrupted at 1970-01-01T00:00:01Z\n")
+    );
+    assert!(told(Some(Ended::Failed)).contains("the last `up` failed at 1970-01-01T00:00:01Z\n"));
+    assert!(!told(Some(Ended::Done)).contains("last") && !told(None).contains("last"));
 }
 
 #[test]
