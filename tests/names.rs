@@ -33,6 +33,10 @@ fn the_labs_names_are_answered_and_the_mac_asks_for_them_until_destroy() {
         (&before["server"]["answers"], &before["resolver"]["state"]),
         (&false.into(), &"absent".into())
     );
+    let refused =
+        user.session.clone().args(["names", "--resolver", "--yes", "--output", "json"]).run().exits(8);
+    assert_eq!(refused.json()["error"]["id"], "lab-not-up");
+    assert!(!user.resolver().exists() && !user.session.fusionlab_home().join("labs").exists());
     user.session.clone().args(["up", "--yes"]).run().exits(0);
     gateways_answer(&user);
     a_file_of_somebody_elses_stays(&user);

@@ -75,6 +75,10 @@ pub async fn run(args: NamesArgs, context: &Context) -> Result<Success, Failure>
     let lab = context.lab(None, Warnings::Untold)?;
     let fusion = calls::fusion(context).await?;
     let names = Names::new(lab.clone(), context.home.lab(&lab.name), fusion.clone());
+    // A lab that is switched off answers when it runs again; one that was never made would leave a file that nobody answers for.
+    if args.resolver && !names.has_keys() {
+        return Err(Report::no_guests(&lab.name).into());
+    }
     // `destroy` goes by the record of the file that was written.
     let changes = args.resolver || args.no_resolver;
     let _lock = if changes { Some(calls::hold_lab(context, &lab, "names", args.wait).await?) } else { None };

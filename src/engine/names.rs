@@ -21,6 +21,7 @@ use crate::stack;
 
 use super::context::Engine;
 use super::error::Result;
+use super::store::USER_KEY;
 
 const VERSION: u32 = 1;
 /// Any number: one question is asked in one connection.
@@ -148,6 +149,11 @@ impl Names {
     /// Says whether the lab was made so far that somebody could answer.
     pub fn is_made(&self) -> bool {
         files::exists(&self.dir.kubeconfig())
+    }
+
+    /// Says whether the lab has keys on this Mac: running or not, it was made, and not destroyed.
+    pub fn has_keys(&self) -> bool {
+        files::exists(&self.dir.identity().join(USER_KEY))
     }
 
     /// Returns the name that is asked for as a proof: an application's like any other.

@@ -15,7 +15,7 @@ use crate::lab::paths::Home;
 
 use super::error::Result;
 use super::journal::effects::{self, Effect};
-use super::journal::{Journal, runs};
+use super::journal::{Journal, Last, runs};
 use super::lab_lock::HeldLab;
 
 /// A run that was cut off, with what it may have left.
@@ -43,6 +43,8 @@ pub struct Before {
     pub cut_off: Option<CutOff>,
     /// Whoever works on the lab now.
     pub at_work: Option<Holder>,
+    /// What was done to the lab last, if nobody is at work.
+    pub last: Option<Last>,
     /// Whoever was killed while Fusion's networks were its own, if that was another run than the one that was cut off.
     pub networks: Option<Holder>,
 }
@@ -94,7 +96,7 @@ pub fn look(home: &Home, lab: &str, journal: &Journal, held: Option<&HeldLab>) -
     };
     let is_another = |holder: &&Holder| cut_off.as_ref().is_none_or(|run| run.pid != holder.pid);
     let networks = held.and_then(|held| held.networks.as_ref()).filter(is_another).cloned();
-    Ok(Before { cut_off, at_work: None, networks })
+    Ok(Before { cut_off, at_work: None, last: journal.last()?, networks })
 }
 
 /// Removes what killed runs were writing, or removing, where nobody else writes now: the lab's folders, whose lock is held,

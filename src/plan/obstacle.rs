@@ -8,7 +8,7 @@ use crate::formats::networking::Conflict;
 use crate::lab::{Lab, catalogue};
 
 use super::desired::Desired;
-use super::facts::{Facts, VmState};
+use super::facts::{Facts, VmFacts, VmState};
 use super::networks::{self, NetworkWish};
 
 /// One thing in the way; each says who it is. Advice is given in `cli::error`.
@@ -167,6 +167,11 @@ fn of_wish(wish: &NetworkWish, lab: Option<&Lab>) -> Vec<Obstacle> {
     }
 }
 
+/// Returns the machines that bear this lab's mark and that the lab file does not name.
+pub fn not_in_lab<'a>(lab: &'a Lab, facts: &'a Facts) -> impl Iterator<Item = (&'a String, &'a VmFacts)> {
+    facts.vms.iter().filter(|(name, vm)| vm.state == VmState::Ours && lab.node(name).is_none())
+}
+
 fn machines(lab: &Lab, desired: &Desired, facts: &Facts, obstacles: &mut Vec<Obstacle>) {
     for node in &lab.nodes {
         if let Some(vm) = facts.vms.get(&node.name).filter(|vm| vm.state == VmState::Foreign) {
@@ -187,10 +192,10 @@ fn machines(lab: &Lab, desired: &Desired, facts: &Facts, obstacles: &mut Vec<Obs
             }));
         }
     }
-    let left_out =
-        facts.vms.iter().filter(|(name, vm)| vm.state == VmState::Ours && lab.node(name).is_none());
-    obstacles
-        .extend(left_out.map(|(name, vm)| Obstacle::NotInLab { node: name.clone(), vmx: vm.vmx.clone() }));
+    obstacles.extend(
+        not_in_lab(lab, facts)
+            .map(|(name, vm)| Obstacle::NotInLab { node: name.clone(), vmx: vm.vmx.clone() }),
+    );
     let configured = facts.vms.values().any(|vm| vm.state == VmState::Ours && vm.spec.is_some());
     // Without any identity nothing is derived; one that only lacks a new node's host key is completed.
     if configured && desired.specs.is_empty() {

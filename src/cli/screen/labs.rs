@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::table::{Cell, Table};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
-use crate::engine::journal::Last;
+use crate::engine::journal::{Ended, Last};
 use crate::engine::labs::{FileState, LabSeen};
 use crate::formats::command::quote;
 use crate::host::clock;
@@ -59,14 +59,31 @@ pub struct LastRow {
     pub verb: String,
     /// In RFC 3339.
     pub at: String,
+    /// None while it is at work, or if nobody wrote it down.
+    pub ended: Option<Ended>,
     #[serde(skip)]
     seconds: u64,
 }
 
 impl LastRow {
-    fn of(last: Last) -> Self {
+    pub fn of(last: Last) -> Self {
         let seconds = last.at_ms / 1000;
-        Self { verb: last.verb, at: clock::rfc3339(seconds), seconds }
+        Self { verb: last.verb, at: clock::rfc3339(seconds), ended: last.ended, seconds }
+    }
+
+    /// Says when it was, as short as it can be.
+    pub fn when(&self) -> String {
+        clock::moment(self.seconds)
+    }
+
+    /// Returns how it ended, in words; none if it came to a good end, or nobody knows.
+    pub fn short_of_done(&self) -> Option<&'static str> {
+        match self.ended? {
+            Ended::Done => None,
+            Ended::Failed => Some("failed"),
+            Ended::Interrupted => Some("interrupted"),
+            Ended::CutOff => Some("cut off"),
+        }
     }
 }
 
@@ -137,7 +154,10 @@ impl Row {
     fn last(&self, pen: &Pen) -> Cell {
         match (&self.at_work, &self.last) {
             (Some(Holder { verb, .. }), _) => Cell::inked(Ink::Warn, format!("{verb} is at work")),
-            (None, Some(last)) => Cell::plain(format!("{}, {}", last.verb, clock::moment(last.seconds))),
+            (None, Some(last)) => match last.short_of_done() {
+                Some(how) => Cell::inked(Ink::Warn, format!("{} {how}, {}", last.verb, last.when())),
+                None => Cell::plain(format!("{}, {}", last.verb, last.when())),
+            },
             (None, None) => Cell::inked(Ink::Dim, pen.none()),
         }
     }
@@ -227,10 +247,14 @@ mod tests {
             fusion: Some(FusionRow { version: "26H1".to_owned(), simulated: true, root: "/sim".into() }),
             file: Some("/Users/me/labs/fusionlab.yaml".into()),
             file_is: Some(FileState::There),
-            last: Some(LastRow::of(Last { verb: "up".to_owned(), at_ms: 1_000 })),
+            last: Some(last(Some(Ended::Done))),
             at_work: None,
             folder: Some("/Users/me/.fusionlab/labs/lab".into()),
         }
+    }
+
+    fn last(ended: Option<Ended>) -> LastRow {
+        LastRow::of(Last { verb: "up".to_owned(), at_ms: 1_000, ended })
     }
 
     fn shown(path: &Path) -> String {
@@ -271,6 +295,18 @@ lab    solo   2 of 2  simulated  up, 1970-01-01T00:00:01Z  /Users/me/labs/fusion
 other  –      –       –          –                         –
 third  1+3+2  1 of 6  13.6.3     destroy is at work        none: the built-in lab"
         );
+    }
+
+    #[test]
+    fn a_run_that_came_to_no_good_end_is_told_as_such() {
+        let told = |ended| {
+            let line = lines(&[Row { last: Some(last(ended)), ..row("lab") }], "", 120).remove(1);
+            line.split("  ").find(|cell| cell.contains("up")).unwrap().to_owned()
+        };
+        assert_eq!(told(Some(Ended::Interrupted)), "up interrupted, 1970-01-01T00:00:01Z");
+        assert_eq!(told(Some(Ended::Failed)), "up failed, 1970-01-01T00:00:01Z");
+        assert_eq!(told(Some(Ended::CutOff)), "up cut off, 1970-01-01T00:00:01Z");
+        assert_eq!(told(None), "up, 1970-01-01T00:00:01Z");
     }
 
     #[test]
@@ -317,7 +353,10 @@ third  1+3+2  1 of 6  13.6.3     destroy is at work        none: the built-in la
         let told = serde_json::to_value(row("lab")).unwrap();
         assert_eq!(told["preset"], "solo");
         assert_eq!(told["file_is"], "there");
-        assert_eq!(told["last"], serde_json::json!({ "verb": "up", "at": "1970-01-01T00:00:01Z" }));
+        assert_eq!(
+            told["last"],
+            serde_json::json!({ "verb": "up", "at": "1970-01-01T00:00:01Z", "ended": "done" })
+        );
         assert_eq!(told["wanted"]["workers"], 0);
     }
 }

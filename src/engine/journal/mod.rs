@@ -54,6 +54,20 @@ pub struct Last {
     pub verb: String,
     /// Milliseconds since 1970.
     pub at_ms: u64,
+    /// None while it is at work, and of a version that did not write it down.
+    pub ended: Option<Ended>,
+}
+
+/// How a run came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ended {
+    Done,
+    Failed,
+    /// The user said stop.
+    Interrupted,
+    /// Its process is gone, and nothing says how.
+    CutOff,
 }
 
 impl Journal {
@@ -216,14 +230,29 @@ impl Journal {
         Ok(runs::cut_off(self.lines()?, Holder::is_alive))
     }
 
-    /// Returns the verb that wrote last, and when; none if nobody did.
+    /// Returns the verb that wrote last, when, and how its run ended; none if nobody did.
     pub fn last(&self) -> Result<Option<Last>> {
-        let last = |line| match line {
-            Line::Run(record) => Some(Last { verb: record.verb, at_ms: record.at_ms }),
-            Line::Step(record) => Some(Last { verb: record.verb, at_ms: record.at_ms }),
+        let lines = self.lines()?;
+        let cut_off = |pid| {
+            let left = runs::cut_off(lines.iter().cloned(), Holder::is_alive);
+            left.filter(|left| left.pid == pid).map(|_| Ended::CutOff)
+        };
+        let last = |line: &Line| match line {
+            Line::Run(record) => {
+                let ended = match record.run {
+                    RunState::Begun => cut_off(record.pid),
+                    RunState::Done | RunState::Settled => Some(Ended::Done),
+                    RunState::Failed => Some(Ended::Failed),
+                    RunState::Interrupted => Some(Ended::Interrupted),
+                };
+                Some(Last { verb: record.verb.clone(), at_ms: record.at_ms, ended })
+            }
+            Line::Step(record) => {
+                Some(Last { verb: record.verb.clone(), at_ms: record.at_ms, ended: cut_off(record.pid) })
+            }
             Line::Newer(_) => None,
         };
-        Ok(self.lines()?.into_iter().rev().find_map(last))
+        Ok(lines.iter().rev().find_map(last))
     }
 
     fn lines(&self) -> Result<Vec<Line>> {
@@ -321,6 +350,30 @@ mod tests {
         let refused = journal.begin().unwrap_err();
         assert!(matches!(refused, EngineError::NewerJournal { found: 3, known: 2, .. }), "{refused}");
         assert_eq!(files::read(&path).unwrap(), before, "it is left as it is");
+    }
+
+    #[test]
+    fn the_last_run_is_told_with_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, path) = journal(&folder);
+        let ended = || journal.last().unwrap().map(|last| last.ended);
+        assert_eq!(ended(), None);
+        for (how, told) in [
+            (RunState::Interrupted, Ended::Interrupted),
+            (RunState::Failed, Ended::Failed),
+            (RunState::Done, Ended::Done),
+        ] {
+            journal.begin().unwrap();
+            assert_eq!(ended(), Some(None), "it is at work");
+            journal.end(how).unwrap();
+            assert_eq!(ended(), Some(Some(told)));
+        }
+        journal.begin().unwrap();
+        journal.write(&id("a"), State::Started, None, None).unwrap();
+        assert_eq!(ended(), Some(None), "it is at work");
+        let text = files::read_text(&path).unwrap().replace(&journal.ourselves.boot, "an earlier boot");
+        files::write_atomic(&path, text.as_bytes(), 0o600).unwrap();
+        assert_eq!(ended(), Some(Some(Ended::CutOff)));
     }
 
     #[test]

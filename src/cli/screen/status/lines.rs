@@ -7,6 +7,7 @@ use crate::cli::screen::table::{Cell, Table, Text, labelled};
 use crate::cli::screen::{opening, runs};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words::{self, bytes, bytes_of, count};
+use crate::engine::journal::Ended;
 use crate::engine::resources::HostUse;
 use crate::host::fusion::Fusion;
 use crate::lab::{Lab, Role};
@@ -42,8 +43,20 @@ impl Status {
         lines.push(String::new());
         lines.extend(labelled(self.summary(), pen));
         lines.extend(runs::lines(self.cut_off.as_ref(), self.at_work.as_ref(), pen));
+        lines.extend(self.last_run(pen));
         lines.extend(self.way_on(pen));
         lines
+    }
+
+    /// Says that the last run came to no good end, unless that is told already.
+    fn last_run(&self, pen: &Pen) -> Vec<String> {
+        let last = self.last.as_ref().filter(|_| self.cut_off.is_none());
+        let Some((last, how)) = last.and_then(|last| Some((last, last.short_of_done()?))) else {
+            return Vec::new();
+        };
+        let is = if last.ended == Some(Ended::Failed) { "" } else { "was " };
+        let text = format!("the last `{}` {is}{how} at {}", last.verb, last.when());
+        vec![String::new(), pen.paint(Ink::Warn, &text)]
     }
 
     /// Says whether what machines use has a table of its own, for want of room beside them.
@@ -85,10 +98,17 @@ impl Status {
         let network = if self.network.running { "running" } else { "not running" };
         let mut pairs = vec![("network", Text::from(format!("{} {network}", self.network.name)))];
         let label = |index, label| if index == 0 { label } else { "" };
-        let vips = self.vips.iter().enumerate();
-        pairs.extend(vips.map(|(index, vip)| (label(index, "VIPs"), vip.text())));
-        let clocks = self.clocks.iter().enumerate();
+        let (vips, is_known) = (self.vips.iter().enumerate(), !self.may_be_held_elsewhere());
+        pairs.extend(vips.map(|(index, vip)| (label(index, "VIPs"), vip.text(is_known))));
         let warn = |text: &str| Text::from([Cell::inked(Ink::Warn, text)]);
+        if !self.not_in_file.is_empty() {
+            let names: Vec<&str> = self.not_in_file.iter().map(|machine| machine.name.as_str()).collect();
+            pairs.push(("not in file", warn(&names.join(", "))));
+        }
+        let is_off = |node: &NodeStatus| Some(format!("{}: {}", node.name, node.services.as_ref()?));
+        let services = self.nodes.iter().filter_map(is_off).enumerate();
+        pairs.extend(services.map(|(index, words)| (label(index, "services"), warn(&words))));
+        let clocks = self.clocks.iter().enumerate();
         pairs.extend(clocks.map(|(index, clock)| (label(index, "clocks"), warn(clock))));
         let ends = self.certificates().into_iter().enumerate();
         pairs.extend(ends.map(|(index, (words, is_due))| {
@@ -131,8 +151,13 @@ impl Status {
 fn of_cluster(cluster: &ClusterStatus) -> Vec<(&'static str, Text)> {
     let ready = format!("{} of {} Ready", cluster.nodes_ready, count(cluster.nodes, "node"));
     let ink = if cluster.nodes_ready == cluster.nodes { Ink::Good } else { Ink::Warn };
+    let others = match cluster.not_in_file.len() {
+        0 => String::new(),
+        others => format!(", and {others} that the lab file has not"),
+    };
     let asked = Cell::plain(format!(", says {}", cluster.asked));
-    let mut pairs = vec![("cluster", Text::from([Cell::inked(ink, ready), asked]))];
+    let cells = [Cell::inked(ink, ready), Cell::inked(Ink::Warn, others), asked];
+    let mut pairs = vec![("cluster", Text::from(cells))];
     let cilium = cluster.cilium.clone().unwrap_or_else(|| "not installed".to_owned());
     pairs.push(if cluster.waiting.is_empty() {
         ("Cilium", cilium.into())
@@ -188,9 +213,11 @@ impl Status {
 }
 
 impl VipStatus {
-    fn text(&self) -> Text {
+    /// Says who holds it; `is_known` says whether all were asked that may.
+    fn text(&self, is_known: bool) -> Text {
         let holder = match self.holders.as_slice() {
-            [] => Cell::inked(Ink::Warn, "held by nobody"),
+            [] if is_known => Cell::inked(Ink::Warn, "held by nobody"),
+            [] => Cell::inked(Ink::Warn, "not known who holds it"),
             [one] => Cell::plain(format!("held by {one}")),
             many => Cell::inked(Ink::Bad, format!("held by several: {}", many.join(", "))),
         };
@@ -210,6 +237,9 @@ impl NodeStatus {
             Vm::Foreign => Cell::inked(Ink::Bad, "not ours"),
         };
         let guest = match (&self.guest, self.vm) {
+            (Some(state), _) if state == "done" && self.services.is_some() => {
+                Cell::inked(Ink::Warn, "unwell")
+            }
             (Some(state), _) if state == "done" => Cell::inked(Ink::Good, "ready"),
             (Some(state), _) => Cell::inked(Ink::Warn, format!("cloud-init {state}")),
             (None, Vm::Running) => Cell::inked(Ink::Warn, "no answer"),

@@ -8,13 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::labs::LastRow;
 use crate::engine::recovery::{Before, CutOff};
 use crate::engine::resources::{HostUse, Look};
 use crate::host::fusion::Fusion;
 use crate::host::lock::Holder;
 use crate::lab::{Lab, Role};
 use crate::plan::drift::{self, FirstEnd, OwnEnd};
-use crate::plan::facts::{Facts, VmState};
+use crate::plan::facts::{ClusterFacts, Facts, VmFacts, VmState};
+use crate::plan::obstacle;
+use crate::plan::up;
 use crate::stack::resources::Resources;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
@@ -29,6 +32,8 @@ pub struct Status {
     pub simulated: bool,
     pub network: NetworkStatus,
     pub nodes: Vec<NodeStatus>,
+    /// Machines that bear the lab's mark and that the lab file does not name. They are not asked.
+    pub not_in_file: Vec<MachineBeside>,
     pub vips: Vec<VipStatus>,
     /// None if no API server answers.
     pub cluster: Option<ClusterStatus>,
@@ -36,6 +41,8 @@ pub struct Status {
     pub cut_off: Option<CutOff>,
     /// The run that has the lab now.
     pub at_work: Option<Holder>,
+    /// What was done to the lab last; none while a run has it.
+    pub last: Option<LastRow>,
     /// The certificate in the guests that ends first; none where no guest tells of one.
     pub certificates: Option<FirstEnd>,
     /// The certificate on this Mac that ends first; none of a lab that has no identity.
@@ -65,6 +72,9 @@ pub struct NodeStatus {
     pub vm: Vm,
     /// cloud-init's state as the guest tells it; none if it does not answer.
     pub guest: Option<String>,
+    /// Which of its services do not run, or would not after its next boot, in words; none where all do, where it is still set up,
+    /// and where it does not answer.
+    pub services: Option<String>,
     /// None for gateways, and where no API server answers.
     pub kubernetes: Option<Kubernetes>,
     /// The kubelet's version.
@@ -76,6 +86,13 @@ pub struct NodeStatus {
     /// How far its clock is from this Mac's, in milliseconds, negative if it is behind; what the way there and back may explain
     /// counts as nothing. None if it does not answer.
     pub clock_off_ms: Option<i64>,
+}
+
+/// A machine of the lab's that the lab file does not name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MachineBeside {
+    pub name: String,
+    pub vm: Vm,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -100,7 +117,7 @@ pub enum Kubernetes {
 pub struct VipStatus {
     pub network: String,
     pub address: String,
-    /// One holder is right; none or several are not.
+    /// One holder is right; none or several are not. Machines that are not in the lab file are not asked.
     pub holders: Vec<String>,
 }
 
@@ -110,6 +127,8 @@ pub struct ClusterStatus {
     pub asked: String,
     pub nodes_ready: usize,
     pub nodes: usize,
+    /// Nodes of the cluster that the lab file does not name.
+    pub not_in_file: Vec<String>,
     /// Helm's word for Cilium's release with the chart, such as `cilium-1.20.3 deployed`.
     pub cilium: Option<String>,
     /// Rollouts that are not complete.
@@ -120,10 +139,24 @@ pub struct ClusterStatus {
 }
 
 impl Status {
-    /// Returns the VIP that no machine holds, the internal one before the other; none while nothing runs that could.
+    /// Says whether machines run that may hold a VIP and that nobody asked.
+    pub fn may_be_held_elsewhere(&self) -> bool {
+        self.not_in_file.iter().any(|machine| machine.vm == Vm::Running)
+    }
+
+    /// Returns the VIP that no machine holds, the internal one before the other; none while nothing runs that could, and where a
+    /// machine may that nobody asked.
     pub fn vip_of_nobody(&self) -> Option<&VipStatus> {
         let runs = self.nodes.iter().any(|node| node.role == Role::Gateway && node.vm == Vm::Running);
-        self.vips.iter().rev().find(|vip| runs && vip.holders.is_empty())
+        let is_known = !self.may_be_held_elsewhere();
+        self.vips.iter().rev().find(|vip| runs && is_known && vip.holders.is_empty())
+    }
+
+    /// Says whether all that is asked of the cluster and of the machines' services is as the lab makes it.
+    fn is_whole(&self) -> bool {
+        self.cluster.as_ref().is_some_and(ClusterStatus::is_whole)
+            && self.vip_of_nobody().is_none()
+            && self.nodes.iter().all(|node| node.services.is_none())
     }
 
     /// Reads the status off the facts.
@@ -144,32 +177,17 @@ impl Status {
             simulated: fusion.simulated,
             network: NetworkStatus { name: lab.vmnet_name(), running: facts.network_running },
             nodes: lab.nodes.iter().map(|node| NodeStatus::new(node, lab, facts)).collect(),
+            not_in_file: obstacle::not_in_lab(lab, facts).map(MachineBeside::of).collect(),
             certificates: drift::first_end(lab, facts),
             own_certificates: drift::first_own_end(facts),
             clocks: drift::clocks(lab, facts),
             versions: versions(lab, facts),
             host: None,
             vips: vec![vip("LAN", lab.lan.vip), vip(&lab.vmnet_name(), lab.internal.vip)],
-            cluster: facts.cluster.as_ref().map(|cluster| ClusterStatus {
-                asked: cluster.asked.clone(),
-                nodes_ready: cluster.nodes.values().filter(|node| node.ready).count(),
-                nodes: lab.members().count(),
-                cilium: cluster
-                    .cilium
-                    .as_ref()
-                    .map(|release| format!("{} {}", release.chart, release.status)),
-                waiting: cluster
-                    .rollouts
-                    .iter()
-                    .filter(|(_, ready)| !**ready)
-                    .map(|(name, _)| name.clone())
-                    .collect(),
-                gateway_api: cluster.gateway_api.clone(),
-                gateway_programmed: cluster.gateway_programmed,
-                kube_proxy_present: cluster.kube_proxy_present,
-            }),
+            cluster: facts.cluster.as_ref().map(|cluster| ClusterStatus::new(lab, cluster)),
             cut_off: None,
             at_work: None,
+            last: None,
             options: String::new(),
         }
     }
@@ -189,8 +207,39 @@ impl Status {
     }
 
     /// Returns the same status with what is known of runs.
-    pub fn with(self, Before { cut_off, at_work, .. }: Before) -> Self {
-        Self { cut_off, at_work, ..self }
+    pub fn with(self, Before { cut_off, at_work, last, .. }: Before) -> Self {
+        Self { cut_off, at_work, last: last.map(LastRow::of), ..self }
+    }
+}
+
+impl MachineBeside {
+    fn of((name, vm): (&String, &VmFacts)) -> Self {
+        Self { name: name.clone(), vm: if vm.running { Vm::Running } else { Vm::Stopped } }
+    }
+}
+
+impl ClusterStatus {
+    fn new(lab: &Lab, cluster: &ClusterFacts) -> Self {
+        let is_known = |name: &String| lab.node(name).is_some();
+        let waiting = cluster.rollouts.iter().filter(|(_, ready)| !**ready);
+        Self {
+            asked: cluster.asked.clone(),
+            nodes_ready: cluster.nodes.iter().filter(|(name, node)| node.ready && is_known(name)).count(),
+            nodes: lab.members().count(),
+            not_in_file: cluster.nodes.keys().filter(|name| !is_known(name)).cloned().collect(),
+            cilium: cluster.cilium.as_ref().map(|release| format!("{} {}", release.chart, release.status)),
+            waiting: waiting.map(|(name, _)| name.clone()).collect(),
+            gateway_api: cluster.gateway_api.clone(),
+            gateway_programmed: cluster.gateway_programmed,
+            kube_proxy_present: cluster.kube_proxy_present,
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.nodes_ready == self.nodes
+            && self.waiting.is_empty()
+            && self.cilium.is_some()
+            && self.gateway_programmed
     }
 }
 
@@ -213,6 +262,9 @@ impl NodeStatus {
                 },
             },
             guest: guest.map(|guest| guest.cloud_init.clone()),
+            services: guest
+                .filter(|guest| guest.cloud_init == "done")
+                .and_then(|guest| drift::of_units(guest, &up::units(node, guest))),
             kubernetes: member.map(|_| match kube_node {
                 None => Kubernetes::NotJoined,
                 Some(node) if node.ready => Kubernetes::Ready,

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::cli::terminal::{Ink, Pen};
+use crate::engine::journal::{Ended, Last};
 use crate::formats::mac::Mac;
 use crate::host::fusion::Fusion;
 use crate::lab::catalogue::{Arch, Image, Versions};
@@ -112,7 +113,14 @@ pub(crate) fn facts() -> Facts {
         facts.vms.insert(name.into(), VmFacts { running, ..VmFacts::new(vmx, VmState::Ours) });
     }
     let addresses = vec![("ens160".to_owned(), [192, 168, 68, 200].into())];
-    let guest = |addresses| GuestFacts { cloud_init: "done".into(), addresses, ..GuestFacts::default() };
+    let units = ["nginx", "keepalived", "fusionlab-dns", "chrony", "containerd"];
+    let units: BTreeMap<_, _> = units.map(|unit| (unit.to_owned(), "active".to_owned())).into();
+    let guest = |addresses| GuestFacts {
+        cloud_init: "done".into(),
+        addresses,
+        units: units.clone(),
+        ..GuestFacts::default()
+    };
     facts.guests.insert("gateway1".into(), guest(addresses));
     facts.guests.insert("k8s-master1".into(), guest(Vec::new()));
     let ready = KubeNode { ready: true, kubelet_version: "v1.36.4".into(), ..KubeNode::default() };
@@ -146,6 +154,69 @@ Gateway API  not installed
 
 1 machine off; to go on from what stands: fusionlab up"
     );
+}
+
+#[test]
+fn a_service_that_does_not_run_is_told_with_its_machine() {
+    let (lab, fusion) = (lab(), fusion(true));
+    let mut facts = facts();
+    facts.guests.get_mut("gateway1").unwrap().units.insert("keepalived".into(), "inactive".into());
+    let status = Status::new(&lab, &facts, &fusion);
+    let lines = status.lines(&lab, &fusion, &Pen::plain(100));
+    assert_eq!(lines[3], "gateway1     gateway, VIP   10.10.0.11   running  unwell  –           –");
+    assert!(lines.contains(&"services     gateway1: keepalived is inactive".to_owned()), "{lines:#?}");
+    // While a machine is set up, its services are not expected.
+    facts.guests.get_mut("gateway1").unwrap().cloud_init = "running".into();
+    assert_eq!(Status::new(&lab, &facts, &fusion).nodes[0].services, None);
+}
+
+#[test]
+fn machines_that_the_lab_file_does_not_name_are_told_and_nothing_is_claimed_for_them() {
+    let (mut lab, fusion) = (lab(), fusion(true));
+    let mut facts = facts();
+    lab.nodes.retain(|node| node.name != "gateway2");
+    for name in ["gateway2", "k8s-worker1"] {
+        let vm = VmFacts::new(format!("/{name}.vmx").into(), VmState::Ours);
+        facts.vms.insert(name.into(), VmFacts { running: true, ..vm });
+    }
+    let ready = KubeNode { ready: true, ..KubeNode::default() };
+    facts.cluster.as_mut().unwrap().nodes.insert("k8s-worker1".into(), ready);
+    facts.guests.get_mut("gateway1").unwrap().addresses.clear();
+    let status = Status::new(&lab, &facts, &fusion);
+    assert_eq!(status.vip_of_nobody(), None);
+    let lines = status.lines(&lab, &fusion, &Pen::plain(100));
+    assert_eq!(
+        lines[6..].join("\n"),
+        "network      vmnet2 running
+VIPs         192.168.68.200 on LAN, not known who holds it
+             10.10.0.10 on vmnet2, not known who holds it
+not in file  gateway2, k8s-worker1
+cluster      1 of 1 node Ready, and 1 that the lab file has not, says k8s-master1
+Cilium       not installed
+Gateway API  not installed
+
+the lab file has fewer machines than the lab: put them back into the file, since `up` refuses until
+then, or take the whole lab down:
+  fusionlab destroy"
+    );
+    facts.vms.values_mut().for_each(|vm| vm.running = false);
+    assert!(!Status::new(&lab, &facts, &fusion).may_be_held_elsewhere(), "what is off holds nothing");
+}
+
+#[test]
+fn a_last_run_that_came_to_no_good_end_is_told_in_a_line() {
+    let (lab, fusion) = (lab(), fusion(true));
+    let told = |ended| {
+        let last = Some(Last { verb: "up".into(), at_ms: 1_000, ended });
+        let status = Status::new(&lab, &facts(), &fusion).with(Before { last, ..Before::default() });
+        status.lines(&lab, &fusion, &Pen::plain(100)).join("\n")
+    };
+    assert!(
+        told(Some(Ended::Interrupted))
+            .contains("\n\nthe last `up` was interrupted at 1970-01-01T00:00:01Z\n")
+    );
+    assert!(told(Some(Ended::Failed)).contains("the last `up` failed at 1970-01-01T00:00:01Z\n"));
+    assert!(!told(Some(Ended::Done)).contains("last") && !told(None).contains("last"));
 }
 
 #[test]

@@ -43,6 +43,7 @@ impl NodeStatus {
     fn is_well(&self) -> bool {
         self.vm == Vm::Running
             && self.guest.as_deref() == Some("done")
+            && self.services.is_none()
             && self.kubernetes.is_none_or(|state| state == Kubernetes::Ready)
     }
 }

@@ -113,10 +113,11 @@ impl Diagram {
                     format!(":{} HTTPS", ports.https),
                     format!(":{} HTTP", ports.http),
                 ],
-                mark: seen.map(|seen| match seen.nodes.iter().filter(|node| node.vip).count() {
-                    0 => Mark::Absent,
-                    1 => Mark::Well,
-                    _ => Mark::Unwell,
+                mark: seen.and_then(|seen| match seen.nodes.iter().filter(|node| node.vip).count() {
+                    0 if seen.may_be_held_elsewhere() => None,
+                    0 => Some(Mark::Absent),
+                    1 => Some(Mark::Well),
+                    _ => Some(Mark::Unwell),
                 }),
             },
             gateways: lab.of_role(Role::Gateway).map(machine).collect(),
@@ -183,5 +184,8 @@ fn found(seen: &NodeStatus, is_without_vip: bool) -> (String, Option<Mark>) {
         (Vm::Running, Some("done"), None) => ("no API answers", Mark::Unwell),
         (Vm::Running, Some(_), _) => ("is set up", Mark::Unwell),
     };
-    (text.to_owned(), Some(mark))
+    match (mark, &seen.services) {
+        (Mark::Well, Some(_)) => ("unwell".to_owned(), Some(Mark::Unwell)),
+        _ => (text.to_owned(), Some(mark)),
+    }
 }
