@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::formats::mac::Mac;
 use crate::host::HostError;
+use crate::lab::limits::Limit;
 use crate::lab::problem::Problem;
 use crate::plan::obstacle::Obstacle;
 use crate::plan::step::StepId;
@@ -41,7 +41,7 @@ pub enum EngineError {
     Certificates(#[from] PkiError),
 
     /// Something that must become true did not within its limit.
-    #[error("{} did not happen within {} s: {last}", requirement.what, requirement.limit.as_secs())]
+    #[error("{} did not happen within {} s: {last}", requirement.what, requirement.limit.duration().as_secs())]
     Requirement {
         node: Option<String>,
         requirement: Box<Requirement>,
@@ -188,9 +188,7 @@ pub struct StepFailure {
 pub struct Requirement {
     /// A clause such as "k8s-master1 takes our SSH key".
     pub what: String,
-    /// The limit's name in the lab file.
-    pub limit_name: &'static str,
-    pub limit: Duration,
+    pub limit: Limit,
     /// What to check if it never comes.
     pub hint: &'static str,
 }

@@ -83,8 +83,7 @@ impl StepContext {
     pub async fn turn(&self, path: &Path, what: &str) -> Result<Lock> {
         let requirement = Requirement {
             what: format!("{what} is free"),
-            limit_name: "turn",
-            limit: self.engine.lab.limits.turn,
+            limit: self.engine.lab.limits.turn(),
             hint: "another run of fusionlab works on it: wait for it, or end it",
         };
         let work = format!("{}, in {}", self.engine.journal.verb(), self.step.id);

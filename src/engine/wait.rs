@@ -40,7 +40,7 @@ pub async fn until<T>(
             context.waiting(format!("{}: {seen}", requirement.what));
             said.clone_from(&seen);
         }
-        let left = requirement.limit.saturating_sub(started.elapsed());
+        let left = requirement.limit.duration().saturating_sub(started.elapsed());
         if left.is_zero() {
             return Err(EngineError::Requirement {
                 node: context.step.node.clone(),
@@ -80,13 +80,13 @@ mod tests {
     use super::super::fixture::{Bench, Machines, start};
     use super::*;
     use crate::host::HostError;
+    use crate::lab::limits::{LimitName, Limits};
     use crate::lab::paths;
 
-    fn requirement(limit: Duration) -> Requirement {
+    fn requirement(nodes_ready: Duration) -> Requirement {
         Requirement {
             what: "all five nodes are Ready".to_owned(),
-            limit_name: "nodes_ready",
-            limit,
+            limit: Limits { nodes_ready, ..Limits::default() }.nodes_ready(),
             hint: "look at the nodes",
         }
     }
@@ -111,7 +111,7 @@ mod tests {
         };
         assert!(seen > 1, "probed once only");
         assert_eq!(last, format!("{seen} seen"));
-        assert_eq!((node.as_deref(), requirement.limit_name), (Some("gateway1"), "nodes_ready"));
+        assert_eq!((node.as_deref(), requirement.limit.name()), (Some("gateway1"), LimitName::NodesReady));
         assert_eq!(tail, ["early", "Kernel panic"]);
     }
 

@@ -6,6 +6,7 @@ use crate::cli::report::summary::Summary;
 use crate::cli::words::count;
 use crate::engine::error::{EngineError, Requirement, StepFailure};
 use crate::formats::mac::Mac;
+use crate::lab::limits::LimitName;
 use crate::plan::obstacle::{Obstacle, Taken};
 
 /// What the C library says of a full disk.
@@ -200,9 +201,10 @@ fn another(id: u8) -> u8 {
 }
 
 fn unmet(node: Option<&str>, requirement: &Requirement, last: &str, tail: &[String]) -> Report {
-    let what = format!("still not so after {} s: {}", requirement.limit.as_secs(), requirement.what);
+    let what =
+        format!("still not so after {} s: {}", requirement.limit.duration().as_secs(), requirement.what);
     let report =
-        Report::new("requirement-unmet", kind_of_limit(requirement.limit_name), what).with_tail(tail);
+        Report::new("requirement-unmet", kind_of_limit(requirement.limit.name()), what).with_tail(tail);
     let report = match node {
         Some(node) => report.at(node),
         None => report,
@@ -212,22 +214,53 @@ fn unmet(node: Option<&str>, requirement: &Requirement, last: &str, tail: &[Stri
         .advise(requirement.hint)
         .advise(format!(
             "if the machine is only slow, set `limits: {{{}: …}}` in the lab file",
-            requirement.limit_name
+            requirement.limit.name()
         ))
         .run("fusionlab status")
 }
 
-/// Returns what a limit's requirement concerns, by its name in `lab::limits`.
-fn kind_of_limit(name: &str) -> Kind {
-    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    match () {
-        () if name == "turn" || name == "kubeconfig_lock" => Kind::Locked,
-        () if ["stop", "step_slack", "host_memory"].contains(&name) => Kind::HostCheck,
-        () if begins(&["fusion_", "vm_"]) => Kind::Fusion,
-        () if begins(&["network_", "download_", "vip_", "lan_", "dns_"]) => Kind::Network,
-        () if begins(&["guest_", "status_", "template_", "clock_"]) => Kind::Guest,
-        () if begins(&["drill_"]) => Kind::Verification,
-        () => Kind::Kubernetes,
+/// Returns what a limit's requirement concerns.
+fn kind_of_limit(name: LimitName) -> Kind {
+    match name {
+        LimitName::Turn | LimitName::KubeconfigLock => Kind::Locked,
+        LimitName::Stop | LimitName::StepSlack | LimitName::HostMemory => Kind::HostCheck,
+        LimitName::FusionQuery
+        | LimitName::FusionAddress
+        | LimitName::VmStart
+        | LimitName::VmStopSoft
+        | LimitName::VmStopHard
+        | LimitName::VmClone
+        | LimitName::VmUnlock => Kind::Fusion,
+        LimitName::NetworkApply
+        | LimitName::DownloadStall
+        | LimitName::LanProbe
+        | LimitName::VipHeld
+        | LimitName::DnsAnswer => Kind::Network,
+        LimitName::GuestSsh
+        | LimitName::GuestCloudInit
+        | LimitName::GuestConnect
+        | LimitName::GuestCommand
+        | LimitName::StatusAnswer
+        | LimitName::StatusWatch
+        | LimitName::TemplateBake
+        | LimitName::ClockSync
+        | LimitName::ClockStep => Kind::Guest,
+        LimitName::KubeadmInit
+        | LimitName::KubeadmJoin
+        | LimitName::NodesRegister
+        | LimitName::ApiEndpoint
+        | LimitName::CrdsEstablished
+        | LimitName::HelmInstall
+        | LimitName::CiliumReady
+        | LimitName::NodesReady
+        | LimitName::GatewayProgrammed
+        | LimitName::VerifyCheck
+        | LimitName::VerifyRefusal => Kind::Kubernetes,
+        LimitName::DrillRequest
+        | LimitName::DrillGateway
+        | LimitName::DrillWorker
+        | LimitName::DrillControlPlane
+        | LimitName::DrillWhole => Kind::Verification,
     }
 }
 
@@ -385,21 +418,9 @@ fn remedy_of_taken(taken: Taken) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::catalogue;
     use super::*;
     use crate::lab::limits::Limits;
-
-    #[test]
-    fn every_limit_concerns_something() {
-        for (name, ..) in Limits::TABLE {
-            let kind = kind_of_limit(name);
-            let cluster = ["kubeadm", "api", "crds", "helm", "cilium", "nodes", "gateway", "verify"];
-            let is_cluster = cluster.iter().any(|prefix| name.starts_with(prefix));
-            assert_eq!(kind == Kind::Kubernetes, is_cluster, "{name}: {kind:?}");
-        }
-    }
 
     #[test]
     fn the_clusters_tools_fail_for_the_clusters_reasons() {
@@ -430,8 +451,7 @@ mod tests {
     fn a_requirement_says_what_was_seen_last_and_which_limit_it_is() {
         let requirement = Requirement {
             what: "k8s-master1 takes our SSH key".into(),
-            limit_name: "guest_ssh",
-            limit: Duration::from_secs(300),
+            limit: Limits::default().guest_ssh(),
             hint: "look at the VM's console in Fusion",
         };
         let error = EngineError::Requirement {

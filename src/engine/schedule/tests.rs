@@ -8,6 +8,7 @@ use tokio::sync::Barrier;
 use super::super::fixture::{Bench, Machines, clone, plan, start};
 use super::super::journal::Record;
 use super::*;
+use crate::lab::limits::LimitName;
 use crate::plan::step::Gate;
 
 const NODES: [&str; 3] = ["gateway1", "gateway2", "k8s-master1"];
@@ -311,12 +312,12 @@ async fn a_step_that_hangs_is_ended_at_its_deadline_and_the_others_went_on() {
     let outcome = Told::new([("vm.start/gateway1", 1_000_000)]).carry_out(&plan, |_| ()).await;
     let limits = Limits::default();
     let deadline = policy::of(&plan.steps[0].action, &limits, 5).deadline.unwrap();
-    assert_eq!(outcome.took, deadline);
+    assert_eq!(outcome.took, deadline.duration());
     let Err(EngineError::Steps { failures, done: 1, .. }) = &outcome.result else {
         panic!("{:?}", outcome.result)
     };
     let EngineError::Requirement { requirement, .. } = &failures[0].error else { panic!("{failures:?}") };
-    assert_eq!((requirement.limit_name, requirement.limit), ("step_slack", deadline));
+    assert_eq!((requirement.limit, deadline.name()), (deadline, LimitName::StepSlack));
 }
 
 #[tokio::test(start_paused = true)]

@@ -165,8 +165,7 @@ async fn change(
 async fn let_bake(context: &StepContext) -> Result<()> {
     let requirement = Requirement {
         what: "no other run bakes a template, whose network would be restarted".to_owned(),
-        limit_name: "turn",
-        limit: context.engine.lab.limits.turn,
+        limit: context.engine.lab.limits.turn(),
         hint: "`fusionlab template list` shows it; the lab comes up once it is done",
     };
     until(context, requirement, async || {

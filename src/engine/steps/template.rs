@@ -196,8 +196,7 @@ async fn await_end(
     let mut told = 0;
     let requirement = Requirement {
         what: "the template bakes its packages and images".to_owned(),
-        limit_name: "template_bake",
-        limit: engine.lab.limits.template_bake,
+        limit: engine.lab.limits.template_bake(),
         hint: "the template downloads packages through Fusion's NAT network vmnet8: check the Mac's internet connection",
     };
     until(context, requirement, async || {
@@ -260,8 +259,7 @@ async fn await_power_off(context: &StepContext, vmx: &Path) -> Result<()> {
     let limits = &engine.lab.limits;
     let requirement = Requirement {
         what: "the template powers itself off".to_owned(),
-        limit_name: "vm_stop_soft",
-        limit: limits.vm_stop_soft,
+        limit: limits.vm_stop_soft(),
         hint: "its power is cut",
     };
     let off = until(context, requirement, async || {

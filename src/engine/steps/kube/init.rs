@@ -15,7 +15,7 @@ use super::{
 pub async fn init(context: &StepContext, name: &str) -> Result<bool> {
     let engine = &context.engine;
     let node = engine.node(name)?;
-    let state = settled_state(context, node, engine.lab.limits.kubeadm_init, "kubeadm_init").await?;
+    let state = settled_state(context, node, engine.lab.limits.kubeadm_init()).await?;
     if state == NodeState::Initialised {
         match api_must_answer(context, node).await {
             Ok(_) => return finish(context, node).await,
