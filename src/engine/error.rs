@@ -40,6 +40,10 @@ pub enum EngineError {
     #[error("the lab's certificates: {0}")]
     Certificates(#[from] PkiError),
 
+    /// What cannot be, unless fusionlab is wrong.
+    #[error("{reason}")]
+    Defect { reason: String },
+
     /// Something that must become true did not within its limit.
     #[error("{} did not happen within {} s: {last}", requirement.what, requirement.limit.duration().as_secs())]
     Requirement {
@@ -146,8 +150,23 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Returns the error of a guest that is not what it must be, and whose printed lines say no more.
+    pub fn guest(node: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Guest { node: node.into(), reason: reason.into(), tail: Vec::new() }
+    }
+
+    /// Returns the error of a cluster that is not what it must be, where printed lines say no more.
+    pub fn cluster(reason: impl Into<String>) -> Self {
+        Self::Cluster { reason: reason.into(), tail: Vec::new() }
+    }
+
+    /// Returns the error of a template that could not be made, where printed lines say no more.
+    pub fn template(reason: impl Into<String>) -> Self {
+        Self::Template { reason: reason.into(), tail: Vec::new() }
+    }
+
     /// Passes what guests and programs printed through `clean`: it may hold a token.
-    pub fn with_tail(mut self, clean: impl Fn(&str) -> String) -> Self {
+    pub fn cleaned(mut self, clean: impl Fn(&str) -> String) -> Self {
         if let Self::Requirement { tail, .. }
         | Self::Command { tail, .. }
         | Self::Guest { tail, .. }

@@ -158,7 +158,7 @@ mod tests {
     async fn a_probes_own_error_and_an_interruption_end_the_wait_at_once() {
         let bench = Bench::new(Machines::default());
         let limit = requirement(Duration::from_secs(600));
-        let lost = || EngineError::Cluster { reason: "it is gone".to_owned(), tail: Vec::new() };
+        let lost = || EngineError::cluster("it is gone");
         let ended: Result<()> = until(&context(&bench), limit.clone(), async || Err(lost())).await;
         assert_eq!(ended.unwrap_err().to_string(), "it is gone");
         let cancel = bench.engine.cancel.clone();

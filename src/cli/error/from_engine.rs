@@ -65,6 +65,7 @@ impl From<&EngineError> for Report {
                     .run("fusionlab destroy")
                     .run("fusionlab up")
             }
+            EngineError::Defect { .. } => Self::unexpected(what),
             EngineError::Requirement { node, requirement, last, tail } => {
                 unmet(node.as_deref(), requirement, last, tail)
             }
@@ -418,7 +419,7 @@ fn remedy_of_taken(taken: Taken) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalogue;
+    use super::super::{Fix, catalogue};
     use super::*;
     use crate::lab::limits::Limits;
 
@@ -464,6 +465,14 @@ mod tests {
         assert_eq!((report.id, report.kind), ("requirement-unmet", Kind::Guest));
         assert!(catalogue::find(report.id).is_some());
         assert!(format!("{:?}", report.fix).contains("guest_ssh") && report.why.unwrap().contains("refused"));
+    }
+
+    #[test]
+    fn a_defect_of_ours_is_not_the_clusters() {
+        let error = EngineError::Defect { reason: "the plan is not sound: vm.start/a needs itself".into() };
+        let report = Report::from(&error);
+        assert_eq!((report.id, report.kind.exit_code()), ("unexpected", 1));
+        assert_eq!(report.fix.last(), Some(&Fix::Run("fusionlab support".to_owned())));
     }
 
     #[test]

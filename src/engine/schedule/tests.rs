@@ -278,7 +278,7 @@ async fn a_guest_whose_connection_broke_is_gone_to_again_and_a_refusal_is_not() 
         of("gateway.configure/g1", &[], 3, Action::ConfigureGateway { node: "g1".into() }),
         of("gateway.configure/g2", &[], 3, Action::ConfigureGateway { node: "g2".into() }),
     ]);
-    let refused = EngineError::Guest { node: "g2".into(), reason: "no".into(), tail: Vec::new() };
+    let refused = EngineError::guest("g2", "no");
     let told = Told::new([]).failing("gateway.configure/g1", [lost(), lost()]);
     let outcome = told.failing("gateway.configure/g2", [refused]).carry_out(&plan, |_| ()).await;
     let Err(EngineError::Steps { failures, done: 1, .. }) = &outcome.result else {
@@ -343,7 +343,7 @@ async fn a_journal_that_cannot_be_written_leaves_no_network_half_changed() {
 async fn what_failed_is_told_also_where_the_journal_cannot_be_written() {
     let plan = plan([costing(start("lame", &[]), 1), costing(start("quick", &[]), 12)]);
     for unwritten in ["vm.start/lame", "vm.start/quick"] {
-        let lame = EngineError::Cluster { reason: "it limps".to_owned(), tail: Vec::new() };
+        let lame = EngineError::cluster("it limps");
         let world = Told { unwritten: Some(unwritten), ..Told::new([]).failing("vm.start/lame", [lame]) };
         let outcome = world.carry_out(&plan, |_| {}).await;
         let Err(EngineError::Steps { failures, .. }) = outcome.result else { panic!("{:?}", outcome.result) };

@@ -258,7 +258,7 @@ pub async fn prepare(context: &StepContext, name: &str) -> Result<bool> {
             let reason = format!(
                 "{program} is {found}, but the lab wants {wished}: the template is of another version"
             );
-            return Err(EngineError::Guest { node: node.name.clone(), reason, tail: Vec::new() });
+            return Err(EngineError::guest(&node.name, reason));
         }
     }
     // A certificate made by a clock ahead is refused by one behind: all clocks agree before kubeadm runs.

@@ -317,7 +317,7 @@ async fn forget_machine(engine: &Engine, dir: &TemplateDir) -> Result<()> {
 /// Returns the manifest of a template that the steps before have made.
 async fn usable(engine: &Engine, dir: &TemplateDir) -> Result<Manifest> {
     let running = engine.vms.running().await?;
-    let gone = || template_error("the template was removed meanwhile".to_owned());
+    let gone = || EngineError::template("the template was removed meanwhile");
     dir.usable(&running)?.ok_or_else(gone)
 }
 
@@ -386,9 +386,5 @@ async fn clear(engine: &Engine, dir: &TemplateDir) -> Result<()> {
 }
 
 fn not_in_cache() -> EngineError {
-    template_error("the image is not in the cache any more".to_owned())
-}
-
-fn template_error(reason: String) -> EngineError {
-    EngineError::Template { reason, tail: Vec::new() }
+    EngineError::template("the image is not in the cache any more")
 }

@@ -75,10 +75,8 @@ pub async fn renew(context: &StepContext, name: &str) -> Result<bool> {
     if left.is_nothing() {
         return Ok(true);
     }
-    Err(EngineError::Cluster {
-        reason: format!("{name}: its certificates were renewed, and are not as they should be: {left:?}"),
-        tail: Vec::new(),
-    })
+    let reason = format!("{name}: its certificates were renewed, and are not as they should be: {left:?}");
+    Err(EngineError::cluster(reason))
 }
 
 async fn of_control_plane(context: &StepContext, node: &Node, due: &Due) -> Result<()> {

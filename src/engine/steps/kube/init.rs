@@ -76,10 +76,8 @@ async fn finish(context: &StepContext, node: &Node) -> Result<bool> {
     }
     let unknown = known(context, node, node).await?.is_none();
     if unknown && !registers(context, node, node).await? {
-        return Err(EngineError::Cluster {
-            reason: format!("{} does not come back into its own cluster", node.name),
-            tail: Vec::new(),
-        });
+        let reason = format!("{} does not come back into its own cluster", node.name);
+        return Err(EngineError::cluster(reason));
     }
     if kubeadm::init_complete(&observe::cluster_on(engine, node).await?, &node.name) {
         return Ok(unknown || !missing.is_empty());
