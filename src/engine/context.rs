@@ -297,6 +297,7 @@ pub fn command_failed(node: &str, command: &Command, output: &Output) -> EngineE
     };
     EngineError::Command {
         node: node.to_owned(),
+        program: command.program().to_owned(),
         command: brief(&command.shell_line()),
         reason,
         tail: tail(output),

@@ -57,7 +57,15 @@ pub enum EngineError {
 
     /// A guest command ended badly.
     #[error("{command} on {node}: {reason}")]
-    Command { node: String, command: String, reason: String, tail: Vec<String> },
+    Command {
+        node: String,
+        /// The name of the program that did the work.
+        program: String,
+        /// The command line, as messages show it.
+        command: String,
+        reason: String,
+        tail: Vec<String>,
+    },
 
     /// A guest is not what it must be.
     #[error("{node}: {reason}")]

@@ -37,7 +37,7 @@ pub async fn until<T>(
             Probe::NotYet(seen) => seen,
         };
         if seen != said {
-            context.waiting(format!("{}: {seen}", requirement.what));
+            context.waiting(&requirement.what, &seen);
             said.clone_from(&seen);
         }
         let left = requirement.limit.duration().saturating_sub(started.elapsed());
@@ -132,6 +132,7 @@ mod tests {
                 Event::Waiting { requirement, .. } => Some(requirement),
                 _ => None,
             })
+            .map(|requirement| requirement.to_string())
             .collect();
         assert_eq!(said, ["all five nodes are Ready: 3 of 5", "all five nodes are Ready: 4 of 5"]);
     }

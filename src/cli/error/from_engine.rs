@@ -69,9 +69,9 @@ impl From<&EngineError> for Report {
             EngineError::Requirement { node, requirement, last, tail } => {
                 unmet(node.as_deref(), requirement, last, tail)
             }
-            EngineError::Command { node, command, reason, tail } => {
-                let what = format!("{} on {node} failed: {reason}", program_of(command));
-                let report = Self::new("guest-command-failed", kind_of_command(command), what);
+            EngineError::Command { node, program, command, reason, tail } => {
+                let what = format!("{program} on {node} failed: {reason}");
+                let report = Self::new("guest-command-failed", kind_of_program(program), what);
                 let is_full = tail.iter().any(|line| line.contains(NO_SPACE));
                 let why = if is_full {
                     format!("{node}'s disk is full; the command was: {command}")
@@ -265,22 +265,10 @@ fn kind_of_limit(name: LimitName) -> Kind {
     }
 }
 
-/// Returns what a guest command concerns: the cluster's tools fail for the cluster's reasons.
-fn kind_of_command(line: &str) -> Kind {
+/// Returns what a guest's program concerns: the cluster's tools fail for the cluster's reasons.
+fn kind_of_program(program: &str) -> Kind {
     const CLUSTER_TOOLS: [&str; 4] = ["kubeadm", "kubectl", "helm", "cilium"];
-    if CLUSTER_TOOLS.contains(&program_of(line)) { Kind::Kubernetes } else { Kind::Guest }
-}
-
-/// Returns the program that a guest command is about: `kubeadm` of `sudo -n flock /run/x kubeadm init`.
-fn program_of(line: &str) -> &str {
-    let mut words = line.split_whitespace();
-    let mut next = || words.find(|word| *word != "sudo" && !word.starts_with('-'));
-    let program = match next() {
-        // Its lock file comes before the program.
-        Some("flock") => next().and_then(|_lock| next()),
-        program => program,
-    };
-    program.and_then(|program| program.rsplit('/').next()).unwrap_or_default()
+    if CLUSTER_TOOLS.contains(&program) { Kind::Kubernetes } else { Kind::Guest }
 }
 
 fn in_the_way(obstacles: &[Obstacle]) -> Report {
@@ -421,15 +409,15 @@ fn remedy_of_taken(taken: Taken) -> &'static str {
 mod tests {
     use super::super::{Fix, catalogue};
     use super::*;
+    use crate::formats::command::Command;
     use crate::lab::limits::Limits;
 
     #[test]
     fn the_clusters_tools_fail_for_the_clusters_reasons() {
-        assert_eq!(kind_of_command("sudo -n kubeadm init --config x"), Kind::Kubernetes);
-        assert_eq!(kind_of_command("/usr/local/bin/helm upgrade"), Kind::Kubernetes);
-        assert_eq!(kind_of_command("sudo -n nginx -t"), Kind::Guest);
-        assert_eq!(program_of("sudo -n flock --nonblock /run/lock kubeadm init --config x"), "kubeadm");
-        assert_eq!(program_of("/usr/local/bin/helm upgrade"), "helm");
+        let kind = |argv: &[&str]| kind_of_program(Command::new(argv.iter().copied()).as_root().program());
+        assert_eq!(kind(&["kubeadm", "init", "--config", "x"]), Kind::Kubernetes);
+        assert_eq!(kind(&["/usr/local/bin/helm", "upgrade"]), Kind::Kubernetes);
+        assert_eq!(kind(&["nginx", "-t"]), Kind::Guest);
     }
 
     #[test]

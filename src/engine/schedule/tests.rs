@@ -195,9 +195,9 @@ impl Outcome {
             .collect()
     }
 
-    fn held(&self) -> Vec<(&str, &str)> {
+    fn held(&self) -> Vec<(&str, String)> {
         let held = self.events.iter().filter_map(|(_, event)| match event {
-            Event::StepHeld { step, because } => Some((step.0.as_str(), because.as_str())),
+            Event::StepHeld { step, because } => Some((step.0.as_str(), because.to_string())),
             _ => None,
         });
         held.collect()
@@ -244,8 +244,8 @@ async fn of_those_that_queue_the_one_with_the_longest_way_ahead_goes_first() {
     outcome.result.as_ref().unwrap();
     assert_eq!(outcome.starts()[..3], [(0, "vm.clone/c"), (3, "vm.start/c"), (3, "vm.clone/a")]);
     assert_eq!(outcome.took.as_secs(), 53, "as long as the longest way");
-    let waits = "waits for the template: one clone of it at a time";
-    assert_eq!(outcome.held(), [("vm.clone/a", waits), ("vm.clone/b", waits)], "each is said once");
+    let waits = || "waits for the template: one clone of it at a time".to_owned();
+    assert_eq!(outcome.held(), [("vm.clone/a", waits()), ("vm.clone/b", waits())], "each is said once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -266,8 +266,8 @@ async fn a_machine_that_has_done_its_own_says_what_it_waits_for_elsewhere() {
     ]);
     let outcome = Told::new([]).carry_out(&plan, |_| ()).await;
     let expected = [
-        ("kube.join/m2", "waits for the VIPs: vm.start x"),
-        ("kube.join/m3", "waits for m2: one etcd learner at a time"),
+        ("kube.join/m2", "waits for the VIPs: vm.start x".to_owned()),
+        ("kube.join/m3", "waits for m2: one etcd learner at a time".to_owned()),
     ];
     assert_eq!(outcome.held(), expected);
 }
@@ -417,7 +417,7 @@ async fn a_machine_waits_for_memory_that_comes_free_and_starts_then() {
     let (outcome, ()) = tokio::join!(work, others);
     outcome.result.as_ref().unwrap();
     assert_eq!(outcome.starts(), [(0, "vm.start/k8s-master1"), (21, "vm.start/k8s-master2")]);
-    assert_eq!(outcome.held(), [("vm.start/k8s-master2", "waits for memory: it takes 4.0 GiB")]);
+    assert_eq!(outcome.held(), [("vm.start/k8s-master2", "waits for memory: it takes 4.0 GiB".to_owned())]);
 }
 
 /// What the issue asks for: within 5 % of the longest way, and at most 45 % of one step after the other.
