@@ -1,4 +1,4 @@
-//! The vocabulary between the engine and its reporters: pure types, no behaviour.
+//! The vocabulary between the engine and its reporters: plain values, and how they are written.
 
 use std::fmt;
 use std::time::Duration;
@@ -87,8 +87,8 @@ pub enum Event {
     Checked(Box<Proven>),
 }
 
-/// Why a step does not begin. As text, and in JSON: `waits for k8s-master1: one etcd learner at a time`, `waits until every node is
-/// Ready`.
+/// Why a step does not begin. As text, and in JSON: `waits for k8s-master1: one etcd learner at a time`, `waits until
+/// every node is Ready`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Whom or what it waits for; none where `why` says all of it.

@@ -1,4 +1,5 @@
-//! Waiting for named requirements: the only way in which the engine waits.
+//! Waiting for named requirements: how steps wait for the world. The proof repeats its checks, and a kubeconfig its
+//! edits, by itself.
 
 use std::time::Duration;
 

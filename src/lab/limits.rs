@@ -1,4 +1,5 @@
-//! The one table of deadlines. No other file holds a number of seconds.
+//! The one table of deadlines: after which time something has failed. How often one looks, and for how long what was
+//! seen counts, stands with whoever looks.
 
 use std::fmt;
 use std::time::Duration;
