@@ -119,7 +119,7 @@ fn of_outcome(outcome: &Outcome) -> Value {
 fn judge(outcomes: &[Outcome], lab: &Lab) -> Result<Success, Failure> {
     let over: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.passed()).collect();
     let Some(first) = over.first() else { return Ok(Success::Done) };
-    let (limit, _) = first.scenario.limit(&lab.limits);
+    let limit = first.scenario.limit(&lab.limits).name();
     let worst = first.ways.iter().max_by_key(|way| way.outage).expect("a drill asks every way");
     let what = format!(
         "{} of {} had an outage over its limit",
@@ -161,12 +161,12 @@ fn must_be_possible(drill: &Drill) -> Result<(), Failure> {
 fn list(lab: &Lab, context: &Context) -> Result<Success, Failure> {
     if context.json() {
         let one = |scenario: Scenario| {
-            let (name, limit) = scenario.limit(&lab.limits);
+            let limit = scenario.limit(&lab.limits);
             json!({
                 "scenario": scenario,
                 "loses": scenario.loses(),
-                "limit": limit.as_secs(),
-                "limit_name": name,
+                "limit": limit.duration().as_secs(),
+                "limit_name": limit.name().as_str(),
                 "spared": scenario.spared(lab),
             })
         };

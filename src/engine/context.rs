@@ -178,9 +178,8 @@ impl Engine {
 
     /// Returns the identity that a step of the plan has made by now.
     pub fn need_identity(&self) -> Result<Arc<Identity>> {
-        self.identity().ok_or_else(|| EngineError::Cluster {
+        self.identity().ok_or_else(|| EngineError::Defect {
             reason: "the lab's identity is missing; identity.create must come first".to_owned(),
-            tail: Vec::new(),
         })
     }
 
@@ -202,23 +201,18 @@ impl Engine {
 
     /// Returns a node of the lab by the name that a step carries.
     pub fn node(&self, name: &str) -> Result<&Node> {
-        self.lab.node(name).ok_or_else(|| EngineError::Guest {
-            node: name.to_owned(),
-            reason: "is not in this lab".to_owned(),
-            tail: Vec::new(),
-        })
+        self.lab
+            .node(name)
+            .ok_or_else(|| EngineError::Defect { reason: format!("{name} is not in this lab") })
     }
 
     /// Returns where and as whom to log in to a node.
     pub fn target(&self, node: &Node) -> Result<GuestTarget> {
         let identity = self.need_identity()?;
-        let host_key = identity.host(&node.name).map(|key| key.public_line.clone()).ok_or_else(|| {
-            EngineError::Guest {
-                node: node.name.clone(),
-                reason: "has no SSH host key in the lab's identity".to_owned(),
-                tail: Vec::new(),
-            }
-        })?;
+        let host_key = identity
+            .host(&node.name)
+            .map(|key| key.public_line.clone())
+            .ok_or_else(|| EngineError::guest(&node.name, "has no SSH host key in the lab's identity"))?;
         Ok(GuestTarget {
             node: node.name.clone(),
             address: node.address(),
@@ -303,6 +297,7 @@ pub fn command_failed(node: &str, command: &Command, output: &Output) -> EngineE
     };
     EngineError::Command {
         node: node.to_owned(),
+        program: command.program().to_owned(),
         command: brief(&command.shell_line()),
         reason,
         tail: tail(output),

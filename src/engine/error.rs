@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::formats::mac::Mac;
 use crate::host::HostError;
+use crate::lab::limits::Limit;
 use crate::lab::problem::Problem;
 use crate::plan::obstacle::Obstacle;
 use crate::plan::step::StepId;
@@ -40,8 +40,12 @@ pub enum EngineError {
     #[error("the lab's certificates: {0}")]
     Certificates(#[from] PkiError),
 
+    /// What cannot be, unless fusionlab is wrong.
+    #[error("{reason}")]
+    Defect { reason: String },
+
     /// Something that must become true did not within its limit.
-    #[error("{} did not happen within {} s: {last}", requirement.what, requirement.limit.as_secs())]
+    #[error("{} did not happen within {} s: {last}", requirement.what, requirement.limit.duration().as_secs())]
     Requirement {
         node: Option<String>,
         requirement: Box<Requirement>,
@@ -53,7 +57,15 @@ pub enum EngineError {
 
     /// A guest command ended badly.
     #[error("{command} on {node}: {reason}")]
-    Command { node: String, command: String, reason: String, tail: Vec<String> },
+    Command {
+        node: String,
+        /// The name of the program that did the work.
+        program: String,
+        /// The command line, as messages show it.
+        command: String,
+        reason: String,
+        tail: Vec<String>,
+    },
 
     /// A guest is not what it must be.
     #[error("{node}: {reason}")]
@@ -146,8 +158,23 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Returns the error of a guest that is not what it must be, and whose printed lines say no more.
+    pub fn guest(node: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Guest { node: node.into(), reason: reason.into(), tail: Vec::new() }
+    }
+
+    /// Returns the error of a cluster that is not what it must be, where printed lines say no more.
+    pub fn cluster(reason: impl Into<String>) -> Self {
+        Self::Cluster { reason: reason.into(), tail: Vec::new() }
+    }
+
+    /// Returns the error of a template that could not be made, where printed lines say no more.
+    pub fn template(reason: impl Into<String>) -> Self {
+        Self::Template { reason: reason.into(), tail: Vec::new() }
+    }
+
     /// Passes what guests and programs printed through `clean`: it may hold a token.
-    pub fn with_tail(mut self, clean: impl Fn(&str) -> String) -> Self {
+    pub fn cleaned(mut self, clean: impl Fn(&str) -> String) -> Self {
         if let Self::Requirement { tail, .. }
         | Self::Command { tail, .. }
         | Self::Guest { tail, .. }
@@ -188,9 +215,7 @@ pub struct StepFailure {
 pub struct Requirement {
     /// A clause such as "k8s-master1 takes our SSH key".
     pub what: String,
-    /// The limit's name in the lab file.
-    pub limit_name: &'static str,
-    pub limit: Duration,
+    pub limit: Limit,
     /// What to check if it never comes.
     pub hint: &'static str,
 }

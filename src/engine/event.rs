@@ -1,8 +1,9 @@
-//! The vocabulary between the engine and its reporters: pure types, no behaviour.
+//! The vocabulary between the engine and its reporters: plain values, and how they are written.
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::plan::step::{Milestone, Phase, StepId};
 use crate::stack::checks::{Hint, Hop};
@@ -20,8 +21,7 @@ pub enum Event {
     /// A step could begin but for others: said when the reason changes.
     StepHeld {
         step: StepId,
-        /// Such as "waits for k8s-master1: one etcd learner at a time".
-        because: String,
+        because: Held,
     },
     StepStarted {
         step: StepId,
@@ -37,7 +37,7 @@ pub enum Event {
     /// A requirement is not met yet; said when it changes, not on each probe.
     Waiting {
         step: StepId,
-        requirement: String,
+        requirement: Unmet,
     },
     /// Bytes of a download or conversion.
     Progress {
@@ -87,6 +87,25 @@ pub enum Event {
     Checked(Box<Proven>),
 }
 
+/// Why a step does not begin. As text, and in JSON: `waits for k8s-master1: one etcd learner at a time`, `waits until
+/// every node is Ready`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Whom or what it waits for; none where `why` says all of it.
+    pub waits_for: Option<String>,
+    /// Such as `one etcd learner at a time`; where nobody is named, what follows "waits".
+    pub why: String,
+}
+
+/// What a step waits for, and what is there instead. As text, and in JSON: `Cilium is rolled out: waits for cilium`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unmet {
+    /// A clause such as `Cilium is rolled out`.
+    pub what: String,
+    /// What was seen last; empty if nothing is known.
+    pub seen: String,
+}
+
 /// One check of the proof, as it ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Proven {
@@ -126,8 +145,11 @@ impl Event {
     /// Passes every text that may come from elsewhere through `clean`.
     pub fn cleaned(mut self, clean: impl Fn(&str) -> String) -> Self {
         match &mut self {
-            Self::Waiting { requirement: text, .. }
-            | Self::Line { line: text, .. }
+            Self::Waiting { requirement: Unmet { what, seen }, .. } => {
+                *what = clean(what);
+                *seen = clean(seen);
+            }
+            Self::Line { line: text, .. }
             | Self::Note { text, .. }
             | Self::StepFailed { message: text, .. }
             | Self::StepSkipped { because: text, .. } => *text = clean(text),
@@ -138,6 +160,40 @@ impl Event {
     }
 }
 
-fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+impl Held {
+    /// Returns why a step waits for somebody or something.
+    pub fn of(waits_for: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { waits_for: Some(waits_for.into()), why: why.into() }
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.waits_for {
+            Some(waits_for) => write!(f, "waits for {waits_for}: {}", self.why),
+            None => write!(f, "waits {}", self.why),
+        }
+    }
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.seen)
+    }
+}
+
+impl Serialize for Held {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Unmet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
 }

@@ -12,7 +12,7 @@ use crate::plan::step::StepId;
 
 use super::context::Engine;
 use super::error::Result;
-use super::event::Event;
+use super::event::{Event, Unmet};
 use super::run::StepContext;
 
 /// Returns where images are kept.
@@ -71,7 +71,9 @@ pub async fn bring(
         let step = step.clone();
         tell(match told {
             Told::Bytes { done, total } => Event::Progress { step, done, total },
-            Told::Waiting(requirement) => Event::Waiting { step, requirement },
+            Told::Waiting { what, seen } => {
+                Event::Waiting { step, requirement: Unmet { what: what.to_owned(), seen } }
+            }
             Told::Note(text) => Event::Note { step: Some(step), text },
         });
     };

@@ -293,9 +293,9 @@ pub async fn ask_cluster(
             answers.insert(question, output.text());
         }
     }
-    questions::parse_cluster(&node.name, &answers).map_err(|error| super::error::EngineError::Cluster {
-        reason: format!("{}: the cluster's state cannot be read: {error}", node.name),
-        tail: Vec::new(),
+    questions::parse_cluster(&node.name, &answers).map_err(|error| {
+        let reason = format!("{}: the cluster's state cannot be read: {error}", node.name);
+        super::error::EngineError::cluster(reason)
     })
 }
 

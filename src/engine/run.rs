@@ -11,7 +11,7 @@ use crate::plan::step::{Phase, Step};
 
 use super::context::{Engine, last_lines};
 use super::error::{Requirement, Result};
-use super::event::Event;
+use super::event::{Event, Unmet};
 use super::output::CONSOLE_READ;
 use super::terminal::Held;
 use super::wait::{Probe, until};
@@ -33,8 +33,9 @@ impl StepContext {
         self.engine.send(event);
     }
 
-    /// Says what the step waits for.
-    pub fn waiting(&self, requirement: String) {
+    /// Says what the step waits for, and what was seen instead.
+    pub fn waiting(&self, what: &str, seen: &str) {
+        let requirement = Unmet { what: what.to_owned(), seen: seen.to_owned() };
         self.send(Event::Waiting { step: self.step.id.clone(), requirement });
     }
 
@@ -83,8 +84,7 @@ impl StepContext {
     pub async fn turn(&self, path: &Path, what: &str) -> Result<Lock> {
         let requirement = Requirement {
             what: format!("{what} is free"),
-            limit_name: "turn",
-            limit: self.engine.lab.limits.turn,
+            limit: self.engine.lab.limits.turn(),
             hint: "another run of fusionlab works on it: wait for it, or end it",
         };
         let work = format!("{}, in {}", self.engine.journal.verb(), self.step.id);

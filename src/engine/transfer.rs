@@ -239,6 +239,7 @@ mod tests {
         let (lab, _) = crate::stack::fixture::document();
         let failed = |tail: &[&str]| EngineError::Command {
             node: "gateway1".to_owned(),
+            program: "install".to_owned(),
             command: "install -m 644 /dev/stdin /etc/.x.fusionlab-1".to_owned(),
             reason: "exit status 1".to_owned(),
             tail: tail.iter().map(|line| (*line).to_owned()).collect(),

@@ -135,10 +135,7 @@ fn sound(plan: &Plan) -> Result<()> {
     if findings.is_empty() {
         return Ok(());
     }
-    Err(EngineError::Cluster {
-        reason: format!("the plan is not sound: {}", findings.join("; ")),
-        tail: Vec::new(),
-    })
+    Err(EngineError::Defect { reason: format!("the plan is not sound: {}", findings.join("; ")) })
 }
 
 /// Carries out a plan as a run that the journal knows. Where nothing is left to do, an earlier run that was cut off is

@@ -1,4 +1,5 @@
-//! Waiting for named requirements: the only way in which the engine waits.
+//! Waiting for named requirements: how steps wait for the world. The proof repeats its checks, and a kubeconfig its
+//! edits, by itself.
 
 use std::time::Duration;
 
@@ -37,10 +38,10 @@ pub async fn until<T>(
             Probe::NotYet(seen) => seen,
         };
         if seen != said {
-            context.waiting(format!("{}: {seen}", requirement.what));
+            context.waiting(&requirement.what, &seen);
             said.clone_from(&seen);
         }
-        let left = requirement.limit.saturating_sub(started.elapsed());
+        let left = requirement.limit.duration().saturating_sub(started.elapsed());
         if left.is_zero() {
             return Err(EngineError::Requirement {
                 node: context.step.node.clone(),
@@ -80,13 +81,13 @@ mod tests {
     use super::super::fixture::{Bench, Machines, start};
     use super::*;
     use crate::host::HostError;
+    use crate::lab::limits::{LimitName, Limits};
     use crate::lab::paths;
 
-    fn requirement(limit: Duration) -> Requirement {
+    fn requirement(nodes_ready: Duration) -> Requirement {
         Requirement {
             what: "all five nodes are Ready".to_owned(),
-            limit_name: "nodes_ready",
-            limit,
+            limit: Limits { nodes_ready, ..Limits::default() }.nodes_ready(),
             hint: "look at the nodes",
         }
     }
@@ -111,7 +112,7 @@ mod tests {
         };
         assert!(seen > 1, "probed once only");
         assert_eq!(last, format!("{seen} seen"));
-        assert_eq!((node.as_deref(), requirement.limit_name), (Some("gateway1"), "nodes_ready"));
+        assert_eq!((node.as_deref(), requirement.limit.name()), (Some("gateway1"), LimitName::NodesReady));
         assert_eq!(tail, ["early", "Kernel panic"]);
     }
 
@@ -132,6 +133,7 @@ mod tests {
                 Event::Waiting { requirement, .. } => Some(requirement),
                 _ => None,
             })
+            .map(|requirement| requirement.to_string())
             .collect();
         assert_eq!(said, ["all five nodes are Ready: 3 of 5", "all five nodes are Ready: 4 of 5"]);
     }
@@ -158,7 +160,7 @@ mod tests {
     async fn a_probes_own_error_and_an_interruption_end_the_wait_at_once() {
         let bench = Bench::new(Machines::default());
         let limit = requirement(Duration::from_secs(600));
-        let lost = || EngineError::Cluster { reason: "it is gone".to_owned(), tail: Vec::new() };
+        let lost = || EngineError::cluster("it is gone");
         let ended: Result<()> = until(&context(&bench), limit.clone(), async || Err(lost())).await;
         assert_eq!(ended.unwrap_err().to_string(), "it is gone");
         let cancel = bench.engine.cancel.clone();

@@ -35,6 +35,12 @@ impl Command {
         self.with_input(input)
     }
 
+    /// Returns the name of the program that does the work: `kubeadm` of `sudo -n /usr/bin/kubeadm init`.
+    pub fn program(&self) -> &str {
+        let program = self.argv.iter().find(|word| *word != "sudo" && !word.starts_with('-'));
+        program.and_then(|program| program.rsplit('/').next()).unwrap_or_default()
+    }
+
     /// Returns the one line that a POSIX shell splits back into exactly this argv.
     pub fn shell_line(&self) -> String {
         self.argv.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")

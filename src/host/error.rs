@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::fusion::locks::Lock;
 use super::lock::Occupant;
 use crate::formats::block::BadDisk;
@@ -144,9 +146,9 @@ pub enum HostError {
     #[error("sudo did not let us change {}", path.display())]
     ResolverDenied { path: PathBuf },
 
-    /// Fusion's networks did not come to the wished state; the file was put back.
+    /// Fusion's networks did not come to the wished state. `output` is what their programs printed meanwhile.
     #[error("{reason}")]
-    Network { reason: String, output: String, restored: bool },
+    Network { reason: String, output: String, after: Aftermath },
 
     /// Root must not run a program or write into a folder, since somebody else could have changed it; `path` is the
     /// first such file or folder on the way to it, `mode` its permission bits.
@@ -168,6 +170,18 @@ pub enum HostError {
     /// The user said stop.
     #[error("interrupted")]
     Interrupted,
+}
+
+/// What Fusion's networks and their file are like after a change that did not come about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aftermath {
+    /// It was refused before anything was changed.
+    Untouched,
+    /// What was begun was taken back, and they are seen to be as before.
+    AsBefore,
+    /// They are not seen to be as before, or nobody knows; the next change starts them anew.
+    Unsettled,
 }
 
 impl HostError {

@@ -42,7 +42,7 @@ use async_trait::async_trait;
 
 use crate::formats::command::Command;
 use crate::formats::mac::Mac;
-pub use error::HostError;
+pub use error::{Aftermath, HostError};
 
 pub type Result<T, E = HostError> = std::result::Result<T, E>;
 

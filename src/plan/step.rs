@@ -88,7 +88,7 @@ pub struct Milestone {
     pub phase: Phase,
 }
 
-/// What a step does. The executor is one match over this, with no decisions of its own.
+/// What a step does. The engine has one function for each, which goes by what it finds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
 pub enum Action {

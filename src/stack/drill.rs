@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::formats::command::Command;
-use crate::lab::limits::Limits;
+use crate::lab::limits::{Limit, Limits};
 use crate::lab::{Lab, Node, Role};
 use crate::stack::checks::Authority;
 use crate::stack::gateway::systemctl;
@@ -111,12 +111,12 @@ impl Scenario {
         }
     }
 
-    /// Returns the longest outage that is allowed, with its name in the lab file.
-    pub fn limit(self, limits: &Limits) -> (&'static str, Duration) {
+    /// Returns the longest outage that is allowed.
+    pub fn limit(self, limits: &Limits) -> Limit {
         match self.role() {
-            Role::Gateway => ("drill_gateway", limits.drill_gateway),
-            Role::Worker => ("drill_worker", limits.drill_worker),
-            Role::ControlPlane => ("drill_control_plane", limits.drill_control_plane),
+            Role::Gateway => limits.drill_gateway(),
+            Role::Worker => limits.drill_worker(),
+            Role::ControlPlane => limits.drill_control_plane(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use fusionlab::engine::error::EngineError;
 use fusionlab::engine::templates::{self, Template};
-use fusionlab::host::{HostError, lock};
+use fusionlab::host::{Aftermath, HostError, lock};
 use fusionlab::lab::{Lab, Network, Node, paths};
 use fusionlab::sim::control::{self, Request};
 use fusionlab::sim::inside::WITNESS;
@@ -315,7 +315,7 @@ fn nothing_is_unused(mac: &Mac) -> Found {
 /// Says whether an error says that Fusion's networks were put back.
 fn says_restored(error: &EngineError) -> bool {
     match error {
-        EngineError::Host(HostError::Network { restored, .. }) => *restored,
+        EngineError::Host(HostError::Network { after, .. }) => *after != Aftermath::Unsettled,
         EngineError::Steps { failures, .. } => failures.iter().any(|failure| says_restored(&failure.error)),
         _ => false,
     }

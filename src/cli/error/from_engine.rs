@@ -6,6 +6,7 @@ use crate::cli::report::summary::Summary;
 use crate::cli::words::count;
 use crate::engine::error::{EngineError, Requirement, StepFailure};
 use crate::formats::mac::Mac;
+use crate::lab::limits::LimitName;
 use crate::plan::obstacle::{Obstacle, Taken};
 
 /// What the C library says of a full disk.
@@ -64,12 +65,13 @@ impl From<&EngineError> for Report {
                     .run("fusionlab destroy")
                     .run("fusionlab up")
             }
+            EngineError::Defect { .. } => Self::unexpected(what),
             EngineError::Requirement { node, requirement, last, tail } => {
                 unmet(node.as_deref(), requirement, last, tail)
             }
-            EngineError::Command { node, command, reason, tail } => {
-                let what = format!("{} on {node} failed: {reason}", program_of(command));
-                let report = Self::new("guest-command-failed", kind_of_command(command), what);
+            EngineError::Command { node, program, command, reason, tail } => {
+                let what = format!("{program} on {node} failed: {reason}");
+                let report = Self::new("guest-command-failed", kind_of_program(program), what);
                 let is_full = tail.iter().any(|line| line.contains(NO_SPACE));
                 let why = if is_full {
                     format!("{node}'s disk is full; the command was: {command}")
@@ -200,9 +202,10 @@ fn another(id: u8) -> u8 {
 }
 
 fn unmet(node: Option<&str>, requirement: &Requirement, last: &str, tail: &[String]) -> Report {
-    let what = format!("still not so after {} s: {}", requirement.limit.as_secs(), requirement.what);
+    let what =
+        format!("still not so after {} s: {}", requirement.limit.duration().as_secs(), requirement.what);
     let report =
-        Report::new("requirement-unmet", kind_of_limit(requirement.limit_name), what).with_tail(tail);
+        Report::new("requirement-unmet", kind_of_limit(requirement.limit.name()), what).with_tail(tail);
     let report = match node {
         Some(node) => report.at(node),
         None => report,
@@ -212,41 +215,60 @@ fn unmet(node: Option<&str>, requirement: &Requirement, last: &str, tail: &[Stri
         .advise(requirement.hint)
         .advise(format!(
             "if the machine is only slow, set `limits: {{{}: …}}` in the lab file",
-            requirement.limit_name
+            requirement.limit.name()
         ))
         .run("fusionlab status")
 }
 
-/// Returns what a limit's requirement concerns, by its name in `lab::limits`.
-fn kind_of_limit(name: &str) -> Kind {
-    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    match () {
-        () if name == "turn" || name == "kubeconfig_lock" => Kind::Locked,
-        () if ["stop", "step_slack", "host_memory"].contains(&name) => Kind::HostCheck,
-        () if begins(&["fusion_", "vm_"]) => Kind::Fusion,
-        () if begins(&["network_", "download_", "vip_", "lan_", "dns_"]) => Kind::Network,
-        () if begins(&["guest_", "status_", "template_", "clock_"]) => Kind::Guest,
-        () if begins(&["drill_"]) => Kind::Verification,
-        () => Kind::Kubernetes,
+/// Returns what a limit's requirement concerns.
+fn kind_of_limit(name: LimitName) -> Kind {
+    match name {
+        LimitName::Turn | LimitName::KubeconfigLock => Kind::Locked,
+        LimitName::Stop | LimitName::StepSlack | LimitName::HostMemory => Kind::HostCheck,
+        LimitName::FusionQuery
+        | LimitName::FusionAddress
+        | LimitName::VmStart
+        | LimitName::VmStopSoft
+        | LimitName::VmStopHard
+        | LimitName::VmClone
+        | LimitName::VmUnlock => Kind::Fusion,
+        LimitName::NetworkApply
+        | LimitName::DownloadStall
+        | LimitName::LanProbe
+        | LimitName::VipHeld
+        | LimitName::DnsAnswer => Kind::Network,
+        LimitName::GuestSsh
+        | LimitName::GuestCloudInit
+        | LimitName::GuestConnect
+        | LimitName::GuestCommand
+        | LimitName::StatusAnswer
+        | LimitName::StatusWatch
+        | LimitName::TemplateBake
+        | LimitName::ClockSync
+        | LimitName::ClockStep => Kind::Guest,
+        LimitName::KubeadmInit
+        | LimitName::KubeadmJoin
+        | LimitName::NodesRegister
+        | LimitName::ApiEndpoint
+        | LimitName::CrdsEstablished
+        | LimitName::HelmInstall
+        | LimitName::CiliumReady
+        | LimitName::NodesReady
+        | LimitName::GatewayProgrammed
+        | LimitName::VerifyCheck
+        | LimitName::VerifyRefusal => Kind::Kubernetes,
+        LimitName::DrillRequest
+        | LimitName::DrillGateway
+        | LimitName::DrillWorker
+        | LimitName::DrillControlPlane
+        | LimitName::DrillWhole => Kind::Verification,
     }
 }
 
-/// Returns what a guest command concerns: the cluster's tools fail for the cluster's reasons.
-fn kind_of_command(line: &str) -> Kind {
+/// Returns what a guest's program concerns: the cluster's tools fail for the cluster's reasons.
+fn kind_of_program(program: &str) -> Kind {
     const CLUSTER_TOOLS: [&str; 4] = ["kubeadm", "kubectl", "helm", "cilium"];
-    if CLUSTER_TOOLS.contains(&program_of(line)) { Kind::Kubernetes } else { Kind::Guest }
-}
-
-/// Returns the program that a guest command is about: `kubeadm` of `sudo -n flock /run/x kubeadm init`.
-fn program_of(line: &str) -> &str {
-    let mut words = line.split_whitespace();
-    let mut next = || words.find(|word| *word != "sudo" && !word.starts_with('-'));
-    let program = match next() {
-        // Its lock file comes before the program.
-        Some("flock") => next().and_then(|_lock| next()),
-        program => program,
-    };
-    program.and_then(|program| program.rsplit('/').next()).unwrap_or_default()
+    if CLUSTER_TOOLS.contains(&program) { Kind::Kubernetes } else { Kind::Guest }
 }
 
 fn in_the_way(obstacles: &[Obstacle]) -> Report {
@@ -399,29 +421,17 @@ fn remedy_of_taken(taken: Taken) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::super::catalogue;
+    use super::super::{Fix, catalogue};
     use super::*;
+    use crate::formats::command::Command;
     use crate::lab::limits::Limits;
 
     #[test]
-    fn every_limit_concerns_something() {
-        for (name, ..) in Limits::TABLE {
-            let kind = kind_of_limit(name);
-            let cluster = ["kubeadm", "api", "crds", "helm", "cilium", "nodes", "gateway", "verify"];
-            let is_cluster = cluster.iter().any(|prefix| name.starts_with(prefix));
-            assert_eq!(kind == Kind::Kubernetes, is_cluster, "{name}: {kind:?}");
-        }
-    }
-
-    #[test]
     fn the_clusters_tools_fail_for_the_clusters_reasons() {
-        assert_eq!(kind_of_command("sudo -n kubeadm init --config x"), Kind::Kubernetes);
-        assert_eq!(kind_of_command("/usr/local/bin/helm upgrade"), Kind::Kubernetes);
-        assert_eq!(kind_of_command("sudo -n nginx -t"), Kind::Guest);
-        assert_eq!(program_of("sudo -n flock --nonblock /run/lock kubeadm init --config x"), "kubeadm");
-        assert_eq!(program_of("/usr/local/bin/helm upgrade"), "helm");
+        let kind = |argv: &[&str]| kind_of_program(Command::new(argv.iter().copied()).as_root().program());
+        assert_eq!(kind(&["kubeadm", "init", "--config", "x"]), Kind::Kubernetes);
+        assert_eq!(kind(&["/usr/local/bin/helm", "upgrade"]), Kind::Kubernetes);
+        assert_eq!(kind(&["nginx", "-t"]), Kind::Guest);
     }
 
     #[test]
@@ -444,8 +454,7 @@ mod tests {
     fn a_requirement_says_what_was_seen_last_and_which_limit_it_is() {
         let requirement = Requirement {
             what: "k8s-master1 takes our SSH key".into(),
-            limit_name: "guest_ssh",
-            limit: Duration::from_secs(300),
+            limit: Limits::default().guest_ssh(),
             hint: "look at the VM's console in Fusion",
         };
         let error = EngineError::Requirement {
@@ -458,6 +467,14 @@ mod tests {
         assert_eq!((report.id, report.kind), ("requirement-unmet", Kind::Guest));
         assert!(catalogue::find(report.id).is_some());
         assert!(format!("{:?}", report.fix).contains("guest_ssh") && report.why.unwrap().contains("refused"));
+    }
+
+    #[test]
+    fn a_defect_of_ours_is_not_the_clusters() {
+        let error = EngineError::Defect { reason: "the plan is not sound: vm.start/a needs itself".into() };
+        let report = Report::from(&error);
+        assert_eq!((report.id, report.kind.exit_code()), ("unexpected", 1));
+        assert_eq!(report.fix.last(), Some(&Fix::Run("fusionlab support".to_owned())));
     }
 
     #[test]

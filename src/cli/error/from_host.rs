@@ -6,8 +6,8 @@ use std::path::Path;
 use super::{Kind, Report, from_file, from_image, from_lock, from_vm};
 use crate::formats::command::{Command, quote};
 use crate::formats::kubeconfig::Refusal;
-use crate::host::HostError;
 use crate::host::fusion::networks::PUTTING_BACK;
+use crate::host::{Aftermath, HostError};
 
 /// Lines of a program's output that are worth showing.
 const TAIL_LINES: usize = 10;
@@ -142,7 +142,7 @@ impl From<&HostError> for Report {
                 .because("sudo or its step has said why; where nobody can type a password, it asks for none")
                 .advise("nothing was changed; run the same command again in a terminal, as a user who may use sudo:")
                 .run("sudo -v"),
-            HostError::Network { output, restored, .. } => network(what, output, *restored),
+            HostError::Network { output, after, .. } => network(what, output, *after),
             HostError::Untrusted { path, user, mode, .. } => distrusted(what, path, (*user, *mode)),
             HostError::ProgramOfOthers { program, .. } => Self::new("program-of-others", Kind::HostCheck, what)
                 .because("with such a line, whoever can change that file or folder would be root")
@@ -196,17 +196,16 @@ fn kubeconfig(what: String, path: &Path, refusal: &Refusal) -> Report {
     }
 }
 
-fn network(what: String, output: &str, restored: bool) -> Report {
+fn network(what: String, output: &str, after: Aftermath) -> Report {
     // The way back says nothing of why it was taken.
     let tried = output.split(PUTTING_BACK).next().unwrap_or_default();
     let report = Report::new("network-not-applied", Kind::Network, what).with_tail(last_lines(tried));
-    let report = match (restored, output.is_empty()) {
-        // Without a word of Fusion's programs, none was run.
-        (true, true) => report.because("it was refused before anything was changed"),
-        (true, false) => report
+    let report = match after {
+        Aftermath::Untouched => report.because("it was refused before anything was changed"),
+        Aftermath::AsBefore => report
             .because("Fusion's window overwrites the file when it is open, and a VPN can hold the subnet")
             .advise("Fusion's networking file was put back as it was"),
-        (false, _) => report
+        Aftermath::Unsettled => report
             .because("Fusion's window overwrites the file when it is open, and a VPN can hold the subnet")
             .advise("Fusion's networks do not run as before; the next change starts them anew, and the old file is among:")
             .run("fusionlab network backups"),
@@ -337,7 +336,9 @@ mod tests {
             },
             HostError::ResolverTaken { path: path() },
             HostError::ResolverDenied { path: path() },
-            HostError::Network { reason: text(), output: text(), restored: false },
+            HostError::Network { reason: text(), output: text(), after: Aftermath::Untouched },
+            HostError::Network { reason: text(), output: text(), after: Aftermath::AsBefore },
+            HostError::Network { reason: text(), output: text(), after: Aftermath::Unsettled },
             HostError::Untrusted { path: path(), user: 501, group: 20, mode: 0o775, reason: text() },
             HostError::Untrusted { path: path(), user: 0, group: 0, mode: 0o755, reason: text() },
             HostError::ProgramOfOthers {

@@ -212,6 +212,14 @@ impl Report {
         Self::new("usage", Kind::Usage, what)
     }
 
+    /// What cannot be, unless fusionlab is wrong.
+    pub fn unexpected(what: impl Into<String>) -> Self {
+        Self::new("unexpected", Kind::Unexpected, what)
+            .because("this is a mistake in fusionlab, not in your lab")
+            .advise("please tell us, with the file that this writes:")
+            .run("fusionlab support")
+    }
+
     /// There is no lab that could be proved.
     pub fn not_up(lab: &str) -> Self {
         Self::new("lab-not-up", Kind::Verification, format!("the lab \"{lab}\" is not up"))

@@ -9,6 +9,7 @@ use super::calls::{self, Conversion};
 use super::size;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Success};
+use crate::cli::screen::closing::seconds;
 use crate::cli::words;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
@@ -61,7 +62,7 @@ pub async fn run(args: ConvertArgs, context: &Context) -> Result<Success, Failur
             "data_bytes": converted.data_bytes,
             "file_bytes": converted.file_bytes,
             "cid": format!("{:08x}", converted.cid),
-            "took": took.as_secs_f64(),
+            "took": seconds(took),
         }))?;
         return Ok(Success::Done);
     }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::ahead::Ahead;
-use super::cell::{Cell, Detail, State, StepState, Unmet, head};
+use super::cell::{Cell, Detail, State, StepState, head};
 use super::speed::Speed;
-use crate::engine::event::{Event, PlannedStep};
+use crate::engine::event::{Event, Held, PlannedStep, Unmet};
 use crate::plan::step::{Phase, StepId};
 use crate::stack::judge::Outcome;
 
@@ -62,6 +62,7 @@ pub struct Transfer {
 pub enum Doing {
     Nothing,
     Text(String),
+    Held(Held),
     Waiting(Unmet),
     Transfer { text: String, transfer: Transfer },
 }
@@ -103,7 +104,7 @@ impl Board {
                 self.edit(step, now, |step| step.detail = Detail::Waiting(unmet));
             }
             Event::Waiting { step, requirement } => {
-                self.edit(step, now, |step| step.detail = Detail::Waiting(Unmet::read(requirement)));
+                self.edit(step, now, |step| step.detail = Detail::Waiting(requirement.clone()));
             }
             Event::Progress { step, done, total } => self.edit(step, now, |step| {
                 let mut speed = match std::mem::replace(&mut step.detail, Detail::None) {
@@ -254,7 +255,7 @@ impl Row {
     }
 
     /// Returns why the next of its steps does not begin; none if that is not known.
-    fn held(&self) -> Option<&str> {
+    fn held(&self) -> Option<&Held> {
         let next =
             self.cells.iter().flat_map(|cell| &cell.steps).find(|step| step.state == State::Pending)?;
         if let Detail::Held(because) = &next.detail { Some(because) } else { None }
@@ -271,7 +272,7 @@ impl Row {
     /// Returns what the running step says.
     pub fn doing(&self, now: Duration) -> Doing {
         let Some(step) = self.running() else {
-            return self.held().map_or(Doing::Nothing, |because| Doing::Text(because.to_owned()));
+            return self.held().map_or(Doing::Nothing, |because| Doing::Held(because.clone()));
         };
         match &step.detail {
             Detail::None | Detail::Held(_) => Doing::Text(step.text.clone()),
@@ -339,14 +340,13 @@ mod tests {
             (1, start("vm.clone/gateway1")),
             (3, done("vm.clone/gateway1", 2000)),
             (4, start("guest.await/gateway1")),
-            (5, waiting("guest.await/gateway1", "cloud-init is done: it runs")),
+            (5, waiting("guest.await/gateway1", "cloud-init is done", "it runs")),
         ]);
         let row = row(&board, "gateway1");
         let now = Duration::from_secs(10);
         assert_eq!(row.elapsed(now), Some(Duration::from_secs(6)));
         let Doing::Waiting(unmet) = row.doing(now) else { panic!("it waits") };
-        assert_eq!(unmet.text(), "not yet: cloud-init is done (it runs)");
-        assert_eq!(unmet.brief(), "it runs");
+        assert_eq!((unmet.what.as_str(), unmet.seen.as_str()), ("cloud-init is done", "it runs"));
         assert_eq!(row.cells[0].state(), State::Done);
         assert_eq!(row.state(), State::Running);
     }
@@ -385,14 +385,14 @@ mod tests {
     #[test]
     fn a_row_in_which_nothing_runs_says_what_its_next_step_waits_for() {
         let step = id("vm.start/gateway1");
-        let because = "waits for network.apply".to_owned();
+        let because = Held::of("the network", "make vmnet2");
         let board = board(&[
             (1, start("vm.clone/gateway1")),
             (3, done("vm.clone/gateway1", 2000)),
             (9, Event::StepHeld { step: step.clone(), because: because.clone() }),
         ]);
         let gateway = row(&board, "gateway1");
-        assert_eq!(gateway.doing(Duration::from_secs(10)), Doing::Text(because));
+        assert_eq!(gateway.doing(Duration::from_secs(10)), Doing::Held(because));
         assert_eq!(
             gateway.elapsed(Duration::from_secs(10)),
             Some(Duration::from_secs(2)),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::speed::Speed;
-use crate::engine::event::PlannedStep;
+use crate::engine::event::{Held, PlannedStep, Unmet};
 use crate::plan::step::{Phase, StepId};
 use crate::plan::text;
 
@@ -22,7 +22,7 @@ pub enum State {
 pub(super) enum Detail {
     None,
     /// Why it does not begin.
-    Held(String),
+    Held(Held),
     Waiting(Unmet),
     Bytes {
         done: u64,
@@ -31,35 +31,10 @@ pub(super) enum Detail {
     },
 }
 
-/// What a step waits for, and what is there instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unmet {
-    /// A clause such as `Cilium is rolled out`.
-    pub what: String,
-    /// What was seen last; empty if nothing is known.
-    pub seen: String,
-}
-
-impl Unmet {
-    /// Reads the text of a [`Waiting`](crate::engine::event::Event::Waiting): `<clause>: <last seen>`.
-    pub fn read(text: &str) -> Self {
-        let (what, seen) = text.split_once(": ").unwrap_or((text, ""));
-        Self { what: what.to_owned(), seen: seen.to_owned() }
-    }
-
-    /// Returns `not yet: Cilium is rolled out (waits for cilium)`.
-    pub fn text(&self) -> String {
-        if self.seen.is_empty() {
-            format!("not yet: {}", self.what)
-        } else {
-            format!("not yet: {} ({})", self.what, self.seen)
-        }
-    }
-
-    /// Returns only what was seen, for where the clause stands beside it or has no room.
-    pub fn brief(&self) -> &str {
-        if self.seen.is_empty() { &self.what } else { &self.seen }
-    }
+/// Returns `not yet: Cilium is rolled out (waits for cilium)`.
+pub fn not_yet(unmet: &Unmet) -> String {
+    let Unmet { what, seen } = unmet;
+    if seen.is_empty() { format!("not yet: {what}") } else { format!("not yet: {what} ({seen})") }
 }
 
 /// One step in a cell.
@@ -197,11 +172,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clause_with_an_address_in_it_stays_whole() {
-        let unmet = Unmet::read("m1 reaches https://api:6443: connect to 10.10.0.10:6443: refused");
-        assert_eq!(unmet.what, "m1 reaches https://api:6443");
-        assert_eq!(unmet.seen, "connect to 10.10.0.10:6443: refused");
-        assert_eq!(Unmet::read("it is done").text(), "not yet: it is done");
+    fn a_clause_with_a_colon_in_it_stays_whole() {
+        let of = |seen: &str| not_yet(&Unmet { what: "g1 takes: ip link".into(), seen: seen.into() });
+        assert_eq!(of("g1: it is off"), "not yet: g1 takes: ip link (g1: it is off)");
+        assert_eq!(of(""), "not yet: g1 takes: ip link");
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::board::{Board, CLUSTER_ROW, Doing, MAC_ROW, Proof, Row, Transfer};
-use super::cell::{Cell, State};
+use super::cell::{Cell, State, not_yet};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
+use crate::engine::event::Held;
 use crate::engine::verify::unproven;
 use console::measure_text_width as width_of;
 
@@ -243,12 +244,14 @@ fn paint_cell(cell: &Cell, text: &str, pen: &Pen) -> String {
 fn said(doing: Doing, room: usize) -> String {
     match doing {
         Doing::Nothing => String::new(),
-        Doing::Text(text) => shortened(text, room),
+        Doing::Text(text) => text,
+        Doing::Held(because) => shortened(&because, room),
         // The clause is known from the step; what is seen instead is the news.
         Doing::Waiting(unmet) => {
-            let closest = unmet.brief().rsplit(": ").next().unwrap_or_default();
+            let news = if unmet.seen.is_empty() { &unmet.what } else { &unmet.seen };
+            let closest = news.rsplit(": ").next().unwrap_or_default();
             let closest = closest.split(" (os error").next().unwrap_or_default();
-            first_that_fits(&[&unmet.text(), unmet.brief(), closest], room)
+            first_that_fits(&[&not_yet(&unmet), news, closest], room)
         }
         Doing::Transfer { text, transfer } => {
             // Where there is little room, the time that is left says more than the speed, and both more than the words.
@@ -264,12 +267,12 @@ fn said(doing: Doing, room: usize) -> String {
 
 /// Returns a reason in as few words as it takes: `waits for k8s-master1: start the cluster`, `waits for k8s-master1`,
 /// `after k8s-master1`.
-fn shortened(text: String, room: usize) -> String {
-    let Some((who, rest)) = text.strip_prefix("waits for ").and_then(|text| text.split_once(": ")) else {
-        return text;
-    };
-    debug_assert!(!rest.is_empty(), "a reason says what is waited for");
-    first_that_fits(&[&text, &format!("waits for {who}"), &format!("after {who}")], room)
+fn shortened(because: &Held, room: usize) -> String {
+    let text = because.to_string();
+    match &because.waits_for {
+        Some(who) => first_that_fits(&[&text, &format!("waits for {who}"), &format!("after {who}")], room),
+        None => text,
+    }
 }
 
 /// Returns the first of several forms, from the longest to the shortest, that has room; the last if none has.
@@ -317,10 +320,9 @@ fn part_transferred(transfer: &Transfer) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cell::Unmet;
     use super::super::examples::{done, failed, id, plan, reached, start, waiting};
     use super::*;
-    use crate::engine::event::Event;
+    use crate::engine::event::{Event, Unmet};
     use crate::plan::step::Phase;
 
     fn board() -> Board {
@@ -338,7 +340,7 @@ mod tests {
             (3, done("vm.start/gateway1", 1000)),
             (3, start("guest.await/gateway1")),
             (3, reached("guest.await/gateway1", "gateway1", Phase::Net)),
-            (3, waiting("guest.await/gateway1", "cloud-init is done on gateway1: it runs modules:final")),
+            (3, waiting("guest.await/gateway1", "cloud-init is done on gateway1", "it runs modules:final")),
             (4, start("vm.clone/k8s-master1")),
             (5, failed("vm.clone/k8s-master1", 1000)),
         ];
@@ -417,12 +419,12 @@ mod tests {
 
     #[test]
     fn a_reason_that_has_no_room_keeps_whom_it_is_about_and_no_word_is_cut() {
-        let text = "waits for k8s-master1: start the cluster";
-        let told = |room| shortened(text.to_owned(), room);
-        assert_eq!(told(40), text);
+        let because = Held::of("k8s-master1", "start the cluster");
+        let told = |room| shortened(&because, room);
+        assert_eq!(told(40), "waits for k8s-master1: start the cluster");
         assert_eq!((told(21).as_str(), told(20).as_str()), ("waits for k8s-master1", "after k8s-master1"));
-        let unmet =
-            Unmet::read("g1 takes our key: connect to 10.10.0.11:22: Connection refused (os error 111)");
+        let seen = "connect to 10.10.0.11:22: Connection refused (os error 111)";
+        let unmet = Unmet { what: "g1 takes our key".to_owned(), seen: seen.to_owned() };
         assert_eq!(super::said(Doing::Waiting(unmet), 20), "Connection refused");
         let pen = Pen::plain(80);
         assert_eq!(cut("configure the Gateway and its application", 20, &pen), "configure the …");

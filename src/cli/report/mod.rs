@@ -152,7 +152,7 @@ pub(crate) mod examples {
     //! A short run as events, for the tests of all reporters.
 
     use super::*;
-    use crate::engine::event::{PlannedStep, Proven};
+    use crate::engine::event::{PlannedStep, Proven, Unmet};
     use crate::plan::step::{Milestone, Phase, StepId};
     use crate::stack::checks::{Hint, Hop};
     use crate::stack::judge;
@@ -226,8 +226,9 @@ pub(crate) mod examples {
         Event::Reached { step: id(name), node: node.to_owned(), phase }
     }
 
-    pub fn waiting(name: &str, requirement: &str) -> Event {
-        Event::Waiting { step: id(name), requirement: requirement.to_owned() }
+    pub fn waiting(name: &str, what: &str, seen: &str) -> Event {
+        let requirement = Unmet { what: what.to_owned(), seen: seen.to_owned() };
+        Event::Waiting { step: id(name), requirement }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::ahead::Ahead;
 use super::board::{MAC_ROW, Transfer, row_of};
-use super::cell::Unmet;
+use super::cell::not_yet;
 use super::speed::Speed;
 use super::{Reporter, layout};
 use crate::cli::terminal::{Ink, Pen};
@@ -66,12 +66,14 @@ impl<W: Write + Send> Plain<W> {
                 let text = self.steps.get(step).map(|step| step.text.clone()).unwrap_or_default();
                 Some(self.of_step(step, &text))
             }
-            Event::StepHeld { step, because } => Some(self.of_step(step, &pen.paint(Ink::Dim, because))),
+            Event::StepHeld { step, because } => {
+                Some(self.of_step(step, &pen.paint(Ink::Dim, &because.to_string())))
+            }
             Event::StepRetried { step, attempt, of, because } => {
                 Some(self.of_step(step, &format!("{because}; it is begun again ({attempt} of {of})")))
             }
             Event::Waiting { step, requirement } => {
-                Some(self.of_step(step, &pen.paint(Ink::Dim, &Unmet::read(requirement).text())))
+                Some(self.of_step(step, &pen.paint(Ink::Dim, &not_yet(requirement))))
             }
             Event::Progress { step, done, total } => self.progress(step, *done, *total),
             Event::Drilled(_)
@@ -155,6 +157,7 @@ fn verb(step: &StepId) -> &str {
 mod tests {
     use super::super::examples::{done, failed, id, plan, start, waiting};
     use super::*;
+    use crate::engine::event::Held;
 
     fn lines(events: &[Event]) -> Vec<String> {
         let mut plain = Plain::new(Vec::new(), Pen::plain(80));
@@ -166,10 +169,10 @@ mod tests {
         let lines = lines(&[
             plan(),
             start("vm.start/k8s-master1"),
-            waiting("guest.await/gateway1", "gateway1 takes our SSH key: refused"),
+            waiting("guest.await/gateway1", "gateway1 takes our SSH key", "refused"),
             Event::StepHeld {
                 step: id("kubeadm.init/k8s-master1"),
-                because: "waits for vm.start/gateway1".into(),
+                because: Held::of("gateway1", "start it"),
             },
             Event::StepRetried {
                 step: id("guest.await/gateway1"),
@@ -186,7 +189,7 @@ mod tests {
                 "12 steps",
                 "k8s-master1  vm.start        start k8s-master1",
                 "gateway1     guest.await     not yet: gateway1 takes our SSH key (refused)",
-                "k8s-master1  kubeadm.init    waits for vm.start/gateway1",
+                "k8s-master1  kubeadm.init    waits for gateway1: start it",
                 "gateway1     guest.await     ssh to gateway1: closed; it is begun again (2 of 3)",
                 "k8s-master1  vm.start        done in 1.2 s",
                 "Mac          network.apply   failed after 1 min 00 s: vmrun failed",

@@ -53,7 +53,7 @@ pub fn list(lab: &Lab, pen: &Pen) -> Vec<String> {
             Scenario::ControlPlaneVm => "a control plane",
             _ => "the gateway that holds the VIPs",
         };
-        let (_, limit) = scenario.limit(&lab.limits);
+        let limit = scenario.limit(&lab.limits).duration();
         let limit = words::duration(limit);
         match scenario.spared(lab) {
             None => format!("{who} {}; at most {limit} without an answer", scenario.loses()),

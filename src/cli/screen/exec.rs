@@ -9,6 +9,7 @@ use crate::cli::words::count;
 use crate::formats::printable::printable;
 use crate::host::{Output, Pipe};
 
+use super::closing::seconds;
 use super::error;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
@@ -149,7 +150,7 @@ pub fn json(lab: &str, simulated: bool, end: &Ended) -> Value {
         "stdout": output.map(|output| text(&output.stdout)),
         "stderr": output.map(|output| text(&output.stderr)),
         "left_out": output.map(|output| output.left_out),
-        "took": end.took.as_secs_f64(),
+        "took": seconds(end.took),
         "error": end.outcome.as_ref().err().map(|failure| error::json(failure)["error"].clone()),
     })
 }
@@ -161,7 +162,7 @@ mod tests {
     use super::*;
 
     fn end(node: &str, outcome: Result<Output, Failure>) -> Ended {
-        Ended { node: node.to_owned(), outcome, took: Duration::from_millis(1500) }
+        Ended { node: node.to_owned(), outcome, took: Duration::from_micros(1_500_499) }
     }
 
     fn ended(status: Option<i32>, signal: Option<&str>) -> Result<Output, Failure> {
@@ -212,6 +213,7 @@ mod tests {
             ]
         );
         assert!(summary(&ends[..1], "", &Pen::plain(80)).is_empty());
-        assert_eq!(json("lab", true, &ends[2])["error"]["id"], "guest-off");
+        let told = json("lab", true, &ends[2]);
+        assert_eq!((&told["error"]["id"], &told["took"]), (&"guest-off".into(), &1.5.into()));
     }
 }

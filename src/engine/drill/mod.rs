@@ -61,7 +61,7 @@ pub async fn lose(context: &StepContext, scenario: Scenario, on: Option<&str>) -
     record::remove(engine)?;
     let (took, ways) = (started.elapsed(), prober.end().await);
     watched?;
-    let (_, limit) = scenario.limit(&engine.lab.limits);
+    let limit = scenario.limit(&engine.lab.limits).duration();
     context.send(Event::Drilled(Outcome { scenario, node: node.name, limit, took, ways }));
     Ok(true)
 }
@@ -83,8 +83,7 @@ pub async fn put_back_what_is_left(context: &StepContext, scenario: Scenario, na
 async fn must_be_whole(context: &StepContext, prober: &Prober) -> Result<Seen> {
     let requirement = Requirement {
         what: "the lab is whole".to_owned(),
-        limit_name: "verify_check",
-        limit: context.engine.lab.limits.verify_check,
+        limit: context.engine.lab.limits.verify_check(),
         hint: "`fusionlab verify` says more, `fusionlab up` puts it right",
     };
     whole::until_whole(context, requirement, prober, ANSWERED).await.map_err(|error| match error {
@@ -129,14 +128,12 @@ async fn harm(context: &StepContext, scenario: Scenario, node: &Node) -> Result<
 /// interruption is an error: what was felt is in the count.
 async fn watch(context: &StepContext, prober: &Prober, scenario: Scenario, node: &Node) -> Result<()> {
     let engine = &context.engine;
-    let (limit_name, limit) = scenario.limit(&engine.lab.limits);
     prober.forget_rows();
     let row = Duration::from_secs((STEADY / RATE).into());
     let requirement = Requirement {
         what: format!("the lab goes on without what {} lost", node.name),
-        limit_name,
         // What comes at the last moment must still be seen to be steady, and the longest request to its end.
-        limit: limit + engine.lab.limits.drill_request + row,
+        limit: scenario.limit(&engine.lab.limits).and(engine.lab.limits.drill_request + row),
         hint: "it is put back now",
     };
     let went_on = until(context, requirement, async || {
@@ -177,8 +174,7 @@ async fn put_back(context: &StepContext, scenario: Scenario, node: &Node) -> Res
     for command in scenario.repair(node) {
         let requirement = Requirement {
             what: format!("{} takes: {}", node.name, command.shell_line()),
-            limit_name: "guest_ssh",
-            limit: context.engine.lab.limits.guest_ssh,
+            limit: context.engine.lab.limits.guest_ssh(),
             hint: "run the command by hand in the machine",
         };
         let limit = context.engine.lab.limits.guest_command;
@@ -199,8 +195,7 @@ async fn whole_again(context: &StepContext, prober: &Prober, scenario: Scenario,
     prober.forget_rows();
     let requirement = Requirement {
         what: format!("the lab is whole again after {scenario}"),
-        limit_name: "drill_whole",
-        limit: context.engine.lab.limits.drill_whole,
+        limit: context.engine.lab.limits.drill_whole(),
         hint: "`fusionlab verify` says more, `fusionlab up` puts it right",
     };
     let whole = whole::until_whole(context, requirement, prober, ANSWERED).await;

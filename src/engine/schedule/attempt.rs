@@ -31,7 +31,7 @@ pub async fn attempt<P: Perform>(
         // What ends at the last moment has ended.
         biased;
         result = tries => result,
-        () = clock::pause(limit) => Err(policy::overdue(step, limit)),
+        () = clock::pause(limit.duration()) => Err(policy::overdue(step, limit)),
     }
 }
 

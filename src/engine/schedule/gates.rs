@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::engine::event::Held;
 use crate::host::clock::{self, Instant};
 use crate::plan::step::{Action, Gate, Step};
 
@@ -44,7 +45,7 @@ pub enum Entry {
     /// Memory is short, and was for as long as is waited for it; what is to be said of it.
     InAllTheSame(String),
     /// Not now, and why.
-    Held(String),
+    Held(Held),
 }
 
 impl Gates {
@@ -95,15 +96,15 @@ impl Gates {
         }
     }
 
-    fn full(&self, gate: &Gate, action: &Action) -> String {
+    fn full(&self, gate: &Gate, action: &Action) -> Held {
         let room = self.room(gate);
         match gate {
             Gate::Parent if matches!(action, Action::DeleteVm { .. }) => {
-                "waits for the template: one machine lets go of it at a time".to_owned()
+                Held::of("the template", "one machine lets go of it at a time")
             }
-            Gate::Parent => "waits for the template: one clone of it at a time".to_owned(),
-            Gate::PowerOn => format!("waits for a CPU: {room} machines power on at a time"),
-            Gate::Guest => format!("waits for a login: {room} SSH sessions at a time"),
+            Gate::Parent => Held::of("the template", "one clone of it at a time"),
+            Gate::PowerOn => Held::of("a CPU", format!("{room} machines power on at a time")),
+            Gate::Guest => Held::of("a login", format!("{room} SSH sessions at a time")),
         }
     }
 
@@ -117,7 +118,7 @@ impl Gates {
         let entry = match (short, waited) {
             // Without the figure of the moment: it is said once, and not on each look.
             (Some(_), Some(waited)) if waited < self.host.memory_limit => {
-                Entry::Held(format!("waits for memory: it takes {}", gib(needed)))
+                Entry::Held(Held::of("memory", format!("it takes {}", gib(needed))))
             }
             (Some(free), _) => Entry::InAllTheSame(format!(
                 "{node} takes {} and {} are free; it is started all the same, and may be slow: close other programs",
@@ -161,7 +162,7 @@ mod tests {
 
     fn held(entry: Entry) -> String {
         let Entry::Held(because) = entry else { panic!("{entry:?}") };
-        because
+        because.to_string()
     }
 
     #[test]

@@ -37,7 +37,7 @@ use crate::lab::limits::Limits;
 use crate::plan::step::{Action, Plan, Step, StepId};
 
 use super::error::{EngineError, Result, StepFailure};
-use super::event::{Event, PlannedStep};
+use super::event::{Event, Held, PlannedStep};
 use super::journal::State;
 use gates::{Entry, Gates, Host};
 use order::{Costs, Order};
@@ -127,7 +127,7 @@ struct Schedule<P> {
     running: JoinSet<Ended>,
     tasks: HashMap<Id, (usize, AbortHandle)>,
     /// What was last said of why a step does not begin.
-    said: HashMap<usize, String>,
+    said: HashMap<usize, Held>,
     /// When the user said stop.
     stopped: Option<Instant>,
     cut_off: bool,
@@ -256,7 +256,7 @@ impl<P: Perform> Schedule<P> {
         }
     }
 
-    fn say_held(&mut self, place: usize, because: String) {
+    fn say_held(&mut self, place: usize, because: Held) {
         if self.said.get(&place) != Some(&because) {
             self.world.send(Event::StepHeld { step: self.steps[place].id.clone(), because: because.clone() });
             self.said.insert(place, because);
@@ -366,7 +366,7 @@ impl<P: Perform> Schedule<P> {
         }
         // The one that stands last in the plan is most likely the last to be done.
         let Some(last) = needs.iter().filter(open).max() else { return };
-        let because = said::waits_for(step, &self.steps[*last]);
+        let because = said::held_by(step, &self.steps[*last]);
         self.say_held(place, because);
     }
 

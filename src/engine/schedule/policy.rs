@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use crate::engine::error::{EngineError, Requirement};
+use crate::engine::steps::cluster::CLASS_PARTS;
 use crate::host::HostError;
 use crate::host::fusion::verbs::{self, Verb};
-use crate::lab::limits::Limits;
+use crate::lab::limits::{Limit, Limits};
 use crate::plan::step::{Action, Step};
 
 /// How often a step is begun whose guest was lost on the way. Every step looks first and goes on from what it finds.
@@ -20,7 +21,7 @@ pub const FIRST_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The most that the whole step may take, all tries included; none for what cannot hang, or must not be cut off.
-    pub deadline: Option<Duration>,
+    pub deadline: Option<Limit>,
     /// How often it is begun, if it fails for a reason that passes ([`passes`]).
     pub tries: u32,
     /// Whether it is brought to its end though the user said stop, however long that takes: it holds something of
@@ -42,8 +43,11 @@ pub fn of(action: &Action, limits: &Limits, members: u32) -> Policy {
     let bake = query + start + limits.template_bake + stop;
     // A join first waits for a kubeadm that an earlier run left, then resets, then joins; a control plane's twice.
     let join = (limits.kubeadm_join * 3 + limits.api_endpoint * 2) * 2 + limits.api_endpoint;
-    let row =
-        |waits: Duration| Policy { deadline: Some(waits + limits.step_slack), tries: 1, sheltered: false };
+    let row = |waits: Duration| Policy {
+        deadline: Some(limits.step_slack().and(waits)),
+        tries: 1,
+        sheltered: false,
+    };
     // Each try may wait as long as the one before.
     let guest = |waits: Duration| Policy { tries: GUEST_TRIES, ..row(waits * GUEST_TRIES) };
     let finished = |policy: Policy| Policy { sheltered: true, ..policy };
@@ -94,6 +98,8 @@ pub fn of(action: &Action, limits: &Limits, members: u32) -> Policy {
             limits.crds_established
                 + limits.cilium_ready
                 + limits.nodes_ready
+                // For the class a part and then all, all for the Gateway, and all to spread the application.
+                + limits.gateway_programmed / CLASS_PARTS
                 + limits.gateway_programmed * 3,
         ),
         // What a drill breaks it puts back; each part of that has its limit.
@@ -111,10 +117,9 @@ pub fn passes(error: &EngineError) -> bool {
 }
 
 /// Returns the error of a step that has used up its time.
-pub fn overdue(step: &Step, limit: Duration) -> EngineError {
+pub fn overdue(step: &Step, limit: Limit) -> EngineError {
     let requirement = Requirement {
         what: format!("the step {} comes to an end", step.id),
-        limit_name: "step_slack",
         limit,
         hint: "something in it hangs that has no limit of its own: the step's file in the log says how far it came",
     };
@@ -138,7 +143,7 @@ mod tests {
     fn a_steps_own_waits_are_the_first_to_fail() {
         let limits = Limits::default();
         let longer = |action: Action, waits: Duration| {
-            let deadline = of(&action, &limits, 5).deadline.expect("it has one");
+            let deadline = of(&action, &limits, 5).deadline.expect("it has one").duration();
             assert!(deadline > waits, "{action:?}: {deadline:?} is no longer than {waits:?}");
         };
         longer(Action::StartVm { node: node() }, limits.vm_start * verbs::START.tries + limits.fusion_query);
@@ -170,6 +175,6 @@ mod tests {
         assert!(!passes(&login.into()));
         assert!(!passes(&HostError::Interrupted.into()));
         let start = crate::engine::fixture::start("k8s-master1", &[]);
-        assert!(!passes(&overdue(&start, Duration::from_secs(1))));
+        assert!(!passes(&overdue(&start, Limits::default().step_slack())));
     }
 }

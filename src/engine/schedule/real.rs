@@ -67,6 +67,6 @@ impl Perform for Real {
     }
 
     fn clean(&self, error: EngineError) -> EngineError {
-        error.with_tail(|line| self.0.redact(line))
+        error.cleaned(|line| self.0.redact(line))
     }
 }

@@ -1,18 +1,18 @@
 //! Why a step waits, in words.
 
+use crate::engine::event::Held;
 use crate::plan::step::{Action, Step};
 use crate::plan::text::subject;
 
-/// Returns what a step waits for: another step, which is not done.
-pub fn waits_for(step: &Step, other: &Step) -> String {
+/// Returns why a step waits for another, which is not done.
+pub fn held_by(step: &Step, other: &Step) -> Held {
     let joins = |step: &Step| matches!(step.action, Action::JoinControlPlane { .. });
+    // What the other waits for itself is what both wait for, and its text says it.
     match (&other.node, other.text.strip_prefix("wait ")) {
-        (Some(node), _) if joins(step) && joins(other) => {
-            format!("waits for {node}: one etcd learner at a time")
-        }
-        (_, Some(what)) => format!("waits {what}"),
-        (Some(node), None) => format!("waits for {node}: {}", other.text),
-        (None, None) => format!("waits for {}: {}", subject(&other.id), other.text),
+        (Some(node), _) if joins(step) && joins(other) => Held::of(node, "one etcd learner at a time"),
+        (_, Some(why)) => Held { waits_for: None, why: why.to_owned() },
+        (Some(node), None) => Held::of(node, &other.text),
+        (None, None) => Held::of(subject(&other.id), &other.text),
     }
 }
 
@@ -28,7 +28,7 @@ mod tests {
             let other = start("gateway1", &[]);
             Step { text: text.to_owned(), node: node.map(str::to_owned), ..other }
         };
-        let said = |other| waits_for(&start("k8s-worker1", &[]), &other);
+        let said = |other| held_by(&start("k8s-worker1", &[]), &other).to_string();
         assert_eq!(
             said(of("start the cluster", Some("k8s-master1"))),
             "waits for k8s-master1: start the cluster"

@@ -27,8 +27,7 @@ async fn ready_again(context: &StepContext, node: &Node) -> Result<bool> {
     let engine = &context.engine;
     let requirement = Requirement {
         what: format!("{} is a Ready node again", node.name),
-        limit_name: "nodes_ready",
-        limit: engine.lab.limits.nodes_ready,
+        limit: engine.lab.limits.nodes_ready(),
         hint: "`kubectl describe node NAME` says what it lacks, `journalctl -u kubelet` on it why",
     };
     waited(context, requirement, async || {

@@ -18,6 +18,9 @@ use crate::stack::{cilium, facts, gateway_api, ingress, kubectl};
 
 use super::guest::install;
 
+/// Cilium's operator has this part of the Gateway's time to accept the class, before it is restarted and has all of it.
+pub const CLASS_PARTS: u32 = 3;
+
 pub async fn install_gateway_api(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
     let node = engine.lab.first_control_plane();
@@ -25,8 +28,7 @@ pub async fn install_gateway_api(context: &StepContext) -> Result<bool> {
     engine.must_within(node, &gateway_api::apply(), limit, None).await?;
     let requirement = Requirement {
         what: "the Gateway API definitions are established".to_owned(),
-        limit_name: "crds_established",
-        limit,
+        limit: engine.lab.limits.crds_established(),
         hint: "`kubectl get crd` on the first control plane shows which are not",
     };
     until(context, requirement, async || {
@@ -102,8 +104,7 @@ pub async fn nodes(context: &StepContext) -> Result<bool> {
     let node = lab.first_control_plane();
     let rollouts = Requirement {
         what: "Cilium is rolled out".to_owned(),
-        limit_name: "cilium_ready",
-        limit: lab.limits.cilium_ready,
+        limit: lab.limits.cilium_ready(),
         hint: "`kubectl -n kube-system get pods -l app.kubernetes.io/part-of=cilium` shows which pod is not ready",
     };
     let mut readiness = Readiness { context, told: BTreeSet::new() };
@@ -169,8 +170,7 @@ async fn all_ready(
     let engine = &context.engine;
     let requirement = Requirement {
         what: "every node is Ready".to_owned(),
-        limit_name: "nodes_ready",
-        limit: engine.lab.limits.nodes_ready,
+        limit: engine.lab.limits.nodes_ready(),
         hint: "`kubectl describe node NAME` says what a node lacks",
     };
     waited(context, requirement, async || {
@@ -199,8 +199,7 @@ pub async fn ingress(context: &StepContext) -> Result<bool> {
     apply(context, node, &ingress::apply(lab, &identity)).await?;
     let requirement = Requirement {
         what: "the Gateway is programmed on its NodePorts".to_owned(),
-        limit_name: "gateway_programmed",
-        limit: lab.limits.gateway_programmed,
+        limit: lab.limits.gateway_programmed(),
         hint: "`kubectl -n lab-gateway describe gateway lab` and cilium-operator's log say why",
     };
     until(context, requirement, async || {
@@ -291,8 +290,7 @@ async fn class_config_defined(context: &StepContext, node: &Node) -> Result<()> 
     let engine = &context.engine;
     let requirement = Requirement {
         what: format!("the definition {} is established", ingress::CLASS_CONFIG_DEFINITION),
-        limit_name: "crds_established",
-        limit: engine.lab.limits.crds_established,
+        limit: engine.lab.limits.crds_established(),
         hint: "cilium-operator installs it: `kubectl -n kube-system logs deploy/cilium-operator` says why not",
     };
     let question = kubectl::get("customresourcedefinitions", ingress::CLASS_CONFIG_DEFINITION, None);
@@ -312,8 +310,7 @@ async fn operator_runs(context: &StepContext, node: &Node) -> Result<()> {
     let engine = &context.engine;
     let requirement = Requirement {
         what: "Cilium's operator runs".to_owned(),
-        limit_name: "cilium_ready",
-        limit: engine.lab.limits.cilium_ready,
+        limit: engine.lab.limits.cilium_ready(),
         hint: "`kubectl -n kube-system describe deploy cilium-operator` says why it does not",
     };
     until(context, requirement, async || {
@@ -330,7 +327,6 @@ async fn class_accepted(context: &StepContext, node: &Node) -> Result<()> {
     let engine = &context.engine;
     let requirement = |limit| Requirement {
         what: "Cilium takes Gateway API classes".to_owned(),
-        limit_name: "gateway_programmed",
         limit,
         hint: "`kubectl -n kube-system logs deploy/cilium-operator` says which definitions it misses",
     };
@@ -350,8 +346,8 @@ async fn class_accepted(context: &StepContext, node: &Node) -> Result<()> {
             )
         })
     };
-    let limit = engine.lab.limits.gateway_programmed;
-    match until(context, requirement(limit / 3), probe).await {
+    let limit = engine.lab.limits.gateway_programmed();
+    match until(context, requirement(limit.part(CLASS_PARTS)), probe).await {
         Err(EngineError::Requirement { .. }) => {
             context.note("cilium-operator looked for the Gateway API before it was there; it is restarted");
             restart_operator(context, node).await?;

@@ -25,8 +25,7 @@ pub(super) async fn units_run(context: &StepContext, node: &Node) -> Result<bool
     let engine = &context.engine;
     let requirement = Requirement {
         what: format!("nginx, keepalived and the name server run on {}", node.name),
-        limit_name: "vip_held",
-        limit: engine.lab.limits.vip_held,
+        limit: engine.lab.limits.vip_held(),
         hint: "`journalctl -u nginx -u keepalived -u fusionlab-dns` on the gateway says why not",
     };
     waited(context, requirement, async || {
@@ -47,8 +46,7 @@ pub async fn vips(context: &StepContext) -> Result<bool> {
     let lab = &engine.lab;
     let requirement = Requirement {
         what: format!("one gateway holds {} and {}", lab.lan.vip, lab.internal.vip),
-        limit_name: "vip_held",
-        limit: lab.limits.vip_held,
+        limit: lab.limits.vip_held(),
         hint: "`journalctl -u keepalived` on the gateways says why; another machine on the LAN may use the address",
     };
     waited(context, requirement, async || {

@@ -13,6 +13,7 @@ use crate::engine::wait::{Probe, waited};
 use crate::formats::command::Command;
 use crate::formats::dhcp;
 use crate::host::{HostError, clock, files};
+use crate::lab::limits::LimitName;
 use crate::lab::{Nic, Node};
 use crate::plan::drift;
 use crate::plan::facts::GuestFacts;
@@ -78,9 +79,6 @@ fn misnamed(node: &Node, facts: &GuestFacts) -> Vec<String> {
     node.nics.iter().filter_map(told).collect()
 }
 
-/// How long a login is waited for, by its name.
-const LOGIN_LIMIT: &str = "guest_ssh";
-
 /// So often in a row a Mac finds no way only to what a program may not reach: else it says so now and then, while it looks for who
 /// has an address (XNU's `in_arp.c`).
 const DENIED: u32 = 10;
@@ -89,8 +87,7 @@ async fn login(context: &StepContext, node: &Node) -> Result<bool> {
     let engine = &context.engine;
     let requirement = Requirement {
         what: format!("{} takes our SSH key at {}", node.name, node.address()),
-        limit_name: LOGIN_LIMIT,
-        limit: engine.lab.limits.guest_ssh,
+        limit: engine.lab.limits.guest_ssh(),
         hint: "look at its console: does it boot, does it have its address? `fusionlab status` shows the rest",
     };
     let limit = engine.lab.limits.guest_connect;
@@ -136,8 +133,8 @@ fn finds_no_way(error: &EngineError) -> bool {
 /// came, as a killed `destroy` leaves it. Any other error is passed on.
 async fn power_anew(context: &StepContext, node: &Node, error: EngineError) -> Result<()> {
     match &error {
-        EngineError::Requirement { requirement, .. } if requirement.limit_name == LOGIN_LIMIT => {
-            let limit = requirement.limit.as_secs();
+        EngineError::Requirement { requirement, .. } if requirement.limit.name() == LimitName::GuestSsh => {
+            let limit = requirement.limit.duration().as_secs();
             let text =
                 format!("{} has not answered for {limit} s; it is switched off and on, once", node.name);
             context.note(text);
@@ -191,8 +188,7 @@ async fn cloud_init_done(context: &StepContext, node: &Node) -> Result<bool> {
     let engine = &context.engine;
     let requirement = Requirement {
         what: format!("cloud-init is done on {}", node.name),
-        limit_name: "guest_cloud_init",
-        limit: engine.lab.limits.guest_cloud_init,
+        limit: engine.lab.limits.guest_cloud_init(),
         hint: "log in and read /var/log/cloud-init-output.log",
     };
     let limit = engine.lab.limits.guest_command;
@@ -262,7 +258,7 @@ pub async fn prepare(context: &StepContext, name: &str) -> Result<bool> {
             let reason = format!(
                 "{program} is {found}, but the lab wants {wished}: the template is of another version"
             );
-            return Err(EngineError::Guest { node: node.name.clone(), reason, tail: Vec::new() });
+            return Err(EngineError::guest(&node.name, reason));
         }
     }
     // A certificate made by a clock ahead is refused by one behind: all clocks agree before kubeadm runs.

@@ -1,4 +1,5 @@
-//! One function per action of a plan. Each looks, acts if something is missing, and looks again.
+//! One function per action of a plan. Each looks what is missing, or does over again what may be; most look at the end
+//! whether it is there.
 
 mod back;
 mod clone;

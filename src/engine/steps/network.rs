@@ -10,7 +10,7 @@ use crate::engine::template::TemplateDir;
 use crate::engine::wait::{Probe, until};
 use crate::host::fusion::networks::{Change, ChangeKind, Outcome};
 use crate::host::lock::{self, Holder, Lock};
-use crate::host::{HostError, files};
+use crate::host::{Aftermath, HostError, files};
 use crate::plan::facts::Facts;
 use crate::plan::networks::{self, NetworkWish};
 use crate::plan::obstacle::Obstacle;
@@ -104,7 +104,7 @@ fn changed_since() -> EngineError {
     EngineError::Host(HostError::Network {
         reason: "Fusion's networking file was changed by someone else since the plan was made".to_owned(),
         output: String::new(),
-        restored: true,
+        after: Aftermath::Untouched,
     })
 }
 
@@ -136,12 +136,12 @@ async fn change(
     // `sudo` may ask for a password again: it forgets, on some Macs at once.
     let held = if engine.networks.needs_root() { Some(context.terminal().await) } else { None };
     let mut outcome = engine.networks.apply(&change).await?;
-    if let Outcome::MustStop { reason, output, restored } = outcome {
+    if let Outcome::MustStop { reason, output, after } = outcome {
         tell(context, &output);
         // The plan's list of machines is minutes old, and may have been made for a change that stops nothing.
         let strangers = records::strangers(engine).await?;
         if !strangers.is_empty() {
-            return Err(cut_off(strangers, reason, output, restored));
+            return Err(cut_off(strangers, reason, output, after));
         }
         let_bake(context).await?;
         if !output.is_empty() {
@@ -153,8 +153,8 @@ async fn change(
     drop(held);
     match outcome {
         Outcome::Applied(applied) => tell(context, &applied.output),
-        Outcome::MustStop { reason, output, restored } => {
-            return Err(HostError::Network { reason, output, restored }.into());
+        Outcome::MustStop { reason, output, after } => {
+            return Err(HostError::Network { reason, output, after }.into());
         }
     }
     Ok(())
@@ -165,8 +165,7 @@ async fn change(
 async fn let_bake(context: &StepContext) -> Result<()> {
     let requirement = Requirement {
         what: "no other run bakes a template, whose network would be restarted".to_owned(),
-        limit_name: "turn",
-        limit: context.engine.lab.limits.turn,
+        limit: context.engine.lab.limits.turn(),
         hint: "`fusionlab template list` shows it; the lab comes up once it is done",
     };
     until(context, requirement, async || {
@@ -197,12 +196,12 @@ fn tell(context: &StepContext, output: &str) {
 }
 
 /// Returns the error about machines of others that a restart of the networks would cut off.
-fn cut_off(vmx: Vec<PathBuf>, reason: String, output: String, restored: bool) -> EngineError {
+fn cut_off(vmx: Vec<PathBuf>, reason: String, output: String, after: Aftermath) -> EngineError {
     let obstacle = Obstacle::OthersRunning { vmx };
-    if restored {
+    if after != Aftermath::Unsettled {
         return EngineError::Obstacles(vec![obstacle]);
     }
-    EngineError::Host(HostError::Network { reason: format!("{reason}; {obstacle}"), output, restored })
+    EngineError::Host(HostError::Network { reason: format!("{reason}; {obstacle}"), output, after })
 }
 
 #[cfg(test)]
@@ -352,8 +351,9 @@ mod tests {
             context(&bench, Action::PutBackNetwork { diff, scope, backup })
         };
         let since = "changed by someone else since the plan was made";
-        let error = put_back(&action("-another line\n".to_owned()), &backup).await.unwrap_err().to_string();
-        assert!(error.contains(since), "{error}");
+        let error = put_back(&action("-another line\n".to_owned()), &backup).await.unwrap_err();
+        let EngineError::Host(HostError::Network { reason, after, .. }) = error else { panic!("{error}") };
+        assert!(reason.contains(since) && after == Aftermath::Untouched, "{reason}: {after:?}");
         let error = put_back(&action(shown), &backup).await.unwrap_err().to_string();
         assert!(!error.contains(since), "only the programs are missing: {error}");
     }

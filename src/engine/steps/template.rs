@@ -196,8 +196,7 @@ async fn await_end(
     let mut told = 0;
     let requirement = Requirement {
         what: "the template bakes its packages and images".to_owned(),
-        limit_name: "template_bake",
-        limit: engine.lab.limits.template_bake,
+        limit: engine.lab.limits.template_bake(),
         hint: "the template downloads packages through Fusion's NAT network vmnet8: check the Mac's internet connection",
     };
     until(context, requirement, async || {
@@ -260,8 +259,7 @@ async fn await_power_off(context: &StepContext, vmx: &Path) -> Result<()> {
     let limits = &engine.lab.limits;
     let requirement = Requirement {
         what: "the template powers itself off".to_owned(),
-        limit_name: "vm_stop_soft",
-        limit: limits.vm_stop_soft,
+        limit: limits.vm_stop_soft(),
         hint: "its power is cut",
     };
     let off = until(context, requirement, async || {
@@ -319,7 +317,7 @@ async fn forget_machine(engine: &Engine, dir: &TemplateDir) -> Result<()> {
 /// Returns the manifest of a template that the steps before have made.
 async fn usable(engine: &Engine, dir: &TemplateDir) -> Result<Manifest> {
     let running = engine.vms.running().await?;
-    let gone = || template_error("the template was removed meanwhile".to_owned());
+    let gone = || EngineError::template("the template was removed meanwhile");
     dir.usable(&running)?.ok_or_else(gone)
 }
 
@@ -388,9 +386,5 @@ async fn clear(engine: &Engine, dir: &TemplateDir) -> Result<()> {
 }
 
 fn not_in_cache() -> EngineError {
-    template_error("the image is not in the cache any more".to_owned())
-}
-
-fn template_error(reason: String) -> EngineError {
-    EngineError::Template { reason, tail: Vec::new() }
+    EngineError::template("the image is not in the cache any more")
 }

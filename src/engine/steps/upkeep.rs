@@ -31,8 +31,7 @@ pub async fn set_clock(context: &StepContext, name: &str) -> Result<bool> {
     engine.must(node, &nodes::ask_time()).await?;
     let requirement = Requirement {
         what: format!("the clock of {name} is this Mac's"),
-        limit_name: "clock_step",
-        limit: engine.lab.limits.clock_step,
+        limit: engine.lab.limits.clock_step(),
         hint: "`chronyc sources` in the guest shows whom it asks",
     };
     let mut after = before;
@@ -76,10 +75,8 @@ pub async fn renew(context: &StepContext, name: &str) -> Result<bool> {
     if left.is_nothing() {
         return Ok(true);
     }
-    Err(EngineError::Cluster {
-        reason: format!("{name}: its certificates were renewed, and are not as they should be: {left:?}"),
-        tail: Vec::new(),
-    })
+    let reason = format!("{name}: its certificates were renewed, and are not as they should be: {left:?}");
+    Err(EngineError::cluster(reason))
 }
 
 async fn of_control_plane(context: &StepContext, node: &Node, due: &Due) -> Result<()> {
@@ -119,8 +116,7 @@ async fn restart(context: &StepContext, node: &Node, name: &str) -> Result<()> {
     engine.must(node, &certificates::restart(&id)).await?;
     let requirement = Requirement {
         what: format!("{name} runs again on {}", node.name),
-        limit_name: "api_endpoint",
-        limit: engine.lab.limits.api_endpoint,
+        limit: engine.lab.limits.api_endpoint(),
         hint: "`crictl ps -a` and `journalctl -u kubelet` on the node say why not",
     };
     until(context, requirement, async || {

@@ -114,11 +114,7 @@ pub fn must_be_ours(engine: &Engine, node: &str, vmx: &Path) -> Result<()> {
     if marks.is_some_and(|marks| bundle::is_marked(&marks, &engine.lab.name, node)) {
         return Ok(());
     }
-    Err(EngineError::Guest {
-        node: node.to_owned(),
-        reason: format!("{} does not bear this lab's mark; it is left alone", vmx.display()),
-        tail: Vec::new(),
-    })
+    Err(EngineError::Obstacles(vec![Obstacle::ForeignVm { node: node.to_owned(), vmx: vmx.to_owned() }]))
 }
 
 #[cfg(test)]
@@ -153,6 +149,18 @@ mod tests {
         assert!(bench.engine.vms.running().await.unwrap().is_empty());
         let lab = bench.engine.fusion.library.join("lab");
         assert!(!files::exists(&lab), "its folder is empty, and goes as well");
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_lost_our_mark_since_the_plan_was_made_is_not_touched() {
+        let bench = bench(Machines::default());
+        let vmx = bench.engine.vmx("gateway1");
+        bench.file(&vmx, &format!("{} = \"gateway1\"\n", names::VMX_NODE));
+        bench.machines.run(&vmx);
+        let error = deleted(&bench).await.unwrap_err();
+        let EngineError::Obstacles(found) = &error else { panic!("{error}") };
+        assert_eq!(found, &[Obstacle::ForeignVm { node: "gateway1".to_owned(), vmx: vmx.clone() }]);
+        assert!(bench.engine.vms.running().await.unwrap().contains(&files::canonicalize(&vmx).unwrap()));
     }
 
     #[tokio::test]

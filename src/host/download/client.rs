@@ -124,7 +124,7 @@ impl Patience {
             HostError::Download { reason, .. } => reason,
             other => other.to_string(),
         };
-        tell(Told::Waiting(format!("the download goes on: {seen}")));
+        tell(Told::Waiting { what: "the download goes on", seen });
         clock::pause(pause).await;
         Ok(())
     }

@@ -109,8 +109,8 @@ pub struct Fetched {
 pub enum Told {
     /// Bytes so far, and in all if that is known.
     Bytes { done: u64, total: Option<u64> },
-    /// What is waited for: another run, a server.
-    Waiting(String),
+    /// What is waited for, and what is seen meanwhile: another run, a server.
+    Waiting { what: &'static str, seen: String },
     /// Something worth saying that stops nothing.
     Note(String),
 }
@@ -225,7 +225,10 @@ async fn take_turn(
                 let size = files::size(part).unwrap_or(0);
                 if seen.0.is_none() {
                     let who = by.holder.as_ref().map_or(0, |holder| holder.pid);
-                    tell(Told::Waiting(format!("the image is here: process {who} downloads it")));
+                    tell(Told::Waiting {
+                        what: "the image is here",
+                        seen: format!("process {who} downloads it"),
+                    });
                 }
                 if seen.0 != Some(size) {
                     seen = (Some(size), clock::monotonic());

@@ -338,7 +338,7 @@ async fn a_busy_server_is_asked_again_and_a_stern_one_is_not() {
     let source = world.source();
     world.fetch(&source).await.unwrap();
     assert_eq!(world.ranges().len(), 2);
-    assert!(world.told.iter().any(|told| matches!(told, Told::Waiting(why) if why.contains("503"))));
+    assert!(world.told.iter().any(|told| matches!(told, Told::Waiting { seen, .. } if seen.contains("503"))));
 
     let mut world = World::with(Page::status("403 Forbidden"));
     let source = world.source();

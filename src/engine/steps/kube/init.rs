@@ -15,7 +15,7 @@ use super::{
 pub async fn init(context: &StepContext, name: &str) -> Result<bool> {
     let engine = &context.engine;
     let node = engine.node(name)?;
-    let state = settled_state(context, node, engine.lab.limits.kubeadm_init, "kubeadm_init").await?;
+    let state = settled_state(context, node, engine.lab.limits.kubeadm_init()).await?;
     if state == NodeState::Initialised {
         match api_must_answer(context, node).await {
             Ok(_) => return finish(context, node).await,
@@ -76,10 +76,8 @@ async fn finish(context: &StepContext, node: &Node) -> Result<bool> {
     }
     let unknown = known(context, node, node).await?.is_none();
     if unknown && !registers(context, node, node).await? {
-        return Err(EngineError::Cluster {
-            reason: format!("{} does not come back into its own cluster", node.name),
-            tail: Vec::new(),
-        });
+        let reason = format!("{} does not come back into its own cluster", node.name);
+        return Err(EngineError::cluster(reason));
     }
     if kubeadm::init_complete(&observe::cluster_on(engine, node).await?, &node.name) {
         return Ok(unknown || !missing.is_empty());

@@ -26,16 +26,16 @@ pub async fn join(context: &StepContext, name: &str) -> Result<bool> {
 /// Joins a node to the cluster that another control plane holds, from whatever an earlier try left.
 pub async fn enter(context: &StepContext, node: &Node) -> Result<bool> {
     let engine = &context.engine;
-    let limit = engine.lab.limits.kubeadm_join;
+    let limit = engine.lab.limits.kubeadm_join();
     endpoint_from(context, node).await?;
     let tries = if node.role == Role::ControlPlane { TRIES } else { 1 };
     for left in (0..tries).rev() {
-        let mut state = settled_state(context, node, limit, "kubeadm_join").await?;
+        let mut state = settled_state(context, node, limit).await?;
         // Whoever answered the last time may be the reason why it failed.
         let contact = healthy_control_plane(context, Some(node)).await?;
         if lacks_manifests(context, node).await? && is_voter(context, node, &contact).await? {
             restore_manifests(context, node).await?;
-            state = settled_state(context, node, limit, "kubeadm_join").await?;
+            state = settled_state(context, node, limit).await?;
         }
         if state.is_complete() {
             match whole(context, node, &contact).await? {
@@ -46,7 +46,7 @@ pub async fn enter(context: &StepContext, node: &Node) -> Result<bool> {
         }
         clear(context, node, state, &contact).await?;
         engine.must(node, &kubeadm::validate(kubeadm::JOIN_CONFIG)).await?;
-        match run_kubeadm(context, node, &kubeadm::join(), limit).await {
+        match run_kubeadm(context, node, &kubeadm::join(), limit.duration()).await {
             Ok(()) => return joined(context, node, &contact).await,
             Err(EngineError::Cluster { reason, tail }) if left > 0 => {
                 let last = tail.last().map(|line| format!(": {}", line.trim())).unwrap_or_default();
@@ -117,8 +117,7 @@ async fn clear(context: &StepContext, node: &Node, state: NodeState, contact: &N
 async fn joined(context: &StepContext, node: &Node, contact: &Node) -> Result<bool> {
     let requirement = Requirement {
         what: format!("the API server knows {}", node.name),
-        limit_name: "api_endpoint",
-        limit: context.engine.lab.limits.api_endpoint,
+        limit: context.engine.lab.limits.api_endpoint(),
         hint: "`journalctl -u kubelet` on the node says why",
     };
     until(context, requirement, async || {

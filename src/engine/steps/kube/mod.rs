@@ -24,6 +24,7 @@ use crate::engine::wait::{Probe, until, waited};
 use crate::formats::command::Command;
 use crate::host::HostError;
 use crate::lab::Node;
+use crate::lab::limits::Limit;
 use crate::stack::facts::{self, KubeNode};
 use crate::stack::kubeadm::{self, NodeState};
 use crate::stack::{certificates, checks, kubectl, node as nodes};
@@ -34,12 +35,7 @@ pub use join::join;
 
 /// Returns how far kubeadm came on a node, once no kubeadm works there any more: a run that was killed may have left
 /// one in the guest, which is waited for, not fought.
-async fn settled_state(
-    context: &StepContext,
-    node: &Node,
-    limit: Duration,
-    name: &'static str,
-) -> Result<NodeState> {
+async fn settled_state(context: &StepContext, node: &Node, limit: Limit) -> Result<NodeState> {
     let engine = &context.engine;
     let mut settled = engine.run(node, &kubeadm::is_idle(), engine.lab.limits.guest_command, None).await?;
     if settled.status == Some(kubeadm::BUSY) {
@@ -47,13 +43,12 @@ async fn settled_state(
             "a kubeadm that an earlier run began still works on {}; it is waited for",
             node.name
         ));
-        let waits = limit + engine.lab.limits.guest_command;
-        settled = engine.run(node, &kubeadm::await_turn(limit), waits, None).await?;
+        let waits = limit.duration() + engine.lab.limits.guest_command;
+        settled = engine.run(node, &kubeadm::await_turn(limit.duration()), waits, None).await?;
     }
     if settled.status == Some(kubeadm::BUSY) {
         let requirement = Requirement {
             what: format!("the kubeadm that an earlier run began on {} ends", node.name),
-            limit_name: name,
             limit,
             hint: "`systemctl status fusionlab-kubeadm` on the node shows it; `systemctl stop fusionlab-kubeadm` ends it",
         };
@@ -89,8 +84,7 @@ async fn silence(context: &StepContext, node: &Node) -> Result<Option<String>> {
 pub(super) async fn api_must_answer(context: &StepContext, node: &Node) -> Result<bool> {
     let requirement = Requirement {
         what: format!("the API server on {} is ready", node.name),
-        limit_name: "api_endpoint",
-        limit: context.engine.lab.limits.api_endpoint,
+        limit: context.engine.lab.limits.api_endpoint(),
         hint: "`journalctl -u kubelet` and `crictl ps -a` on the node say why",
     };
     waited(context, requirement, async || {
@@ -107,8 +101,7 @@ async fn healthy_control_plane(context: &StepContext, joining: Option<&Node>) ->
             Some(node) => format!("a control plane answers, for {} to join", node.name),
             None => "a control plane answers, to let the others in".to_owned(),
         },
-        limit_name: "api_endpoint",
-        limit: engine.lab.limits.api_endpoint,
+        limit: engine.lab.limits.api_endpoint(),
         hint: "`journalctl -u kubelet` and `crictl ps -a` on the control planes say why none does",
     };
     let is_joining = |other: &Node| joining.is_some_and(|node| node.name == other.name);
@@ -136,8 +129,7 @@ async fn registers(context: &StepContext, node: &Node, contact: &Node) -> Result
     engine.must(node, &nodes::restart_kubelet()).await?;
     let requirement = Requirement {
         what: format!("{} registers with the cluster again", node.name),
-        limit_name: "nodes_register",
-        limit: engine.lab.limits.nodes_register,
+        limit: engine.lab.limits.nodes_register(),
         hint: "`journalctl -u kubelet` on the node says why it does not",
     };
     let came = until(context, requirement, async || {
@@ -225,8 +217,7 @@ async fn endpoint_from(context: &StepContext, node: &Node) -> Result<bool> {
     let engine = &context.engine;
     let requirement = Requirement {
         what: format!("{} reaches https://{}", node.name, engine.lab.control_plane_endpoint()),
-        limit_name: "api_endpoint",
-        limit: engine.lab.limits.api_endpoint,
+        limit: engine.lab.limits.api_endpoint(),
         hint: "the way is node → internal VIP → nginx on its holder → control plane: look at `fusionlab status`",
     };
     let probe = checks::endpoint(&engine.lab, node).command;

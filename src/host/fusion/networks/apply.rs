@@ -22,7 +22,7 @@ use super::look::{self, Expected};
 use super::services::{self, CONFIGURE, Programs, START, STOP, Service, Services};
 use super::{Applied, ChangeKind, Log, PUTTING_BACK, Restarted, dhcp_only, refused};
 use crate::formats::networking::{self, Back, Document, Scope, scope};
-use crate::host::{HostError, Result, files, lock};
+use crate::host::{Aftermath, HostError, Result, files, lock};
 
 /// A change, with all that was decided about it.
 #[derive(Clone, Debug)]
@@ -49,10 +49,10 @@ pub(super) struct Job {
 pub(super) enum Failure {
     /// Nothing was touched.
     Untouched(HostError),
-    /// It was tried; `restored` says whether the networks are seen to be as before.
-    Tried { reason: String, output: String, restored: bool },
-    /// All networks must be stopped for it, and may not; `restored` as above.
-    MustStop { reason: String, output: String, restored: bool },
+    /// It was tried.
+    Tried { reason: String, output: String, after: Aftermath },
+    /// All networks must be stopped for it, and may not.
+    MustStop { reason: String, output: String, after: Aftermath },
     /// Whoever tried it did not live to tell.
     Unknown { reason: String, output: String },
 }
@@ -67,10 +67,12 @@ impl From<Failure> for HostError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Untouched(error) => error,
-            Failure::Tried { reason, output, restored } | Failure::MustStop { reason, output, restored } => {
-                Self::Network { reason, output, restored }
+            Failure::Tried { reason, output, after } | Failure::MustStop { reason, output, after } => {
+                Self::Network { reason, output, after }
             }
-            Failure::Unknown { reason, output } => Self::Network { reason, output, restored: false },
+            Failure::Unknown { reason, output } => {
+                Self::Network { reason, output, after: Aftermath::Unsettled }
+            }
         }
     }
 }
@@ -154,7 +156,7 @@ pub(super) async fn way(programs: &Programs, job: &Job) -> Result<Way> {
 /// Returns the answer to who has not made sure that nobody is cut off while all networks stop.
 pub(super) fn must_stop() -> Failure {
     let reason = "all of Fusion's networks must restart for it".to_owned();
-    Failure::MustStop { reason, output: String::new(), restored: true }
+    Failure::MustStop { reason, output: String::new(), after: Aftermath::Untouched }
 }
 
 /// Returns the error about a file that is not the one that a change was made from: Fusion's window overwrites it on
@@ -325,7 +327,7 @@ async fn start_only(programs: &Programs, job: &Job, mut log: Log) -> StdResult<A
             Err(seen) => reason = seen,
         }
     }
-    Err(Failure::Tried { reason, output: log.into_text(), restored: true })
+    Err(Failure::Tried { reason, output: log.into_text(), after: Aftermath::AsBefore })
 }
 
 /// Restarts one network's DHCP server with the new file; on any doubt it gets the old one again, and all networks must
@@ -344,7 +346,7 @@ async fn one_dhcp(programs: &Programs, job: &Job, mut log: Log) -> StdResult<App
             log.note(PUTTING_BACK);
             match dhcp_back(programs, job, &mut log).await {
                 Ok(true) => Err(failed(reason, Ok(true), log)),
-                back => Err(Failure::MustStop { reason, output: log.into_text(), restored: back.is_ok() }),
+                back => Err(Failure::MustStop { reason, output: log.into_text(), after: after(&back) }),
             }
         }
     }
@@ -410,6 +412,11 @@ async fn full(programs: &Programs, job: &Job, mut log: Log) -> StdResult<Applied
     }
 }
 
+/// Returns what a change left that was taken back, or not for a reason.
+fn after<T>(back: &Result<T, String>) -> Aftermath {
+    if back.is_ok() { Aftermath::AsBefore } else { Aftermath::Unsettled }
+}
+
 /// Returns the failure of a change that was taken back; `back` says whether somebody else wrote meanwhile, or what keeps
 /// things from being as before.
 fn failed(reason: String, back: Result<bool, String>, log: Log) -> Failure {
@@ -419,7 +426,7 @@ fn failed(reason: String, back: Result<bool, String>, log: Log) -> Failure {
         Err(second) if *second == reason => format!("{reason}; putting it back failed in the same way"),
         Err(second) => format!("{reason}; putting it back failed too: {second}"),
     };
-    Failure::Tried { reason, output: log.into_text(), restored: back.is_ok() }
+    Failure::Tried { reason, output: log.into_text(), after: after(&back) }
 }
 
 /// Puts the new file in the place of the one from before, if that is still there, while the networks are stopped.

@@ -43,7 +43,7 @@ use crate::formats::networking::Scope;
 use crate::formats::routes::{self, Route};
 use crate::host::files::{self, Ownership};
 use crate::host::process::Finished;
-use crate::host::{HostError, Result, clock, system};
+use crate::host::{Aftermath, HostError, Result, clock, system};
 
 mod apples;
 mod apply;
@@ -116,12 +116,12 @@ pub enum ChangeKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Applied(Applied),
-    /// All networks must be stopped for it, and [`Change::may_stop`] does not say that they may. `restored` says whether
-    /// everything is seen to be as before: one network's DHCP server may have been tried alone.
+    /// All networks must be stopped for it, and [`Change::may_stop`] does not say that they may. One network's DHCP
+    /// server may have been tried alone.
     MustStop {
         reason: String,
         output: String,
-        restored: bool,
+        after: Aftermath,
     },
 }
 
@@ -258,8 +258,8 @@ impl Networks {
             // Nobody knows what runs now; the next change sees to it.
             Err(
                 Failure::Unknown { .. }
-                | Failure::Tried { restored: false, .. }
-                | Failure::MustStop { restored: false, .. },
+                | Failure::Tried { after: Aftermath::Unsettled, .. }
+                | Failure::MustStop { after: Aftermath::Unsettled, .. },
             ) => Ok(()),
             Err(Failure::Untouched(_)) if earlier.is_some() => {
                 earlier.map_or(Ok(()), |earlier| earlier.write(&self.folder))
@@ -439,16 +439,14 @@ fn understand(
             let output = words.into_iter().map(|word| word + "\n").chain([applied.output]).collect();
             Ok(Outcome::Applied(Applied { output, ..applied }))
         }
-        Err(Failure::MustStop { reason, output, restored }) => {
-            Ok(Outcome::MustStop { reason, output, restored })
-        }
+        Err(Failure::MustStop { reason, output, after }) => Ok(Outcome::MustStop { reason, output, after }),
         Err(failure) => Err(failure.into()),
     }
 }
 
 /// Returns the error about something that was refused before anything was touched.
 fn refused(reason: &str) -> HostError {
-    HostError::Network { reason: reason.to_owned(), output: String::new(), restored: true }
+    HostError::Network { reason: reason.to_owned(), output: String::new(), after: Aftermath::Untouched }
 }
 
 fn text(path: &std::path::Path) -> Result<Option<String>> {

@@ -24,7 +24,7 @@ use super::request::{Ask, Request};
 use super::{Applied, ChangeKind, refused};
 use crate::host::fusion::Fusion;
 use crate::host::process::{self, Options};
-use crate::host::{HostError, Result, files, lock, system};
+use crate::host::{Aftermath, HostError, Result, files, lock, system};
 
 const SUDO: &str = "/usr/bin/sudo";
 const REQUEST: &str = "request.json";
@@ -44,13 +44,13 @@ enum Word {
     Failed {
         reason: String,
         output: String,
-        restored: bool,
+        after: Aftermath,
     },
     /// All networks must be stopped for it, and may not.
     MustStop {
         reason: String,
         output: String,
-        restored: bool,
+        after: Aftermath,
     },
     /// Nothing was touched.
     Refused {
@@ -73,9 +73,11 @@ impl From<Failure> for Word {
                 Self::Untrusted { path, user, group, mode, reason }
             }
             Failure::Untouched(error) => Self::Refused { reason: error.to_string() },
-            Failure::Tried { reason, output, restored } => Self::Failed { reason, output, restored },
-            Failure::MustStop { reason, output, restored } => Self::MustStop { reason, output, restored },
-            Failure::Unknown { reason, output } => Self::Failed { reason, output, restored: false },
+            Failure::Tried { reason, output, after } => Self::Failed { reason, output, after },
+            Failure::MustStop { reason, output, after } => Self::MustStop { reason, output, after },
+            Failure::Unknown { reason, output } => {
+                Self::Failed { reason, output, after: Aftermath::Unsettled }
+            }
         }
     }
 }
@@ -152,7 +154,7 @@ pub(super) async fn ask_root(folder: &Path, fusion: &Fusion, job: &Job) -> StdRe
         None => Err(Failure::Untouched(HostError::Network {
             reason: "sudo did not let us change Fusion's networks".to_owned(),
             output: ran.rest,
-            restored: true,
+            after: Aftermath::Untouched,
         })),
     }
 }
@@ -161,8 +163,8 @@ fn understand(word: Word, rest: String) -> StdResult<Applied, Failure> {
     match word {
         Word::Applied(applied) if rest.is_empty() => Ok(applied),
         Word::Applied(applied) => Ok(Applied { output: format!("{rest}\n{}", applied.output), ..applied }),
-        Word::Failed { reason, output, restored } => Err(Failure::Tried { reason, output, restored }),
-        Word::MustStop { reason, output, restored } => Err(Failure::MustStop { reason, output, restored }),
+        Word::Failed { reason, output, after } => Err(Failure::Tried { reason, output, after }),
+        Word::MustStop { reason, output, after } => Err(Failure::MustStop { reason, output, after }),
         Word::Refused { reason } => Err(refused(&reason).into()),
         Word::Untrusted { path, user, group, mode, reason } => {
             Err(HostError::Untrusted { path, user, group, mode, reason }.into())
@@ -326,7 +328,10 @@ mod tests {
         assert!(said.len() == 1 && !said[0].contains('\n'), "{said:?}");
         let word: Word = serde_json::from_str(&said[0]).unwrap();
         let failure = understand(word, String::new()).unwrap_err();
-        assert!(matches!(failure, Failure::Untouched(HostError::Network { restored: true, .. })));
+        assert!(matches!(
+            failure,
+            Failure::Untouched(HostError::Network { after: Aftermath::Untouched, .. })
+        ));
     }
 
     #[test]
@@ -337,9 +342,9 @@ mod tests {
         for failure in [
             Failure::Untouched(untrusted),
             Failure::Untouched(refused("text")),
-            Failure::Tried { reason: reason(), output: reason(), restored: true },
-            Failure::Tried { reason: reason(), output: reason(), restored: false },
-            Failure::MustStop { reason: reason(), output: reason(), restored: true },
+            Failure::Tried { reason: reason(), output: reason(), after: Aftermath::AsBefore },
+            Failure::Tried { reason: reason(), output: reason(), after: Aftermath::Unsettled },
+            Failure::MustStop { reason: reason(), output: reason(), after: Aftermath::AsBefore },
         ] {
             let before = format!("{failure:?}");
             let line = serde_json::to_string(&Word::from(failure)).unwrap();

@@ -308,11 +308,11 @@ async fn whatever_goes_wrong_the_old_file_and_its_services_come_back() {
         let world = World::new(BEFORE);
         world.fault(fault);
         let error = world.apply(&made()).await.unwrap_err();
-        let HostError::Network { reason: said, restored, output } = error else {
+        let HostError::Network { reason: said, after, output } = error else {
             panic!("{fault}: expected a Network error, not {error}");
         };
         assert!(said.contains(reason), "{fault}: {said}");
-        assert!(restored, "{fault}: {said}\n{output}");
+        assert_eq!(after, Aftermath::AsBefore, "{fault}: {said}\n{output}");
         assert!(world.text().starts_with(BEFORE) && !world.text().contains("VNET_2"), "{fault}");
         assert_eq!(world.running(), ["8 DHCP"], "{fault}");
         assert!(world.is_clean(), "{fault}: its outcome was seen");
@@ -334,7 +334,7 @@ async fn a_way_back_that_fails_too_is_said_and_stays_unfinished() {
     let world = World::new(BEFORE);
     world.fault("never");
     let error = world.apply(&made()).await.unwrap_err();
-    let HostError::Network { reason, restored: false, .. } = &error else { panic!("{error}") };
+    let HostError::Network { reason, after: Aftermath::Unsettled, .. } = &error else { panic!("{error}") };
     assert!(reason.contains("putting it back failed"), "{reason}");
     let unfinished = world.networks.unfinished().unwrap().unwrap();
     assert_eq!((unfinished.vmnet, unfinished.verb.as_str()), (2, "up"));
@@ -451,5 +451,5 @@ async fn starting_what_does_not_run_stops_nothing_and_loses_no_lease() {
     files::remove_file(&world.fake.root().join("run/2 DHCP")).unwrap();
     world.fault("nonat");
     let error = world.apply(&world.text()).await.unwrap_err();
-    assert!(matches!(error, HostError::Network { restored: true, .. }), "{error}");
+    assert!(matches!(error, HostError::Network { after: Aftermath::AsBefore, .. }), "{error}");
 }

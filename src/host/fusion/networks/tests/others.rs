@@ -55,8 +55,8 @@ async fn spares(before: &str, new: &str, fault: &str, call: usize) -> bool {
     };
     match ended {
         Ok(_) => assert!(says(new), "{at}"),
-        Err(HostError::Network { restored, .. }) => {
-            assert!((restored || fault.starts_with("cfgcli")) && says(before), "{at}");
+        Err(HostError::Network { after, .. }) => {
+            assert!((after != Aftermath::Unsettled || fault.starts_with("cfgcli")) && says(before), "{at}");
         }
         Err(error) => panic!("{error}: {at}"),
     }
@@ -102,10 +102,11 @@ async fn what_somebody_writes_while_a_change_fails_is_told() {
     let world = World::new(BEFORE);
     world.fault("nonat");
     world.others_write(5);
-    let HostError::Network { reason, restored, .. } = world.apply(&made()).await.unwrap_err() else {
+    let HostError::Network { reason, after, .. } = world.apply(&made()).await.unwrap_err() else {
         panic!("it does not work");
     };
-    assert!(restored && reason.contains("only our own lines were taken back"), "{reason}");
+    assert_eq!(after, Aftermath::AsBefore);
+    assert!(reason.contains("only our own lines were taken back"), "{reason}");
     let text = world.text();
     assert!(text.contains("UDP_TIMEOUT 45") && !text.contains("VNET_2"), "{text}");
 }
@@ -117,7 +118,7 @@ async fn a_whole_file_that_does_not_work_stays_if_somebody_wrote_in_it() {
     world.others_write(5);
     let change = Change { kind: ChangeKind::WholeFile, ..world.change(&made()) };
     let error = world.networks.apply(&change).await.unwrap_err();
-    let HostError::Network { reason, restored: false, .. } = error else { panic!("{error}") };
+    let HostError::Network { reason, after: Aftermath::Unsettled, .. } = error else { panic!("{error}") };
     assert!(reason.contains("it stays as it is"), "{reason}");
     assert!(world.text().contains("UDP_TIMEOUT 45") && world.networks.unfinished().unwrap().is_some());
 }
@@ -127,7 +128,7 @@ async fn what_somebody_writes_while_the_networks_stop_stays() {
     let world = World::new(BEFORE);
     world.fault("meanwhile");
     let ended = world.apply(&made()).await;
-    assert!(matches!(ended, Err(HostError::Network { restored: true, .. })), "{ended:?}");
+    assert!(matches!(ended, Err(HostError::Network { after: Aftermath::AsBefore, .. })), "{ended:?}");
     assert!(world.text().contains("wonders\n") && !world.text().contains("VNET_2"), "{}", world.text());
     assert_eq!((world.running(), world.is_clean()), (vec!["8 DHCP".to_owned()], true));
 }
@@ -137,7 +138,7 @@ async fn a_file_that_somebody_else_changed_is_not_touched() {
     let world = World::new(BEFORE);
     let change = Change { expect_before: Some(b"VERSION=1,0\n".to_vec()), ..world.change(&made()) };
     let error = world.networks.apply(&change).await.unwrap_err();
-    assert!(matches!(error, HostError::Network { restored: true, .. }), "{error}");
+    assert!(matches!(error, HostError::Network { after: Aftermath::Untouched, .. }), "{error}");
     assert!(world.orders().is_empty() && world.is_clean() && world.networks.backups().unwrap().is_empty());
 }
 
@@ -151,8 +152,8 @@ async fn one_dhcp_server_in_doubt_stops_nobody_elses_network() {
         world.derive();
         world.fault(fault);
         let outcome = world.networks.apply(&world.change(&new)).await.unwrap();
-        let Outcome::MustStop { restored, .. } = outcome else { panic!("{fault}: {outcome:?}") };
-        assert_eq!(restored, is_restored, "{fault}: {:?}", world.orders());
+        let Outcome::MustStop { after, .. } = outcome else { panic!("{fault}: {outcome:?}") };
+        assert_eq!(after == Aftermath::AsBefore, is_restored, "{fault}: {:?}", world.orders());
         assert_eq!(world.text(), made(), "{fault}");
         assert!(!world.orders().iter().any(|order| order == "--stop"), "{fault}: {:?}", world.orders());
         assert_eq!(world.networks.unfinished().unwrap().is_none(), is_restored, "{fault}");
@@ -164,7 +165,7 @@ async fn networks_that_may_not_stop_are_not_touched() {
     let world = World::new(BEFORE);
     let change = Change { may_stop: false, ..world.change(&made()) };
     let outcome = world.networks.apply(&change).await.unwrap();
-    assert!(matches!(outcome, Outcome::MustStop { restored: true, .. }), "{outcome:?}");
+    assert!(matches!(outcome, Outcome::MustStop { after: Aftermath::Untouched, .. }), "{outcome:?}");
     assert!(world.orders().is_empty() && world.is_clean() && world.networks.backups().unwrap().is_empty());
     assert_eq!(world.text(), BEFORE);
 }
@@ -222,8 +223,8 @@ async fn a_full_disk_leaves_nobody_without_a_network() {
         let standing = stand_in(Arc::new(computer));
         let error = world.apply(&made()).await.unwrap_err();
         drop(standing);
-        let HostError::Network { reason, restored, .. } = error else { panic!("{error}") };
-        assert_eq!(restored, is_restored, "{reason}");
+        let HostError::Network { reason, after, .. } = error else { panic!("{error}") };
+        assert_eq!(after == Aftermath::AsBefore, is_restored, "{reason}");
         assert!(world.running().contains(&"8 DHCP".to_owned()), "{replaced}: {reason}");
         world.fault("");
         let file = if is_restored { made() } else { BEFORE.to_owned() };

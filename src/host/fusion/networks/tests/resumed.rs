@@ -10,7 +10,7 @@ async fn a_resumed_change_that_fails_goes_back_to_the_file_before_the_first() {
     assert!(world.text().contains("VNET_2"));
     world.fault("nonat");
     let error = world.apply(&format!("{}{RESERVATION}", world.text())).await.unwrap_err();
-    assert!(matches!(error, HostError::Network { restored: true, .. }), "{error}");
+    assert!(matches!(error, HostError::Network { after: Aftermath::AsBefore, .. }), "{error}");
     assert!(world.text().starts_with(BEFORE) && !world.text().contains("VNET_2"), "{}", world.text());
     assert!(world.is_clean() && world.running() == ["8 DHCP"]);
 }
@@ -22,7 +22,7 @@ async fn what_ran_before_the_first_of_several_changes_must_run_again() {
     for _ in 0..2 {
         // The second time nothing runs any more that could be missed.
         let error = world.apply(&format!("{}{NETWORK}", world.text())).await.unwrap_err();
-        assert!(matches!(error, HostError::Network { restored: false, .. }), "{error}");
+        assert!(matches!(error, HostError::Network { after: Aftermath::Unsettled, .. }), "{error}");
         assert_eq!(world.pending().ran, [(8, Service::Dhcp)]);
     }
     world.fault("");
