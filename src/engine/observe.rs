@@ -17,7 +17,7 @@ use crate::stack::{facts as questions, kubectl, node as nodes, vm};
 
 use super::bundle;
 use super::context::Engine;
-use super::error::Result;
+use super::error::{EngineError, Result};
 use super::kubeconfig::Merger;
 use super::lab_folder;
 use super::library;
@@ -30,9 +30,17 @@ pub const MAX_CARDS: u32 = 10;
 
 /// Gathers all facts.
 pub async fn facts(engine: &Arc<Engine>) -> Result<Facts> {
-    let mut facts = facts_of_machines(engine).await?;
-    facts.cluster = cluster(engine, &facts.guests).await;
-    Ok(facts)
+    let facts = facts_of_machines(engine).await?;
+    let cluster = cluster(engine, &facts.guests).await;
+    Ok(with_cluster(facts, cluster))
+}
+
+/// Completes facts with the cluster's.
+pub fn with_cluster(facts: Facts, cluster: Result<Option<ClusterFacts>>) -> Facts {
+    match cluster {
+        Ok(cluster) => Facts { cluster, ..facts },
+        Err(error) => Facts { unreadable: Some(error.to_string()), ..facts },
+    }
 }
 
 /// Gathers all facts but the cluster's own.
@@ -257,19 +265,31 @@ pub async fn guest(engine: &Engine, node: &Node) -> Result<GuestFacts> {
 }
 
 /// Asks the first control plane that answers; none if none does.
-pub async fn cluster(engine: &Arc<Engine>, guests: &BTreeMap<String, GuestFacts>) -> Option<ClusterFacts> {
+///
+/// # Errors
+/// [`EngineError::Cluster`] if those that answer say what is not understood.
+pub async fn cluster(
+    engine: &Arc<Engine>,
+    guests: &BTreeMap<String, GuestFacts>,
+) -> Result<Option<ClusterFacts>> {
     let has_admin = |node: &&Node| {
         guests.get(&node.name).is_some_and(|guest| guest.kubernetes.iter().any(|file| file == "admin.conf"))
     };
     let candidates: Vec<Node> = engine.lab.control_planes().filter(has_admin).cloned().collect();
+    let mut found = Ok(None);
     for node in candidates {
         let ready =
             engine.run(&node, &kubectl::get_raw("/readyz"), engine.lab.limits.guest_command, None).await;
         if ready.is_ok_and(|output| output.success()) {
-            return cluster_on(engine, &node).await.ok();
+            match cluster_on(engine, &node).await {
+                Ok(facts) => return Ok(Some(facts)),
+                Err(error @ EngineError::Cluster { .. }) => found = Err(error),
+                // It broke off meanwhile, and is as good as silent.
+                Err(_) => {}
+            }
         }
     }
-    None
+    found
 }
 
 /// Asks all of the cluster's questions on one control plane, one after the other.
@@ -295,7 +315,7 @@ pub async fn ask_cluster(
     }
     questions::parse_cluster(&node.name, &answers).map_err(|error| {
         let reason = format!("{}: the cluster's state cannot be read: {error}", node.name);
-        super::error::EngineError::cluster(reason)
+        EngineError::cluster(reason)
     })
 }
 

@@ -45,7 +45,7 @@ pub struct HostUse {
 
 /// Looks at everything; while the API server is asked, the machines are asked for what they use.
 pub async fn look(engine: &Arc<Engine>) -> Result<Look> {
-    let mut facts = observe::facts_of_machines(engine).await?;
+    let facts = observe::facts_of_machines(engine).await?;
     let answering = engine.lab.nodes.iter().filter(|node| facts.guests.contains_key(&node.name));
     let limit = engine.lab.limits.fusion_query;
     let (cluster, resources, memory) = tokio::join!(
@@ -53,7 +53,7 @@ pub async fn look(engine: &Arc<Engine>) -> Result<Look> {
         ask_all(engine, answering.cloned()),
         surroundings::memory(&engine.fusion.root, limit),
     );
-    facts.cluster = cluster;
+    let facts = observe::with_cluster(facts, cluster);
     Ok(Look { host: host(engine, &facts, memory)?, facts, resources })
 }
 

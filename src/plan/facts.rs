@@ -33,8 +33,10 @@ pub struct Facts {
     pub vms: BTreeMap<String, VmFacts>,
     /// Guests that answered over SSH.
     pub guests: BTreeMap<String, GuestFacts>,
-    /// What the API server says; none if there is none to ask.
+    /// What the API server says; none if there is none to ask, or what it says is not understood.
     pub cluster: Option<ClusterFacts>,
+    /// Why what an API server says is not understood: it is there, which is another thing than silence.
+    pub unreadable: Option<String>,
     /// Whether the lab's identity is complete.
     pub identity: bool,
     /// The identity's certificates that are to be issued anew, and why.

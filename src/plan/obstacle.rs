@@ -37,6 +37,9 @@ pub enum Obstacle {
     /// VMs of this lab stand, but the keys that they were made with are gone.
     #[error("the lab's VMs stand, but its identity (keys and certificates) is not on this Mac")]
     IdentityLost,
+    /// An API server answers, and what it says is not understood: nobody knows what the cluster lacks.
+    #[error("{reason}")]
+    ClusterUnreadable { reason: String },
     /// Fusion does not run the virtual hardware that machines are written with.
     #[error("VMware Fusion {version} does not run virtual hardware {hardware}")]
     OldFusion { version: String, hardware: String },
@@ -118,6 +121,7 @@ pub fn find(lab: &Lab, desired: &Desired, facts: &Facts) -> Vec<Obstacle> {
     let mut obstacles = of_fusion(&facts.host.fusion);
     obstacles.extend(of_network(lab, &desired.network, facts));
     machines(lab, desired, facts, &mut obstacles);
+    obstacles.extend(facts.unreadable.clone().map(|reason| Obstacle::ClusterUnreadable { reason }));
     obstacles
 }
 
@@ -243,6 +247,15 @@ mod tests {
         ];
         assert_eq!(found(&world), expected);
         assert_eq!(world.up().unwrap_err(), expected, "and there is no plan");
+    }
+
+    #[test]
+    fn a_cluster_that_is_not_understood_is_not_taken_for_none() {
+        let mut world = World::complete();
+        world.facts.cluster = None;
+        let reason = "k8s-master1: the cluster's state cannot be read".to_owned();
+        world.facts.unreadable = Some(reason.clone());
+        assert_eq!(world.up().unwrap_err(), [Obstacle::ClusterUnreadable { reason }]);
     }
 
     #[test]

@@ -307,6 +307,7 @@ fn why(obstacle: &Obstacle) -> &'static str {
         Obstacle::NotInLab { .. } => "it may hold data, and the cluster still counts on it",
         Obstacle::DiskLost { .. } => "a machine is nothing without its disk, and what was on it may matter",
         Obstacle::IdentityLost => "without its keys nobody can log in to the lab's machines",
+        Obstacle::ClusterUnreadable { .. } => "a cluster that is not understood is not changed",
         Obstacle::OldFusion { .. } => "it would refuse to start the lab's machines",
         Obstacle::FusionOpen => "Apply in its window would overwrite the lab's lines",
         Obstacle::OthersRunning { .. } | Obstacle::OwnRunning { .. } => {
@@ -340,6 +341,7 @@ fn kind_of_obstacles(obstacles: &[Obstacle]) -> Kind {
         | Obstacle::DiskLost { .. }
         | Obstacle::TemplateInUse { .. }
         | Obstacle::MachineInUse { .. } => Kind::Fusion,
+        Obstacle::ClusterUnreadable { .. } => Kind::Kubernetes,
         Obstacle::IdentityLost
         | Obstacle::OldFusion { .. }
         | Obstacle::FusionOpen
@@ -375,6 +377,10 @@ fn remedy(obstacle: &Obstacle) -> String {
         ),
         Obstacle::IdentityLost => {
             "put the lab's `identity` folder back, or `fusionlab destroy` and begin anew".to_owned()
+        }
+        Obstacle::ClusterUnreadable { .. } => {
+            "somebody may have put in a version that this fusionlab does not know; `fusionlab support` gathers what a helper needs"
+                .to_owned()
         }
         Obstacle::OldFusion { .. } => "install Fusion 13 or newer; it is free of charge".to_owned(),
         Obstacle::FusionOpen => "quit Fusion; running VMs may go on".to_owned(),

@@ -8,7 +8,7 @@ pub const NETWORKS: &[Explained] = &[
         "something of somebody else stands in the way",
         "A machine without the lab's mark, a network that is taken, a window of Fusion that is open: fusionlab does not touch \
          what is not the lab's, so it stops before it changes anything. All of it is listed together. The exit code says what \
-         it is about: 6 machines and templates, 7 networks, 4 this Mac, or several of these.",
+         it is about: 6 machines and templates, 7 networks, 9 the cluster, 4 this Mac, or several of these.",
     ),
     explained(
         "lan-address-taken",

@@ -124,9 +124,10 @@ impl Status {
             Some(cluster) => pairs.extend(of_cluster(cluster)),
             None => pairs.push((
                 "cluster",
-                warn(&match self.vip_of_nobody() {
-                    Some(vip) => format!("no API server answers: nobody holds {}", vip.address),
-                    None => "no API server answers".to_owned(),
+                warn(&match (&self.unreadable, self.vip_of_nobody()) {
+                    (Some(reason), _) => reason.clone(),
+                    (None, Some(vip)) => format!("no API server answers: nobody holds {}", vip.address),
+                    (None, None) => "no API server answers".to_owned(),
                 }),
             )),
         }

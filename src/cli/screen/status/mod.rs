@@ -35,8 +35,10 @@ pub struct Status {
     /// Machines that bear the lab's mark and that the lab file does not name. They are not asked.
     pub not_in_file: Vec<MachineBeside>,
     pub vips: Vec<VipStatus>,
-    /// None if no API server answers.
+    /// None if no API server answers, or what it says is not understood.
     pub cluster: Option<ClusterStatus>,
+    /// Why that is so, where one answers.
+    pub unreadable: Option<String>,
     /// The last run, if it was cut off and nobody has gone on from it.
     pub cut_off: Option<CutOff>,
     /// The run that has the lab now.
@@ -185,6 +187,7 @@ impl Status {
             host: None,
             vips: vec![vip("LAN", lab.lan.vip), vip(&lab.vmnet_name(), lab.internal.vip)],
             cluster: facts.cluster.as_ref().map(|cluster| ClusterStatus::new(lab, cluster)),
+            unreadable: facts.unreadable.clone(),
             cut_off: None,
             at_work: None,
             last: None,

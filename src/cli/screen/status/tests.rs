@@ -220,6 +220,16 @@ fn a_last_run_that_came_to_no_good_end_is_told_in_a_line() {
 }
 
 #[test]
+fn a_cluster_that_is_not_understood_is_not_called_silent() {
+    let (lab, fusion) = (lab(), fusion(true));
+    let reason = "k8s-master1: the cluster's state cannot be read: nodes: expected value at line 1";
+    let facts = Facts { cluster: None, unreadable: Some(reason.to_owned()), ..facts() };
+    let lines = Status::new(&lab, &facts, &fusion).lines(&lab, &fusion, &Pen::plain(120));
+    let said = lines.iter().find(|line| line.starts_with("cluster")).unwrap();
+    assert!(said.ends_with(reason), "{said}");
+}
+
+#[test]
 fn narrow_terminals_leave_columns_out_and_cut_nothing() {
     let (lab, fusion) = (lab(), fusion(true));
     let lines = Status::new(&lab, &facts(), &fusion).lines(&lab, &fusion, &Pen::plain(60));
