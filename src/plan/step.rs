@@ -1,4 +1,5 @@
-//! A plan: steps as data, each with an id, what it needs, and a text.
+//! A plan: steps as data, each with an id, what it needs, and a text. Who says what a step does, why, and after which
+//! others, has it: all else follows from the action.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,10 +7,12 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::costs;
+use super::kind::Kind;
 use crate::formats::networking::Scope;
 use crate::stack::drill::Scenario;
 
-/// A step's stable name: `<area>.<verb>` and, where it concerns one node, `/<node>`: `vm.clone/k8s-master1`.
+/// A step's stable name: its kind and, where it concerns one node, `/<node>`: `vm.clone/k8s-master1`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct StepId(pub String);
@@ -17,6 +20,20 @@ pub struct StepId(pub String);
 impl fmt::Display for StepId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Kind {
+    /// Returns the id of the step of this kind that concerns a machine.
+    pub fn on(self, node: &str) -> StepId {
+        debug_assert!(self.is_of_machine(), "no step {} concerns one machine", self.name());
+        StepId(format!("{}/{node}", self.name()))
+    }
+
+    /// Returns the id of the step of this kind, which concerns no one machine.
+    pub fn id(self) -> StepId {
+        debug_assert!(!self.is_of_machine(), "a step {} concerns one machine", self.name());
+        StepId(self.name().to_owned())
     }
 }
 
@@ -58,7 +75,7 @@ pub enum Gate {
     Guest,
 }
 
-/// The verbs of steps after which the whole waits for their machine to do its part.
+/// The kinds of steps after which the whole waits for their machine to do its part.
 const GIVE_A_PART: [&str; 5] =
     ["gateway.configure", "guest.ready", "kube.init", "kube.join", "kube.certificates"];
 
@@ -234,7 +251,78 @@ impl Action {
     }
 }
 
+impl Action {
+    /// Returns the id of the step that does it.
+    pub fn id(&self) -> StepId {
+        match (self, self.node()) {
+            (Self::Drill { scenario, .. }, _) => StepId(format!("{}.{scenario}", Kind::Drill.name())),
+            (_, Some(node)) => self.kind().on(node),
+            (_, None) => self.kind().id(),
+        }
+    }
+
+    /// Returns the one machine that it concerns; none for what concerns the host, the whole cluster, or whichever machine
+    /// a drill comes to.
+    pub fn node(&self) -> Option<&str> {
+        match self {
+            Self::CloneVm { node }
+            | Self::ConfigureVm { node }
+            | Self::StartVm { node }
+            | Self::StopVm { node }
+            | Self::DeleteVm { node }
+            | Self::AwaitGuest { node }
+            | Self::AwaitBack { node }
+            | Self::SetClock { node }
+            | Self::ProbeLan { node }
+            | Self::ConfigureGateway { node }
+            | Self::PrepareNode { node }
+            | Self::RenewCertificates { node }
+            | Self::InitControlPlane { node }
+            | Self::JoinControlPlane { node }
+            | Self::JoinWorker { node }
+            | Self::EndDrill { node, .. } => Some(node),
+            Self::CreateIdentity
+            | Self::ApplyNetwork { .. }
+            | Self::RestoreNetwork { .. }
+            | Self::PutBackNetwork { .. }
+            | Self::FetchImage
+            | Self::ConvertImage
+            | Self::BakeTemplate
+            | Self::FreezeTemplate
+            | Self::DiscardTemplate
+            | Self::RemoveTemplate
+            | Self::AwaitVips
+            | Self::AwaitEndpoint
+            | Self::InstallGatewayApi
+            | Self::InstallCilium
+            | Self::AwaitNodes
+            | Self::ConfigureIngress
+            | Self::WriteKubeconfig
+            | Self::UnmergeKubeconfig { .. }
+            | Self::RemoveResolver { .. }
+            | Self::ForgetLab
+            | Self::Drill { .. } => None,
+        }
+    }
+}
+
 impl Step {
+    /// Makes a step that needs no other.
+    pub fn new(action: Action, text: impl Into<String>, why: impl Into<String>) -> Self {
+        let kind = action.kind();
+        Self {
+            id: action.id(),
+            needs: Vec::new(),
+            node: action.node().map(str::to_owned),
+            phase: kind.phase(),
+            gate: kind.gate(),
+            text: text.into(),
+            why: why.into(),
+            cost_seconds: costs::of(&action),
+            action,
+        }
+    }
+
     /// Returns the machines' phases that come to their end within this step.
     pub fn milestones(&self) -> Vec<Milestone> {
         let (nodes, phase): (BTreeSet<&str>, _) = match &self.action {

@@ -256,52 +256,11 @@ pub fn of(step: &str) -> &'static [Effect] {
 mod tests {
     use super::*;
     use crate::plan::fixture::World;
-    use crate::plan::step::{Action, Plan};
-
-    /// Whoever adds an action is led here by the compiler, and by the test below to the table.
-    fn kind(action: &Action) -> &'static str {
-        match action {
-            Action::CreateIdentity => "identity.create",
-            Action::ApplyNetwork { .. } => "network.apply",
-            Action::RestoreNetwork { .. } | Action::PutBackNetwork { .. } => "network.restore",
-            Action::FetchImage => "image.fetch",
-            Action::ConvertImage => "image.convert",
-            Action::BakeTemplate => "template.bake",
-            Action::FreezeTemplate => "template.freeze",
-            Action::DiscardTemplate => "template.discard",
-            Action::RemoveTemplate => "template.remove",
-            Action::CloneVm { .. } => "vm.clone",
-            Action::ConfigureVm { .. } => "vm.configure",
-            Action::StartVm { .. } => "vm.start",
-            Action::StopVm { .. } => "vm.stop",
-            Action::DeleteVm { .. } => "vm.delete",
-            Action::AwaitGuest { .. } => "guest.ready",
-            Action::SetClock { .. } => "guest.clock",
-            Action::AwaitBack { .. } => "node.back",
-            Action::ProbeLan { .. } => "lan.probe",
-            Action::ConfigureGateway { .. } => "gateway.configure",
-            Action::AwaitVips => "gateway.vips",
-            Action::PrepareNode { .. } => "node.prepare",
-            Action::InitControlPlane { .. } => "kube.init",
-            Action::RenewCertificates { .. } => "kube.certificates",
-            Action::JoinControlPlane { .. } | Action::JoinWorker { .. } => "kube.join",
-            Action::AwaitEndpoint => "kube.endpoint",
-            Action::InstallGatewayApi => "gateway-api.install",
-            Action::InstallCilium => "cilium.install",
-            Action::AwaitNodes => "kube.nodes",
-            Action::ConfigureIngress => "ingress.configure",
-            Action::WriteKubeconfig => "kubeconfig.write",
-            Action::UnmergeKubeconfig { .. } => "kubeconfig.unmerge",
-            Action::RemoveResolver { .. } => "names.unresolve",
-            Action::ForgetLab => "lab.forget",
-            Action::Drill { .. } => "drill",
-            Action::EndDrill { .. } => "drill.restore",
-        }
-    }
+    use crate::plan::step::Plan;
 
     fn is_in_the_table(plan: &Plan) {
         for step in &plan.steps {
-            let kind = kind(&step.action);
+            let kind = step.action.kind().name();
             assert!(TABLE.iter().any(|(known, _)| *known == kind), "the table lacks {kind}");
             assert_eq!(of(&step.id.0), of(kind), "{}", step.id);
         }

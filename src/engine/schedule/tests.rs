@@ -215,14 +215,9 @@ fn costing(step: Step, cost_seconds: u32) -> Step {
     Step { cost_seconds, ..step }
 }
 
-fn of(id: &str, needs: &[&str], cost_seconds: u32, action: Action) -> Step {
-    let node = id.split_once('/').map(|(_, node)| node);
-    Step {
-        id: StepId(id.to_owned()),
-        node: node.map(str::to_owned),
-        action,
-        ..costing(start("x", needs), cost_seconds)
-    }
+fn of(action: Action, needs: &[&str], cost_seconds: u32) -> Step {
+    let node = action.node().map(str::to_owned);
+    Step { id: action.id(), node, action, ..costing(start("x", needs), cost_seconds) }
 }
 
 fn lost() -> EngineError {
@@ -249,15 +244,10 @@ async fn of_those_that_queue_the_one_with_the_longest_way_ahead_goes_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_machine_that_has_done_its_own_says_what_it_waits_for_elsewhere() {
-    let join = |node: &str, needs: &[&str]| {
-        let id = format!("kube.join/{node}");
-        of(&id, needs, 40, Action::JoinControlPlane { node: node.to_owned() })
-    };
-    let prepare = |node: &str| {
-        of(&format!("node.prepare/{node}"), &[], 5, Action::PrepareNode { node: node.to_owned() })
-    };
+    let join = |node: &str, needs: &[&str]| of(Action::JoinControlPlane { node: node.to_owned() }, needs, 40);
+    let prepare = |node: &str| of(Action::PrepareNode { node: node.to_owned() }, &[], 5);
     let plan = plan([
-        of("kube.endpoint", &[], 9, Action::AwaitEndpoint),
+        of(Action::AwaitEndpoint, &[], 9),
         prepare("m2"),
         prepare("m3"),
         join("m2", &["kube.endpoint", "node.prepare/m2"]),
@@ -274,8 +264,8 @@ async fn a_machine_that_has_done_its_own_says_what_it_waits_for_elsewhere() {
 #[tokio::test(start_paused = true)]
 async fn a_guest_whose_connection_broke_is_gone_to_again_and_a_refusal_is_not() {
     let plan = plan([
-        of("gateway.configure/g1", &[], 3, Action::ConfigureGateway { node: "g1".into() }),
-        of("gateway.configure/g2", &[], 3, Action::ConfigureGateway { node: "g2".into() }),
+        of(Action::ConfigureGateway { node: "g1".into() }, &[], 3),
+        of(Action::ConfigureGateway { node: "g2".into() }, &[], 3),
     ]);
     let refused = EngineError::Guest { node: "g2".into(), reason: "no".into(), tail: Vec::new() };
     let told = Told::new([]).failing("gateway.configure/g1", [lost(), lost()]);
@@ -298,7 +288,7 @@ async fn a_guest_whose_connection_broke_is_gone_to_again_and_a_refusal_is_not() 
 
 #[tokio::test(start_paused = true)]
 async fn what_is_lost_again_and_again_fails_with_its_last_words() {
-    let plan = plan([of("gateway.configure/g1", &[], 3, Action::ConfigureGateway { node: "g1".into() })]);
+    let plan = plan([of(Action::ConfigureGateway { node: "g1".into() }, &[], 3)]);
     let told = Told::new([]).failing("gateway.configure/g1", [lost(), lost(), lost(), lost()]);
     let outcome = told.carry_out(&plan, |_| ()).await;
     let Err(EngineError::Steps { failures, .. }) = &outcome.result else { panic!("{:?}", outcome.result) };
@@ -325,7 +315,7 @@ async fn a_journal_that_cannot_be_written_leaves_no_network_half_changed() {
     let plan = plan([
         costing(start("quick", &[]), 12),
         costing(start("next", &["vm.start/quick"]), 1),
-        of("network.apply", &[], 40, Action::ApplyNetwork { diff: String::new(), scope }),
+        of(Action::ApplyNetwork { diff: String::new(), scope }, &[], 40),
     ]);
     let world = Told { unwritten: Some("vm.start/quick"), ..Told::new([]) };
     let outcome = world.carry_out(&plan, |_| {}).await;
@@ -362,7 +352,7 @@ async fn five_seconds_after_the_wish_to_stop_what_still_runs_is_cut_off() {
         costing(start("quick", &[]), 12),
         costing(start("slow", &[]), 300),
         costing(start("next", &["vm.start/quick"]), 1),
-        of("network.apply", &[], 40, Action::ApplyNetwork { diff: String::new(), scope }),
+        of(Action::ApplyNetwork { diff: String::new(), scope }, &[], 40),
     ]);
     let cancel = CancellationToken::new();
     let user = async {

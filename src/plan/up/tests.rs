@@ -7,6 +7,7 @@ use super::losses::LOSSES;
 use super::*;
 use crate::lab::Role;
 use crate::plan::facts::VmState;
+use crate::plan::step::Gate;
 use crate::stack::validity::Validity;
 
 /// The document's lab from nothing.
