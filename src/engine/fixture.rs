@@ -127,7 +127,7 @@ pub fn clone(node: &str, needs: &[&str]) -> Step {
 
 fn step(action: Action, needs: &[&str]) -> Step {
     let text = action.id().to_string().replace('/', " ");
-    let needs = needs.iter().map(|need| StepId((*need).to_owned())).collect();
+    let needs = needs.iter().map(|need| StepId::read(need)).collect();
     Step { needs, phase: Phase::Boot, cost_seconds: 1, ..Step::new(action, text, "a test wants it") }
 }
 

@@ -76,7 +76,7 @@ mod tests {
     }
 
     fn ids(plan: &Plan) -> Vec<String> {
-        plan.steps.iter().map(|step| step.id.0.clone()).collect()
+        plan.steps.iter().map(|step| step.id.to_string()).collect()
     }
 
     #[test]
@@ -103,7 +103,7 @@ mod tests {
             machines.flat_map(|name| [format!("vm.stop/{name}"), format!("vm.delete/{name}")]).collect();
         expected.extend(["network.restore", "lab.forget"].map(str::to_owned));
         assert_eq!(ids(&plan), expected);
-        let needs = |id: &str| plan.step(&StepId(id.to_owned())).unwrap().needs.len();
+        let needs = |id: &str| plan.step(&StepId::read(id)).unwrap().needs.len();
         assert_eq!(needs("vm.delete/gateway1"), 1);
         assert_eq!(
             needs("network.restore"),
@@ -168,7 +168,7 @@ mod tests {
         let last = plan.steps.last().unwrap();
         assert_eq!(last.action, Action::ForgetLab);
         for id in ["kubeconfig.unmerge", "names.unresolve"] {
-            assert!(last.needs.contains(&StepId(id.to_owned())), "{id}");
+            assert!(last.needs.contains(&StepId::read(id)), "{id}");
         }
         let shown = text::text(&plan, &world.lab, text::Detail::Brief);
         assert!(shown.contains("  - take lab out of /Users/me/.kube/config\n"), "{shown}");

@@ -82,7 +82,7 @@ mod tests {
     }
 
     fn ids(drill: &Drill) -> Vec<&str> {
-        drill.plan.steps.iter().map(|step| step.id.0.as_str()).collect()
+        drill.plan.steps.iter().map(|step| step.id.as_str()).collect()
     }
 
     #[test]

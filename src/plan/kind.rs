@@ -79,6 +79,14 @@ kinds! {
 }
 
 impl Kind {
+    /// Reads the kind off the text of an id, as the journal has it; none if no plan of this version has such a step.
+    pub fn of_id(text: &str) -> Option<Self> {
+        let name = without_node(text);
+        let named = |name: &str| Self::ALL.iter().copied().find(|kind| kind.name() == name);
+        // A drill's step goes on with its scenario.
+        named(name).or_else(|| named(name.split('.').next().unwrap_or_default()))
+    }
+
     /// Returns the phase that most steps of this kind belong to.
     pub fn phase(self) -> Phase {
         match self {
@@ -130,6 +138,11 @@ impl Kind {
     }
 }
 
+/// Returns the text of an id without its machine.
+pub(super) fn without_node(id: &str) -> &str {
+    id.split('/').next().unwrap_or_default()
+}
+
 impl Action {
     /// Returns the kind of step that does it.
     pub fn kind(&self) -> Kind {
@@ -170,5 +183,20 @@ impl Action {
             Self::Drill { .. } => Kind::Drill,
             Self::EndDrill { .. } => Kind::DrillRestore,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_is_read_off_its_steps_ids() {
+        for kind in Kind::ALL.iter().copied() {
+            let id = if kind.is_of_machine() { kind.on("k8s-master1") } else { kind.id() };
+            assert_eq!((Kind::of_id(id.as_str()), id.kind()), (Some(kind), Some(kind)), "{id}");
+        }
+        assert_eq!(Kind::of_id("drill.gateway-vm"), Some(Kind::Drill));
+        assert_eq!(Kind::of_id("of.a/later-version"), None);
     }
 }

@@ -8,14 +8,49 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::costs;
-use super::kind::Kind;
+use super::kind::{self, Kind};
 use crate::formats::networking::Scope;
 use crate::stack::drill::Scenario;
 
 /// A step's stable name: its kind and, where it concerns one node, `/<node>`: `vm.clone/k8s-master1`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct StepId(pub String);
+pub struct StepId(String);
+
+impl StepId {
+    /// Names something that is told as a step is, though no plan has it.
+    pub fn apart(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
+    /// Reads an id that some plan may have.
+    #[cfg(test)]
+    pub fn read(text: &str) -> Self {
+        let id = Self(text.to_owned());
+        let is_known = id.kind().is_some_and(|kind| kind.is_of_machine() == id.node().is_some());
+        assert!(is_known, "no plan has a step {text}");
+        id
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns its kind; none if no plan has it.
+    pub fn kind(&self) -> Option<Kind> {
+        Kind::of_id(&self.0)
+    }
+
+    /// Returns the machine that it concerns, if one.
+    pub fn node(&self) -> Option<&str> {
+        self.0.split_once('/').map(|(_, node)| node)
+    }
+
+    /// Returns it without its machine: `vm.clone`.
+    pub fn without_node(&self) -> &str {
+        kind::without_node(&self.0)
+    }
+}
 
 impl fmt::Display for StepId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,8 +111,8 @@ pub enum Gate {
 }
 
 /// The kinds of steps after which the whole waits for their machine to do its part.
-const GIVE_A_PART: [&str; 5] =
-    ["gateway.configure", "guest.ready", "kube.init", "kube.join", "kube.certificates"];
+const GIVE_A_PART: [Kind; 5] =
+    [Kind::GatewayConfigure, Kind::GuestReady, Kind::KubeInit, Kind::KubeJoin, Kind::KubeCertificates];
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -329,9 +364,9 @@ impl Step {
             Action::AwaitGuest { node } => ([node.as_str()].into(), Phase::Net),
             // They wait for the machines that the steps before them have given a part.
             Action::AwaitVips | Action::AwaitNodes => {
-                let needs = self.needs.iter().filter_map(|need| need.0.split_once('/'));
-                let of_machines = needs.filter(|(verb, _)| GIVE_A_PART.contains(verb));
-                (of_machines.map(|(_, node)| node).collect(), Phase::Healthy)
+                let gives = |need: &&StepId| need.kind().is_some_and(|kind| GIVE_A_PART.contains(&kind));
+                let of_machines = self.needs.iter().filter(gives).filter_map(StepId::node);
+                (of_machines.collect(), Phase::Healthy)
             }
             _ => return Vec::new(),
         };

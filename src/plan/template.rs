@@ -87,7 +87,7 @@ mod tests {
 
     fn ids(plan: &Plan) -> Vec<&str> {
         assert_eq!(lint(plan), Vec::<String>::new());
-        plan.steps.iter().map(|step| step.id.0.as_str()).collect()
+        plan.steps.iter().map(|step| step.id.as_str()).collect()
     }
 
     fn finished() -> TemplateFacts {

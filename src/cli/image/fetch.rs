@@ -17,6 +17,7 @@ use crate::host::{HostError, clock};
 use crate::lab::catalogue::{self, Image};
 use crate::lab::spec::closest;
 use crate::plan::costs;
+use crate::plan::kind::Kind;
 use crate::plan::step::{Action, Phase};
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
@@ -87,7 +88,7 @@ async fn bring(context: &Context, image: &Image, stall: Duration) -> Result<(Fet
     let reporting = Reporting::start(receiver, reporter, context.cancel.clone(), &Default::default());
     // Whoever shows the events is there until the end; one that is not told is no failure of the download.
     let mut tell = |event: Event| drop(events.send(event));
-    let step = Action::FetchImage.id();
+    let step = Kind::ImageFetch.id();
     tell(Event::Planned { steps: vec![planned(image)] });
     tell(Event::StepStarted { step: step.clone() });
     let started = clock::monotonic();
@@ -104,7 +105,7 @@ async fn bring(context: &Context, image: &Image, stall: Duration) -> Result<(Fet
 
 fn planned(image: &Image) -> PlannedStep {
     PlannedStep {
-        id: Action::FetchImage.id(),
+        id: Kind::ImageFetch.id(),
         node: None,
         phase: Phase::Host,
         text: format!("download {}", image.noun()),

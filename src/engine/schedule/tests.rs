@@ -36,7 +36,7 @@ async fn a_failed_step_stops_what_needs_it_and_nothing_else() {
     let EngineError::Steps { failures, done, skipped, planned } = error else { panic!("{error:?}") };
     assert_eq!((done, skipped, planned), (1, 2, 4));
     let [StepFailure { step, node, error }] = failures.as_slice() else { panic!("{failures:?}") };
-    assert_eq!((step.0.as_str(), node.as_deref()), ("vm.start/gateway1", Some("gateway1")));
+    assert_eq!((step.as_str(), node.as_deref()), ("vm.start/gateway1", Some("gateway1")));
     assert!(error.to_string().contains("The operation was canceled"), "{error}");
     let because = "vm.start/gateway1 failed".to_owned();
     let both = ["vm.start/gateway2", "vm.clone/k8s-master2"].map(|step| (step.to_owned(), because.clone()));
@@ -105,7 +105,7 @@ async fn what_was_interrupted_before_it_began_does_nothing() {
 #[tokio::test]
 async fn estimates_come_from_what_steps_took_last() {
     let mut bench = bench(Machines::default());
-    let slow = StepId("vm.start/gateway1".to_owned());
+    let slow = StepId::read("vm.start/gateway1");
     bench.engine.journal.write(&slow, State::Done, Some(Duration::from_millis(41_200)), None).unwrap();
     let plan = plan([start("gateway1", &[]), start("gateway2", &[])]);
     run(&bench.engine, &plan).await.unwrap();
@@ -130,7 +130,7 @@ struct Told {
 
 impl Perform for Told {
     async fn perform(&self, step: &Arc<Step>) -> Result<bool> {
-        let id = step.id.0.as_str();
+        let id = step.id.as_str();
         clock::pause(Duration::from_secs(self.takes.get(id).copied().unwrap_or(step.cost_seconds.into())))
             .await;
         match self.fails.borrow_mut().get_mut(id).and_then(VecDeque::pop_front) {
@@ -140,7 +140,7 @@ impl Perform for Told {
     }
 
     fn record(&self, step: &StepId, state: State, _: Option<Duration>, _: Option<String>) -> Result<()> {
-        if state != State::Started && self.unwritten == Some(step.0.as_str()) {
+        if state != State::Started && self.unwritten == Some(step.as_str()) {
             return Err(EngineError::Host(HostError::Content {
                 path: "journal".into(),
                 reason: "full".into(),
@@ -188,7 +188,7 @@ impl Outcome {
         self.events
             .iter()
             .filter_map(|(at, event)| match event {
-                Event::StepStarted { step } => Some((*at, step.0.as_str())),
+                Event::StepStarted { step } => Some((*at, step.as_str())),
                 _ => None,
             })
             .collect()
@@ -196,7 +196,7 @@ impl Outcome {
 
     fn held(&self) -> Vec<(&str, &str)> {
         let held = self.events.iter().filter_map(|(_, event)| match event {
-            Event::StepHeld { step, because } => Some((step.0.as_str(), because.as_str())),
+            Event::StepHeld { step, because } => Some((step.as_str(), because.as_str())),
             _ => None,
         });
         held.collect()
@@ -205,7 +205,7 @@ impl Outcome {
 
 fn skips(events: impl IntoIterator<Item = Event>) -> Vec<(String, String)> {
     let skip = |event| match event {
-        Event::StepSkipped { step, because } => Some((step.0, because)),
+        Event::StepSkipped { step, because } => Some((step.to_string(), because)),
         _ => None,
     };
     events.into_iter().filter_map(skip).collect()
@@ -273,10 +273,10 @@ async fn a_guest_whose_connection_broke_is_gone_to_again_and_a_refusal_is_not() 
     let Err(EngineError::Steps { failures, done: 1, .. }) = &outcome.result else {
         panic!("{:?}", outcome.result)
     };
-    assert_eq!(failures[0].step.0, "gateway.configure/g2");
+    assert_eq!(failures[0].step.as_str(), "gateway.configure/g2");
     let retried = outcome.events.iter().filter_map(|(_, event)| match event {
         Event::StepRetried { step, attempt, of, because } => {
-            Some((step.0.as_str(), *attempt, *of, because.as_str()))
+            Some((step.as_str(), *attempt, *of, because.as_str()))
         }
         _ => None,
     });
@@ -337,11 +337,8 @@ async fn what_failed_is_told_also_where_the_journal_cannot_be_written() {
         let outcome = world.carry_out(&plan, |_| {}).await;
         let Err(EngineError::Steps { failures, .. }) = outcome.result else { panic!("{:?}", outcome.result) };
         let [first, second] = failures.as_slice() else { panic!("{failures:?}") };
-        assert_eq!(
-            (first.step.0.as_str(), first.error.to_string()),
-            ("vm.start/lame", "it limps".to_owned())
-        );
-        assert!(second.step.0 == unwritten && second.error.to_string().contains("full"), "{second:?}");
+        assert_eq!((first.step.as_str(), first.error.to_string()), ("vm.start/lame", "it limps".to_owned()));
+        assert!(second.step.as_str() == unwritten && second.error.to_string().contains("full"), "{second:?}");
     }
 }
 
@@ -370,7 +367,7 @@ async fn five_seconds_after_the_wish_to_stop_what_still_runs_is_cut_off() {
         .events
         .iter()
         .filter_map(|(at, event)| match event {
-            Event::StepSkipped { step, because } => Some((*at, step.0.clone(), because.clone())),
+            Event::StepSkipped { step, because } => Some((*at, step.to_string(), because.clone())),
             _ => None,
         })
         .collect();

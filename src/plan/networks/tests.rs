@@ -191,7 +191,7 @@ fn our_machines_are_stopped_before_the_networks_restart_and_started_after() {
     let mut world = World::complete();
     append(&mut world, "answer VNET_2_NAT no\n");
     let plan = world.up().unwrap();
-    let at = |id: &str| plan.steps.iter().position(|step| step.id.0 == id).unwrap();
+    let at = |id: &str| plan.steps.iter().position(|step| step.id.as_str() == id).unwrap();
     for node in &world.lab.nodes {
         assert!(at(&format!("vm.stop/{}", node.name)) < at("network.apply"));
         let start = &plan.steps[at(&format!("vm.start/{}", node.name))];
