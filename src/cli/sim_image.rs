@@ -146,12 +146,11 @@ impl Teller {
 }
 
 fn step(part: Part) -> StepId {
-    let name = match part {
-        Part::Packages => "packages",
-        Part::System => "system",
-        Part::Disk => "disk",
-    };
-    StepId(format!("sim.image.{name}"))
+    StepId::apart(match part {
+        Part::Packages => "sim.image.packages",
+        Part::System => "sim.image.system",
+        Part::Disk => "sim.image.disk",
+    })
 }
 
 /// Seconds that a part takes, as a guess for the bars.

@@ -21,7 +21,7 @@ use crate::host::{
     Clone, GuestShell, GuestTarget, HostError, Hypervisor, LineSink, Output, Result, Stop, files,
 };
 use crate::lab::paths::{self, Home};
-use crate::plan::step::{Action, Gate, Phase, Plan, Step, StepId};
+use crate::plan::step::{Action, Phase, Plan, Step, StepId};
 use crate::stack::fixture;
 
 use super::context::{Engine, Parts};
@@ -115,29 +115,20 @@ fn fusion(root: &Path) -> Fusion {
     }
 }
 
-/// Returns a step that starts a VM.
+/// Returns a step that starts a VM, under no gate.
 pub fn start(node: &str, needs: &[&str]) -> Step {
-    step("vm.start", node, needs, Action::StartVm { node: node.to_owned() })
+    Step { gate: None, ..step(Action::StartVm { node: node.to_owned() }, needs) }
 }
 
 /// Returns a step that clones a VM, under the gate of the parent.
 pub fn clone(node: &str, needs: &[&str]) -> Step {
-    let step = step("vm.clone", node, needs, Action::CloneVm { node: node.to_owned() });
-    Step { gate: Some(Gate::Parent), ..step }
+    step(Action::CloneVm { node: node.to_owned() }, needs)
 }
 
-fn step(verb: &str, node: &str, needs: &[&str], action: Action) -> Step {
-    Step {
-        id: StepId(format!("{verb}/{node}")),
-        needs: needs.iter().map(|need| StepId((*need).to_owned())).collect(),
-        node: Some(node.to_owned()),
-        phase: Phase::Boot,
-        gate: None,
-        text: format!("{verb} {node}"),
-        why: "a test wants it".to_owned(),
-        cost_seconds: 1,
-        action,
-    }
+fn step(action: Action, needs: &[&str]) -> Step {
+    let text = action.id().to_string().replace('/', " ");
+    let needs = needs.iter().map(|need| StepId::read(need)).collect();
+    Step { needs, phase: Phase::Boot, cost_seconds: 1, ..Step::new(action, text, "a test wants it") }
 }
 
 pub fn plan(steps: impl IntoIterator<Item = Step>) -> Plan {

@@ -64,7 +64,7 @@ impl RunFolder {
 
     /// Returns the file of a step's output, which is there once the step has run a command.
     pub fn file_of(&self, step: &StepId) -> PathBuf {
-        self.0.join(format!("{}.log", step.0.replace('/', "-")))
+        self.0.join(format!("{}.log", step.as_str().replace('/', "-")))
     }
 
     /// Returns the closest place to look at for a step: its file, or the folder if it has none.
@@ -473,7 +473,7 @@ mod tests {
         assert_eq!(runs.len(), KEPT_RUNS);
         assert!(runs[0].ends_with("2026-01-04T00-00-00Z-1"), "{runs:?}");
         assert_eq!(files::ownership(run.path()).unwrap().mode & 0o777, 0o700);
-        let step = StepId("vm.clone/gateway1".to_owned());
+        let step = StepId::read("vm.clone/gateway1");
         assert_eq!(run.place_of(&step), run.path(), "it has printed nothing");
         StepOutput::new(Some(run.file_of(&step)), Arc::default()).line("one");
         assert_eq!(run.place_of(&step), run.path().join("vm.clone-gateway1.log"));

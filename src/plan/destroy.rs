@@ -1,9 +1,14 @@
 //! The list that takes a lab down: only what bears this lab's mark, and only our lines.
 
 use super::facts::{Facts, ResolverRecord, VmFacts, VmState};
+use super::kind::Kind;
 use super::networks::{self, NetworkWish};
 use super::obstacle::{self, Obstacle};
-use super::step::{Action, Gate, Phase, Plan, Step, StepId};
+use super::step::{Action, Plan, Step, StepId};
+
+/// Why a machine goes, and why anything else does.
+const MARKED: &str = "it bears this lab's mark";
+const MADE: &str = "this lab made it";
 
 /// Plans the removal of the lab of this name: `network` is what Fusion's networking file becomes.
 ///
@@ -20,19 +25,18 @@ fn list(lab: &str, facts: &Facts, network: &NetworkWish) -> Plan {
     let ours = |vm: &VmFacts| matches!(vm.state, VmState::Ours | VmState::Unfinished);
     for (name, vm) in facts.vms.iter().filter(|(_, vm)| ours(vm)) {
         if vm.running {
-            plan.steps.push(of_node("vm.stop", name, Phase::Stop, 5, Action::StopVm { node: name.clone() }));
+            let stop = Action::StopVm { node: name.clone() };
+            plan.steps.push(Step::new(stop, format!("stop {name}"), MARKED));
         }
-        let mut delete =
-            of_node("vm.delete", name, Phase::Delete, 2, Action::DeleteVm { node: name.clone() });
-        delete.gate = Some(Gate::Parent);
-        delete.needs.extend(vm.running.then(|| StepId(format!("vm.stop/{name}"))));
-        plan.steps.push(delete);
+        let needs = vm.running.then(|| Kind::VmStop.on(name)).into_iter().collect();
+        let delete = Action::DeleteVm { node: name.clone() };
+        plan.steps.push(Step { needs, ..Step::new(delete, format!("delete {name}"), MARKED) });
     }
     let foreign = facts.vms.iter().filter(|(_, vm)| vm.state == VmState::Foreign);
     plan.kept.extend(foreign.map(|(_, vm)| format!("{}: not ours, left alone", vm.vmx.display())));
     if facts.template.present && !facts.template.frozen {
-        let text = "remove the template, which was not finished".to_owned();
-        plan.steps.push(of_host("template.discard", 2, text, Action::DiscardTemplate));
+        let text = "remove the template, which was not finished";
+        plan.steps.push(Step::new(Action::DiscardTemplate, text, MADE));
     }
     let machines: Vec<StepId> = plan.steps.iter().map(|step| step.id.clone()).collect();
     if let Some(step) = networks::restore_step(network, facts) {
@@ -43,48 +47,19 @@ fn list(lab: &str, facts: &Facts, network: &NetworkWish) -> Plan {
         let files = facts.merged_kubeconfigs.clone();
         let named: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
         let text = format!("take {lab} out of {}", named.join(" and "));
-        plan.steps.push(of_host("kubeconfig.unmerge", 1, text, Action::UnmergeKubeconfig { files }));
+        plan.steps.push(Step::new(Action::UnmergeKubeconfig { files }, text, MADE));
     }
     if let Some(ResolverRecord { file, domain, .. }) = &facts.resolver {
         let action = Action::RemoveResolver { file: file.clone(), domain: domain.clone() };
-        plan.steps.push(of_host("names.unresolve", 1, format!("remove {}", file.display()), action));
+        plan.steps.push(Step::new(action, format!("remove {}", file.display()), MADE));
     }
     // This very run's journal lies there as well, once there is something to do.
     if facts.lab_folder || !plan.steps.is_empty() {
         let needs = plan.steps.iter().map(|step| step.id.clone()).collect();
         let text = format!("remove the keys, kubeconfig and records of {lab}");
-        plan.steps.push(Step { needs, ..of_host("lab.forget", 1, text, Action::ForgetLab) });
+        plan.steps.push(Step { needs, ..Step::new(Action::ForgetLab, text, MADE) });
     }
     plan
-}
-
-fn of_node(verb: &str, node: &str, phase: Phase, cost_seconds: u32, action: Action) -> Step {
-    let word = verb.trim_start_matches("vm.");
-    Step {
-        id: StepId(format!("{verb}/{node}")),
-        needs: Vec::new(),
-        node: Some(node.to_owned()),
-        phase,
-        gate: None,
-        text: format!("{word} {node}"),
-        why: "it bears this lab's mark".to_owned(),
-        cost_seconds,
-        action,
-    }
-}
-
-fn of_host(id: &str, cost_seconds: u32, text: String, action: Action) -> Step {
-    Step {
-        id: StepId(id.to_owned()),
-        needs: Vec::new(),
-        node: None,
-        phase: Phase::Host,
-        gate: None,
-        text,
-        why: "this lab made it".to_owned(),
-        cost_seconds,
-        action,
-    }
 }
 
 #[cfg(test)]
@@ -101,7 +76,7 @@ mod tests {
     }
 
     fn ids(plan: &Plan) -> Vec<String> {
-        plan.steps.iter().map(|step| step.id.0.clone()).collect()
+        plan.steps.iter().map(|step| step.id.to_string()).collect()
     }
 
     #[test]
@@ -128,7 +103,7 @@ mod tests {
             machines.flat_map(|name| [format!("vm.stop/{name}"), format!("vm.delete/{name}")]).collect();
         expected.extend(["network.restore", "lab.forget"].map(str::to_owned));
         assert_eq!(ids(&plan), expected);
-        let needs = |id: &str| plan.step(&StepId(id.to_owned())).unwrap().needs.len();
+        let needs = |id: &str| plan.step(&StepId::read(id)).unwrap().needs.len();
         assert_eq!(needs("vm.delete/gateway1"), 1);
         assert_eq!(
             needs("network.restore"),
@@ -193,7 +168,7 @@ mod tests {
         let last = plan.steps.last().unwrap();
         assert_eq!(last.action, Action::ForgetLab);
         for id in ["kubeconfig.unmerge", "names.unresolve"] {
-            assert!(last.needs.contains(&StepId(id.to_owned())), "{id}");
+            assert!(last.needs.contains(&StepId::read(id)), "{id}");
         }
         let shown = text::text(&plan, &world.lab, text::Detail::Brief);
         assert!(shown.contains("  - take lab out of /Users/me/.kube/config\n"), "{shown}");

@@ -4,12 +4,7 @@ use crate::lab::{Lab, Node, Role};
 use crate::stack::drill::{self, Record, Scenario};
 
 use super::facts::Facts;
-use super::step::{Action, Phase, Plan, Step, StepId};
-
-/// Seconds that a scenario takes on a Mac: in a machine that runs, and with one that boots.
-const COST_OF_PART: u32 = 10;
-const COST_OF_MACHINE: u32 = 90;
-const COST_OF_RESTORE: u32 = 30;
+use super::step::{Action, Plan, Step};
 
 /// What was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,21 +53,12 @@ fn spared_for(scenario: Scenario, on: Option<&Node>) -> Option<String> {
 /// Returns the step that puts back what a killed drill broke.
 pub fn restore(record: &Record) -> Step {
     let Record { scenario, node, since, .. } = record;
-    Step {
-        id: StepId(format!("drill.restore/{node}")),
-        needs: Vec::new(),
-        node: Some(node.clone()),
-        phase: Phase::Drill,
-        gate: None,
-        text: format!("put back what {node} lost in the drill {scenario}"),
-        why: format!("the drill of {since} did not come to its end"),
-        cost_seconds: COST_OF_RESTORE,
-        action: Action::EndDrill { scenario: *scenario, node: node.clone() },
-    }
+    let action = Action::EndDrill { scenario: *scenario, node: node.clone() };
+    let text = format!("put back what {node} lost in the drill {scenario}");
+    Step::new(action, text, format!("the drill of {since} did not come to its end"))
 }
 
 fn step(lab: &Lab, scenario: Scenario, on: Option<&Node>) -> Step {
-    let is_machine = matches!(scenario, Scenario::GatewayVm | Scenario::WorkerVm | Scenario::ControlPlaneVm);
     let first = lab.of_role(scenario.role()).next().map(|node| node.name.as_str());
     let who = match (on, scenario.role()) {
         (Some(node), _) => &node.name,
@@ -80,17 +66,8 @@ fn step(lab: &Lab, scenario: Scenario, on: Option<&Node>) -> Step {
         (None, Role::Gateway) => "the gateway that holds the VIPs",
         (None, _) => first.unwrap_or_default(),
     };
-    Step {
-        id: StepId(format!("drill.{scenario}")),
-        needs: Vec::new(),
-        node: None,
-        phase: Phase::Drill,
-        gate: None,
-        text: format!("{who} {}", scenario.loses()),
-        why: "the lab must go on without it".to_owned(),
-        cost_seconds: if is_machine { COST_OF_MACHINE } else { COST_OF_PART },
-        action: Action::Drill { scenario, on: on.map(|node| node.name.clone()) },
-    }
+    let action = Action::Drill { scenario, on: on.map(|node| node.name.clone()) };
+    Step::new(action, format!("{who} {}", scenario.loses()), "the lab must go on without it")
 }
 
 #[cfg(test)]
@@ -105,7 +82,7 @@ mod tests {
     }
 
     fn ids(drill: &Drill) -> Vec<&str> {
-        drill.plan.steps.iter().map(|step| step.id.0.as_str()).collect()
+        drill.plan.steps.iter().map(|step| step.id.as_str()).collect()
     }
 
     #[test]

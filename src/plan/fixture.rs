@@ -70,7 +70,7 @@ impl World {
     /// Returns the ids of the steps of `up`.
     #[track_caller]
     pub fn steps(&self) -> Vec<String> {
-        self.up().expect("nothing stands in the way").steps.iter().map(|step| step.id.0.clone()).collect()
+        self.up().expect("nothing stands in the way").steps.iter().map(|step| step.id.to_string()).collect()
     }
 
     pub fn vm(&mut self, name: &str) -> &mut VmFacts {

@@ -38,40 +38,36 @@ fn learners(plan: &Plan) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::step::{Phase, Step};
+    use super::super::step::Step;
     use super::*;
 
-    fn step(id: &str, needs: &[&str], action: Action) -> Step {
-        Step {
-            id: StepId(id.to_owned()),
-            needs: needs.iter().map(|need| StepId((*need).to_owned())).collect(),
-            node: None,
-            phase: Phase::Host,
-            gate: None,
-            text: "does it".to_owned(),
-            why: "it is missing".to_owned(),
-            cost_seconds: 1,
-            action,
-        }
+    fn plan<const N: usize>(steps: [(Action, &[Action]); N]) -> Plan {
+        let steps = steps.map(|(action, needs)| {
+            let needs = needs.iter().map(Action::id).collect();
+            Step { needs, ..Step::new(action, "does it", "it is missing") }
+        });
+        Plan { steps: steps.into(), ..Plan::default() }
     }
 
     #[test]
     fn a_need_that_comes_later_or_never_is_found() {
-        let plan = Plan {
-            steps: vec![step("a", &["b"], Action::CreateIdentity), step("b", &["c"], Action::CreateIdentity)],
-            ..Plan::default()
-        };
+        let plan = plan([
+            (Action::ConvertImage, &[Action::BakeTemplate]),
+            (Action::BakeTemplate, &[Action::FreezeTemplate]),
+        ]);
         assert_eq!(
             lint(&plan),
-            ["a needs b, which does not come before it", "b needs c, which does not come before it"]
+            [
+                "image.convert needs template.bake, which does not come before it",
+                "template.bake needs template.freeze, which does not come before it"
+            ]
         );
     }
 
     #[test]
     fn two_learners_at_once_are_found() {
         let join = |node: &str| Action::JoinControlPlane { node: node.to_owned() };
-        let plan =
-            Plan { steps: vec![step("a", &[], join("m2")), step("b", &[], join("m3"))], ..Plan::default() };
-        assert_eq!(lint(&plan), ["b does not wait for a"]);
+        let plan = plan([(join("m2"), &[]), (join("m3"), &[])]);
+        assert_eq!(lint(&plan), ["kube.join/m3 does not wait for kube.join/m2"]);
     }
 }

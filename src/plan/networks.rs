@@ -13,19 +13,10 @@ use crate::stack::network;
 
 use super::facts::{Facts, MadeNetwork, NetworkRecord, UnfinishedChange, VmState};
 use super::obstacle::Obstacle;
-use super::step::{Action, Phase, Plan, Step, StepId};
-
-/// Seconds that a change usually takes on a Mac, by what restarts.
-const COST_OF_RESTART: u32 = 8;
-const COST_OF_DHCP: u32 = 2;
+use super::step::{Action, Plan, Step};
 
 /// Where Fusion keeps its networking file: what it is called in a plan.
 pub const FILE: &str = "/Library/Preferences/VMware Fusion/networking";
-/// The id of the step that makes the networks what the lab needs.
-pub const APPLY: &str = "network.apply";
-/// The id of the step that takes the lab's lines out again.
-pub const RESTORE: &str = "network.restore";
-
 /// What the step does where no line changes.
 const RESTART: &str = "restart Fusion's networks and see that they run";
 
@@ -234,7 +225,7 @@ pub fn apply_step(lab: &Lab, wish: &NetworkWish, facts: &Facts) -> Option<Step> 
         _ => return None,
     };
     let diff = wish.diff().to_owned();
-    Some(step(APPLY, text, why, Action::ApplyNetwork { diff, scope }))
+    Some(Step::new(Action::ApplyNetwork { diff, scope }, text, why))
 }
 
 /// Returns the step that takes the lab's lines out; none if there are none.
@@ -250,26 +241,11 @@ pub fn restore_step(wish: &NetworkWish, facts: &Facts) -> Option<Step> {
         _ => return None,
     };
     let diff = wish.diff().to_owned();
-    Some(step(RESTORE, text, why, Action::RestoreNetwork { diff, scope }))
+    Some(Step::new(Action::RestoreNetwork { diff, scope }, text, why))
 }
 
 fn cut_short(unfinished: &UnfinishedChange) -> String {
     format!("a change begun {} was cut short", unfinished.since)
-}
-
-fn step(id: &str, text: String, why: String, action: Action) -> Step {
-    let restarts = action.of_networks().is_some_and(|(_, scope)| scope == Scope::Networks);
-    Step {
-        id: StepId(id.to_owned()),
-        needs: Vec::new(),
-        node: None,
-        phase: Phase::Host,
-        gate: None,
-        text,
-        why,
-        cost_seconds: if restarts { COST_OF_RESTART } else { COST_OF_DHCP },
-        action,
-    }
 }
 
 /// Plans `network apply`: the network alone, without machines.
@@ -307,7 +283,7 @@ pub fn plan_put_back(backup: &str, facts: &Facts, wish: &NetworkWish) -> Result<
         _ => return plan_of(in_the_way_of_undo(wish, facts), None),
     };
     let action = Action::PutBackNetwork { diff, scope, backup: backup.to_owned() };
-    plan_of(in_the_way_of_undo(wish, facts), Some(step(RESTORE, text, why, action)))
+    plan_of(in_the_way_of_undo(wish, facts), Some(Step::new(action, text, why)))
 }
 
 /// Finds what stands in the way of an earlier file, or of the one that is there where its networks must restart.

@@ -1,4 +1,5 @@
-//! A plan: steps as data, each with an id, what it needs, and a text.
+//! A plan: steps as data, each with an id, what it needs, and a text. Who says what a step does, why, and after which
+//! others, has it: all else follows from the action.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,17 +7,68 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::costs;
+use super::kind::{self, Kind};
 use crate::formats::networking::Scope;
 use crate::stack::drill::Scenario;
 
-/// A step's stable name: `<area>.<verb>` and, where it concerns one node, `/<node>`: `vm.clone/k8s-master1`.
+/// A step's stable name: its kind and, where it concerns one node, `/<node>`: `vm.clone/k8s-master1`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct StepId(pub String);
+pub struct StepId(String);
+
+impl StepId {
+    /// Names something that is told as a step is, though no plan has it.
+    pub fn apart(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
+    /// Reads an id that some plan may have.
+    #[cfg(test)]
+    pub fn read(text: &str) -> Self {
+        let id = Self(text.to_owned());
+        let is_known = id.kind().is_some_and(|kind| kind.is_of_machine() == id.node().is_some());
+        assert!(is_known, "no plan has a step {text}");
+        id
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns its kind; none if no plan has it.
+    pub fn kind(&self) -> Option<Kind> {
+        Kind::of_id(&self.0)
+    }
+
+    /// Returns the machine that it concerns, if one.
+    pub fn node(&self) -> Option<&str> {
+        self.0.split_once('/').map(|(_, node)| node)
+    }
+
+    /// Returns it without its machine: `vm.clone`.
+    pub fn without_node(&self) -> &str {
+        kind::without_node(&self.0)
+    }
+}
 
 impl fmt::Display for StepId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Kind {
+    /// Returns the id of the step of this kind that concerns a machine.
+    pub fn on(self, node: &str) -> StepId {
+        debug_assert!(self.is_of_machine(), "no step {} concerns one machine", self.name());
+        StepId(format!("{}/{node}", self.name()))
+    }
+
+    /// Returns the id of the step of this kind, which concerns no one machine.
+    pub fn id(self) -> StepId {
+        debug_assert!(!self.is_of_machine(), "a step {} concerns one machine", self.name());
+        StepId(self.name().to_owned())
     }
 }
 
@@ -58,9 +110,9 @@ pub enum Gate {
     Guest,
 }
 
-/// The verbs of steps after which the whole waits for their machine to do its part.
-const GIVE_A_PART: [&str; 5] =
-    ["gateway.configure", "guest.ready", "kube.init", "kube.join", "kube.certificates"];
+/// The kinds of steps after which the whole waits for their machine to do its part.
+const GIVE_A_PART: [Kind; 5] =
+    [Kind::GatewayConfigure, Kind::GuestReady, Kind::KubeInit, Kind::KubeJoin, Kind::KubeCertificates];
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -234,16 +286,87 @@ impl Action {
     }
 }
 
+impl Action {
+    /// Returns the id of the step that does it.
+    pub fn id(&self) -> StepId {
+        match (self, self.node()) {
+            (Self::Drill { scenario, .. }, _) => StepId(format!("{}.{scenario}", Kind::Drill.name())),
+            (_, Some(node)) => self.kind().on(node),
+            (_, None) => self.kind().id(),
+        }
+    }
+
+    /// Returns the one machine that it concerns; none for what concerns the host, the whole cluster, or whichever machine
+    /// a drill comes to.
+    pub fn node(&self) -> Option<&str> {
+        match self {
+            Self::CloneVm { node }
+            | Self::ConfigureVm { node }
+            | Self::StartVm { node }
+            | Self::StopVm { node }
+            | Self::DeleteVm { node }
+            | Self::AwaitGuest { node }
+            | Self::AwaitBack { node }
+            | Self::SetClock { node }
+            | Self::ProbeLan { node }
+            | Self::ConfigureGateway { node }
+            | Self::PrepareNode { node }
+            | Self::RenewCertificates { node }
+            | Self::InitControlPlane { node }
+            | Self::JoinControlPlane { node }
+            | Self::JoinWorker { node }
+            | Self::EndDrill { node, .. } => Some(node),
+            Self::CreateIdentity
+            | Self::ApplyNetwork { .. }
+            | Self::RestoreNetwork { .. }
+            | Self::PutBackNetwork { .. }
+            | Self::FetchImage
+            | Self::ConvertImage
+            | Self::BakeTemplate
+            | Self::FreezeTemplate
+            | Self::DiscardTemplate
+            | Self::RemoveTemplate
+            | Self::AwaitVips
+            | Self::AwaitEndpoint
+            | Self::InstallGatewayApi
+            | Self::InstallCilium
+            | Self::AwaitNodes
+            | Self::ConfigureIngress
+            | Self::WriteKubeconfig
+            | Self::UnmergeKubeconfig { .. }
+            | Self::RemoveResolver { .. }
+            | Self::ForgetLab
+            | Self::Drill { .. } => None,
+        }
+    }
+}
+
 impl Step {
+    /// Makes a step that needs no other.
+    pub fn new(action: Action, text: impl Into<String>, why: impl Into<String>) -> Self {
+        let kind = action.kind();
+        Self {
+            id: action.id(),
+            needs: Vec::new(),
+            node: action.node().map(str::to_owned),
+            phase: kind.phase(),
+            gate: kind.gate(),
+            text: text.into(),
+            why: why.into(),
+            cost_seconds: costs::of(&action),
+            action,
+        }
+    }
+
     /// Returns the machines' phases that come to their end within this step.
     pub fn milestones(&self) -> Vec<Milestone> {
         let (nodes, phase): (BTreeSet<&str>, _) = match &self.action {
             Action::AwaitGuest { node } => ([node.as_str()].into(), Phase::Net),
             // They wait for the machines that the steps before them have given a part.
             Action::AwaitVips | Action::AwaitNodes => {
-                let needs = self.needs.iter().filter_map(|need| need.0.split_once('/'));
-                let of_machines = needs.filter(|(verb, _)| GIVE_A_PART.contains(verb));
-                (of_machines.map(|(_, node)| node).collect(), Phase::Healthy)
+                let gives = |need: &&StepId| need.kind().is_some_and(|kind| GIVE_A_PART.contains(&kind));
+                let of_machines = self.needs.iter().filter(gives).filter_map(StepId::node);
+                (of_machines.collect(), Phase::Healthy)
             }
             _ => return Vec::new(),
         };

@@ -4,8 +4,9 @@
 use crate::lab::Lab;
 
 use super::facts::TemplateFacts;
+use super::kind::Kind;
 use super::obstacle::Obstacle;
-use super::step::{Action, Phase, Plan, Step, StepId};
+use super::step::{Action, Plan, Step};
 
 /// Plans the template alone; with `anew`, one that is there is removed first.
 ///
@@ -21,15 +22,8 @@ pub fn plan(lab: &Lab, facts: &TemplateFacts, anew: bool) -> Result<Plan, Vec<Ob
     if !facts.hanging.is_empty() {
         return Err(vec![Obstacle::TemplateInUse { key: facts.key.clone(), vmx: facts.hanging.clone() }]);
     }
-    let remove = Missing {
-        id: "template.remove",
-        needs: &[],
-        cost_seconds: 2,
-        text: format!("remove the template {}", facts.key),
-        why: "it is to be made anew",
-        action: Action::RemoveTemplate,
-    };
-    remove.push(&mut plan.steps);
+    let text = format!("remove the template {}", facts.key);
+    plan.steps.push(Step::new(Action::RemoveTemplate, text, "it is to be made anew"));
     let gone = TemplateFacts {
         key: facts.key.clone(),
         image_cached: facts.image_cached,
@@ -56,73 +50,33 @@ pub fn kept(lab: &Lab, facts: &TemplateFacts) -> String {
 fn list(lab: &Lab, facts: &TemplateFacts, steps: &mut Vec<Step>) {
     let versions = &lab.versions;
     let (no_disk, no_bake) = (!facts.disk_written && !facts.baked, !facts.baked);
-    let missing = [
-        (no_disk && !facts.image_cached).then(|| Missing {
-            id: "image.fetch",
-            needs: &[],
-            cost_seconds: 60,
-            text: format!("download {}", lab.image.noun()),
-            why: "it is not in the cache",
-            action: Action::FetchImage,
-        }),
-        no_disk.then(|| Missing {
-            id: "image.convert",
-            needs: &["image.fetch", "template.remove"],
-            cost_seconds: 15,
-            text: "write the template's disk from the image".to_owned(),
-            why: "the template has no disk",
-            action: Action::ConvertImage,
-        }),
-        no_bake.then(|| Missing {
-            id: "template.bake",
-            needs: &["image.convert"],
-            cost_seconds: 180,
-            text: format!(
-                "bake the template: containerd, Kubernetes {}, Cilium {}, nginx, Keepalived",
-                versions.kubernetes, versions.cilium
-            ),
-            why: "no template of this image and these versions",
-            action: Action::BakeTemplate,
-        }),
-        Some(Missing {
-            id: "template.freeze",
-            needs: &["template.bake"],
-            cost_seconds: 5,
-            text: "check what was baked, take the snapshot, make the disk read-only".to_owned(),
-            why: "the template is not frozen",
-            action: Action::FreezeTemplate,
-        }),
-    ];
-    missing.into_iter().flatten().for_each(|missing| missing.push(steps));
-}
-
-/// What differs from step to step.
-struct Missing {
-    id: &'static str,
-    /// Of these, those count that are in the plan.
-    needs: &'static [&'static str],
-    cost_seconds: u32,
-    text: String,
-    why: &'static str,
-    action: Action,
-}
-
-impl Missing {
-    fn push(self, steps: &mut Vec<Step>) {
-        let needs = self.needs.iter().map(|need| StepId((*need).to_owned()));
-        let needs = needs.filter(|need| steps.iter().any(|step| step.id == *need)).collect();
-        steps.push(Step {
-            id: StepId(self.id.to_owned()),
-            needs,
-            node: None,
-            phase: Phase::Host,
-            gate: None,
-            text: self.text,
-            why: self.why.to_owned(),
-            cost_seconds: self.cost_seconds,
-            action: self.action,
-        });
+    if no_disk && !facts.image_cached {
+        let text = format!("download {}", lab.image.noun());
+        push(steps, [], Step::new(Action::FetchImage, text, "it is not in the cache"));
     }
+    if no_disk {
+        let text = "write the template's disk from the image";
+        let step = Step::new(Action::ConvertImage, text, "the template has no disk");
+        push(steps, [Kind::ImageFetch, Kind::TemplateRemove], step);
+    }
+    if no_bake {
+        let text = format!(
+            "bake the template: containerd, Kubernetes {}, Cilium {}, nginx, Keepalived",
+            versions.kubernetes, versions.cilium
+        );
+        let step = Step::new(Action::BakeTemplate, text, "no template of this image and these versions");
+        push(steps, [Kind::ImageConvert], step);
+    }
+    let text = "check what was baked, take the snapshot, make the disk read-only";
+    let step = Step::new(Action::FreezeTemplate, text, "the template is not frozen");
+    push(steps, [Kind::TemplateBake], step);
+}
+
+/// Adds a step; of those that it needs, those count that are there.
+fn push<const N: usize>(steps: &mut Vec<Step>, needs: [Kind; N], step: Step) {
+    let needs = needs.map(Kind::id).into_iter();
+    let needs = needs.filter(|need| steps.iter().any(|step| step.id == *need)).collect();
+    steps.push(Step { needs, ..step });
 }
 
 #[cfg(test)]
@@ -133,7 +87,7 @@ mod tests {
 
     fn ids(plan: &Plan) -> Vec<&str> {
         assert_eq!(lint(plan), Vec::<String>::new());
-        plan.steps.iter().map(|step| step.id.0.as_str()).collect()
+        plan.steps.iter().map(|step| step.id.as_str()).collect()
     }
 
     fn finished() -> TemplateFacts {
@@ -174,7 +128,7 @@ mod tests {
         let lab = fixture::lab();
         let again = plan(&lab, &finished(), true).unwrap();
         assert_eq!(ids(&again), ["template.remove", "image.convert", "template.bake", "template.freeze"]);
-        assert_eq!(again.steps[1].needs, [StepId("template.remove".to_owned())]);
+        assert_eq!(again.steps[1].needs, [Kind::TemplateRemove.id()]);
         let first = plan(&lab, &TemplateFacts::default(), true).unwrap();
         assert_eq!(ids(&first)[0], "image.fetch", "there is nothing to remove");
     }

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use super::kind::Kind;
 use super::networks::FILE;
-use super::step::{Action, Phase, Plan, Step, StepId};
+use super::step::{Action, Phase, Plan, Step};
 use crate::lab::{Lab, Node};
 
 /// How much of a plan is told.
@@ -33,61 +34,101 @@ const GROUPS: &[(&str, Belongs)] = &[
 /// The group whose steps stand beside their machine.
 const MACHINES: &str = "Machines";
 
-/// What each step of a machine is called beside that machine's name: its verb, in a plan, while it runs.
-const WORDS: &[(&str, &str, &str)] = &[
-    ("vm.clone", "clone", "cloning the template"),
-    ("vm.stop", "stop", "shutting down"),
-    ("vm.delete", "delete", "deleting"),
-    ("vm.configure", "set up", "writing VMX and seed"),
-    ("vm.start", "start", "powering on"),
-    ("guest.ready", "await", "awaiting its login"),
-    ("guest.clock", "set clock", "setting the clock"),
-    ("node.back", "await its part", "coming back"),
-    ("lan.probe", "listen on the LAN", "listening on the LAN"),
-    ("gateway.configure", "nginx, Keepalived", "nginx and Keepalived"),
-    ("node.prepare", "prepare", "files and services"),
-    ("kube.certificates", "certificates", "its certificates"),
-    ("kube.init", "kubeadm init", "kubeadm init"),
-    ("kube.join", "kubeadm join", "kubeadm join"),
-    ("drill.restore", "put back after a drill", "undoing a drill"),
-];
+/// What a kind of step is called.
+enum Called {
+    /// Beside the name of its machine: in a plan, and while it runs.
+    OfMachine(&'static str, &'static str),
+    /// By what it is about, in a word or two.
+    About(&'static str),
+}
+
+fn called(kind: Kind) -> Called {
+    use Called::{About, OfMachine};
+    match kind {
+        Kind::VmClone => OfMachine("clone", "cloning the template"),
+        Kind::VmStop => OfMachine("stop", "shutting down"),
+        Kind::VmDelete => OfMachine("delete", "deleting"),
+        Kind::VmConfigure => OfMachine("set up", "writing VMX and seed"),
+        Kind::VmStart => OfMachine("start", "powering on"),
+        Kind::GuestReady => OfMachine("await", "awaiting its login"),
+        Kind::GuestClock => OfMachine("set clock", "setting the clock"),
+        Kind::NodeBack => OfMachine("await its part", "coming back"),
+        Kind::LanProbe => OfMachine("listen on the LAN", "listening on the LAN"),
+        Kind::GatewayConfigure => OfMachine("nginx, Keepalived", "nginx and Keepalived"),
+        Kind::NodePrepare => OfMachine("prepare", "files and services"),
+        Kind::KubeCertificates => OfMachine("certificates", "its certificates"),
+        Kind::KubeInit => OfMachine("kubeadm init", "kubeadm init"),
+        Kind::KubeJoin => OfMachine("kubeadm join", "kubeadm join"),
+        Kind::DrillRestore => OfMachine("put back after a drill", "undoing a drill"),
+        Kind::IdentityCreate => About("the keys"),
+        Kind::NetworkApply | Kind::NetworkRestore => About("the network"),
+        Kind::ImageFetch | Kind::ImageConvert => About("the image"),
+        Kind::TemplateBake | Kind::TemplateFreeze | Kind::TemplateDiscard | Kind::TemplateRemove => {
+            About("the template")
+        }
+        Kind::GatewayVips | Kind::KubeEndpoint => About("the VIPs"),
+        Kind::KubeNodes => About("the nodes"),
+        Kind::GatewayApiInstall => About("the Gateway API"),
+        Kind::CiliumInstall => About("Cilium"),
+        Kind::IngressConfigure => About("the way in"),
+        Kind::KubeconfigWrite | Kind::KubeconfigUnmerge => About("the kubeconfig"),
+        Kind::NamesUnresolve | Kind::LabForget | Kind::Drill => About(BEFORE),
+    }
+}
+
+/// What is said of a step that nothing more is to be said of.
+const BEFORE: &str = "the step before";
 
 /// Returns what a machine's step is called in a plan, where the machine is named beside it.
-pub fn word(id: &StepId) -> Option<&'static str> {
-    words(id).map(|(_, word, _)| *word)
+pub fn word(kind: Kind) -> Option<&'static str> {
+    if let Called::OfMachine(word, _) = called(kind) { Some(word) } else { None }
 }
 
 /// Returns what a machine's step is called while it runs, where the machine is named beside it.
-pub fn doing(id: &StepId) -> Option<&'static str> {
-    words(id).map(|(.., doing)| *doing)
+pub fn doing(kind: Kind) -> Option<&'static str> {
+    if let Called::OfMachine(_, doing) = called(kind) { Some(doing) } else { None }
 }
-
-/// What steps of the host and of the cluster are about, by the beginnings of their ids.
-const SUBJECTS: &[(&str, &str)] = &[
-    ("identity.", "the keys"),
-    ("network.", "the network"),
-    ("image.", "the image"),
-    ("template.", "the template"),
-    ("gateway.vips", "the VIPs"),
-    ("kube.endpoint", "the VIPs"),
-    ("kube.nodes", "the nodes"),
-    ("gateway-api.", "the Gateway API"),
-    ("cilium.", "Cilium"),
-    ("ingress.", "the way in"),
-    ("kubeconfig.", "the kubeconfig"),
-];
 
 /// Returns what a step of the host or of the cluster is about, in a word or two.
-pub fn subject(id: &StepId) -> &'static str {
-    SUBJECTS
-        .iter()
-        .find(|(begin, _)| id.0.starts_with(begin))
-        .map_or("the step before", |(_, subject)| subject)
+pub fn subject(kind: Kind) -> &'static str {
+    if let Called::About(subject) = called(kind) { subject } else { BEFORE }
 }
 
-fn words(id: &StepId) -> Option<&'static (&'static str, &'static str, &'static str)> {
-    let verb = id.0.split('/').next().unwrap_or_default();
-    WORDS.iter().find(|(known, ..)| *known == verb)
+/// Returns what stands before a step: whether something goes, comes, or is waited for.
+fn sign(kind: Kind) -> char {
+    match kind {
+        Kind::VmStop
+        | Kind::VmDelete
+        | Kind::NetworkRestore
+        | Kind::TemplateDiscard
+        | Kind::TemplateRemove
+        | Kind::KubeconfigUnmerge
+        | Kind::NamesUnresolve
+        | Kind::LabForget => '-',
+        Kind::GuestReady | Kind::NodeBack | Kind::GatewayVips | Kind::KubeEndpoint | Kind::KubeNodes => '·',
+        Kind::IdentityCreate
+        | Kind::NetworkApply
+        | Kind::ImageFetch
+        | Kind::ImageConvert
+        | Kind::TemplateBake
+        | Kind::TemplateFreeze
+        | Kind::GatewayApiInstall
+        | Kind::CiliumInstall
+        | Kind::IngressConfigure
+        | Kind::KubeconfigWrite
+        | Kind::Drill
+        | Kind::VmClone
+        | Kind::VmConfigure
+        | Kind::VmStart
+        | Kind::GuestClock
+        | Kind::LanProbe
+        | Kind::GatewayConfigure
+        | Kind::NodePrepare
+        | Kind::KubeCertificates
+        | Kind::KubeInit
+        | Kind::KubeJoin
+        | Kind::DrillRestore => '+',
+    }
 }
 
 fn is_of_host(step: &Step) -> bool {
@@ -148,7 +189,7 @@ fn write_machines(out: &mut String, steps: &[&Step], plan: &Plan, lab: &Lab) {
         let own: Vec<&&Step> = steps.iter().filter(|step| step.node.as_deref() == Some(name)).collect();
         let words = own.iter().map(|step| {
             let mark = if plan.unseen.contains(&step.id) { "?" } else { "" };
-            format!("{}{mark}", word(&step.id).unwrap_or(&step.text))
+            format!("{}{mark}", word(step.action.kind()).unwrap_or(&step.text))
         });
         let words: Vec<String> = words.collect();
         let is_removed = own.iter().any(|step| matches!(step.action, Action::DeleteVm { .. }));
@@ -159,20 +200,7 @@ fn write_machines(out: &mut String, steps: &[&Step], plan: &Plan, lab: &Lab) {
 }
 
 fn write_step(out: &mut String, step: &Step, plan: &Plan, detail: Detail) {
-    let sign = match step.action {
-        _ if plan.unseen.contains(&step.id) => '?',
-        Action::StopVm { .. }
-        | Action::DeleteVm { .. }
-        | Action::RestoreNetwork { .. }
-        | Action::PutBackNetwork { .. }
-        | Action::DiscardTemplate
-        | Action::RemoveTemplate
-        | Action::UnmergeKubeconfig { .. }
-        | Action::RemoveResolver { .. }
-        | Action::ForgetLab => '-',
-        Action::AwaitGuest { .. } | Action::AwaitVips | Action::AwaitEndpoint | Action::AwaitNodes => '·',
-        _ => '+',
-    };
+    let sign = if plan.unseen.contains(&step.id) { '?' } else { sign(step.action.kind()) };
     let _ = writeln!(out, "  {sign} {}", step.text);
     if detail == Detail::Full {
         let _ = writeln!(out, "      {}: {}", step.id, step.why);
@@ -248,11 +276,17 @@ mod tests {
 
     #[test]
     fn every_step_of_a_machine_has_its_words() {
-        for (_, plan) in [plan_of_up(), plan_of_destroy()] {
-            for step in plan.steps.iter().filter(|step| step.node.is_some()) {
-                assert!(word(&step.id).is_some() && doing(&step.id).is_some(), "{} has no words", step.id);
-            }
+        for kind in Kind::ALL.iter().copied() {
+            assert_eq!(word(kind).is_some(), kind.is_of_machine(), "{}", kind.name());
         }
+    }
+
+    #[test]
+    fn what_is_waited_for_is_not_told_as_if_it_came() {
+        let mut world = World::complete();
+        world.vm("k8s-worker1").parts.insert("memsize".into(), "1024".into());
+        let text = text(&world.up().unwrap(), &world.lab, Detail::Full);
+        assert!(text.contains("  · wait until k8s-worker1 is a Ready node again\n"), "{text}");
     }
 
     #[test]

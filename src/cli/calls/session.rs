@@ -234,7 +234,7 @@ impl Session {
         let result = async {
             verbs::carry_out(&self.engine, plan).await?;
             if self.verb == "up" {
-                let engine = Arc::new(self.engine.recording(&StepId(PROOF.to_owned())));
+                let engine = Arc::new(self.engine.recording(&StepId::apart(PROOF)));
                 unless_stopped(&self.engine.cancel, proof::prove(&engine)).await?;
             }
             Ok(())
@@ -373,7 +373,7 @@ pub enum NetworkVerb<'a> {
 fn step_of(error: &EngineError) -> StepId {
     match error {
         EngineError::Steps { failures, .. } if !failures.is_empty() => failures[0].step.clone(),
-        _ => StepId(PROOF.to_owned()),
+        _ => StepId::apart(PROOF),
     }
 }
 

@@ -69,14 +69,14 @@ mod tests {
     }
 
     fn step() -> StepId {
-        StepId("guest.await/gateway1".into())
+        StepId::read("guest.ready/gateway1")
     }
 
     #[test]
     fn a_cause_keeps_its_kind_and_gains_the_place_and_the_last_lines() {
         let report = ssh();
         assert_eq!(report.kind, Kind::Guest);
-        assert_eq!(report.place.as_deref(), Some("step guest.await/gateway1"), "the node is said once");
+        assert_eq!(report.place.as_deref(), Some("step guest.ready/gateway1"), "the node is said once");
         assert_eq!(report.tail, ["last words"]);
         let closer = Report::usage("x").with_tail(["closer"]).in_step(&step(), None, &["last words".into()]);
         assert_eq!(closer.tail, ["closer"]);
@@ -108,9 +108,9 @@ mod tests {
         assert_eq!(of_run(vec![]), None);
         assert_eq!(of_run(vec![(step(), ssh())]), Some(ssh()));
         let twice = of_run(vec![(step(), ssh()), (step(), ssh())]).unwrap();
-        assert_eq!((twice.kind, twice.also), (Kind::Guest, vec!["guest.await/gateway1".to_owned()]));
-        let both = of_run(vec![(StepId("vm.start/gateway2".into()), refused), (step(), ssh())]).unwrap();
+        assert_eq!((twice.kind, twice.also), (Kind::Guest, vec!["guest.ready/gateway1".to_owned()]));
+        let both = of_run(vec![(StepId::read("vm.start/gateway2"), refused), (step(), ssh())]).unwrap();
         assert_eq!((both.id, both.kind), ("partly-done", Kind::Partly));
-        assert_eq!(both.also, ["guest.await/gateway1: ssh to gateway1: closed"]);
+        assert_eq!(both.also, ["guest.ready/gateway1: ssh to gateway1: closed"]);
     }
 }

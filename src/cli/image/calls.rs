@@ -15,7 +15,8 @@ use crate::engine::event::{Event, PlannedStep};
 use crate::formats::seed_iso;
 use crate::host::convert::{self, Survey};
 use crate::host::{HostError, clock, files};
-use crate::plan::step::{Phase, StepId};
+use crate::plan::kind::Kind;
+use crate::plan::step::Phase;
 
 /// The label by which cloud-init knows a seed.
 const SEED_LABEL: &str = "cidata";
@@ -53,7 +54,7 @@ pub async fn convert(
     let (events, receiver) = mpsc::unbounded_channel();
     let reporter = report::choose(context.json(), context.options.quiet, &context.terminal);
     let reporting = Reporting::start(receiver, reporter, context.cancel.clone(), &Arc::default());
-    let step = StepId("image.convert".to_owned());
+    let step = Kind::ImageConvert.id();
     let text = format!("convert {}", conversion.source.display());
     let planned = PlannedStep {
         id: step.clone(),

@@ -16,14 +16,12 @@ use crate::host::download::Fetched;
 use crate::host::{HostError, clock};
 use crate::lab::catalogue::{self, Image};
 use crate::lab::spec::closest;
-use crate::plan::step::{Phase, StepId};
+use crate::plan::costs;
+use crate::plan::kind::Kind;
+use crate::plan::step::{Action, Phase};
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.imagefetch/1";
-/// The step of a plan that does the same.
-const STEP: &str = "image.fetch";
-/// A guess, as the plan's.
-const COST_SECONDS: u32 = 60;
 
 /// Download a cloud image, and check it, ahead of time
 ///
@@ -90,7 +88,7 @@ async fn bring(context: &Context, image: &Image, stall: Duration) -> Result<(Fet
     let reporting = Reporting::start(receiver, reporter, context.cancel.clone(), &Default::default());
     // Whoever shows the events is there until the end; one that is not told is no failure of the download.
     let mut tell = |event: Event| drop(events.send(event));
-    let step = StepId(STEP.to_owned());
+    let step = Kind::ImageFetch.id();
     tell(Event::Planned { steps: vec![planned(image)] });
     tell(Event::StepStarted { step: step.clone() });
     let started = clock::monotonic();
@@ -107,13 +105,13 @@ async fn bring(context: &Context, image: &Image, stall: Duration) -> Result<(Fet
 
 fn planned(image: &Image) -> PlannedStep {
     PlannedStep {
-        id: StepId(STEP.to_owned()),
+        id: Kind::ImageFetch.id(),
         node: None,
         phase: Phase::Host,
         text: format!("download {}", image.noun()),
         needs: Vec::new(),
         reaches: Vec::new(),
-        cost_seconds: COST_SECONDS,
+        cost_seconds: costs::of(&Action::FetchImage),
         known: false,
     }
 }

@@ -127,8 +127,8 @@ mod tests {
         let step = |(number, (cost, known, needs)): (usize, &(u32, bool, Vec<usize>))| PlannedStep {
             cost_seconds: *cost,
             known: *known,
-            needs: needs.iter().map(|need| id(&format!("step.{need}"))).collect(),
-            ..planned(&format!("step.{number}"), Phase::Host, "work")
+            needs: needs.iter().map(|need| id(&format!("vm.start/{need}"))).collect(),
+            ..planned(&format!("vm.start/{number}"), Phase::Host, "work")
         };
         Event::Planned { steps: steps.iter().enumerate().map(step).collect() }
     }
@@ -138,18 +138,18 @@ mod tests {
         let mut ahead = Ahead::default();
         ahead.event(&plan(&[(10, true, vec![]), (20, true, vec![0]), (5, true, vec![0])]), at(0));
         assert_eq!(ahead.left(), Some(at(30)));
-        ahead.event(&start("step.0"), at(0));
+        ahead.event(&start("vm.start/0"), at(0));
         ahead.tick(at(4));
         assert_eq!(ahead.left(), Some(at(26)));
         // It takes longer than it did: what is left stands still, and does not rise.
         ahead.tick(at(14));
         assert_eq!(ahead.left(), Some(at(20)));
-        ahead.event(&done("step.0", 15_000), at(15));
-        ahead.event(&start("step.1"), at(15));
-        ahead.event(&done("step.1", 1_000), at(16));
+        ahead.event(&done("vm.start/0", 15_000), at(15));
+        ahead.event(&start("vm.start/1"), at(15));
+        ahead.event(&done("vm.start/1", 1_000), at(16));
         // It was done 19 s early: what is left falls, five times as quickly as the time.
         assert_eq!(ahead.left(), Some(at(15)));
-        ahead.event(&done("step.2", 1_000), at(17));
+        ahead.event(&done("vm.start/2", 1_000), at(17));
         assert_eq!(ahead.left(), Some(at(0)));
     }
 
@@ -188,7 +188,7 @@ mod tests {
                 fine
             };
             for (number, (.., takes)) in steps.iter().enumerate() {
-                let name = format!("step.{number}");
+                let name = format!("vm.start/{number}");
                 ahead.event(&start(&name), now);
                 for pause in looks.iter().map(|pause| at(*pause)).filter(|pause| *pause < at(*takes)) {
                     ahead.tick(now + pause.min(at(*takes)));

@@ -6,6 +6,7 @@ use super::ahead::Ahead;
 use super::cell::{Cell, Detail, State, StepState, head};
 use super::speed::Speed;
 use crate::engine::event::{Event, Held, PlannedStep, Unmet};
+use crate::plan::kind::Kind;
 use crate::plan::step::{Phase, StepId};
 use crate::stack::judge::Outcome;
 
@@ -75,7 +76,7 @@ pub fn row_of(step: &PlannedStep) -> &str {
     match (&step.node, step.phase) {
         (_, Phase::Cluster) => CLUSTER_ROW,
         (Some(node), phase) if phase != Phase::Host => node,
-        (None, Phase::Drill) => step.id.0.trim_start_matches("drill."),
+        (None, Phase::Drill) => step.id.as_str().trim_start_matches("drill."),
         _ => MAC_ROW,
     }
 }
@@ -288,27 +289,45 @@ impl Row {
 
 /// Returns what a step of the host or the cluster concerns, in a word that leaves room for the others.
 fn area(id: &StepId) -> &str {
-    const AREAS: &[(&str, &str)] = &[
-        ("identity.", "Keys"),
-        ("network.", "Network"),
-        ("image.", "Image"),
-        ("template.", "Template"),
-        ("lab.", "Records"),
-        ("gateway.vips", "VIPs"),
-        ("kube.endpoint", "VIPs"),
-        ("gateway-api.", "Cilium"),
-        ("cilium.", "Cilium"),
-        ("kube.nodes", "Cilium"),
-        ("ingress.", "Ingress"),
-        ("kubeconfig.", "Access"),
-    ];
-    let known = AREAS.iter().find(|(begin, _)| id.0.starts_with(begin));
-    known.map_or_else(|| id.0.split(['.', '/']).next().unwrap_or_default(), |(_, area)| area)
+    match id.kind() {
+        Some(Kind::IdentityCreate) => "Keys",
+        Some(Kind::NetworkApply | Kind::NetworkRestore) => "Network",
+        Some(Kind::ImageFetch | Kind::ImageConvert) => "Image",
+        Some(Kind::TemplateBake | Kind::TemplateFreeze | Kind::TemplateDiscard | Kind::TemplateRemove) => {
+            "Template"
+        }
+        Some(Kind::NamesUnresolve) => "Names",
+        Some(Kind::LabForget) => "Records",
+        Some(Kind::GatewayVips | Kind::KubeEndpoint) => "VIPs",
+        Some(Kind::GatewayApiInstall | Kind::CiliumInstall | Kind::KubeNodes) => "Cilium",
+        Some(Kind::IngressConfigure) => "Ingress",
+        Some(Kind::KubeconfigWrite | Kind::KubeconfigUnmerge) => "Access",
+        // What has a row of its own.
+        Some(
+            Kind::Drill
+            | Kind::VmClone
+            | Kind::VmConfigure
+            | Kind::VmStart
+            | Kind::VmStop
+            | Kind::VmDelete
+            | Kind::GuestReady
+            | Kind::GuestClock
+            | Kind::NodeBack
+            | Kind::LanProbe
+            | Kind::GatewayConfigure
+            | Kind::NodePrepare
+            | Kind::KubeCertificates
+            | Kind::KubeInit
+            | Kind::KubeJoin
+            | Kind::DrillRestore,
+        )
+        | None => id.as_str().split(['.', '/']).next().unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::examples::{done, failed, id, plan, reached, start, waiting};
+    use super::super::examples::{done, failed, id, plan, planned, reached, start, waiting};
     use super::*;
 
     fn board(events: &[(u64, Event)]) -> Board {
@@ -335,12 +354,22 @@ mod tests {
     }
 
     #[test]
+    fn what_the_mac_does_is_called_by_what_it_concerns() {
+        let names = ["kubeconfig.unmerge", "names.unresolve", "lab.forget"];
+        let steps = names.map(|name| planned(name, Phase::Host, "")).into();
+        let mut board = Board::default();
+        board.event(&Event::Planned { steps }, Duration::ZERO);
+        let cells: Vec<&str> = row(&board, MAC_ROW).cells.iter().map(|cell| cell.label.as_str()).collect();
+        assert_eq!(cells, ["Access", "Names", "Records"]);
+    }
+
+    #[test]
     fn a_running_step_has_its_own_stopwatch_and_its_reason() {
         let board = board(&[
             (1, start("vm.clone/gateway1")),
             (3, done("vm.clone/gateway1", 2000)),
-            (4, start("guest.await/gateway1")),
-            (5, waiting("guest.await/gateway1", "cloud-init is done", "it runs")),
+            (4, start("guest.ready/gateway1")),
+            (5, waiting("guest.ready/gateway1", "cloud-init is done", "it runs")),
         ]);
         let row = row(&board, "gateway1");
         let now = Duration::from_secs(10);
@@ -364,7 +393,7 @@ mod tests {
             });
             states.collect()
         };
-        let wait = "guest.await/k8s-master1";
+        let wait = "guest.ready/k8s-master1";
         let (begun, is_on) = ((1, start(wait)), (2, reached(wait, "k8s-master1", Phase::Net)));
         assert_eq!(cells(std::slice::from_ref(&begun)), "..o...");
         assert_eq!(cells(&[begun.clone(), is_on.clone()]), "..+o..");
@@ -399,7 +428,7 @@ mod tests {
             "nothing ran since"
         );
         let mut board = board.clone();
-        board.event(&start(&step.0), Duration::from_secs(10));
+        board.event(&start(step.as_str()), Duration::from_secs(10));
         assert_eq!(
             row(&board, "gateway1").doing(Duration::from_secs(10)),
             Doing::Text("powering on".to_owned())

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::speed::Speed;
 use crate::engine::event::{Held, PlannedStep, Unmet};
+use crate::plan::kind::Kind;
 use crate::plan::step::{Phase, StepId};
 use crate::plan::text;
 
@@ -82,7 +83,7 @@ impl Cell {
         self.steps.push(StepState {
             id: step.id.clone(),
             node: step.node.clone(),
-            text: match (&step.node, text::doing(&step.id)) {
+            text: match (&step.node, step.id.kind().and_then(text::doing)) {
                 (Some(_), Some(doing)) => doing.to_owned(),
                 _ => step.text.clone(),
             },
@@ -156,12 +157,11 @@ pub(super) fn head(phase: Phase) -> &'static str {
 
 /// Returns the word for a step whose phase has several; none if what stands above it is the word.
 fn label(step: &PlannedStep) -> Option<&'static str> {
-    let verb = step.id.0.split('/').next().unwrap_or_default();
-    match step.phase {
-        Phase::Configure => Some("Configure"),
-        Phase::Join if verb.ends_with(".init") => Some("Init"),
-        Phase::Join if verb.ends_with(".certificates") => Some("Renew"),
-        Phase::Join => Some("Join"),
+    match (step.phase, step.id.kind()) {
+        (Phase::Configure, _) => Some("Configure"),
+        (Phase::Join, Some(Kind::KubeInit)) => Some("Init"),
+        (Phase::Join, Some(Kind::KubeCertificates)) => Some("Renew"),
+        (Phase::Join, _) => Some("Join"),
         _ => None,
     }
 }

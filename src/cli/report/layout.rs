@@ -338,9 +338,9 @@ mod tests {
             (2, done("vm.clone/gateway1", 1000)),
             (2, start("vm.start/gateway1")),
             (3, done("vm.start/gateway1", 1000)),
-            (3, start("guest.await/gateway1")),
-            (3, reached("guest.await/gateway1", "gateway1", Phase::Net)),
-            (3, waiting("guest.await/gateway1", "cloud-init is done on gateway1", "it runs modules:final")),
+            (3, start("guest.ready/gateway1")),
+            (3, reached("guest.ready/gateway1", "gateway1", Phase::Net)),
+            (3, waiting("guest.ready/gateway1", "cloud-init is done on gateway1", "it runs modules:final")),
             (4, start("vm.clone/k8s-master1")),
             (5, failed("vm.clone/k8s-master1", 1000)),
         ];

@@ -158,7 +158,7 @@ pub(crate) mod examples {
     use crate::stack::judge;
 
     pub fn id(id: &str) -> StepId {
-        StepId(id.to_owned())
+        StepId::read(id)
     }
 
     pub fn planned(name: &str, phase: Phase, text: &str) -> PlannedStep {
@@ -172,18 +172,14 @@ pub(crate) mod examples {
             planned("network.apply", Phase::Host, "make vmnet2"),
             planned("image.fetch", Phase::Host, "download ubuntu-24.04"),
         ];
-        for node in ["gateway1", "k8s-master1"] {
+        for (node, prepare) in [("gateway1", "gateway.configure"), ("k8s-master1", "node.prepare")] {
             steps.push(planned(&format!("vm.clone/{node}"), Phase::Clone, &format!("clone {node}")));
             steps.push(planned(&format!("vm.start/{node}"), Phase::Boot, &format!("start {node}")));
-            let wait = planned(&format!("guest.await/{node}"), Phase::Ready, &format!("wait for {node}"));
+            let wait = planned(&format!("guest.ready/{node}"), Phase::Ready, &format!("wait for {node}"));
             steps.push(PlannedStep { reaches: vec![milestone(node, Phase::Net)], ..wait });
-            steps.push(planned(
-                &format!("guest.prepare/{node}"),
-                Phase::Configure,
-                &format!("prepare {node}"),
-            ));
+            steps.push(planned(&format!("{prepare}/{node}"), Phase::Configure, &format!("prepare {node}")));
         }
-        steps.push(planned("kubeadm.init/k8s-master1", Phase::Join, "start the cluster"));
+        steps.push(planned("kube.init/k8s-master1", Phase::Join, "start the cluster"));
         let reaches = ["gateway1", "k8s-master1"].map(|node| milestone(node, Phase::Healthy)).into();
         steps.push(PlannedStep { reaches, ..planned("cilium.install", Phase::Cluster, "install Cilium") });
         Event::Planned { steps }

@@ -55,7 +55,7 @@ impl<W: Write + Send> Plain<W> {
             Event::Planned { steps } => {
                 for step in steps {
                     self.node_width = self.node_width.max(place(step).len());
-                    self.step_width = self.step_width.max(verb(&step.id).len());
+                    self.step_width = self.step_width.max(step.id.without_node().len());
                     self.steps.insert(step.id.clone(), step.clone());
                 }
                 let left = self.ahead.left().map(|left| format!(", about {} left", words::stopwatch(left)));
@@ -120,7 +120,7 @@ impl<W: Write + Send> Plain<W> {
     fn of_step(&self, step: &StepId, text: &str) -> String {
         let place = self.steps.get(step).map_or_else(|| MAC_ROW.to_owned(), place);
         let (node_width, step_width) = (self.node_width, self.step_width);
-        format!("{place:<node_width$}  {:<step_width$}  {text}", verb(step))
+        format!("{place:<node_width$}  {:<step_width$}  {text}", step.without_node())
     }
 }
 
@@ -148,11 +148,6 @@ fn place(step: &PlannedStep) -> String {
     step.node.clone().unwrap_or_else(|| no_node.to_owned())
 }
 
-/// Returns a step's id without its node: `vm.start`.
-fn verb(step: &StepId) -> &str {
-    step.0.split('/').next().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::examples::{done, failed, id, plan, start, waiting};
@@ -169,13 +164,10 @@ mod tests {
         let lines = lines(&[
             plan(),
             start("vm.start/k8s-master1"),
-            waiting("guest.await/gateway1", "gateway1 takes our SSH key", "refused"),
-            Event::StepHeld {
-                step: id("kubeadm.init/k8s-master1"),
-                because: Held::of("gateway1", "start it"),
-            },
+            waiting("guest.ready/gateway1", "gateway1 takes our SSH key", "refused"),
+            Event::StepHeld { step: id("kube.init/k8s-master1"), because: Held::of("gateway1", "start it") },
             Event::StepRetried {
-                step: id("guest.await/gateway1"),
+                step: id("guest.ready/gateway1"),
                 attempt: 2,
                 of: 3,
                 because: "ssh to gateway1: closed".into(),
@@ -187,12 +179,12 @@ mod tests {
             lines,
             [
                 "12 steps",
-                "k8s-master1  vm.start        start k8s-master1",
-                "gateway1     guest.await     not yet: gateway1 takes our SSH key (refused)",
-                "k8s-master1  kubeadm.init    waits for gateway1: start it",
-                "gateway1     guest.await     ssh to gateway1: closed; it is begun again (2 of 3)",
-                "k8s-master1  vm.start        done in 1.2 s",
-                "Mac          network.apply   failed after 1 min 00 s: vmrun failed",
+                "k8s-master1  vm.start           start k8s-master1",
+                "gateway1     guest.ready        not yet: gateway1 takes our SSH key (refused)",
+                "k8s-master1  kube.init          waits for gateway1: start it",
+                "gateway1     guest.ready        ssh to gateway1: closed; it is begun again (2 of 3)",
+                "k8s-master1  vm.start           done in 1.2 s",
+                "Mac          network.apply      failed after 1 min 00 s: vmrun failed",
             ]
         );
     }

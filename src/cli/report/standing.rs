@@ -2,13 +2,12 @@
 
 use super::board::{CLUSTER_ROW, row_of};
 use super::summary::{End, StepRun, Summary};
-use crate::plan::step::StepId;
 
 /// How far the steps of one machine, of the Mac or of the cluster came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Reached {
     All,
-    /// The verb of the last step that was done, if any was, and of the first one that was not.
+    /// The kind of the last step that was done, if any was, and of the first one that was not.
     Upto {
         last: Option<String>,
         next: String,
@@ -51,11 +50,8 @@ fn reached(steps: &[&StepRun]) -> Reached {
     // A failure says more than a step that merely was not reached.
     let failed = steps.iter().find(|run| matches!(run.end, End::Failed { .. }));
     let last = steps.iter().rev().find(|run| is_done(run));
-    Reached::Upto {
-        last: last.map(|run| verb(&run.planned.id)),
-        next: verb(&failed.unwrap_or(next).planned.id),
-        failed: failed.is_some(),
-    }
+    let kind = |run: &&StepRun| run.planned.id.without_node().to_owned();
+    Reached::Upto { last: last.map(kind), next: kind(failed.unwrap_or(next)), failed: failed.is_some() }
 }
 
 fn words(reached: &Reached) -> String {
@@ -70,11 +66,6 @@ fn words(reached: &Reached) -> String {
 
 fn is_done(run: &StepRun) -> bool {
     matches!(run.end, End::Done { .. })
-}
-
-/// Returns a step's id without its machine.
-fn verb(step: &StepId) -> String {
-    step.0.split('/').next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -129,7 +120,7 @@ mod tests {
     #[test]
     fn where_every_step_was_done_there_is_nothing_to_say() {
         let all: Vec<Event> = match plan() {
-            Event::Planned { steps } => steps.iter().map(|step| done(&step.id.0, 1)).collect(),
+            Event::Planned { steps } => steps.iter().map(|step| done(step.id.as_str(), 1)).collect(),
             _ => Vec::new(),
         };
         let summary = after(all);

@@ -4,7 +4,7 @@ use crate::cli::screen::table::{Cell, Table, labelled};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
 use crate::lab::Lab;
-use crate::plan::step::Plan;
+use crate::plan::step::{Action, Plan, Step};
 use crate::stack::drill::{Fared, Outcome, Scenario};
 
 /// Columns of `✓ `.
@@ -25,11 +25,11 @@ pub fn plan(plan: &Plan, holder: Option<&str>, spared: &[(Scenario, String)], pe
         }
         lines.extend(words::wrap(&text, pen.prose_width()));
         lines.push(String::new());
-        let name =
-            |id: &str| id.trim_start_matches("drill.").split('/').next().unwrap_or_default().to_owned();
-        let steps: Vec<(String, String)> =
-            plan.steps.iter().map(|step| (name(&step.id.0), step.text.clone())).collect();
-        lines.extend(pairs(steps.iter().map(|(name, text)| (name.as_str(), text.clone())), pen));
+        let name = |step: &Step| match &step.action {
+            Action::Drill { scenario, .. } => scenario.name(),
+            _ => "restore",
+        };
+        lines.extend(pairs(plan.steps.iter().map(|step| (name(step), step.text.clone())), pen));
     }
     if !spared.is_empty() {
         lines.push(String::new());

@@ -179,7 +179,7 @@ mod tests {
 
     fn report() -> Report {
         Report::new("guest-not-right", Kind::Guest, "cloud-init ended with an error")
-            .at("k8s-worker1, step guest.await/k8s-worker1")
+            .at("k8s-worker1, step guest.ready/k8s-worker1")
             .because(
                 "a package could not be installed: the guest has no way to the internet through 10.10.0.2",
             )
@@ -195,7 +195,7 @@ mod tests {
             text,
             "error: cloud-init ended with an error
 
-  where   k8s-worker1, step guest.await/k8s-worker1
+  where   k8s-worker1, step guest.ready/k8s-worker1
   why     a package could not be installed: the guest has no way to
           the internet through 10.10.0.2
   said

@@ -157,20 +157,10 @@ fn ticked(text: &str, pen: &Pen) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::formats::networking::Vmnet;
-    use crate::plan::step::{Phase, StepId};
 
     fn step(diff: &str, scope: Scope) -> Step {
-        Step {
-            id: StepId("network.apply".to_owned()),
-            needs: Vec::new(),
-            node: None,
-            phase: Phase::Host,
-            gate: None,
-            text: "set up vmnet2 10.10.0.0/24".to_owned(),
-            why: "it is not there".to_owned(),
-            cost_seconds: 8,
-            action: Action::ApplyNetwork { diff: diff.to_owned(), scope },
-        }
+        let action = Action::ApplyNetwork { diff: diff.to_owned(), scope };
+        Step::new(action, "set up vmnet2 10.10.0.0/24", "it is not there")
     }
 
     fn change<'a>(step: Option<&'a Step>) -> Change<'a> {

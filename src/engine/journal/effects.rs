@@ -6,6 +6,8 @@
 
 use serde::Serialize;
 
+use crate::plan::kind::Kind;
+
 /// How an effect that a crash left is seen and mended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -77,10 +79,10 @@ const HALF_TEMPLATE: Effect = effect(
     "without its manifest it is none; the next step clears it away",
 );
 
-/// What each kind of step may leave, by the first part of its id.
-pub const TABLE: &[(&str, &[Effect])] = &[
+/// What each kind of step may leave.
+pub const TABLE: &[(Kind, &[Effect])] = &[
     (
-        "identity.create",
+        Kind::IdentityCreate,
         &[
             effect(
                 "half a set of keys",
@@ -95,11 +97,11 @@ pub const TABLE: &[(&str, &[Effect])] = &[
             HALF_WRITTEN,
         ],
     ),
-    ("network.apply", &PENDING_NETWORKS),
-    ("network.restore", &PENDING_NETWORKS),
-    ("image.fetch", &[effect("a part of the image", Recorded, "the next download goes on with it")]),
+    (Kind::NetworkApply, &PENDING_NETWORKS),
+    (Kind::NetworkRestore, &PENDING_NETWORKS),
+    (Kind::ImageFetch, &[effect("a part of the image", Recorded, "the next download goes on with it")]),
     (
-        "image.convert",
+        Kind::ImageConvert,
         &[
             effect("half a disk", Marked, "it is called `.part` until it is whole, and is written anew"),
             effect(
@@ -110,7 +112,7 @@ pub const TABLE: &[(&str, &[Effect])] = &[
         ],
     ),
     (
-        "template.bake",
+        Kind::TemplateBake,
         &[
             effect(
                 "a machine that bakes on",
@@ -125,17 +127,17 @@ pub const TABLE: &[(&str, &[Effect])] = &[
         ],
     ),
     (
-        "template.freeze",
+        Kind::TemplateFreeze,
         &[effect(
             "a snapshot of a template that is not frozen",
             Recorded,
             "the manifest says so; it is frozen again",
         )],
     ),
-    ("template.discard", &[HALF_TEMPLATE]),
-    ("template.remove", &[HALF_TEMPLATE]),
+    (Kind::TemplateDiscard, &[HALF_TEMPLATE]),
+    (Kind::TemplateRemove, &[HALF_TEMPLATE]),
     (
-        "vm.clone",
+        Kind::VmClone,
         &[
             effect(
                 "half a clone",
@@ -147,16 +149,16 @@ pub const TABLE: &[(&str, &[Effect])] = &[
         ],
     ),
     (
-        "vm.configure",
+        Kind::VmConfigure,
         &[
             effect("a new seed under an old VMX", Planned, "the digest in the VMX goes last, and differs"),
             HALF_WRITTEN,
         ],
     ),
-    ("vm.start", &[POWER]),
-    ("vm.stop", &[POWER]),
+    (Kind::VmStart, &[POWER]),
+    (Kind::VmStop, &[POWER]),
     (
-        "vm.delete",
+        Kind::VmDelete,
         &[
             effect(
                 "half a machine's folder",
@@ -170,46 +172,49 @@ pub const TABLE: &[(&str, &[Effect])] = &[
             ),
         ],
     ),
-    ("guest.ready", &[POWER]),
-    ("guest.clock", &[]),
-    ("node.back", &[]),
-    ("lan.probe", &[effect("a guest that listens on the LAN", Ends, "it listens for seconds")]),
-    ("gateway.configure", &GUEST_FILES),
-    ("gateway.vips", &[]),
-    ("node.prepare", &GUEST_FILES),
-    ("kube.init", &[HALF_KUBEADM]),
+    (Kind::GuestReady, &[POWER]),
+    (Kind::GuestClock, &[]),
+    (Kind::NodeBack, &[]),
+    (Kind::LanProbe, &[effect("a guest that listens on the LAN", Ends, "it listens for seconds")]),
+    (Kind::GatewayConfigure, &GUEST_FILES),
+    (Kind::GatewayVips, &[]),
+    (Kind::NodePrepare, &GUEST_FILES),
+    (Kind::KubeInit, &[HALF_KUBEADM]),
     (
-        "kube.join",
+        Kind::KubeJoin,
         &[
             HALF_KUBEADM,
             effect("an etcd member that never started", Planned, "the step removes it before it joins again"),
         ],
     ),
     (
-        "kube.certificates",
+        Kind::KubeCertificates,
         &[effect(
             "new certificates, and servers that still show the old ones",
             Marked,
             "a mark in the guest goes last; with it, all is done again",
         )],
     ),
-    ("kube.endpoint", &[]),
+    (Kind::KubeEndpoint, &[]),
     (
-        "gateway-api.install",
+        Kind::GatewayApiInstall,
         &[effect("some of the definitions", Planned, "the server is given all of them again")],
     ),
     (
-        "cilium.install",
+        Kind::CiliumInstall,
         &[effect(
             "a Helm release that is pending",
             Planned,
             "the step sees its state, and installs or rolls back",
         )],
     ),
-    ("kube.nodes", &[]),
-    ("ingress.configure", &[effect("some of the objects", Planned, "the server is given all of them again")]),
+    (Kind::KubeNodes, &[]),
     (
-        "kubeconfig.write",
+        Kind::IngressConfigure,
+        &[effect("some of the objects", Planned, "the server is given all of them again")],
+    ),
+    (
+        Kind::KubeconfigWrite,
         &[
             HALF_WRITTEN,
             effect(
@@ -220,19 +225,19 @@ pub const TABLE: &[(&str, &[Effect])] = &[
         ],
     ),
     (
-        "kubeconfig.unmerge",
+        Kind::KubeconfigUnmerge,
         &[effect("kubectl's lock on the user's kubeconfig", Recorded, "it bears our name and is taken away")],
     ),
     (
-        "names.unresolve",
+        Kind::NamesUnresolve,
         &[effect("the file gone, its record not", Recorded, "the next `destroy` forgets the record")],
     ),
     (
-        "lab.forget",
+        Kind::LabForget,
         &[effect("a part of the lab's folder", Swept, "the next run removes `labs/.leaving-<lab>`")],
     ),
     (
-        "drill",
+        Kind::Drill,
         &[effect(
             "what the drill broke",
             Recorded,
@@ -240,91 +245,34 @@ pub const TABLE: &[(&str, &[Effect])] = &[
         )],
     ),
     (
-        "drill.restore",
+        Kind::DrillRestore,
         &[effect("what the drill broke", Recorded, "the record goes last; it is put back again")],
     ),
 ];
 
 /// Returns what a step of this id may have left.
 pub fn of(step: &str) -> &'static [Effect] {
-    let kind = step.split('/').next().unwrap_or_default();
-    let row = |wanted: &str| TABLE.iter().find(|(known, _)| *known == wanted).map(|(_, effects)| *effects);
-    row(kind).or_else(|| row(kind.split('.').next().unwrap_or_default())).unwrap_or_default()
+    let row = Kind::of_id(step).and_then(|kind| TABLE.iter().find(|(known, _)| *known == kind));
+    row.map(|(_, effects)| *effects).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::fixture::World;
-    use crate::plan::step::{Action, Plan};
-
-    /// Whoever adds an action is led here by the compiler, and by the test below to the table.
-    fn kind(action: &Action) -> &'static str {
-        match action {
-            Action::CreateIdentity => "identity.create",
-            Action::ApplyNetwork { .. } => "network.apply",
-            Action::RestoreNetwork { .. } | Action::PutBackNetwork { .. } => "network.restore",
-            Action::FetchImage => "image.fetch",
-            Action::ConvertImage => "image.convert",
-            Action::BakeTemplate => "template.bake",
-            Action::FreezeTemplate => "template.freeze",
-            Action::DiscardTemplate => "template.discard",
-            Action::RemoveTemplate => "template.remove",
-            Action::CloneVm { .. } => "vm.clone",
-            Action::ConfigureVm { .. } => "vm.configure",
-            Action::StartVm { .. } => "vm.start",
-            Action::StopVm { .. } => "vm.stop",
-            Action::DeleteVm { .. } => "vm.delete",
-            Action::AwaitGuest { .. } => "guest.ready",
-            Action::SetClock { .. } => "guest.clock",
-            Action::AwaitBack { .. } => "node.back",
-            Action::ProbeLan { .. } => "lan.probe",
-            Action::ConfigureGateway { .. } => "gateway.configure",
-            Action::AwaitVips => "gateway.vips",
-            Action::PrepareNode { .. } => "node.prepare",
-            Action::InitControlPlane { .. } => "kube.init",
-            Action::RenewCertificates { .. } => "kube.certificates",
-            Action::JoinControlPlane { .. } | Action::JoinWorker { .. } => "kube.join",
-            Action::AwaitEndpoint => "kube.endpoint",
-            Action::InstallGatewayApi => "gateway-api.install",
-            Action::InstallCilium => "cilium.install",
-            Action::AwaitNodes => "kube.nodes",
-            Action::ConfigureIngress => "ingress.configure",
-            Action::WriteKubeconfig => "kubeconfig.write",
-            Action::UnmergeKubeconfig { .. } => "kubeconfig.unmerge",
-            Action::RemoveResolver { .. } => "names.unresolve",
-            Action::ForgetLab => "lab.forget",
-            Action::Drill { .. } => "drill",
-            Action::EndDrill { .. } => "drill.restore",
-        }
-    }
-
-    fn is_in_the_table(plan: &Plan) {
-        for step in &plan.steps {
-            let kind = kind(&step.action);
-            assert!(TABLE.iter().any(|(known, _)| *known == kind), "the table lacks {kind}");
-            assert_eq!(of(&step.id.0), of(kind), "{}", step.id);
-        }
-    }
 
     #[test]
-    fn every_step_of_every_plan_is_in_the_table() {
-        let world = World::empty();
-        let up = world.up().unwrap();
-        assert!(up.steps.len() > 50, "the whole lab");
-        is_in_the_table(&up);
-        let wish = crate::plan::drill::Wish { scenarios: Vec::new(), on: None };
-        let complete = World::complete();
-        is_in_the_table(&crate::plan::drill::plan(&complete.lab, &complete.facts, &wish).plan);
-        let network = crate::plan::networks::without(&complete.facts, &[]);
-        is_in_the_table(&crate::plan::destroy::plan(&complete.lab.name, &complete.facts, &network).unwrap());
-        is_in_the_table(&crate::plan::template::plan(&complete.lab, &complete.facts.template, true).unwrap());
+    fn every_kind_of_step_is_in_the_table_once() {
+        for kind in Kind::ALL {
+            let rows = TABLE.iter().filter(|(known, _)| known == kind);
+            assert_eq!(rows.count(), 1, "{}", kind.name());
+        }
     }
 
     #[test]
     fn the_page_about_the_journal_has_every_row() {
         let page = include_str!("../../../docs/journal.md");
-        for (step, effects) in TABLE {
+        for (kind, effects) in TABLE {
+            let step = kind.name();
             if effects.is_empty() {
                 assert!(page.contains(&format!("`{step}`")), "{step} is not in docs/journal.md");
             }

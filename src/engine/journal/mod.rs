@@ -156,7 +156,7 @@ impl Journal {
             at_ms: clock::now_ms(),
             pid: self.ourselves.pid,
             verb: self.verb().to_owned(),
-            step: step.0.clone(),
+            step: step.to_string(),
             state,
             took_ms: took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
             message,
@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     fn id(name: &str) -> StepId {
-        StepId(name.to_owned())
+        StepId::read(name)
     }
 
     fn journal(folder: &tempfile::TempDir) -> (Journal, PathBuf) {
@@ -319,11 +319,11 @@ mod tests {
         let (journal, _) = journal(&folder);
         journal.begin().unwrap();
         let took = |milliseconds| Some(Duration::from_millis(milliseconds));
-        journal.write(&id("a"), State::Done, took(9000), None).unwrap();
-        journal.write(&id("a"), State::Done, took(2500), None).unwrap();
-        journal.write(&id("a"), State::Failed, took(60_000), Some("no".to_owned())).unwrap();
-        journal.write(&id("b"), State::Failed, took(1000), Some("no".to_owned())).unwrap();
-        assert_eq!(journal.costs(), [("a".to_owned(), 2.5)].into());
+        journal.write(&id("kube.nodes"), State::Done, took(9000), None).unwrap();
+        journal.write(&id("kube.nodes"), State::Done, took(2500), None).unwrap();
+        journal.write(&id("kube.nodes"), State::Failed, took(60_000), Some("no".to_owned())).unwrap();
+        journal.write(&id("kube.endpoint"), State::Failed, took(1000), Some("no".to_owned())).unwrap();
+        assert_eq!(journal.costs(), [("kube.nodes".to_owned(), 2.5)].into());
     }
 
     #[test]
@@ -331,7 +331,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let gone = folder.path().join("lab");
         let journal = Journal::new(gone.join("journal.jsonl"), "destroy");
-        journal.write(&id("a"), State::Done, None, None).unwrap();
+        journal.write(&id("kube.nodes"), State::Done, None, None).unwrap();
         journal.end(RunState::Done).unwrap();
         assert!(!files::exists(&gone));
     }

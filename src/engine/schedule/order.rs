@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use crate::plan::kind::Kind;
 use crate::plan::step::{Gate, Plan, Step, StepId};
 
 /// How long steps take: as this lab's own last run of each, else as its other machines' runs of the same kind, else as
@@ -10,20 +11,21 @@ use crate::plan::step::{Gate, Plan, Step, StepId};
 #[derive(Clone, Debug, Default)]
 pub struct Costs {
     by_step: BTreeMap<String, f64>,
-    /// Mean seconds and how many steps they come from, by a step's verb.
-    by_verb: BTreeMap<String, (f64, u32)>,
+    /// Mean seconds of the kinds that machines have a step each of, and how many steps they come from.
+    by_kind: BTreeMap<Kind, (f64, u32)>,
 }
 
 impl Costs {
     /// Takes in how many seconds each step took when it was last done.
     pub fn learned(by_step: BTreeMap<String, f64>) -> Self {
-        let mut by_verb: BTreeMap<String, (f64, u32)> = BTreeMap::new();
-        for (step, seconds) in by_step.iter().filter(|(step, _)| step.contains('/')) {
-            let (mean, count) = by_verb.entry(verb(step).to_owned()).or_default();
+        let mut by_kind: BTreeMap<Kind, (f64, u32)> = BTreeMap::new();
+        for (step, seconds) in &by_step {
+            let Some(kind) = Kind::of_id(step).filter(|kind| kind.is_of_machine()) else { continue };
+            let (mean, count) = by_kind.entry(kind).or_default();
             *count += 1;
             *mean += (seconds - *mean) / f64::from(*count);
         }
-        Self { by_step, by_verb }
+        Self { by_step, by_kind }
     }
 
     /// Returns how long a step is supposed to take.
@@ -37,14 +39,10 @@ impl Costs {
     }
 
     fn last(&self, step: &Step) -> Option<f64> {
-        let of_its_kind = || self.by_verb.get(verb(&step.id.0)).map(|(mean, _)| *mean);
-        let seconds = self.by_step.get(&step.id.0).copied().or_else(of_its_kind);
+        let of_its_kind = || self.by_kind.get(&step.action.kind()).map(|(mean, _)| *mean);
+        let seconds = self.by_step.get(step.id.as_str()).copied().or_else(of_its_kind);
         seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
     }
-}
-
-fn verb(step: &str) -> &str {
-    step.split('/').next().unwrap_or_default()
 }
 
 /// A plan as a graph, by the steps' places in it.
@@ -124,6 +122,7 @@ pub fn one_at_a_time(plan: &Plan, costs: &Costs) -> Duration {
 mod tests {
     use super::super::super::fixture::{plan, start};
     use super::*;
+    use crate::plan::step::Action;
 
     fn of(node: &str, needs: &[&str], cost_seconds: u32) -> Step {
         Step { cost_seconds, ..start(node, needs) }
@@ -155,10 +154,7 @@ mod tests {
         let order = Order::of(&plan, &costs);
         let (length, way) = order.critical_path(&plan);
         assert_eq!(length, Duration::from_secs(10));
-        assert_eq!(
-            way.iter().map(|step| step.id.0.as_str()).collect::<Vec<_>>(),
-            ["vm.start/a", "vm.start/d"]
-        );
+        assert_eq!(way.iter().map(|step| step.id.as_str()).collect::<Vec<_>>(), ["vm.start/a", "vm.start/d"]);
         assert_eq!(one_at_a_time(&plan, &costs), Duration::from_secs(12));
         assert_eq!(order.remaining.iter().map(Duration::as_secs).collect::<Vec<_>>(), [10, 2, 1, 9]);
     }
@@ -170,9 +166,10 @@ mod tests {
         let seconds = |step: &Step| costs.of(step).as_secs_f64();
         assert_eq!(seconds(&of("a", &[], 30)), 4.0);
         assert_eq!(seconds(&of("new", &[], 30)), 6.0);
-        let other = Step { id: StepId("kube.endpoint/elsewhere".to_owned()), ..of("x", &[], 30) };
-        assert!(costs.knows(&of("a", &[], 30)) && costs.knows(&of("new", &[], 30)) && !costs.knows(&other));
-        assert_eq!(seconds(&other), 30.0, "what has no machine is no machine's kind");
+        let nodes = Step::new(Action::AwaitNodes, "wait", "a test wants it");
+        assert!(costs.knows(&of("a", &[], 30)) && costs.knows(&of("new", &[], 30)) && !costs.knows(&nodes));
+        assert_eq!(seconds(&nodes), f64::from(nodes.cost_seconds));
+        assert_eq!(costs.by_kind.len(), 1, "what has no machine is no machine's kind");
         assert_eq!(Costs::default().of(&of("a", &[], 30)).as_secs(), 30);
     }
 

@@ -12,7 +12,7 @@ pub fn held_by(step: &Step, other: &Step) -> Held {
         (Some(node), _) if joins(step) && joins(other) => Held::of(node, "one etcd learner at a time"),
         (_, Some(why)) => Held { waits_for: None, why: why.to_owned() },
         (Some(node), None) => Held::of(node, &other.text),
-        (None, None) => Held::of(subject(&other.id), &other.text),
+        (None, None) => Held::of(subject(other.action.kind()), &other.text),
     }
 }
 
@@ -20,7 +20,7 @@ pub fn held_by(step: &Step, other: &Step) -> Held {
 mod tests {
     use super::super::super::fixture::start;
     use super::*;
-    use crate::plan::step::StepId;
+    use crate::formats::networking::Scope;
 
     #[test]
     fn a_reason_is_told_in_words_and_with_the_machine_that_is_waited_for() {
@@ -33,7 +33,8 @@ mod tests {
             said(of("start the cluster", Some("k8s-master1"))),
             "waits for k8s-master1: start the cluster"
         );
-        let network = Step { id: StepId("network.apply".to_owned()), ..of("make vmnet2", None) };
+        let network = Action::ApplyNetwork { diff: String::new(), scope: Scope::Networks };
+        let network = Step::new(network, "make vmnet2", "a test wants it");
         assert_eq!(said(network), "waits for the network: make vmnet2");
         assert_eq!(said(of("wait until the API answers", None)), "waits until the API answers");
         assert_eq!(said(of("wait for gateway1: login", Some("gateway1"))), "waits for gateway1: login");

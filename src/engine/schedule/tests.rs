@@ -37,7 +37,7 @@ async fn a_failed_step_stops_what_needs_it_and_nothing_else() {
     let EngineError::Steps { failures, done, skipped, planned } = error else { panic!("{error:?}") };
     assert_eq!((done, skipped, planned), (1, 2, 4));
     let [StepFailure { step, node, error }] = failures.as_slice() else { panic!("{failures:?}") };
-    assert_eq!((step.0.as_str(), node.as_deref()), ("vm.start/gateway1", Some("gateway1")));
+    assert_eq!((step.as_str(), node.as_deref()), ("vm.start/gateway1", Some("gateway1")));
     assert!(error.to_string().contains("The operation was canceled"), "{error}");
     let because = "vm.start/gateway1 failed".to_owned();
     let both = ["vm.start/gateway2", "vm.clone/k8s-master2"].map(|step| (step.to_owned(), because.clone()));
@@ -106,7 +106,7 @@ async fn what_was_interrupted_before_it_began_does_nothing() {
 #[tokio::test]
 async fn estimates_come_from_what_steps_took_last() {
     let mut bench = bench(Machines::default());
-    let slow = StepId("vm.start/gateway1".to_owned());
+    let slow = StepId::read("vm.start/gateway1");
     bench.engine.journal.write(&slow, State::Done, Some(Duration::from_millis(41_200)), None).unwrap();
     let plan = plan([start("gateway1", &[]), start("gateway2", &[])]);
     run(&bench.engine, &plan).await.unwrap();
@@ -131,7 +131,7 @@ struct Told {
 
 impl Perform for Told {
     async fn perform(&self, step: &Arc<Step>) -> Result<bool> {
-        let id = step.id.0.as_str();
+        let id = step.id.as_str();
         clock::pause(Duration::from_secs(self.takes.get(id).copied().unwrap_or(step.cost_seconds.into())))
             .await;
         match self.fails.borrow_mut().get_mut(id).and_then(VecDeque::pop_front) {
@@ -141,7 +141,7 @@ impl Perform for Told {
     }
 
     fn record(&self, step: &StepId, state: State, _: Option<Duration>, _: Option<String>) -> Result<()> {
-        if state != State::Started && self.unwritten == Some(step.0.as_str()) {
+        if state != State::Started && self.unwritten == Some(step.as_str()) {
             return Err(EngineError::Host(HostError::Content {
                 path: "journal".into(),
                 reason: "full".into(),
@@ -189,7 +189,7 @@ impl Outcome {
         self.events
             .iter()
             .filter_map(|(at, event)| match event {
-                Event::StepStarted { step } => Some((*at, step.0.as_str())),
+                Event::StepStarted { step } => Some((*at, step.as_str())),
                 _ => None,
             })
             .collect()
@@ -197,7 +197,7 @@ impl Outcome {
 
     fn held(&self) -> Vec<(&str, String)> {
         let held = self.events.iter().filter_map(|(_, event)| match event {
-            Event::StepHeld { step, because } => Some((step.0.as_str(), because.to_string())),
+            Event::StepHeld { step, because } => Some((step.as_str(), because.to_string())),
             _ => None,
         });
         held.collect()
@@ -206,7 +206,7 @@ impl Outcome {
 
 fn skips(events: impl IntoIterator<Item = Event>) -> Vec<(String, String)> {
     let skip = |event| match event {
-        Event::StepSkipped { step, because } => Some((step.0, because)),
+        Event::StepSkipped { step, because } => Some((step.to_string(), because)),
         _ => None,
     };
     events.into_iter().filter_map(skip).collect()
@@ -216,14 +216,9 @@ fn costing(step: Step, cost_seconds: u32) -> Step {
     Step { cost_seconds, ..step }
 }
 
-fn of(id: &str, needs: &[&str], cost_seconds: u32, action: Action) -> Step {
-    let node = id.split_once('/').map(|(_, node)| node);
-    Step {
-        id: StepId(id.to_owned()),
-        node: node.map(str::to_owned),
-        action,
-        ..costing(start("x", needs), cost_seconds)
-    }
+fn of(action: Action, needs: &[&str], cost_seconds: u32) -> Step {
+    let node = action.node().map(str::to_owned);
+    Step { id: action.id(), node, action, ..costing(start("x", needs), cost_seconds) }
 }
 
 fn lost() -> EngineError {
@@ -250,15 +245,10 @@ async fn of_those_that_queue_the_one_with_the_longest_way_ahead_goes_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_machine_that_has_done_its_own_says_what_it_waits_for_elsewhere() {
-    let join = |node: &str, needs: &[&str]| {
-        let id = format!("kube.join/{node}");
-        of(&id, needs, 40, Action::JoinControlPlane { node: node.to_owned() })
-    };
-    let prepare = |node: &str| {
-        of(&format!("node.prepare/{node}"), &[], 5, Action::PrepareNode { node: node.to_owned() })
-    };
+    let join = |node: &str, needs: &[&str]| of(Action::JoinControlPlane { node: node.to_owned() }, needs, 40);
+    let prepare = |node: &str| of(Action::PrepareNode { node: node.to_owned() }, &[], 5);
     let plan = plan([
-        of("kube.endpoint", &[], 9, Action::AwaitEndpoint),
+        of(Action::AwaitEndpoint, &[], 9),
         prepare("m2"),
         prepare("m3"),
         join("m2", &["kube.endpoint", "node.prepare/m2"]),
@@ -275,8 +265,8 @@ async fn a_machine_that_has_done_its_own_says_what_it_waits_for_elsewhere() {
 #[tokio::test(start_paused = true)]
 async fn a_guest_whose_connection_broke_is_gone_to_again_and_a_refusal_is_not() {
     let plan = plan([
-        of("gateway.configure/g1", &[], 3, Action::ConfigureGateway { node: "g1".into() }),
-        of("gateway.configure/g2", &[], 3, Action::ConfigureGateway { node: "g2".into() }),
+        of(Action::ConfigureGateway { node: "g1".into() }, &[], 3),
+        of(Action::ConfigureGateway { node: "g2".into() }, &[], 3),
     ]);
     let refused = EngineError::guest("g2", "no");
     let told = Told::new([]).failing("gateway.configure/g1", [lost(), lost()]);
@@ -284,10 +274,10 @@ async fn a_guest_whose_connection_broke_is_gone_to_again_and_a_refusal_is_not() 
     let Err(EngineError::Steps { failures, done: 1, .. }) = &outcome.result else {
         panic!("{:?}", outcome.result)
     };
-    assert_eq!(failures[0].step.0, "gateway.configure/g2");
+    assert_eq!(failures[0].step.as_str(), "gateway.configure/g2");
     let retried = outcome.events.iter().filter_map(|(_, event)| match event {
         Event::StepRetried { step, attempt, of, because } => {
-            Some((step.0.as_str(), *attempt, *of, because.as_str()))
+            Some((step.as_str(), *attempt, *of, because.as_str()))
         }
         _ => None,
     });
@@ -299,7 +289,7 @@ async fn a_guest_whose_connection_broke_is_gone_to_again_and_a_refusal_is_not() 
 
 #[tokio::test(start_paused = true)]
 async fn what_is_lost_again_and_again_fails_with_its_last_words() {
-    let plan = plan([of("gateway.configure/g1", &[], 3, Action::ConfigureGateway { node: "g1".into() })]);
+    let plan = plan([of(Action::ConfigureGateway { node: "g1".into() }, &[], 3)]);
     let told = Told::new([]).failing("gateway.configure/g1", [lost(), lost(), lost(), lost()]);
     let outcome = told.carry_out(&plan, |_| ()).await;
     let Err(EngineError::Steps { failures, .. }) = &outcome.result else { panic!("{:?}", outcome.result) };
@@ -326,7 +316,7 @@ async fn a_journal_that_cannot_be_written_leaves_no_network_half_changed() {
     let plan = plan([
         costing(start("quick", &[]), 12),
         costing(start("next", &["vm.start/quick"]), 1),
-        of("network.apply", &[], 40, Action::ApplyNetwork { diff: String::new(), scope }),
+        of(Action::ApplyNetwork { diff: String::new(), scope }, &[], 40),
     ]);
     let world = Told { unwritten: Some("vm.start/quick"), ..Told::new([]) };
     let outcome = world.carry_out(&plan, |_| {}).await;
@@ -348,11 +338,8 @@ async fn what_failed_is_told_also_where_the_journal_cannot_be_written() {
         let outcome = world.carry_out(&plan, |_| {}).await;
         let Err(EngineError::Steps { failures, .. }) = outcome.result else { panic!("{:?}", outcome.result) };
         let [first, second] = failures.as_slice() else { panic!("{failures:?}") };
-        assert_eq!(
-            (first.step.0.as_str(), first.error.to_string()),
-            ("vm.start/lame", "it limps".to_owned())
-        );
-        assert!(second.step.0 == unwritten && second.error.to_string().contains("full"), "{second:?}");
+        assert_eq!((first.step.as_str(), first.error.to_string()), ("vm.start/lame", "it limps".to_owned()));
+        assert!(second.step.as_str() == unwritten && second.error.to_string().contains("full"), "{second:?}");
     }
 }
 
@@ -363,7 +350,7 @@ async fn five_seconds_after_the_wish_to_stop_what_still_runs_is_cut_off() {
         costing(start("quick", &[]), 12),
         costing(start("slow", &[]), 300),
         costing(start("next", &["vm.start/quick"]), 1),
-        of("network.apply", &[], 40, Action::ApplyNetwork { diff: String::new(), scope }),
+        of(Action::ApplyNetwork { diff: String::new(), scope }, &[], 40),
     ]);
     let cancel = CancellationToken::new();
     let user = async {
@@ -381,7 +368,7 @@ async fn five_seconds_after_the_wish_to_stop_what_still_runs_is_cut_off() {
         .events
         .iter()
         .filter_map(|(at, event)| match event {
-            Event::StepSkipped { step, because } => Some((*at, step.0.clone(), because.clone())),
+            Event::StepSkipped { step, because } => Some((*at, step.to_string(), because.clone())),
             _ => None,
         })
         .collect();

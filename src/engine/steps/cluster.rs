@@ -12,7 +12,8 @@ use crate::formats::command::Command;
 use crate::lab::{Lab, Node, names};
 use crate::plan::drift;
 use crate::plan::facts::ClusterFacts;
-use crate::plan::step::{Phase, StepId};
+use crate::plan::kind::Kind;
+use crate::plan::step::Phase;
 use crate::stack::checks::pods::{self, PodQuery};
 use crate::stack::{cilium, facts, gateway_api, ingress, kubectl};
 
@@ -61,7 +62,7 @@ pub async fn cilium(context: &StepContext) -> Result<bool> {
     engine
         .must_within(node, &cilium::install(lab, lab.limits.helm_install), lab.limits.helm_install, None)
         .await?;
-    let definitions_came = context.step.needs.contains(&StepId("gateway-api.install".to_owned()));
+    let definitions_came = context.step.needs.contains(&Kind::GatewayApiInstall.id());
     if let Some(changed) = changed_by_hand {
         context.note(format!("Cilium's settings were changed by hand ({changed}); its agents are restarted"));
         let limit = lab.limits.cilium_ready;

@@ -8,6 +8,7 @@ use super::super::fixture::World;
 use super::*;
 use crate::formats::mac::Mac;
 use crate::formats::routes::Route;
+use crate::plan::kind::Kind;
 
 fn change(wish: NetworkWish) -> NetworkChange {
     match wish {
@@ -158,7 +159,7 @@ fn a_change_that_was_cut_short_is_seen_through_whatever_the_file_says() {
     let since = "2026-11-23T14:23:55Z".to_owned();
     world.facts.unfinished = Some(UnfinishedChange { vmnet: 2, since });
     let steps = world.steps();
-    assert!(steps.contains(&APPLY.to_owned()), "{steps:?}");
+    assert!(steps.contains(&"network.apply".to_owned()), "{steps:?}");
     // A lab without machines and lines: `destroy` still sees to it that Fusion's networks run.
     world.facts.network_record = None;
     let step = restore_step(&without(&world.facts, &[]), &world.facts).unwrap();
@@ -190,13 +191,13 @@ fn our_machines_are_stopped_before_the_networks_restart_and_started_after() {
     let mut world = World::complete();
     append(&mut world, "answer VNET_2_NAT no\n");
     let plan = world.up().unwrap();
-    let at = |id: &str| plan.steps.iter().position(|step| step.id.0 == id).unwrap();
+    let at = |id: &str| plan.steps.iter().position(|step| step.id.as_str() == id).unwrap();
     for node in &world.lab.nodes {
-        assert!(at(&format!("vm.stop/{}", node.name)) < at(APPLY));
+        assert!(at(&format!("vm.stop/{}", node.name)) < at("network.apply"));
         let start = &plan.steps[at(&format!("vm.start/{}", node.name))];
-        assert!(start.needs.contains(&StepId(APPLY.to_owned())), "{start:?}");
+        assert!(start.needs.contains(&Kind::NetworkApply.id()), "{start:?}");
     }
-    assert_eq!(plan.steps[at(APPLY)].needs.len(), world.lab.nodes.len());
+    assert_eq!(plan.steps[at("network.apply")].needs.len(), world.lab.nodes.len());
     let obstacles = plan_apply(&world.lab, &world.facts).unwrap_err();
     assert!(matches!(obstacles.as_slice(), [Obstacle::OwnRunning { nodes }] if nodes.len() == 7));
 }

@@ -1,10 +1,11 @@
 //! The part of `up` that makes the cluster: from a prepared node to the kubeconfig.
 
-use super::{Draft, List};
+use super::List;
 use crate::lab::{Node, Role};
 use crate::plan::drift;
 use crate::plan::facts::{ClusterFacts, GuestFacts};
-use crate::plan::step::{Action, Gate, Phase};
+use crate::plan::kind::Kind;
+use crate::plan::step::{Action, Step, StepId};
 use crate::stack::identity::Leaf;
 use crate::stack::kubeadm::{self, NodeState};
 
@@ -24,18 +25,10 @@ impl List<'_> {
         let Some(why) = self.stale_files(node).or_else(down) else {
             return self.keep(format!("{}: prepared for Kubernetes", node.name));
         };
-        let draft = Draft::of(
-            "node.prepare",
-            node,
-            Phase::Configure,
-            5,
-            Action::PrepareNode { node: node.name.clone() },
-        )
-        .text(format!("prepare {} for Kubernetes: files, containerd, clock", node.name))
-        .why(why)
-        .unseen(self.is_unseen(node))
-        .gate(Gate::Guest);
-        self.add(draft, [format!("guest.ready/{}", node.name), "network.apply".to_owned()]);
+        let text = format!("prepare {} for Kubernetes: files, containerd, clock", node.name);
+        let step = Step::new(Action::PrepareNode { node: node.name.clone() }, text, why);
+        let needs = [Kind::GuestReady.on(&node.name), Kind::NetworkApply.id()];
+        self.add_unseen(self.is_unseen(node), step, needs);
     }
 
     pub(super) fn cluster(&self) -> Option<&ClusterFacts> {
@@ -88,28 +81,20 @@ impl List<'_> {
         let Some(why) = self.why_join(node).or(unfinished) else {
             return self.keep(format!("{}: control plane, joined", node.name));
         };
-        let draft = Draft::of(
-            "kube.init",
-            node,
-            Phase::Join,
-            50,
-            Action::InitControlPlane { node: node.name.clone() },
-        )
-        .text(format!("kubeadm init on {} (Kubernetes {})", node.name, self.lab.versions.kubernetes))
-        .why(why)
-        .unseen(self.may_have_joined(node));
+        let text = format!("kubeadm init on {} (Kubernetes {})", node.name, self.lab.versions.kubernetes);
+        let step = Step::new(Action::InitControlPlane { node: node.name.clone() }, text, why);
         // Every control plane is asked first: where one of them has the cluster, none is begun anew.
-        let ready = self.lab.control_planes().map(|node| format!("guest.ready/{}", node.name));
+        let ready = self.lab.control_planes().map(|node| Kind::GuestReady.on(&node.name));
         // Without the gateways: init talks to its own API server. Some versions did not (facts/kubernetes-cilium.md §1.5).
-        let gateways = self.lab.versions.init_needs_the_endpoint().then(|| "gateway.vips".to_owned());
+        let gateways = self.lab.versions.init_needs_the_endpoint().then(|| Kind::GatewayVips.id());
         // Who must choose another VIP does so before it stands in a certificate.
         let before = ready.chain(self.probes()).chain(gateways).chain(self.upkeep());
         // Those that were cut short are cleared with a cluster that is begun anew, and nobody else may write there meanwhile.
         let touched =
             self.lab.control_planes().filter(|other| other.name == node.name || self.may_be_half(other));
-        let prepares = touched.map(|node| format!("node.prepare/{}", node.name));
-        let needs: Vec<String> = before.chain(prepares).collect();
-        self.add(draft, needs);
+        let prepares = touched.map(|node| Kind::NodePrepare.on(&node.name));
+        let needs: Vec<StepId> = before.chain(prepares).collect();
+        self.add_unseen(self.may_have_joined(node), step, needs);
     }
 
     /// Says whether a join may have been cut short on a node.
@@ -123,50 +108,39 @@ impl List<'_> {
     pub(super) fn endpoint(&mut self) {
         let any_join = self.lab.members().any(|node| self.why_join(node).is_some());
         let restarts = self.endpoint_restarts();
-        if !any_join && !restarts && !self.planned("gateway.vips") {
+        if !any_join && !restarts && !self.planned(&Kind::GatewayVips.id()) {
             return;
         }
-        let draft = Draft::new("kube.endpoint", Phase::Cluster, 3, Action::AwaitEndpoint)
-            .text(format!("prove from every node that {} answers", self.lab.control_plane_endpoint()))
-            .why(if restarts { "machines behind it start" } else { "joins go through it" });
-        let prepares =
-            self.lab.nodes.iter().flat_map(|node| {
-                [format!("node.prepare/{}", node.name), format!("guest.ready/{}", node.name)]
-            });
-        let first = self.lab.first_control_plane();
-        let needs = prepares.chain([format!("kube.init/{}", first.name), "gateway.vips".to_owned()]);
-        let needs: Vec<String> = needs.chain(self.upkeep()).collect();
-        self.add(draft, needs);
+        let text = format!("prove from every node that {} answers", self.lab.control_plane_endpoint());
+        let why = if restarts { "machines behind it start" } else { "joins go through it" };
+        let nodes = self.lab.nodes.iter();
+        let ready =
+            nodes.flat_map(|node| [Kind::NodePrepare.on(&node.name), Kind::GuestReady.on(&node.name)]);
+        let needs = ready.chain([self.init_step(), Kind::GatewayVips.id()]).chain(self.upkeep());
+        self.add(Step::new(Action::AwaitEndpoint, text, why), needs);
     }
 
     /// Says whether a machine behind the endpoint starts that nobody waits for until it does its part again, as when
     /// Fusion's networks restart: whoever asks the API server next would ask too early.
     fn endpoint_restarts(&self) -> bool {
-        let starts = |node: &Node| {
-            self.planned(&format!("vm.start/{}", node.name))
-                && !self.planned(&format!("node.back/{}", node.name))
-        };
+        let starts =
+            |node: &Node| self.planned_on(Kind::VmStart, node) && !self.planned_on(Kind::NodeBack, node);
         self.lab.gateways().chain(self.lab.control_planes()).any(starts)
     }
 
     pub(super) fn join_control_planes(&mut self) {
         let lab = self.lab;
         // One at a time: etcd allows one learner (facts/kubernetes-cilium.md §1.6).
-        let mut previous = "kube.endpoint".to_owned();
+        let mut previous = Kind::KubeEndpoint.id();
         for node in lab.control_planes().skip(1) {
             let Some(why) = self.why_join(node) else {
                 self.keep(format!("{}: control plane, joined", node.name));
                 continue;
             };
-            let action = Action::JoinControlPlane { node: node.name.clone() };
-            let draft = Draft::of("kube.join", node, Phase::Join, 45, action)
-                .text(format!("kubeadm join {} as a control plane", node.name))
-                .why(why)
-                .unseen(self.may_have_joined(node));
-            let id = draft.id.clone();
-            let needs = ["kube.endpoint".to_owned(), previous, format!("node.prepare/{}", node.name)];
-            self.add(draft, needs);
-            previous = id;
+            let text = format!("kubeadm join {} as a control plane", node.name);
+            let step = Step::new(Action::JoinControlPlane { node: node.name.clone() }, text, why);
+            let needs = [Kind::KubeEndpoint.id(), previous, Kind::NodePrepare.on(&node.name)];
+            previous = self.add_unseen(self.may_have_joined(node), step, needs);
         }
     }
 
@@ -177,17 +151,15 @@ impl List<'_> {
                 self.keep(format!("{}: worker, joined", node.name));
                 continue;
             };
-            let draft =
-                Draft::of("kube.join", node, Phase::Join, 15, Action::JoinWorker { node: node.name.clone() })
-                    .text(format!("kubeadm join {} as a worker", node.name))
-                    .why(why)
-                    .unseen(self.may_have_joined(node));
-            self.add(draft, ["kube.endpoint".to_owned(), format!("node.prepare/{}", node.name)]);
+            let text = format!("kubeadm join {} as a worker", node.name);
+            let step = Step::new(Action::JoinWorker { node: node.name.clone() }, text, why);
+            let needs = [Kind::KubeEndpoint.id(), Kind::NodePrepare.on(&node.name)];
+            self.add_unseen(self.may_have_joined(node), step, needs);
         }
     }
 
-    pub(super) fn init_step(&self) -> String {
-        format!("kube.init/{}", self.lab.first_control_plane().name)
+    pub(super) fn init_step(&self) -> StepId {
+        Kind::KubeInit.on(&self.lab.first_control_plane().name)
     }
 
     pub(super) fn gateway_api(&mut self) {
@@ -196,16 +168,14 @@ impl List<'_> {
         if found.as_ref() == Some(wished) {
             return self.keep(format!("Gateway API {wished}: definitions established"));
         }
-        let draft = Draft::new("gateway-api.install", Phase::Cluster, 5, Action::InstallGatewayApi)
-            .text(format!("install the Gateway API {wished} definitions"))
-            .unseen(self.cluster_is_unseen())
-            .why(match (self.cluster(), found) {
-                (None, _) => NOBODY_TO_ASK.to_owned(),
-                (Some(_), None) => "they are not there".to_owned(),
-                (Some(_), Some(found)) => format!("the cluster has {found}"),
-            });
-        let needs = [self.init_step(), "kube.endpoint".to_owned()].into_iter().chain(self.upkeep());
-        self.add(draft, needs.collect::<Vec<_>>());
+        let text = format!("install the Gateway API {wished} definitions");
+        let why = match (self.cluster(), found) {
+            (None, _) => NOBODY_TO_ASK.to_owned(),
+            (Some(_), None) => "they are not there".to_owned(),
+            (Some(_), Some(found)) => format!("the cluster has {found}"),
+        };
+        let needs = [self.init_step(), Kind::KubeEndpoint.id()].into_iter().chain(self.upkeep());
+        self.add_unseen(self.cluster_is_unseen(), Step::new(Action::InstallGatewayApi, text, why), needs);
     }
 
     pub(super) fn cilium(&mut self) {
@@ -223,48 +193,32 @@ impl List<'_> {
             }
             Some(_) => match by_hand {
                 Some(changed) => changed,
-                None if self.planned("gateway-api.install") => {
+                None if self.planned(&Kind::GatewayApiInstall.id()) => {
                     "the Gateway API definitions change".to_owned()
                 }
                 None => return self.keep(format!("{chart}: deployed")),
             },
         };
-        let draft = Draft::new("cilium.install", Phase::Cluster, 20, Action::InstallCilium)
-            .text(format!(
-                "install Cilium {}: native routing, no kube-proxy, Gateway API, Hubble",
-                self.lab.versions.cilium
-            ))
-            .why(why)
-            .unseen(self.cluster_is_unseen());
+        let version = &self.lab.versions.cilium;
+        let text = format!("install Cilium {version}: native routing, no kube-proxy, Gateway API, Hubble");
         // The definitions go in before: Cilium's operator looks for them once (facts §4.2).
-        let before = ["gateway-api.install", "kube.endpoint"].map(str::to_owned);
-        let needs = before.into_iter().chain([self.init_step()]).chain(self.upkeep());
-        self.add(draft, needs.collect::<Vec<_>>());
+        let before = [Kind::GatewayApiInstall.id(), Kind::KubeEndpoint.id(), self.init_step()];
+        let needs = before.into_iter().chain(self.upkeep());
+        self.add_unseen(self.cluster_is_unseen(), Step::new(Action::InstallCilium, text, why), needs);
     }
 
     pub(super) fn nodes_ready(&mut self) {
-        let joins: Vec<String> = self
-            .lab
-            .members()
-            .flat_map(|node| {
-                [
-                    format!("kube.join/{}", node.name),
-                    format!("kube.init/{}", node.name),
-                    format!("kube.certificates/{}", node.name),
-                    format!("guest.ready/{}", node.name),
-                ]
-            })
-            .chain(["cilium.install".to_owned(), "kube.endpoint".to_owned()])
-            .collect();
+        let of_member = [Kind::KubeJoin, Kind::KubeInit, Kind::KubeCertificates, Kind::GuestReady];
+        let joins = self.lab.members().flat_map(|node| of_member.map(|kind| kind.on(&node.name)));
+        let joins: Vec<StepId> = joins.chain([Kind::CiliumInstall.id(), Kind::KubeEndpoint.id()]).collect();
         let unsettled = self.unsettled();
         if unsettled.is_none() && !joins.iter().any(|id| self.planned(id)) {
             return self.keep("cluster: every node Ready, Cilium rolled out");
         }
-        let draft = Draft::new("kube.nodes", Phase::Cluster, 45, Action::AwaitNodes)
-            .text("wait until Cilium is rolled out and every node is Ready")
-            .why(unsettled.unwrap_or_else(|| "the cluster is being changed".to_owned()));
-        let needs: Vec<String> = joins.into_iter().chain(self.upkeep()).collect();
-        self.add(draft, needs);
+        let text = "wait until Cilium is rolled out and every node is Ready";
+        let why = unsettled.unwrap_or_else(|| "the cluster is being changed".to_owned());
+        let needs = joins.into_iter().chain(self.upkeep());
+        self.add(Step::new(Action::AwaitNodes, text, why), needs);
     }
 
     /// Says what of the cluster has not come up; none if all has.
@@ -285,9 +239,8 @@ impl List<'_> {
         let ports = &self.lab.cluster.ports;
         let renewed = self.facts.stale_identity.iter().any(|(leaf, _)| *leaf == Leaf::LabServer);
         // The first control plane has a step of its own, also where it joins the others again.
-        let joins = |node: &Node| {
-            ["kube.join", "kube.init"].iter().any(|verb| self.planned(&format!("{verb}/{}", node.name)))
-        };
+        let joins =
+            |node: &Node| self.planned_on(Kind::KubeJoin, node) || self.planned_on(Kind::KubeInit, node);
         let comes_back = self.lab.ingress_nodes().any(joins);
         let why = match self.cluster() {
             None => NOBODY_TO_ASK.to_owned(),
@@ -308,23 +261,19 @@ impl List<'_> {
                 }
             },
         };
-        let draft = Draft::new("ingress.configure", Phase::Cluster, 15, Action::ConfigureIngress)
-            .text(format!(
-                "configure the Gateway on NodePorts {} and {}, with the test application",
-                ports.http_node_port, ports.https_node_port
-            ))
-            .why(why)
-            .unseen(self.cluster_is_unseen());
+        let text = format!(
+            "configure the Gateway on NodePorts {} and {}, with the test application",
+            ports.http_node_port, ports.https_node_port
+        );
         // Not after `kube.nodes`: Cilium's operator is all that it needs, and the step waits for that by itself. Its
         // replicas and the test application want nodes, but not every control plane.
         let has_workers = self.lab.workers().next().is_some();
         let hosts = self.lab.of_role(if has_workers { Role::Worker } else { Role::ControlPlane });
-        let joins = hosts.map(|node| format!("kube.join/{}", node.name));
-        let before =
-            ["identity.create", "cilium.install", "gateway-api.install", "kube.endpoint"].map(str::to_owned);
-        let needs = before.into_iter().chain([self.init_step()]).chain(joins);
-        let needs: Vec<String> = needs.chain(self.upkeep()).collect();
-        self.add(draft, needs);
+        let joins = hosts.map(|node| Kind::KubeJoin.on(&node.name));
+        let before = [Kind::IdentityCreate, Kind::CiliumInstall, Kind::GatewayApiInstall, Kind::KubeEndpoint]
+            .map(Kind::id);
+        let needs = before.into_iter().chain([self.init_step()]).chain(joins).chain(self.upkeep());
+        self.add_unseen(self.cluster_is_unseen(), Step::new(Action::ConfigureIngress, text, why), needs);
     }
 
     pub(super) fn kubeconfig(&mut self) {
@@ -332,16 +281,14 @@ impl List<'_> {
         if !renewed && self.desired.kubeconfig.is_some() && self.facts.kubeconfig == self.desired.kubeconfig {
             return self.keep("kubeconfig: current");
         }
-        let draft = Draft::new("kubeconfig.write", Phase::Cluster, 1, Action::WriteKubeconfig)
-            .text(format!(
-                "write the kubeconfig for https://{}:{}",
-                self.lab.lan.vip, self.lab.cluster.ports.api
-            ))
-            .why(match self.facts.kubeconfig {
-                None => "there is none",
-                Some(_) if renewed => "the user's certificate is renewed",
-                Some(_) => "it differs",
-            });
-        self.add(draft, ["identity.create".to_owned(), self.init_step()]);
+        let (vip, port) = (self.lab.lan.vip, self.lab.cluster.ports.api);
+        let why = match self.facts.kubeconfig {
+            None => "there is none",
+            Some(_) if renewed => "the user's certificate is renewed",
+            Some(_) => "it differs",
+        };
+        let step =
+            Step::new(Action::WriteKubeconfig, format!("write the kubeconfig for https://{vip}:{port}"), why);
+        self.add(step, [Kind::IdentityCreate.id(), self.init_step()]);
     }
 }

@@ -2,15 +2,14 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Draft, List};
+use super::List;
 use crate::lab::{Lab, Node};
-use crate::plan::drift;
 use crate::plan::facts::Facts;
-use crate::plan::step::{Action, Gate, Phase};
+use crate::plan::kind::Kind;
+use crate::plan::step::{Action, Step, StepId};
+use crate::plan::{costs, drift};
 use crate::stack::dns;
 
-/// The verb of the step that looks who else is on the LAN.
-const PROBE: &str = "lan.probe";
 /// What runs on a gateway.
 pub(super) const UNITS: [&str; 4] = ["nginx", "keepalived", dns::UNIT, "chrony"];
 
@@ -22,19 +21,22 @@ impl List<'_> {
         let Some(node) = self.lab.gateways().find(|node| node.lan().is_some()).filter(|_| !is_held) else {
             return;
         };
-        let action = Action::ProbeLan { node: node.name.clone() };
         let id = self.lab.gateway.virtual_router_id;
-        let seconds = u32::try_from(self.lab.limits.lan_probe.as_secs()).unwrap_or(u32::MAX);
-        let draft = Draft::of(PROBE, node, Phase::Configure, seconds, action)
-            .text(format!("listen whether anybody in the home network has {vip} or VRRP router id {id}"))
-            .why("no gateway of the lab holds the VIP yet")
-            .gate(Gate::Guest);
-        self.add(draft, [format!("guest.ready/{}", node.name), "network.apply".to_owned()]);
+        let text = format!("listen whether anybody in the home network has {vip} or VRRP router id {id}");
+        let why = "no gateway of the lab holds the VIP yet";
+        let step = Step::new(Action::ProbeLan { node: node.name.clone() }, text, why);
+        let cost_seconds = costs::of_probe(&self.lab.limits);
+        let needs = [Kind::GuestReady.on(&node.name), Kind::NetworkApply.id()];
+        self.add(Step { cost_seconds, ..step }, needs);
     }
 
     /// Returns the steps that probe the LAN, of those that may be planned.
-    pub(super) fn probes(&self) -> impl Iterator<Item = String> {
-        self.lab.gateways().map(|node| format!("{PROBE}/{}", node.name))
+    pub(super) fn probes(&self) -> Vec<StepId> {
+        self.on_gateways(Kind::LanProbe)
+    }
+
+    fn on_gateways(&self, kind: Kind) -> Vec<StepId> {
+        self.lab.gateways().map(|node| kind.on(&node.name)).collect()
     }
 
     pub(super) fn gateway(&mut self, node: &Node) {
@@ -43,35 +45,28 @@ impl List<'_> {
             let text = "nginx, Keepalived and the name server run as configured";
             return self.keep(format!("{}: {text}", node.name));
         };
-        let action = Action::ConfigureGateway { node: node.name.clone() };
-        let draft = Draft::of("gateway.configure", node, Phase::Configure, 3, action)
-            .text(format!("configure nginx, Keepalived and the name server on {}", node.name))
-            .why(why)
-            .unseen(self.is_unseen(node))
-            .gate(Gate::Guest);
+        let text = format!("configure nginx, Keepalived and the name server on {}", node.name);
+        let step = Step::new(Action::ConfigureGateway { node: node.name.clone() }, text, why);
         // Another domain may take another authority, whose certificate is among the files.
-        let needs = ["network.apply", "identity.create"].map(str::to_owned);
-        let needs = needs.into_iter().chain([format!("guest.ready/{}", node.name)]);
+        let needs = [Kind::NetworkApply.id(), Kind::IdentityCreate.id(), Kind::GuestReady.on(&node.name)];
         // Nothing takes the VIP before somebody has listened who else has it.
-        self.add(draft, needs.chain(self.probes()).collect::<Vec<_>>());
+        self.add_unseen(self.is_unseen(node), step, needs.into_iter().chain(self.probes()));
     }
 
     pub(super) fn vips(&mut self) {
         let (lan, internal) = (self.lab.lan.vip, self.lab.internal.vip);
-        let configures: Vec<String> =
-            self.lab.gateways().map(|node| format!("gateway.configure/{}", node.name)).collect();
+        let configures = self.on_gateways(Kind::GatewayConfigure);
         let changing = configures.iter().any(|id| self.planned(id));
         if !changing && let Some(holder) = vip_holder(self.lab, self.facts) {
             return self.keep(format!("VIPs: {lan} and {internal} held by {holder}"));
         }
-        let draft = Draft::new("gateway.vips", Phase::Cluster, 4, Action::AwaitVips)
-            .text(format!("wait until one gateway holds {lan} and {internal}"))
-            .why(if changing {
-                "Keepalived is being configured".to_owned()
-            } else {
-                format!("{lan} is held by {}, {internal} by {}", self.holders(lan), self.holders(internal))
-            });
-        self.add(draft, configures.into_iter().chain(self.probes()).collect::<Vec<_>>());
+        let text = format!("wait until one gateway holds {lan} and {internal}");
+        let why = if changing {
+            "Keepalived is being configured".to_owned()
+        } else {
+            format!("{lan} is held by {}, {internal} by {}", self.holders(lan), self.holders(internal))
+        };
+        self.add(Step::new(Action::AwaitVips, text, why), configures.into_iter().chain(self.probes()));
     }
 }
 

@@ -1,48 +1,40 @@
 //! The part of `up` that makes machines: from nothing to a guest that takes our key.
 
-use super::{Draft, List};
+use super::List;
 use crate::lab::Node;
 use crate::plan::drift;
 use crate::plan::facts::VmFacts;
-use crate::plan::step::{Action, Gate, Phase};
+use crate::plan::kind::Kind;
+use crate::plan::step::{Action, Step, StepId};
 
 impl List<'_> {
     /// From nothing to a guest that takes our key. If it has to be stopped, then after these steps.
-    pub(super) fn machine(&mut self, node: &Node, first: &[String]) {
+    pub(super) fn machine(&mut self, node: &Node, first: &[StepId]) {
         let name = &node.name;
         let vm = self.vm(node).cloned();
         let changed = vm.as_ref().and_then(|vm| self.changed(node, vm));
         let spec_is_right = vm.is_some() && changed.is_none();
         if vm.is_none() {
-            let draft = Draft::of("vm.clone", node, Phase::Clone, 3, Action::CloneVm { node: name.clone() })
-                .text(format!("clone {name} from the template"))
-                .why("there is no such VM")
-                .gate(Gate::Parent);
-            self.add(draft, ["template.freeze".to_owned()]);
+            let text = format!("clone {name} from the template");
+            let step = Step::new(Action::CloneVm { node: name.clone() }, text, "there is no such VM");
+            self.add(step, [Kind::TemplateFreeze.id()]);
         }
         let running = vm.as_ref().is_some_and(|vm| vm.running);
-        let stopped = self.planned(&format!("vm.stop/{name}"));
+        let stopped = self.planned_on(Kind::VmStop, node);
         if !spec_is_right {
             let why = changed.unwrap_or_else(|| "it is new".to_owned());
             if running && !stopped {
                 self.stop(node, &why, first);
             }
-            let draft =
-                Draft::of("vm.configure", node, Phase::Clone, 1, Action::ConfigureVm { node: name.clone() })
-                    .text(format!("write the VMX and seed of {name}: {}", hardware(node)))
-                    .why(why);
-            self.add(
-                draft,
-                [format!("vm.clone/{name}"), format!("vm.stop/{name}"), "identity.create".to_owned()],
-            );
+            let text = format!("write the VMX and seed of {name}: {}", hardware(node));
+            let step = Step::new(Action::ConfigureVm { node: name.clone() }, text, why);
+            self.add(step, [Kind::VmClone.on(name), Kind::VmStop.on(name), Kind::IdentityCreate.id()]);
         }
         if !running || stopped || !spec_is_right {
-            let draft = Draft::of("vm.start", node, Phase::Boot, 5, Action::StartVm { node: name.clone() })
-                .text(format!("start {name}"))
-                .why("it is not running")
-                .gate(Gate::PowerOn);
-            let needs = [format!("vm.configure/{name}"), format!("vm.stop/{name}")];
-            self.add(draft, needs.into_iter().chain(["network.apply", "template.freeze"].map(str::to_owned)));
+            let action = Action::StartVm { node: name.clone() };
+            let step = Step::new(action, format!("start {name}"), "it is not running");
+            let own = [Kind::VmConfigure.on(name), Kind::VmStop.on(name)];
+            self.add(step, own.into_iter().chain([Kind::NetworkApply.id(), Kind::TemplateFreeze.id()]));
         }
         self.ready(node);
     }
@@ -57,7 +49,7 @@ impl List<'_> {
 
     fn ready(&mut self, node: &Node) {
         let (name, address) = (&node.name, node.address());
-        let starts = self.planned(&format!("vm.start/{name}"));
+        let starts = self.planned_on(Kind::VmStart, node);
         let why = match self.guest(node) {
             Some(guest) if guest.cloud_init != "done" => "cloud-init is not done".to_owned(),
             Some(guest) if !guest.holds(address) => format!("it does not hold {address}"),
@@ -65,12 +57,9 @@ impl List<'_> {
             Some(_) => "it is started".to_owned(),
             None => "it does not answer yet".to_owned(),
         };
-        let action = Action::AwaitGuest { node: name.clone() };
-        let draft = Draft::of("guest.ready", node, Phase::Ready, 25, action)
-            .text(format!("wait for {name} at {address}: login, cloud-init, its own address"))
-            .why(why)
-            .gate(Gate::Guest);
-        self.add(draft, [format!("vm.start/{name}"), "network.apply".to_owned()]);
+        let text = format!("wait for {name} at {address}: login, cloud-init, its own address");
+        let step = Step::new(Action::AwaitGuest { node: name.clone() }, text, why);
+        self.add(step, [Kind::VmStart.on(name), Kind::NetworkApply.id()]);
     }
 
     /// Names the files of a node that are missing or differ; none if all are right.

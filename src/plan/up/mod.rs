@@ -15,8 +15,9 @@ use crate::lab::{Lab, Node, Role};
 
 use super::desired::Desired;
 use super::facts::{Facts, GuestFacts, VmFacts, VmState};
+use super::kind::Kind;
 use super::obstacle::Obstacle;
-use super::step::{Action, Gate, Phase, Plan, Step, StepId};
+use super::step::{Action, Phase, Plan, Step, StepId};
 use super::{drift, drill, networks, template};
 pub use gateways::vip_holder;
 
@@ -76,97 +77,44 @@ struct List<'a> {
     ids: BTreeSet<StepId>,
 }
 
-/// What differs from step to step; the rest is derived.
-struct Draft {
-    id: String,
-    node: Option<String>,
-    phase: Phase,
-    gate: Option<Gate>,
-    text: String,
-    why: String,
-    cost_seconds: u32,
-    action: Action,
-    unseen: bool,
-}
-
-impl Draft {
-    fn new(id: impl Into<String>, phase: Phase, cost_seconds: u32, action: Action) -> Self {
-        Self {
-            id: id.into(),
-            node: None,
-            phase,
-            gate: None,
-            text: String::new(),
-            why: String::new(),
-            cost_seconds,
-            action,
-            unseen: false,
-        }
-    }
-
-    fn of(verb: &str, node: &Node, phase: Phase, cost_seconds: u32, action: Action) -> Self {
-        let mut draft = Self::new(format!("{verb}/{}", node.name), phase, cost_seconds, action);
-        draft.node = Some(node.name.clone());
-        draft
-    }
-
-    fn text(mut self, text: impl Into<String>) -> Self {
-        self.text = text.into();
-        self
-    }
-
-    fn why(mut self, why: impl Into<String>) -> Self {
-        self.why = why.into();
-        self
-    }
-
-    /// Says whether nobody could be asked if there is anything to do.
-    fn unseen(mut self, unseen: bool) -> Self {
-        self.unseen = unseen;
-        self
-    }
-
-    fn gate(mut self, gate: Gate) -> Self {
-        self.gate = Some(gate);
-        self
-    }
-}
-
 impl List<'_> {
-    /// Adds a step; of the named needs, those count that are in this plan.
-    fn add(&mut self, draft: Draft, needs: impl IntoIterator<Item = String>) {
-        let id = StepId(draft.id);
-        let mended = draft.node.iter().flat_map(|node| {
-            let clock = (draft.phase >= Phase::Configure).then(|| format!("guest.clock/{node}"));
-            [format!("drill.restore/{node}")].into_iter().chain(clock)
+    /// Adds a step and returns its id; of the needs, those count that are in this plan.
+    fn add(&mut self, step: Step, needs: impl IntoIterator<Item = StepId>) -> StepId {
+        let mended = step.node.iter().flat_map(|node| {
+            let clock = (step.phase >= Phase::Configure).then(|| Kind::GuestClock.on(node));
+            [Kind::DrillRestore.on(node)].into_iter().chain(clock)
         });
-        let needs: Vec<StepId> = needs.into_iter().chain(mended).map(StepId).collect();
-        let mut needs: Vec<StepId> = needs.into_iter().filter(|need| self.ids.contains(need)).collect();
         let mut seen = BTreeSet::new();
-        needs.retain(|need| seen.insert(need.clone()));
+        let needs = needs.into_iter().chain(mended);
+        let needs = needs.filter(|need| self.ids.contains(need) && seen.insert(need.clone())).collect();
+        let id = step.id.clone();
         self.ids.insert(id.clone());
-        if draft.unseen {
-            self.plan.unseen.insert(id.clone());
-        }
-        self.plan.steps.push(Step {
-            id,
-            needs,
-            node: draft.node,
-            phase: draft.phase,
-            gate: draft.gate,
-            text: draft.text,
-            why: draft.why,
-            cost_seconds: draft.cost_seconds,
-            action: draft.action,
-        });
+        self.plan.steps.push(Step { needs, ..step });
+        id
+    }
+
+    /// Adds a step as [`add`](Self::add) does, and notes if nobody could be asked whether there is anything to do.
+    fn add_unseen(&mut self, is_unseen: bool, step: Step, needs: impl IntoIterator<Item = StepId>) -> StepId {
+        let id = self.add(step, needs);
+        self.plan.unseen.extend(is_unseen.then(|| id.clone()));
+        id
     }
 
     fn keep(&mut self, what: impl Into<String>) {
         self.plan.kept.push(what.into());
     }
 
-    fn planned(&self, id: &str) -> bool {
-        self.ids.contains(&StepId(id.to_owned()))
+    fn planned(&self, id: &StepId) -> bool {
+        self.ids.contains(id)
+    }
+
+    fn planned_on(&self, kind: Kind, node: &Node) -> bool {
+        self.planned(&kind.on(&node.name))
+    }
+
+    /// Returns the ids that a kind's steps have on all machines, of which some may be planned.
+    fn on_all(&self, kind: Kind) -> Vec<StepId> {
+        self.lab.nodes.iter().map(|node| kind.on(&node.name)).collect()
     }
 
     fn identity(&mut self) {
@@ -178,19 +126,15 @@ impl List<'_> {
                 ("make the lab's keys, certificates and tokens", "the lab has none, or not all".to_owned())
             }
         };
-        let draft = Draft::new("identity.create", Phase::Host, 1, Action::CreateIdentity).text(text).why(why);
-        self.add(draft, []);
+        self.add(Step::new(Action::CreateIdentity, text, why), []);
     }
 
     /// A drill that was killed left something broken: whatever else its machine needs comes after that.
     fn end_drill(&mut self) {
         if let Some(record) = &self.facts.drill {
-            let step = drill::restore(record);
             // Its machine may have to be started, and that on a network that is there.
-            let before = [StepId("network.apply".to_owned()), StepId(format!("vm.stop/{}", record.node))];
-            let needs = before.into_iter().filter(|need| self.ids.contains(need)).collect();
-            self.ids.insert(step.id.clone());
-            self.plan.steps.push(Step { needs, ..step });
+            let before = [Kind::NetworkApply.id(), Kind::VmStop.on(&record.node)];
+            self.add(drill::restore(record), before);
         }
     }
 
@@ -207,22 +151,19 @@ impl List<'_> {
         }
     }
 
-    fn stop(&mut self, node: &Node, why: &str, first: &[String]) {
+    fn stop(&mut self, node: &Node, why: &str, first: &[StepId]) {
         let name = &node.name;
-        let draft = Draft::of("vm.stop", node, Phase::Boot, 10, Action::StopVm { node: name.clone() })
-            .text(format!("stop {name} to change its configuration or its network"))
-            .why(why);
-        self.add(draft, first.iter().cloned());
+        let text = format!("stop {name} to change its configuration or its network");
+        let step = Step::new(Action::StopVm { node: name.clone() }, text, why);
+        // It goes on: this is the begin of its start.
+        self.add(Step { phase: Phase::Boot, ..step }, first.iter().cloned());
     }
 
     fn network(&mut self) {
         let Some(step) = networks::apply_step(self.lab, &self.desired.network, self.facts) else {
             return self.keep(format!("{}: configured, services running", self.lab.vmnet_name()));
         };
-        let stops = self.lab.nodes.iter().map(|node| StepId(format!("vm.stop/{}", node.name)));
-        let needs = stops.filter(|stop| self.ids.contains(stop)).collect();
-        self.ids.insert(step.id.clone());
-        self.plan.steps.push(Step { needs, ..step });
+        self.add(step, self.on_all(Kind::VmStop));
     }
 
     fn template(&mut self) {
@@ -233,14 +174,13 @@ impl List<'_> {
         if steps.is_empty() {
             return self.keep(format!("template: {} ({})", self.lab.image.name, self.desired.template_key));
         }
-        for mut step in steps {
+        for step in steps {
+            let mut needs = step.needs.clone();
             if step.action == Action::BakeTemplate {
                 // The network is set up first, since its restart would cut the template off its packages.
-                let before = ["network.apply", "identity.create"].map(|id| StepId(id.to_owned()));
-                step.needs.extend(before.into_iter().filter(|id| self.ids.contains(id)));
+                needs.extend([Kind::NetworkApply.id(), Kind::IdentityCreate.id()]);
             }
-            self.ids.insert(step.id.clone());
-            self.plan.steps.push(step);
+            self.add(step, needs);
         }
     }
 

@@ -7,6 +7,7 @@ use super::losses::LOSSES;
 use super::*;
 use crate::lab::Role;
 use crate::plan::facts::VmState;
+use crate::plan::step::Gate;
 use crate::stack::validity::Validity;
 
 /// The document's lab from nothing.
@@ -91,13 +92,13 @@ const CHAINS: &[&[&str]] = &[
 ];
 
 fn ids(plan: &Plan) -> Vec<String> {
-    plan.steps.iter().map(|step| step.id.0.clone()).collect()
+    plan.steps.iter().map(|step| step.id.to_string()).collect()
 }
 
 /// Says whether a step waits for another, directly or through others.
 fn waits(plan: &Plan, step: &str, other: &str) -> bool {
-    let step = plan.step(&StepId(step.to_owned())).expect("the step is in the plan");
-    step.needs.iter().any(|need| need.0 == other || waits(plan, &need.0, other))
+    let step = plan.step(&StepId::read(step)).expect("the step is in the plan");
+    step.needs.iter().any(|need| need.as_str() == other || waits(plan, need.as_str(), other))
 }
 
 #[test]
@@ -155,7 +156,7 @@ fn from_nothing_each_step_waits_for_what_it_builds_on() {
 #[test]
 fn machines_are_cloned_one_at_a_time_and_not_more_are_started_than_the_host_bears() {
     let plan = World::empty().up().unwrap();
-    let gate = |id: &str| plan.step(&StepId(id.to_owned())).and_then(|step| step.gate.clone());
+    let gate = |id: &str| plan.step(&StepId::read(id)).and_then(|step| step.gate.clone());
     for node in World::empty().lab.nodes {
         assert_eq!(gate(&format!("vm.clone/{}", node.name)), Some(Gate::Parent));
         assert_eq!(gate(&format!("vm.start/{}", node.name)), Some(Gate::PowerOn));
@@ -223,7 +224,7 @@ fn each_step_says_what_was_found() {
         ("kube.join/k8s-master3", "the manifest of etcd is gone"),
         ("ingress.configure", "NodePort of 80 is 31000, not 30080"),
     ] {
-        let step = plan.step(&StepId(id.to_owned())).unwrap_or_else(|| panic!("{id} is missing"));
+        let step = plan.step(&StepId::read(id)).unwrap_or_else(|| panic!("{id} is missing"));
         assert_eq!(step.why, why, "{id}");
     }
 }
@@ -286,7 +287,7 @@ fn machines_whose_hardware_changes_are_stopped_one_of_each_role_at_a_time() {
             assert!(waits(&plan, &stop, &back), "{stop} does not wait for {back}");
             assert!(waits(&plan, &back, &format!("guest.ready/{}", pair[0])), "{back}");
         }
-        let first = plan.step(&StepId(format!("vm.stop/{}", role[0]))).expect("it is stopped");
+        let first = plan.step(&StepId::read(&format!("vm.stop/{}", role[0]))).expect("it is stopped");
         assert_eq!(first.needs, [], "the roles need not wait for one another");
     }
 }
@@ -336,7 +337,7 @@ fn where_the_networks_restart_all_machines_are_off_and_nobody_has_a_turn() {
     world.facts.networking = Some(super::super::fixture::NETWORKING.into());
     let plan = world.up().unwrap();
     assert_eq!(lint(&plan), Vec::<String>::new());
-    let stops = plan.steps.iter().filter(|step| step.id.0.starts_with("vm.stop"));
+    let stops = plan.steps.iter().filter(|step| step.id.as_str().starts_with("vm.stop"));
     assert_eq!(stops.inspect(|stop| assert_eq!(stop.needs, [])).count(), 7);
     assert!(!ids(&plan).iter().any(|id| id.starts_with("node.back")));
     // The API servers start anew, and what asks them comes after they answer.
@@ -397,7 +398,7 @@ fn exactly_one_gateway_holds_both_vips_or_none_does() {
 fn a_vip_that_nobody_holds_or_two_hold_is_waited_for_and_told() {
     let why = |world: &World| {
         let plan = world.up().unwrap();
-        plan.steps.iter().find(|step| step.id.0 == "gateway.vips").map(|step| step.why.clone())
+        plan.steps.iter().find(|step| step.id.as_str() == "gateway.vips").map(|step| step.why.clone())
     };
     let mut world = World::complete();
     assert_eq!(why(&world), None);
@@ -427,9 +428,9 @@ proptest! {
         for (index, step) in plan.steps.iter().enumerate() {
             prop_assert!(step.needs.iter().all(|need| position(need).is_some_and(|at| at < index)), "{}", step.id);
         }
-        let depends = |step: &&str| ["vm.stop", "node.back", "guest.clock"].iter().any(|verb| step.starts_with(verb));
+        let depends = |step: &&str| ["vm.stop", "node.back", "guest.clock"].iter().any(|kind| step.starts_with(kind));
         for step in lost.iter().flat_map(|&index| LOSSES[index].steps.iter().copied()).filter(|step| !depends(step)) {
-            prop_assert!(position(&StepId(step.to_owned())).is_some(), "{step} is missing");
+            prop_assert!(position(&StepId::read(step)).is_some(), "{step} is missing");
         }
     }
 }

@@ -10,11 +10,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Draft, List, vip_holder};
+use super::{List, vip_holder};
 use crate::lab::{Node, Role};
-use crate::plan::step::{Action, Gate, Phase};
-
-const BACK: &str = "node.back";
+use crate::plan::kind::Kind;
+use crate::plan::step::{Action, Step, StepId};
 
 impl List<'_> {
     pub(super) fn machines(&mut self) {
@@ -22,7 +21,7 @@ impl List<'_> {
         let (turns, others): (Vec<&Node>, Vec<&Node>) =
             lab.nodes.iter().partition(|node| self.takes_its_turn(node));
         // What the next one of a role waits for before it is stopped.
-        let mut before: BTreeMap<Role, Vec<String>> = BTreeMap::new();
+        let mut before: BTreeMap<Role, Vec<StepId>> = BTreeMap::new();
         for (index, node) in others.iter().chain(&turns).enumerate() {
             let has_turn = index >= others.len();
             let first = before.entry(node.role).or_default();
@@ -35,14 +34,14 @@ impl List<'_> {
 
     /// Says whether a machine is stopped for its own sake, while others of its role may go on.
     fn takes_its_turn(&self, node: &Node) -> bool {
-        let is_stopped = self.planned(&format!("vm.stop/{}", node.name));
+        let is_stopped = self.planned_on(Kind::VmStop, node);
         self.vm(node).is_some_and(|vm| vm.running && !is_stopped && self.changed(node, vm).is_some())
     }
 
     /// Plans to wait until a machine that starts does its part again. Returns what another one waits for: that, or the
     /// guest's answer where it did no part before; nothing if it does not start.
-    fn back(&mut self, node: &Node) -> Option<String> {
-        let answers = format!("guest.ready/{}", node.name);
+    fn back(&mut self, node: &Node) -> Option<StepId> {
+        let answers = Kind::GuestReady.on(&node.name);
         if !self.planned(&answers) || !self.did_its_part(node) {
             return self.planned(&answers).then_some(answers);
         }
@@ -51,13 +50,9 @@ impl List<'_> {
             Role::ControlPlane => "answers as API server and etcd member again",
             Role::Worker => "is a Ready node again",
         };
-        let draft = Draft::of(BACK, node, Phase::Healthy, 15, Action::AwaitBack { node: node.name.clone() })
-            .text(format!("wait until {} {part}", node.name))
-            .why("the others of its kind do its part meanwhile")
-            .gate(Gate::Guest);
-        let id = draft.id.clone();
-        self.add(draft, [answers]);
-        Some(id)
+        let text = format!("wait until {} {part}", node.name);
+        let why = "the others of its kind do its part meanwhile";
+        Some(self.add(Step::new(Action::AwaitBack { node: node.name.clone() }, text, why), [answers]))
     }
 
     /// Says whether a machine did its part for the lab and needs nothing but power to do it again, as far as can be seen.
@@ -68,10 +63,5 @@ impl List<'_> {
         let known = self.cluster().is_some_and(|cluster| cluster.nodes.contains_key(&node.name));
         let is_whole = self.guest(node).is_none() || self.why_join(node).is_none();
         known && is_whole && self.vm(node).is_some()
-    }
-
-    /// Returns the steps that wait for machines of this part, of those that may be planned.
-    pub(super) fn returns(&self) -> Vec<String> {
-        self.lab.nodes.iter().map(|node| format!("{BACK}/{}", node.name)).collect()
     }
 }
