@@ -76,10 +76,6 @@ impl Reader {
         }
     }
 
-    pub fn node(&self) -> &str {
-        &self.node.name
-    }
-
     /// Reads what there is: at first as much as is wanted, then what came since. In the order of time, without secrets
     /// and without what a terminal would obey.
     pub async fn read(&mut self, is_first: bool) -> Reading {

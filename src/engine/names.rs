@@ -12,7 +12,7 @@ use crate::formats::dns::{self, Answer};
 use crate::formats::resolver::Resolver;
 use crate::host::dial::Dial;
 use crate::host::fusion::Fusion;
-use crate::host::resolver::{Change, Found, ResolverFile};
+use crate::host::resolver::{Change, ResolverFile};
 use crate::host::{HostError, files};
 use crate::lab::Lab;
 use crate::lab::paths::LabDir;
@@ -70,10 +70,6 @@ impl Names {
 
     pub fn unwanted(&self) -> Change {
         Change::Remove { lab: self.lab.name.clone() }
-    }
-
-    pub fn look(&self) -> Result<Found> {
-        Ok(self.file()?.look()?)
     }
 
     /// Returns the file of the domain that the lab had before, if the lab wrote one and it is there still.

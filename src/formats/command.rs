@@ -30,11 +30,6 @@ impl Command {
         self
     }
 
-    pub fn with_secret_input(mut self, input: impl Into<Vec<u8>>) -> Self {
-        self.secret_input = true;
-        self.with_input(input)
-    }
-
     /// Returns the one line that a POSIX shell splits back into exactly this argv.
     pub fn shell_line(&self) -> String {
         self.argv.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
@@ -129,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_shown() {
-        let command = Command::new(["tee"]).with_secret_input("hunter2");
+        let command = Command { secret_input: true, ..Command::new(["tee"]).with_input("hunter2") };
         assert_eq!(format!("{command:?}"), "Command(tee; 7 bytes of secret input)");
     }
 
