@@ -30,6 +30,7 @@ pub mod networks;
 pub mod observe;
 pub mod output;
 pub mod proof;
+pub mod records;
 pub mod recovery;
 pub mod resources;
 pub mod run;
