@@ -49,7 +49,7 @@ impl Names {
     }
 
     pub fn of(engine: &Engine) -> Self {
-        Self::new(engine.lab.clone(), engine.dir.clone(), engine.fusion.clone())
+        Self::new(Lab::clone(&engine.lab), engine.dir.clone(), engine.fusion.clone())
     }
 
     /// Returns the file of the lab's domain.

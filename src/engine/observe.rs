@@ -236,9 +236,8 @@ pub async fn guest(engine: &Engine, node: &Node) -> Result<GuestFacts> {
     let files = nodes::files_of(&engine.lab, &identity, node).into_iter().map(|file| file.path);
     let paths: Vec<String> = files.chain([nodes::PENDING.to_owned()]).collect();
     let sent = clock::now_ms();
-    let output = engine
-        .must_within(node, &questions::guest_command(&paths), engine.lab.limits.guest_command, None)
-        .await?;
+    let output =
+        engine.must_within(node, &questions::guest_command(&paths), engine.lab.limits.guest_command).await?;
     let received = clock::now_ms();
     let mut facts =
         questions::parse_guest(&output.text()).map_err(|error| super::error::EngineError::Guest {
@@ -262,8 +261,7 @@ pub async fn cluster(engine: &Arc<Engine>, guests: &BTreeMap<String, GuestFacts>
     };
     let candidates: Vec<Node> = engine.lab.control_planes().filter(has_admin).cloned().collect();
     for node in candidates {
-        let ready =
-            engine.run(&node, &kubectl::get_raw("/readyz"), engine.lab.limits.guest_command, None).await;
+        let ready = engine.run(&node, &kubectl::get_raw("/readyz"), engine.lab.limits.guest_command).await;
         if ready.is_ok_and(|output| output.success()) {
             return cluster_on(engine, &node).await.ok();
         }
@@ -287,7 +285,7 @@ pub async fn ask_cluster(
         if !wanted(question) {
             continue;
         }
-        let output = engine.run(node, &command, engine.lab.limits.guest_command, None).await?;
+        let output = engine.run(node, &command, engine.lab.limits.guest_command).await?;
         if output.success() {
             answers.insert(question, output.text());
         }

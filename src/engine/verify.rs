@@ -206,7 +206,7 @@ impl Shared {
             return Ok(Answer::Unheard("no control plane can ask".to_owned()));
         };
         let limit = engine.lab.limits.guest_command;
-        Ok(Answer::Command(said(engine.run(engine.node(node)?, command, limit, None).await)))
+        Ok(Answer::Command(said(engine.run(engine.node(node)?, command, limit).await)))
     }
 
     /// Lists the pods that run, and asks each of them through whichever control planes can.
@@ -248,7 +248,7 @@ async fn each(engine: &Arc<Engine>, commands: &[Labelled]) -> Vec<Heard> {
         running.spawn(async move {
             let limit = engine.lab.limits.guest_command;
             let output = match engine.node(&node) {
-                Ok(node) => engine.run(node, &command, limit, None).await,
+                Ok(node) => engine.run(node, &command, limit).await,
                 Err(error) => Err(error),
             };
             (index, Heard { label, about, said: said(output) })
