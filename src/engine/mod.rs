@@ -6,6 +6,7 @@
 //!                                                  └──▶ event.rs ──▶ cli::report
 //! ```
 
+pub mod ask;
 pub mod bundle;
 pub mod context;
 pub mod drill;

@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
-
 use crate::host::fusion::vmx_file;
 use crate::host::{clock, files, system};
 use crate::lab::{Node, names, paths};
@@ -15,6 +13,7 @@ use crate::stack::identity::{Leaf, Stale};
 use crate::stack::validity::Validity;
 use crate::stack::{facts as questions, kubectl, node as nodes, vm};
 
+use super::ask::{ALL, in_order};
 use super::bundle;
 use super::context::Engine;
 use super::error::Result;
@@ -222,12 +221,11 @@ async fn guests(engine: &Arc<Engine>, vms: &BTreeMap<String, VmFacts>) -> BTreeM
 }
 
 async fn ask_guests(engine: &Arc<Engine>, nodes: impl Iterator<Item = Node>) -> BTreeMap<String, GuestFacts> {
-    let mut asked = JoinSet::new();
-    for node in nodes {
+    let one = |node: Node| {
         let engine = engine.clone();
-        asked.spawn(async move { guest(&engine, &node).await.ok().map(|facts| (node.name, facts)) });
-    }
-    asked.join_all().await.into_iter().flatten().collect()
+        async move { guest(&engine, &node).await.ok().map(|facts| (node.name, facts)) }
+    };
+    in_order(nodes, ALL, one).await.into_iter().flatten().collect()
 }
 
 /// Asks one guest: one round trip.

@@ -102,7 +102,7 @@ impl Reading {
         let rounds = tokio::select! {
             biased;
             () = self.cancel.cancelled() => return Err(HostError::Interrupted.into()),
-            rounds = guests::beside(&self.nodes, work) => rounds,
+            rounds = guests::beside(self.nodes.iter().cloned(), work) => rounds,
         };
         let (mut told, mut failures) = (Vec::new(), Vec::new());
         for (node, (entries, failed)) in rounds {
