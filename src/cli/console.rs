@@ -55,8 +55,8 @@ pub async fn run(args: ConsoleArgs, context: &Context) -> Result<Success, Failur
             lines.lock().expect("no holder of this lock panics").extend(texts);
             Ok(())
         };
-        let (_, failure) = reading.first(sink).await?;
-        failure.map_or(Ok(()), Err)?;
+        let (_, unread) = reading.begin(sink).await?;
+        unread.into_iter().next().map_or(Ok(()), |(_, failure)| Err(failure))?;
         context.print_json(&json!({
             "schema": SCHEMA,
             "lab": session.lab.name,
@@ -81,8 +81,8 @@ pub async fn run(args: ConsoleArgs, context: &Context) -> Result<Success, Failur
         String::new(),
     ]);
     let sink: LogSink<'_> = &|read| context.print(read.iter().map(|(_, entry)| &entry.text));
-    let (mut reading, failure) = reading.first(sink).await?;
-    failure.map_or(Ok(()), Err)?;
-    reading.follow(sink, &mut |_, _| {}).await?;
+    let (following, unread) = reading.begin(sink).await?;
+    unread.into_iter().next().map_or(Ok(()), |(_, failure)| Err(failure))?;
+    following.follow(sink, &mut |_, _| {}).await?;
     Ok(Success::Done)
 }

@@ -91,12 +91,12 @@ pub async fn run(args: LogsArgs, context: &Context) -> Result<Success, Failure> 
             context.print(read.iter().flat_map(|(node, entry)| columns.lines(node, entry, pen)))
         }
     };
-    let (mut reading, failure) = session.logs(&nodes, &sources, extent)?.first(sink).await?;
+    let (following, unread) = session.logs(&nodes, &sources, extent)?.begin(sink).await?;
     if !args.follow {
-        return failure.map_or(Ok(Success::Done), Err);
+        return unread.into_iter().next().map_or(Ok(Success::Done), |(_, failure)| Err(failure));
     }
     let mut tell =
         |node: &str, failure: &Failure| context.say(screen::waits(node, failure, &context.terminal.err));
-    reading.follow(sink, &mut tell).await?;
+    following.follow(sink, &mut tell).await?;
     Ok(Success::Done)
 }

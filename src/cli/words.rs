@@ -90,6 +90,23 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Returns wrapped text behind a mark of one column; what does not fit goes on below its first word.
+pub fn marked(mark: &str, text: &str, width: usize) -> Vec<String> {
+    let begin = |index| if index == 0 { mark } else { " " };
+    wrap(text, width).iter().enumerate().map(|(index, line)| format!("{} {line}", begin(index))).collect()
+}
+
+/// Returns text that is wrapped with the words that it begins with; these are shown as they are painted, and what does not
+/// fit is indented.
+pub fn headed(head: &str, painted: &str, text: &str, width: usize) -> Vec<String> {
+    let lines = wrap(&format!("{head} {text}"), width);
+    let shown = lines.iter().enumerate().map(|(index, line)| match line.strip_prefix(head) {
+        Some(rest) if index == 0 => format!("{painted}{rest}"),
+        _ => format!("  {line}"),
+    });
+    shown.collect()
+}
+
 /// Returns what no line may be broken within: words, figures with their units, paths.
 fn unbroken(paragraph: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();

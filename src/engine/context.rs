@@ -33,9 +33,10 @@ pub const DESTROY: &str = "destroy";
 /// Lines of a console or a command's output that an error shows.
 const TAIL_LINES: usize = 12;
 
-/// Everything that a run needs. Cheap to share; steps run beside each other on it.
+/// Everything that a run needs. Cheap to clone; steps run beside each other on it.
+#[derive(Clone)]
 pub struct Engine {
-    pub lab: Lab,
+    pub lab: Arc<Lab>,
     pub home: Home,
     pub dir: LabDir,
     pub fusion: Fusion,
@@ -94,7 +95,7 @@ impl Engine {
             journal: Journal::new(parts.journal, parts.verb),
             secrets: Arc::new(RwLock::new(identity.as_ref().map(Secrets::of).unwrap_or_default())),
             identity: Arc::new(RwLock::new(identity.map(Arc::new))),
-            lab: parts.lab,
+            lab: Arc::new(parts.lab),
             home: parts.home,
             dir,
             fusion: parts.fusion,
@@ -118,37 +119,14 @@ impl Engine {
             cancel: CancellationToken::new(),
             template_turn: Arc::default(),
             identities: Arc::default(),
-            ..self.twin()
+            ..self.clone()
         }
     }
 
     /// Returns the same engine, which keeps what the commands of a step print.
     pub fn recording(&self, step: &StepId) -> Self {
         let path = self.run_folder.get().map(|folder| folder.file_of(step));
-        Self { output: Some(Arc::new(StepOutput::new(path, self.secrets.clone()))), ..self.twin() }
-    }
-
-    fn twin(&self) -> Self {
-        Self {
-            lab: self.lab.clone(),
-            home: self.home.clone(),
-            dir: self.dir.clone(),
-            fusion: self.fusion.clone(),
-            vms: self.vms.clone(),
-            networks: self.networks.clone(),
-            shell: self.shell.clone(),
-            host_cpus: self.host_cpus,
-            journal: self.journal.clone(),
-            events: self.events.clone(),
-            cancel: self.cancel.clone(),
-            terminal: self.terminal.clone(),
-            template_turn: self.template_turn.clone(),
-            identities: self.identities.clone(),
-            identity: self.identity.clone(),
-            secrets: self.secrets.clone(),
-            run_folder: self.run_folder.clone(),
-            output: self.output.clone(),
-        }
+        Self { output: Some(Arc::new(StepOutput::new(path, self.secrets.clone()))), ..self.clone() }
     }
 
     /// Keeps what the steps of this run print in a folder. The first one stays.
@@ -223,7 +201,22 @@ impl Engine {
     }
 
     /// Runs a command in a guest, whatever its exit status.
-    pub async fn run(
+    pub async fn run(&self, node: &Node, command: &Command, limit: Duration) -> Result<Output> {
+        self.carry_out(node, command, limit, None).await
+    }
+
+    /// Runs a command as [`Self::run`] does, for who takes its lines and hands them to the step, which keeps them.
+    pub async fn run_with_lines(
+        &self,
+        node: &Node,
+        command: &Command,
+        limit: Duration,
+        lines: LineSink,
+    ) -> Result<Output> {
+        self.carry_out(node, command, limit, Some(lines)).await
+    }
+
+    async fn carry_out(
         &self,
         node: &Node,
         command: &Command,
@@ -233,7 +226,6 @@ impl Engine {
         let target = self.target(node)?;
         let entry = self.output.as_ref().map(|output| output.command(&node.name, command));
         let lines = match (lines, &entry) {
-            // Whoever wants the lines hands them to the step, which keeps them.
             (Some(lines), entry) => {
                 entry.iter().for_each(|entry| entry.stream());
                 Some(lines)
@@ -251,21 +243,13 @@ impl Engine {
 
     /// Runs a short command that must succeed, and returns its output.
     pub async fn must(&self, node: &Node, command: &Command) -> Result<Output> {
-        self.must_within(node, command, self.lab.limits.guest_command, None).await
+        self.must_within(node, command, self.lab.limits.guest_command).await
     }
 
-    /// Runs a command that must succeed within a limit.
-    pub async fn must_within(
-        &self,
-        node: &Node,
-        command: &Command,
-        limit: Duration,
-        lines: Option<LineSink>,
-    ) -> Result<Output> {
-        // Whoever takes no lines reads the output.
-        let is_read = lines.is_none();
-        let output = self.run(node, command, limit, lines).await?;
-        if !output.success() || (is_read && output.left_out > 0) {
+    /// Runs a command that must succeed within a limit, and returns its output, of which nothing may be left out.
+    pub async fn must_within(&self, node: &Node, command: &Command, limit: Duration) -> Result<Output> {
+        let output = self.run(node, command, limit).await?;
+        if !output.success() || output.left_out > 0 {
             return Err(command_failed(&node.name, command, &output));
         }
         Ok(output)

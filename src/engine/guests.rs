@@ -1,15 +1,12 @@
 //! Guests at the user's own wish: which machines are meant, and what is done in several of them beside each other.
 
-use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use crate::formats::command::Command;
 use crate::host::{Flow, HostError, Output, files};
 use crate::lab::{Lab, Node, Role};
 
+use super::ask::in_order;
 use super::context::Engine;
 use super::error::{EngineError, Result};
 use super::schedule::gates::GUESTS_AT_ONCE;
@@ -35,23 +32,12 @@ impl Wanted {
 }
 
 /// Does something with each machine, no more at once than guests take logins; the results are in the machines' order.
-pub async fn beside<T, F>(nodes: &[Node], work: impl Fn(Node) -> F) -> Vec<T>
+pub async fn beside<I, T, F>(machines: impl IntoIterator<Item = I>, work: impl Fn(I) -> F) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
-    let gate = Arc::new(Semaphore::new(GUESTS_AT_ONCE));
-    let mut running = JoinSet::new();
-    for (index, node) in nodes.iter().enumerate() {
-        let (gate, work) = (gate.clone(), work(node.clone()));
-        running.spawn(async move {
-            let _permit = gate.acquire_owned().await.expect("the gate is never closed");
-            (index, work.await)
-        });
-    }
-    let mut results = running.join_all().await;
-    results.sort_by_key(|(index, _)| *index);
-    results.into_iter().map(|(_, result)| result).collect()
+    in_order(machines, GUESTS_AT_ONCE, work).await
 }
 
 /// Runs a command of the user's in a guest, with its output on the way while it runs. Nothing of it is logged.
@@ -86,8 +72,6 @@ pub async fn is_on(engine: &Engine, node: &Node) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
     use crate::stack::fixture;
 
@@ -105,24 +89,5 @@ mod tests {
         assert!(meant(&Wanted::default()).unwrap().is_empty());
         let wanted = Wanted { names: vec!["gatway1".to_owned()], all: true, ..Wanted::default() };
         assert_eq!(meant(&wanted).unwrap_err(), "gatway1", "a misspelt name is not passed over");
-    }
-
-    #[tokio::test]
-    async fn so_many_at_once_and_no_more() {
-        let (lab, _) = fixture::document();
-        let nodes: Vec<Node> = lab.nodes.iter().cycle().take(GUESTS_AT_ONCE * 2).cloned().collect();
-        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let names = beside(&nodes, |node| {
-            let (now, most) = (now.clone(), most.clone());
-            async move {
-                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                tokio::task::yield_now().await;
-                now.fetch_sub(1, Ordering::SeqCst);
-                node.name
-            }
-        })
-        .await;
-        assert_eq!(names, nodes.into_iter().map(|node| node.name).collect::<Vec<_>>());
-        assert_eq!(most.load(Ordering::SeqCst), GUESTS_AT_ONCE);
     }
 }

@@ -15,14 +15,18 @@ use crate::lab::paths::{Home, LabDir};
 
 use super::context::Engine;
 use super::error::Result;
-
-const VERSION: u32 = 1;
+use super::records::{self, Versioned};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Record {
     version: u32,
     files: Vec<PathBuf>,
+}
+
+impl Versioned for Record {
+    const VERSION: u32 = 1;
+    const WHAT: &'static str = "a record of merged kubeconfigs";
 }
 
 /// One lab's way into users' kubeconfigs.
@@ -52,14 +56,8 @@ impl Merger {
 
     /// Returns the files that have the lab's entries, as far as we know.
     pub fn merged(&self) -> Result<Vec<PathBuf>> {
-        let path = self.dir.merged_kubeconfigs();
-        let Some(bytes) = files::read_if_exists(&path)? else { return Ok(Vec::new()) };
-        let unusable = |reason: String| HostError::Content { path: path.clone(), reason };
-        let record: Record = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
-        if record.version != VERSION {
-            return Err(unusable(format!("version {} is not known", record.version)).into());
-        }
-        Ok(record.files)
+        let record: Option<Record> = records::read(&self.dir.merged_kubeconfigs())?;
+        Ok(record.map(|record| record.files).unwrap_or_default())
     }
 
     /// Puts the entries of the lab's own kubeconfig into a file, and makes its context the current one if there is none
@@ -121,9 +119,8 @@ impl Merger {
     }
 
     fn remember(&self, files: Vec<PathBuf>) -> Result<()> {
-        let record = Record { version: VERSION, files };
-        let text = serde_json::to_vec_pretty(&record).expect("a record is plain data");
-        Ok(files::write_atomic(&self.dir.merged_kubeconfigs(), &text, files::PUBLIC_FILE)?)
+        let record = Record { version: Record::VERSION, files };
+        records::write(&self.dir.merged_kubeconfigs(), &record, files::PUBLIC_FILE)
     }
 }
 

@@ -29,12 +29,17 @@ pub struct Extent {
     pub since: Option<u64>,
 }
 
-/// Reads one machine's sources.
-pub struct Reader {
+/// Reads one machine's sources, for the first time.
+pub struct Reader(Following);
+
+/// Reads what comes in one machine's sources, once what was there is read.
+pub struct Following {
     engine: Arc<Engine>,
     node: Node,
     sources: Vec<Source>,
     extent: Extent,
+    /// Whether what was there is read, and so a line that is not whole may wait for its end.
+    goes_on: bool,
     journal: Journal,
     cloud_init: Text,
     console: Text,
@@ -46,7 +51,7 @@ pub struct Reader {
 #[derive(Default)]
 struct Journal {
     cursor: Option<String>,
-    /// When it was first asked, in seconds since 1970, where there was nothing to go on from.
+    /// When it was first asked, in seconds since 1970; none before that.
     asked: Option<u64>,
 }
 
@@ -64,72 +69,88 @@ pub type Reading = (Vec<Entry>, Vec<super::error::EngineError>);
 
 impl Reader {
     pub fn new(engine: Arc<Engine>, node: Node, sources: Vec<Source>, extent: Extent) -> Self {
-        Self {
+        Self(Following {
             engine,
             node,
             sources,
             extent,
+            goes_on: false,
             journal: Journal::default(),
             cloud_init: Text::default(),
             console: Text::default(),
             console_number: None,
-        }
+        })
     }
 
+    /// Reads as much of what there is as is wanted, as [`Following::next`] does.
+    pub async fn begin(self) -> (Following, Reading) {
+        let Self(mut following) = self;
+        let (mut entries, failures) = following.look().await;
+        following.goes_on = true;
+        let Extent { lines, since } = following.extent;
+        let since = since.map(|seconds| seconds * 1000);
+        entries.retain(|entry| since.is_none() || entry.at_ms >= since);
+        entries.drain(..entries.len().saturating_sub(lines));
+        following.conceal(&mut entries);
+        (following, (entries, failures))
+    }
+}
+
+impl Following {
     pub fn node(&self) -> &str {
         &self.node.name
     }
 
-    /// Reads what there is: at first as much as is wanted, then what came since. In the order of time, without secrets
-    /// and without what a terminal would obey.
-    pub async fn read(&mut self, is_first: bool) -> Reading {
+    /// Reads what came since: in the order of time, without secrets and without what a terminal would obey.
+    pub async fn next(&mut self) -> Reading {
+        let (mut entries, failures) = self.look().await;
+        self.conceal(&mut entries);
+        (entries, failures)
+    }
+
+    async fn look(&mut self) -> Reading {
         let (mut entries, mut failures) = (Vec::new(), Vec::new());
         for source in self.sources.clone() {
             let read = match source {
-                Source::Console => self.read_console(is_first),
-                Source::CloudInit => self.read_cloud_init(is_first).await,
-                Source::Journal => self.read_journal(is_first).await,
+                Source::Console => self.read_console(),
+                Source::CloudInit => self.read_cloud_init().await,
+                Source::Journal => self.read_journal().await,
             };
             match read {
                 Ok(read) => entries.extend(read),
                 Err(error) => failures.push(error),
             }
         }
-        if is_first {
-            let since = self.extent.since.map(|seconds| seconds * 1000);
-            entries.retain(|entry| since.is_none() || entry.at_ms >= since);
-        }
         logs::merge(&mut entries);
-        if is_first {
-            entries.drain(..entries.len().saturating_sub(self.extent.lines));
-        }
-        for entry in &mut entries {
-            entry.text = self.engine.redact(&entry.text);
-            entry.by = entry.by.take().map(|by| self.engine.redact(&by));
-        }
         (entries, failures)
     }
 
-    async fn read_journal(&mut self, is_first: bool) -> Result<Vec<Entry>> {
-        let now = clock::now();
-        let asked = *self.journal.asked.get_or_insert(now);
-        let command = match (&self.journal.cursor, is_first) {
+    fn conceal(&self, entries: &mut [Entry]) {
+        for entry in entries {
+            entry.text = self.engine.redact(&entry.text);
+            entry.by = entry.by.take().map(|by| self.engine.redact(&by));
+        }
+    }
+
+    async fn read_journal(&mut self) -> Result<Vec<Entry>> {
+        let command = match (&self.journal.cursor, self.journal.asked) {
             (Some(cursor), _) => logs::journal(None, None, Some(cursor)),
-            (None, true) => logs::journal(Some(self.extent.lines), self.extent.since, None),
-            (None, false) => logs::journal(None, Some(asked), None),
+            (None, Some(asked)) => logs::journal(None, Some(asked), None),
+            (None, None) => logs::journal(Some(self.extent.lines), self.extent.since, None),
         };
+        self.journal.asked.get_or_insert_with(clock::now);
         let text = self.ask(&command).await?;
         let (entries, cursor) = logs::journal_entries(&String::from_utf8_lossy(&text));
         self.journal.cursor = cursor.or(self.journal.cursor.take());
         Ok(entries)
     }
 
-    async fn read_cloud_init(&mut self, is_first: bool) -> Result<Vec<Entry>> {
+    async fn read_cloud_init(&mut self) -> Result<Vec<Entry>> {
         let bytes = self.ask(&logs::cloud_init(self.cloud_init.bytes)).await?;
-        Ok(self.cloud_init.entries(Source::CloudInit, bytes, None, is_first))
+        Ok(self.cloud_init.entries(Source::CloudInit, bytes, None, self.goes_on))
     }
 
-    fn read_console(&mut self, is_first: bool) -> Result<Vec<Entry>> {
+    fn read_console(&mut self) -> Result<Vec<Entry>> {
         let path = console_file(&self.engine, &self.node);
         let Some((number, size)) = files::number_and_size(&path) else { return Ok(Vec::new()) };
         if self.console_number.replace(number) != Some(number) || size < self.console.bytes {
@@ -137,7 +158,7 @@ impl Reader {
         }
         let bytes = files::read_from(&path, self.console.bytes, CONSOLE_READ)?;
         let powered_on = tree::created(&path).map(clock::milliseconds);
-        Ok(self.console.entries(Source::Console, bytes, powered_on, is_first))
+        Ok(self.console.entries(Source::Console, bytes, powered_on, self.goes_on))
     }
 
     /// Returns what a command prints; nothing if the file that it reads is not there yet.
@@ -159,16 +180,16 @@ pub fn console_file(engine: &Engine, node: &Node) -> PathBuf {
 
 impl Text {
     /// Makes entries of what came. A line that is not whole is held until its end comes, or until nothing comes: a prompt
-    /// has no end. At first nothing is held, for who does not go on.
+    /// has no end. Nothing is held for who may not go on.
     fn entries(
         &mut self,
         source: Source,
         bytes: Vec<u8>,
         powered_on_ms: Option<u64>,
-        is_first: bool,
+        goes_on: bool,
     ) -> Vec<Entry> {
         self.bytes += bytes.len() as u64;
-        let is_all = is_first || bytes.is_empty();
+        let is_all = !goes_on || bytes.is_empty();
         self.held.extend(bytes);
         let whole = match self.held.iter().rposition(|byte| *byte == b'\n') {
             _ if is_all => self.held.len(),
@@ -189,7 +210,7 @@ mod tests {
     fn a_line_is_held_until_it_ends_or_nothing_comes() {
         let mut text = Text::default();
         let mut take = |bytes: &str| {
-            let entries = text.entries(Source::Console, bytes.as_bytes().to_vec(), None, false);
+            let entries = text.entries(Source::Console, bytes.as_bytes().to_vec(), None, true);
             entries.into_iter().map(|entry| entry.text).collect::<Vec<_>>()
         };
         assert_eq!(take("one\ntw"), ["one"]);

@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::{HostError, files};
+use crate::host::files;
 use crate::lab::Lab;
 use crate::lab::paths::LabDir;
 use crate::lab::presets::Preset;
 
 use super::error::Result;
-
-const VERSION: u32 = 1;
+use super::records::{self, Versioned};
 
 /// The record `made-from.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,12 +30,17 @@ pub struct MadeFrom {
     pub fusion: PathBuf,
 }
 
+impl Versioned for MadeFrom {
+    const VERSION: u32 = 1;
+    const WHAT: &'static str = "what a lab was made from";
+}
+
 impl MadeFrom {
     pub fn new(lab: &Lab, preset: Option<Preset>, file: Option<&Path>, fusion: &Path) -> Self {
         // JSON is text, and hardly a path is none.
         let text = |path: &Path| PathBuf::from(path.to_string_lossy().into_owned());
         let machines = (lab.gateways().count(), lab.control_planes().count(), lab.workers().count());
-        Self { version: VERSION, preset, file: file.map(text), machines, fusion: text(fusion) }
+        Self { version: Self::VERSION, preset, file: file.map(text), machines, fusion: text(fusion) }
     }
 }
 
@@ -45,19 +49,7 @@ impl MadeFrom {
 /// # Errors
 /// If it is not understood, or of another version's form.
 pub fn read(dir: &LabDir) -> Result<Option<MadeFrom>> {
-    let path = dir.made_from();
-    let Some(bytes) = files::read_if_exists(&path)? else { return Ok(None) };
-    let unusable = |reason: String| HostError::Content { path: path.clone(), reason };
-    let record: MadeFrom = serde_json::from_slice(&bytes)
-        .map_err(|error| unusable(format!("not what a lab was made from: {error}")))?;
-    if record.version != VERSION {
-        return Err(unusable(format!(
-            "of version {}; this fusionlab knows version {VERSION}",
-            record.version
-        ))
-        .into());
-    }
-    Ok(Some(record))
+    records::read(&dir.made_from())
 }
 
 /// Writes it down. Under the lab's lock; nothing where it says so already.
@@ -66,8 +58,7 @@ pub fn write(dir: &LabDir, record: &MadeFrom) -> Result<()> {
         return Ok(());
     }
     files::create_dir(dir.root())?;
-    let text = serde_json::to_vec_pretty(record).expect("a record is plain data");
-    Ok(files::write_atomic(&dir.made_from(), &text, files::PRIVATE_FILE)?)
+    records::write(&dir.made_from(), record, files::PRIVATE_FILE)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //!                                                  └──▶ event.rs ──▶ cli::report
 //! ```
 
+pub mod ask;
 pub mod bundle;
 pub mod context;
 pub mod drill;
@@ -31,6 +32,7 @@ pub mod networks;
 pub mod observe;
 pub mod output;
 pub mod proof;
+pub mod records;
 pub mod recovery;
 pub mod resources;
 pub mod run;

@@ -12,7 +12,7 @@ use crate::formats::dns::{self, Answer};
 use crate::formats::resolver::Resolver;
 use crate::host::dial::Dial;
 use crate::host::fusion::Fusion;
-use crate::host::resolver::{Change, Found, ResolverFile};
+use crate::host::resolver::{Change, ResolverFile};
 use crate::host::{HostError, files};
 use crate::lab::Lab;
 use crate::lab::paths::LabDir;
@@ -21,23 +21,20 @@ use crate::stack;
 
 use super::context::Engine;
 use super::error::Result;
+use super::records::{self, Versioned};
 use super::store::USER_KEY;
 
-const VERSION: u32 = 1;
 /// Any number: one question is asked in one connection.
 const QUESTION: u16 = 0x0f1a;
 
+impl Versioned for ResolverRecord {
+    const VERSION: u32 = 1;
+    const WHAT: &'static str = "a record of a file of /etc/resolver";
+}
+
 /// Returns what a lab wrote into `/etc/resolver`; none if it has not.
 pub fn record(dir: &LabDir) -> Result<Option<ResolverRecord>> {
-    let path = dir.resolver_record();
-    let Some(bytes) = files::read_if_exists(&path)? else { return Ok(None) };
-    let unusable = |reason: String| HostError::Content { path: path.clone(), reason };
-    let record: ResolverRecord =
-        serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
-    if record.version != VERSION {
-        return Err(unusable(format!("version {} is not known", record.version)).into());
-    }
-    Ok(Some(record))
+    records::read(&dir.resolver_record())
 }
 
 /// One lab's names, as this machine comes to them.
@@ -53,7 +50,7 @@ impl Names {
     }
 
     pub fn of(engine: &Engine) -> Self {
-        Self::new(engine.lab.clone(), engine.dir.clone(), engine.fusion.clone())
+        Self::new(Lab::clone(&engine.lab), engine.dir.clone(), engine.fusion.clone())
     }
 
     /// Returns the file of the lab's domain.
@@ -71,10 +68,6 @@ impl Names {
 
     pub fn unwanted(&self) -> Change {
         Change::Remove { lab: self.lab.name.clone() }
-    }
-
-    pub fn look(&self) -> Result<Found> {
-        Ok(self.file()?.look()?)
     }
 
     /// Returns the file of the domain that the lab had before, if the lab wrote one and it is there still.
@@ -100,11 +93,10 @@ impl Names {
         if !file.is_due(&wanted)? {
             return Ok(former.is_some());
         }
-        let record =
-            ResolverRecord { version: VERSION, file: file.path(), domain: self.lab.cluster.domain.clone() };
-        let text = serde_json::to_vec_pretty(&record).expect("a record is plain data");
+        let (version, domain) = (ResolverRecord::VERSION, self.lab.cluster.domain.clone());
+        let record = ResolverRecord { version, file: file.path(), domain };
         files::create_dir(self.dir.root())?;
-        files::write_atomic(&self.dir.resolver_record(), &text, files::PUBLIC_FILE)?;
+        records::write(&self.dir.resolver_record(), &record, files::PUBLIC_FILE)?;
         Ok(file.apply(&wanted, limit).await?)
     }
 

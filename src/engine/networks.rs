@@ -14,13 +14,10 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use crate::formats::mac::Mac;
 use crate::formats::networking::{Document, Wish};
+use crate::host::files;
 use crate::host::fusion::vmx_file;
-use crate::host::{HostError, files};
 use crate::plan::facts::{Facts, MadeNetwork, NetworkRecord};
 use crate::plan::networks::is_made;
 use crate::stack::network;
@@ -28,25 +25,26 @@ use crate::stack::network;
 use super::bundle;
 use super::context::Engine;
 use super::error::Result;
+use super::records::{self, Versioned};
 
-/// Versions of the two records' forms.
-const RECORD_VERSION: u32 = 2;
-const MADE_VERSION: u32 = 1;
+impl Versioned for NetworkRecord {
+    const VERSION: u32 = 2;
+    const WHAT: &'static str = "a network record";
+}
+
+impl Versioned for MadeNetwork {
+    const VERSION: u32 = 1;
+    const WHAT: &'static str = "a record of a network that fusionlab made";
+}
 
 /// Returns what this lab wrote into Fusion's networking file; none if it has not.
 pub fn record(engine: &Engine) -> Result<Option<NetworkRecord>> {
-    let path = engine.dir.network_record();
-    let record: Option<NetworkRecord> = read(&path, "a network record")?;
-    refuse_unknown(&path, record.as_ref().map(|record| record.version), RECORD_VERSION)?;
-    Ok(record)
+    records::read(&engine.dir.network_record())
 }
 
 /// Returns the record of a network that fusionlab made.
 pub fn made(engine: &Engine, vmnet: u8) -> Result<Option<MadeNetwork>> {
-    let path = engine.home.made_network(vmnet);
-    let made: Option<MadeNetwork> = read(&path, "a record of a network that fusionlab made")?;
-    refuse_unknown(&path, made.as_ref().map(|made| made.version), MADE_VERSION)?;
-    Ok(made)
+    records::read(&engine.home.made_network(vmnet))
 }
 
 /// Returns the network that this lab's lines are about, or would be.
@@ -76,13 +74,13 @@ pub fn remember(engine: &Engine, facts: &Facts) -> Result<()> {
         files::create_private_dir(&engine.home.network())?;
         keep(&before, facts.networking.as_deref())?;
         let made = MadeNetwork {
-            version: MADE_VERSION,
+            version: MadeNetwork::VERSION,
             vmnet: wish.vmnet,
             subnet: wish.subnet.trunc(),
             uuid: None,
             reservations: wish.reservations.clone(),
         };
-        write(&engine.home.made_network(wish.vmnet), &made)?;
+        records::write(&engine.home.made_network(wish.vmnet), &made, files::PRIVATE_FILE)?;
     } else if facts.network_made.as_ref().is_some_and(|made| !is_made(&document, made)) {
         // Once our reservations stand on somebody else's network, it would look like ours.
         forget_made(engine, wish.vmnet)?;
@@ -130,7 +128,8 @@ pub fn settle(engine: &Engine) -> Result<()> {
     let network = Document::parse(&bytes).map(|document| document.vmnet(vmnet)).unwrap_or_default();
     let subnet = network.subnet.unwrap_or(made.subnet);
     let reservations = joined(reservations, &made.reservations);
-    write(&engine.home.made_network(vmnet), &MadeNetwork { uuid: network.uuid, subnet, reservations, ..made })
+    let made = MadeNetwork { uuid: network.uuid, subnet, reservations, ..made };
+    records::write(&engine.home.made_network(vmnet), &made, files::PRIVATE_FILE)
 }
 
 /// Forgets this lab's lines, and the network if it is gone from the file or somebody else's by now.
@@ -159,7 +158,8 @@ fn forget_record(engine: &Engine) -> Result<()> {
 }
 
 fn write_record(engine: &Engine, vmnet: u8, reservations: Vec<(Mac, Ipv4Addr)>) -> Result<()> {
-    write(&engine.dir.network_record(), &NetworkRecord { version: RECORD_VERSION, vmnet, reservations })
+    let record = NetworkRecord { version: NetworkRecord::VERSION, vmnet, reservations };
+    records::write(&engine.dir.network_record(), &record, files::PRIVATE_FILE)
 }
 
 /// Returns reservations with those others that are not among them.
@@ -191,27 +191,4 @@ fn keep(path: &Path, before: Option<&[u8]>) -> Result<()> {
         None => files::remove_file(path)?,
     }
     Ok(())
-}
-
-fn read<T: DeserializeOwned>(path: &Path, what: &str) -> Result<Option<T>> {
-    let Some(bytes) = files::read_if_exists(path)? else { return Ok(None) };
-    let unreadable =
-        |error| HostError::Content { path: path.to_owned(), reason: format!("not {what}: {error}") };
-    Ok(Some(serde_json::from_slice(&bytes).map_err(unreadable)?))
-}
-
-fn refuse_unknown(path: &Path, found: Option<u32>, known: u32) -> Result<()> {
-    match found.filter(|found| *found != known) {
-        None => Ok(()),
-        Some(found) => Err(HostError::Content {
-            path: path.to_owned(),
-            reason: format!("of version {found}; this fusionlab knows version {known}"),
-        }
-        .into()),
-    }
-}
-
-fn write(path: &Path, record: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_vec_pretty(record).expect("a record is plain data");
-    Ok(files::write_atomic(path, &text, files::PRIVATE_FILE)?)
 }

@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
-
 use crate::host::fusion::vmx_file;
 use crate::host::{clock, files, system};
 use crate::lab::{Node, names, paths};
@@ -15,6 +13,7 @@ use crate::stack::identity::{Leaf, Stale};
 use crate::stack::validity::Validity;
 use crate::stack::{facts as questions, kubectl, node as nodes, vm};
 
+use super::ask::{ALL, in_order};
 use super::bundle;
 use super::context::Engine;
 use super::error::{EngineError, Result};
@@ -231,12 +230,11 @@ async fn guests(engine: &Arc<Engine>, vms: &BTreeMap<String, VmFacts>) -> BTreeM
 }
 
 async fn ask_guests(engine: &Arc<Engine>, nodes: impl Iterator<Item = Node>) -> BTreeMap<String, GuestFacts> {
-    let mut asked = JoinSet::new();
-    for node in nodes {
+    let one = |node: Node| {
         let engine = engine.clone();
-        asked.spawn(async move { guest(&engine, &node).await.ok().map(|facts| (node.name, facts)) });
-    }
-    asked.join_all().await.into_iter().flatten().collect()
+        async move { guest(&engine, &node).await.ok().map(|facts| (node.name, facts)) }
+    };
+    in_order(nodes, ALL, one).await.into_iter().flatten().collect()
 }
 
 /// Asks one guest: one round trip.
@@ -245,9 +243,8 @@ pub async fn guest(engine: &Engine, node: &Node) -> Result<GuestFacts> {
     let files = nodes::files_of(&engine.lab, &identity, node).into_iter().map(|file| file.path);
     let paths: Vec<String> = files.chain([nodes::PENDING.to_owned()]).collect();
     let sent = clock::now_ms();
-    let output = engine
-        .must_within(node, &questions::guest_command(&paths), engine.lab.limits.guest_command, None)
-        .await?;
+    let output =
+        engine.must_within(node, &questions::guest_command(&paths), engine.lab.limits.guest_command).await?;
     let received = clock::now_ms();
     let mut facts =
         questions::parse_guest(&output.text()).map_err(|error| super::error::EngineError::Guest {
@@ -278,8 +275,7 @@ pub async fn cluster(
     let candidates: Vec<Node> = engine.lab.control_planes().filter(has_admin).cloned().collect();
     let mut found = Ok(None);
     for node in candidates {
-        let ready =
-            engine.run(&node, &kubectl::get_raw("/readyz"), engine.lab.limits.guest_command, None).await;
+        let ready = engine.run(&node, &kubectl::get_raw("/readyz"), engine.lab.limits.guest_command).await;
         if ready.is_ok_and(|output| output.success()) {
             match cluster_on(engine, &node).await {
                 Ok(facts) => return Ok(Some(facts)),
@@ -308,7 +304,7 @@ pub async fn ask_cluster(
         if !wanted(question) {
             continue;
         }
-        let output = engine.run(node, &command, engine.lab.limits.guest_command, None).await?;
+        let output = engine.run(node, &command, engine.lab.limits.guest_command).await?;
         if output.success() {
             answers.insert(question, output.text());
         }

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
-use tokio::task::JoinSet;
-
 use crate::host::surroundings::{self, Memory};
 use crate::host::{files, system};
 use crate::lab::Node;
 use crate::plan::facts::{Facts, VmState};
 use crate::stack::resources::{self, Resources};
+use serde::Serialize;
 
+use super::ask::{ALL, in_order};
 use super::context::Engine;
 use super::error::Result;
 use super::{observe, templates};
@@ -59,12 +58,11 @@ pub async fn look(engine: &Arc<Engine>) -> Result<Look> {
 
 /// Asks machines at once, one question each; one that does not answer in time is left out.
 async fn ask_all(engine: &Arc<Engine>, nodes: impl Iterator<Item = Node>) -> BTreeMap<String, Resources> {
-    let mut asked = JoinSet::new();
-    for node in nodes {
+    let one = |node: Node| {
         let engine = engine.clone();
-        asked.spawn(async move { ask(&engine, &node).await.map(|found| (node.name, found)) });
-    }
-    asked.join_all().await.into_iter().flatten().collect()
+        async move { ask(&engine, &node).await.map(|found| (node.name, found)) }
+    };
+    in_order(nodes, ALL, one).await.into_iter().flatten().collect()
 }
 
 async fn ask(engine: &Engine, node: &Node) -> Option<Resources> {

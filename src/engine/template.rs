@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::host::download::{Digest, Fetched};
-use crate::host::{HostError, clock, disk_file, files};
+use crate::host::{clock, disk_file, files};
 use crate::lab::catalogue::{Arch, Image};
 use crate::lab::paths;
 use crate::stack::bake::{self, Baked, Outcome};
@@ -15,9 +15,7 @@ use crate::stack::vm;
 use super::context::Engine;
 use super::error::Result;
 use super::output::CONSOLE_READ;
-
-/// Version of [`Manifest`]'s form.
-const VERSION: u32 = 1;
+use super::records::{self, Versioned};
 
 /// One template's folder under `~/.fusionlab/templates/`.
 ///
@@ -60,6 +58,11 @@ pub struct Manifest {
     pub disk: DiskRecord,
     /// What the bake said is in it; none before, and where nothing could be heard of it.
     pub baked: Option<Baked>,
+}
+
+impl Versioned for Manifest {
+    const VERSION: u32 = 1;
+    const WHAT: &'static str = "a template's manifest";
 }
 
 /// The cloud image that a template was made from.
@@ -115,17 +118,7 @@ impl TemplateDir {
 
     /// Returns the manifest, whatever has become of what it tells of; none if there is none.
     pub fn read(&self) -> Result<Option<Manifest>> {
-        let path = self.manifest();
-        let Some(bytes) = files::read_if_exists(&path)? else { return Ok(None) };
-        let unusable = |reason| HostError::Content { path, reason };
-        let manifest: Manifest = serde_json::from_slice(&bytes)
-            .map_err(|error| unusable.clone()(format!("not a template's manifest: {error}")))?;
-        if manifest.version != VERSION {
-            let reason =
-                format!("a manifest of version {}; this fusionlab reads {VERSION}", manifest.version);
-            return Err(unusable(reason).into());
-        }
-        Ok(Some(manifest))
+        records::read(&self.manifest())
     }
 
     /// Returns the manifest if what it tells of is there and of use; none if the template is to be begun anew.
@@ -175,7 +168,7 @@ impl TemplateDir {
             bytes: files::size(&file.path)?,
         };
         self.write(&Manifest {
-            version: VERSION,
+            version: Manifest::VERSION,
             key: self.key.clone(),
             stage: Stage::Written,
             since: String::new(),
@@ -189,9 +182,7 @@ impl TemplateDir {
     /// Writes down that a stage was reached, now.
     pub fn write(&self, manifest: &Manifest) -> Result<()> {
         let manifest = Manifest { since: clock::rfc3339(clock::now()), ..manifest.clone() };
-        let mut text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
-        text.push(b'\n');
-        Ok(files::write_atomic(&self.manifest(), &text, files::PUBLIC_FILE)?)
+        records::write(&self.manifest(), &manifest, files::PUBLIC_FILE)
     }
 
     /// Reads the disk's size and CID off the disk itself.

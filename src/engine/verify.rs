@@ -8,9 +8,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-
 use crate::formats::dhcp;
 use crate::formats::dns::Code;
 use crate::formats::networking::Document;
@@ -18,13 +15,13 @@ use crate::host::Output;
 use crate::host::clock::{self, Instant};
 use crate::host::dial::Dial;
 use crate::host::fusion::networks::Service;
-use crate::host::http::{self, Tls};
 use crate::lab::Node;
 use crate::stack::checks::pods::{self, PodQuery, PodQuestion};
-use crate::stack::checks::{Authority, Check, Labelled, Probe, Request};
+use crate::stack::checks::{Check, Labelled, Probe, Request};
 use crate::stack::judge::{Answer, Heard, Observed, Outcome, Reply, Said, Verdict, VmnetSeen, judge};
 use crate::stack::{dns, kubectl};
 
+use super::ask::{self, ALL, in_order};
 use super::context::Engine;
 use super::error::{EngineError, Result};
 use super::event::{Event, Proven};
@@ -46,22 +43,18 @@ const READY: Duration = Duration::from_secs(5);
 /// [`EngineError::Verification`] with the checks that failed, and those that could not be asked.
 pub async fn verify(engine: &Arc<Engine>, checks: Vec<Check>) -> Result<usize> {
     let total = checks.len();
-    let gate = Arc::new(Semaphore::new(CHECKS_AT_ONCE));
     let shared = Arc::new(Shared::default());
-    let mut running = JoinSet::new();
-    for (index, check) in checks.into_iter().enumerate() {
-        let (engine, gate, shared) = (engine.clone(), gate.clone(), shared.clone());
-        running.spawn(async move {
-            let _permit = gate.acquire_owned().await.expect("the gate is never closed");
+    let results = in_order(checks, CHECKS_AT_ONCE, |check| {
+        let (engine, shared) = (engine.clone(), shared.clone());
+        async move {
             let started = clock::monotonic();
             let verdict = prove(&engine, &shared, &check).await;
-            (index, check, verdict, started.elapsed())
-        });
-    }
-    let mut results = running.join_all().await;
-    results.sort_by_key(|(index, ..)| *index);
+            (check, verdict, started.elapsed())
+        }
+    })
+    .await;
     let (mut failed, mut not_asked) = (Vec::new(), Vec::new());
-    for (_, check, verdict, took) in results {
+    for (check, verdict, took) in results {
         let told = || format!("{}: {}", check.title, verdict.detail);
         match verdict.outcome {
             Outcome::Passed => {}
@@ -206,7 +199,7 @@ impl Shared {
             return Ok(Answer::Unheard("no control plane can ask".to_owned()));
         };
         let limit = engine.lab.limits.guest_command;
-        Ok(Answer::Command(said(engine.run(engine.node(node)?, command, limit, None).await)))
+        Ok(Answer::Command(said(engine.run(engine.node(node)?, command, limit).await)))
     }
 
     /// Lists the pods that run, and asks each of them through whichever control planes can.
@@ -242,34 +235,31 @@ fn able(answers: &[Heard]) -> impl Iterator<Item = &Heard> {
 
 /// Runs commands in several guests at once.
 async fn each(engine: &Arc<Engine>, commands: &[Labelled]) -> Vec<Heard> {
-    let mut running = JoinSet::new();
-    for (index, Labelled { label, node, about, command }) in commands.iter().cloned().enumerate() {
+    let one = |Labelled { label, node, about, command }| {
         let engine = engine.clone();
-        running.spawn(async move {
+        async move {
             let limit = engine.lab.limits.guest_command;
             let output = match engine.node(&node) {
-                Ok(node) => engine.run(node, &command, limit, None).await,
+                Ok(node) => engine.run(node, &command, limit).await,
                 Err(error) => Err(error),
             };
-            (index, Heard { label, about, said: said(output) })
-        });
-    }
-    let mut answers = running.join_all().await;
-    answers.sort_by_key(|(index, _)| *index);
-    answers.into_iter().map(|(_, heard)| heard).collect()
+            Heard { label, about, said: said(output) }
+        }
+    };
+    in_order(commands.iter().cloned(), ALL, one).await
 }
 
 /// Asks every machine for its facts, and reads its clock against ours at the middle of the round trip.
 async fn facts(engine: &Arc<Engine>) -> Answer {
-    let mut running = JoinSet::new();
-    for (index, node) in engine.lab.nodes.iter().cloned().enumerate() {
+    let one = |node: Node| {
         let engine = engine.clone();
-        running.spawn(async move { (index, node.name.clone(), observed(&engine, &node).await) });
-    }
-    let mut all = running.join_all().await;
-    all.sort_by_key(|(index, ..)| *index);
+        async move {
+            let outcome = observed(&engine, &node).await;
+            (node.name, outcome)
+        }
+    };
     let (mut machines, mut silent) = (Vec::new(), Vec::new());
-    for (_, node, outcome) in all {
+    for (node, outcome) in in_order(engine.lab.nodes.iter().cloned(), ALL, one).await {
         match outcome {
             Ok(observed) => machines.push(observed),
             Err(error) => silent.push((node, error.to_string())),
@@ -343,37 +333,16 @@ async fn resolved(engine: &Engine, name: &str, servers: &[Ipv4Addr]) -> Result<V
 
 /// Sends requests from the host, all at once.
 async fn replies(engine: &Arc<Engine>, requests: &[Request]) -> Vec<(String, Result<Reply, String>)> {
-    let mut running = JoinSet::new();
-    for (index, wanted) in requests.iter().cloned().enumerate() {
+    let one = |wanted: Request| {
         let engine = engine.clone();
-        running.spawn(async move {
-            let reply = request(&engine, &wanted).await.map_err(|error| error.to_string());
-            (index, wanted.label(), reply)
-        });
-    }
-    let mut all = running.join_all().await;
-    all.sort_by_key(|(index, ..)| *index);
-    all.into_iter().map(|(_, label, reply)| (label, reply)).collect()
+        async move { (wanted.label(), reply(&engine, &wanted).await.map_err(|error| error.to_string())) }
+    };
+    in_order(requests.iter().cloned(), ALL, one).await
 }
 
-async fn request(engine: &Engine, wanted: &Request) -> Result<Reply> {
-    let identity = engine.need_identity()?;
-    let tls = wanted.authority.map(|authority| Tls {
-        server_name: wanted.host.clone(),
-        ca_pem: match authority {
-            Authority::Lab => identity.lab_ca.certificate.clone(),
-            Authority::Cluster => identity.cluster_ca.certificate.clone(),
-        },
-    });
-    let probe = http::Probe {
-        address: *wanted.address.ip(),
-        port: wanted.address.port(),
-        tls,
-        host_header: wanted.host.clone(),
-        path: wanted.path.clone(),
-        limit: engine.lab.limits.guest_connect,
-    };
-    let answer = http::probe(&Dial::of(&engine.fusion)?, &probe).await?;
+async fn reply(engine: &Engine, wanted: &Request) -> Result<Reply> {
+    let probe = ask::probe(engine, wanted, engine.lab.limits.guest_connect)?;
+    let answer = ask::send(engine, &probe).await?;
     let body = String::from_utf8_lossy(&answer.body).into_owned();
     Ok(Reply { status: answer.status, server: answer.server_header.unwrap_or_default(), body })
 }

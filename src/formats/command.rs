@@ -30,11 +30,6 @@ impl Command {
         self
     }
 
-    pub fn with_secret_input(mut self, input: impl Into<Vec<u8>>) -> Self {
-        self.secret_input = true;
-        self.with_input(input)
-    }
-
     /// Returns the name of the program that does the work: `kubeadm` of `sudo -n /usr/bin/kubeadm init`.
     pub fn program(&self) -> &str {
         let program = self.argv.iter().find(|word| *word != "sudo" && !word.starts_with('-'));
@@ -135,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_shown() {
-        let command = Command::new(["tee"]).with_secret_input("hunter2");
+        let command = Command { secret_input: true, ..Command::new(["tee"]).with_input("hunter2") };
         assert_eq!(format!("{command:?}"), "Command(tee; 7 bytes of secret input)");
     }
 

@@ -3,7 +3,6 @@
 use std::fmt::Debug;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream as BlockingStream};
-use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -218,14 +217,6 @@ fn check_reply([version, code, _, kind]: [u8; 4]) -> io::Result<Bound> {
         6 => Err(io::ErrorKind::TimedOut.into()),
         other => Err(io::Error::other(format!("the proxy failed with SOCKS5 code {other}"))),
     }
-}
-
-/// Reads a dial setting from the environment's value; a caller's convenience around [`Dial::parse`].
-pub fn from_setting(text: &str) -> Result<Dial> {
-    Dial::parse(text).ok_or_else(|| HostError::Content {
-        path: Path::new("FUSIONLAB_DIAL").to_owned(),
-        reason: format!("{text:?} is neither direct nor such as socks5://127.0.0.1:1080"),
-    })
 }
 
 /// Returns `address` if it is one that a guest can have: not a host's own, a link's, or nobody's.

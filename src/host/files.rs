@@ -42,13 +42,6 @@ pub struct Ownership {
     pub mode: u32,
 }
 
-impl Ownership {
-    /// Says whether root owns it and nobody else but root's group may write: safe to run as root.
-    pub fn is_roots_own(&self) -> bool {
-        self.user == 0 && self.mode & 0o002 == 0 && (self.group == 0 || self.mode & 0o020 == 0)
-    }
-}
-
 /// Returns a file's bytes.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(HostError::file("read", path))

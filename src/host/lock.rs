@@ -292,10 +292,6 @@ pub fn trace(path: &Path) -> Result<Option<Trace>> {
 }
 
 impl Lock {
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     fn write_holder(&mut self, holder: &Holder) -> Result<()> {
         let mut text = serde_json::to_string(holder).expect("a holder is plain data");
         text.push('\n');

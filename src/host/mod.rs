@@ -181,4 +181,7 @@ pub trait GuestShell: Send + Sync {
         }
         Ok(output)
     }
+
+    /// Closes what is kept open to a node, before it is stopped.
+    fn forget(&self, _node: &str) {}
 }

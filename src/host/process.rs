@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::lock::Share;
 use super::stand_in::{self, Computer};
-use super::{HostError, Result, files};
+use super::{HostError, Result};
 use crate::formats::command as formats;
 
 /// How much of each output stream is kept; of a longer one, its end.
@@ -216,32 +216,6 @@ fn owned<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Vec<OsString> {
     args.into_iter().map(|arg| arg.as_ref().to_owned()).collect()
 }
 
-/// Starts a program that outlives us: in a session of its own, with its output appended to a file.
-/// Returns its process id.
-pub fn spawn_detached<A: AsRef<OsStr>>(
-    program: &Path,
-    args: impl IntoIterator<Item = A>,
-    env: &[(OsString, OsString)],
-    log: &Path,
-) -> Result<u32> {
-    use std::os::unix::process::CommandExt;
-
-    files::append(log, b"", files::PRIVATE_FILE)?;
-    let mut options = std::fs::OpenOptions::new();
-    let log = options.append(true).open(log).map_err(HostError::file("open", log))?;
-    let twin = log.try_clone().map_err(HostError::file("open", program))?;
-    #[expect(clippy::disallowed_methods, reason = "this is where the program starts programs")]
-    let mut command = std::process::Command::new(program);
-    command.args(args).envs(env.iter().cloned());
-    command.stdin(Stdio::null()).stdout(log).stderr(twin);
-    // SAFETY: between fork and exec the closure makes one system call that is safe there, and allocates nothing.
-    unsafe {
-        command.pre_exec(|| if libc::setsid() < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) });
-    }
-    let child = command.spawn().map_err(|source| HostError::Spawn { program: program.to_owned(), source })?;
-    Ok(child.id())
-}
-
 /// Starts a program that serves us until it is dropped; its standard output is piped.
 pub fn spawn_serving<A: AsRef<OsStr>>(
     program: &Path,
@@ -411,6 +385,7 @@ fn describe(status: ExitStatus) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::files;
     use super::*;
 
     const SHELL: &str = "/bin/sh";

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::formats::mac::Mac;
 use crate::formats::routes::Route;
 use crate::stack::drill::Record;
-pub use crate::stack::facts::{ClusterFacts, GuestFacts, HelmRelease, KubeNode};
+pub use crate::stack::facts::{ClusterFacts, GuestFacts};
 use crate::stack::identity::{Leaf, Stale};
 use crate::stack::validity::Validity;
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::formats::command::Command;
 use crate::lab::limits::{Limit, Limits};
 use crate::lab::{Lab, Node, Role};
-use crate::stack::checks::Authority;
+use crate::stack::checks::{Authority, Request};
 use crate::stack::gateway::systemctl;
 use crate::stack::ingress;
 pub use whole::{Seen, ailments, holder};
@@ -187,12 +187,7 @@ fn link(node: &Node, word: &str) -> Command {
 pub struct Way {
     /// Stable, such as `lan-https`.
     pub id: &'static str,
-    pub address: SocketAddrV4,
-    /// What the request asks for, and the certificate must bear.
-    pub host: String,
-    pub path: &'static str,
-    /// Who must have signed; none for plain HTTP.
-    pub authority: Option<Authority>,
+    pub request: Request,
     answers: std::ops::Range<u16>,
 }
 
@@ -206,22 +201,11 @@ impl Way {
 /// Returns the ways that are asked: everything that the VIPs promise.
 pub fn ways(lab: &Lab) -> Vec<Way> {
     let ports = &lab.cluster.ports;
-    let application = |id, port, authority| Way {
-        id,
-        address: SocketAddrV4::new(lab.lan.vip, port),
-        host: ingress::application_host(lab),
-        path: "/",
-        authority,
-        answers: ANSWERS,
+    let application = |id, port, authority| {
+        let address = SocketAddrV4::new(lab.lan.vip, port);
+        Way { id, request: of_application(lab, address, authority), answers: ANSWERS }
     };
-    let api = |id, vip: Ipv4Addr| Way {
-        id,
-        address: SocketAddrV4::new(vip, ports.api),
-        host: vip.to_string(),
-        path: "/readyz",
-        authority: Some(Authority::Cluster),
-        answers: OK..OK + 1,
-    };
+    let api = |id, vip| Way { id, request: of_api(lab, vip), answers: OK..OK + 1 };
     vec![
         api("lan-api", lab.lan.vip),
         application("lan-https", ports.https, Some(Authority::Lab)),
@@ -234,28 +218,28 @@ pub fn ways(lab: &Lab) -> Vec<Way> {
 /// for the lab to be whole. With the PROXY protocol the latter answers the gateways alone.
 pub fn members(lab: &Lab) -> Vec<(String, Way)> {
     let api = lab.control_planes().map(|node| {
-        let way = Way {
-            id: "member-api",
-            address: SocketAddrV4::new(node.address(), lab.cluster.ports.api),
-            host: node.address().to_string(),
-            path: "/readyz",
-            authority: Some(Authority::Cluster),
-            answers: OK..OK + 1,
-        };
+        let way = Way { id: "member-api", request: of_api(lab, node.address()), answers: OK..OK + 1 };
         (node.name.clone(), way)
     });
     let entry = lab.ingress_nodes().filter(|_| !lab.cluster.proxy_protocol).map(|node| {
-        let way = Way {
-            id: "member-http",
-            address: SocketAddrV4::new(node.address(), lab.cluster.ports.http_node_port),
-            host: ingress::application_host(lab),
-            path: "/",
-            authority: None,
-            answers: ANSWERS,
-        };
+        let address = SocketAddrV4::new(node.address(), lab.cluster.ports.http_node_port);
+        let way = Way { id: "member-http", request: of_application(lab, address, None), answers: ANSWERS };
         (node.name.clone(), way)
     });
     api.chain(entry).collect()
+}
+
+fn of_api(lab: &Lab, host: Ipv4Addr) -> Request {
+    Request {
+        address: SocketAddrV4::new(host, lab.cluster.ports.api),
+        host: host.to_string(),
+        path: "/readyz".to_owned(),
+        authority: Some(Authority::Cluster),
+    }
+}
+
+fn of_application(lab: &Lab, address: SocketAddrV4, authority: Option<Authority>) -> Request {
+    Request { address, host: ingress::application_host(lab), path: "/".to_owned(), authority }
 }
 
 /// How one way fared while something was lost.
@@ -352,7 +336,8 @@ mod tests {
     fn the_ways_are_what_the_vips_promise_and_only_good_answers_count() {
         let (lab, _) = fixture::document();
         let ways = ways(&lab);
-        let shown: Vec<String> = ways.iter().map(|way| format!("{} {}", way.id, way.address)).collect();
+        let shown: Vec<String> =
+            ways.iter().map(|way| format!("{} {}", way.id, way.request.address)).collect();
         let promised = [
             "lan-api 192.168.68.200:6443",
             "lan-https 192.168.68.200:443",

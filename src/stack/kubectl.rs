@@ -71,11 +71,6 @@ fn exec<'a>(target: &'a [&'a str], program: &'a [&'a str]) -> Command {
     kubectl(exec.into_iter().chain(target.iter().copied()).chain(["--"]).chain(program.iter().copied()))
 }
 
-/// Asks one Cilium agent for its status.
-pub fn cilium_status() -> Command {
-    exec(&["ds/cilium", "-c", "cilium-agent"], &["cilium-dbg", "status"])
-}
-
 /// Runs `etcdctl` in the etcd pod of a control plane.
 pub fn etcdctl(control_plane: &str, arguments: &[&str]) -> Command {
     let pod = format!("etcd-{control_plane}");

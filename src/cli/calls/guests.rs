@@ -53,7 +53,7 @@ impl Session {
                 end
             }
         };
-        Ok(guests::beside(nodes, work).await)
+        Ok(guests::beside(nodes.iter().cloned(), work).await)
     }
 
     /// Writes the lab's configuration for ssh, if it is not there as it must be, and returns its path.

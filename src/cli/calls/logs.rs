@@ -1,7 +1,6 @@
 //! What machines write down, read beside each other and told in the order of time.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -20,23 +19,28 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Takes entries with their machines' names.
 pub type LogSink<'a> = &'a (dyn Fn(&[(String, Entry)]) -> Result<(), Failure> + Sync);
 
-/// Machines that are read.
+/// Machines of which nothing is read yet.
 pub struct Reading {
-    readers: Vec<Arc<tokio::sync::Mutex<Reader>>>,
-    nodes: Vec<Node>,
+    readers: Vec<Reader>,
     cancel: CancellationToken,
 }
+
+/// Machines of which more is read as it comes.
+pub struct Following {
+    readers: Vec<logs::Following>,
+    cancel: CancellationToken,
+}
+
+/// The machines of which a source could not be read, and why.
+pub type Unread = Vec<(String, Failure)>;
 
 impl Session {
     /// Prepares to read what machines write down.
     pub fn logs(&self, nodes: &[Node], sources: &[Source], extent: Extent) -> Result<Reading, Failure> {
         let engine = self.engine_of_guests()?;
         let cancel = engine.cancel.clone();
-        let reader = |node: &Node| {
-            let reader = Reader::new(engine.clone(), node.clone(), sources.to_vec(), extent);
-            Arc::new(tokio::sync::Mutex::new(reader))
-        };
-        Ok(Reading { readers: nodes.iter().map(reader).collect(), nodes: nodes.to_vec(), cancel })
+        let reader = |node: &Node| Reader::new(engine.clone(), node.clone(), sources.to_vec(), extent);
+        Ok(Reading { readers: nodes.iter().map(reader).collect(), cancel })
     }
 
     /// Returns the file of a machine's serial console; none if the machine was never started.
@@ -53,21 +57,19 @@ impl Session {
 }
 
 impl Reading {
-    /// Tells what was written so far; also returns the machines of which a source could not be read, and why.
-    pub async fn all(self, sink: LogSink<'_>) -> Result<Vec<(String, Failure)>, Failure> {
-        self.round(true, sink).await
+    /// Tells what was written so far, and of whom that could not be read.
+    pub async fn begin(self, sink: LogSink<'_>) -> Result<(Following, Unread), Failure> {
+        let Self { readers, cancel } = self;
+        let (readers, unread) = round(readers, Reader::begin, &cancel, sink).await?;
+        Ok((Following { readers, cancel }, unread))
     }
+}
 
-    /// Tells what was written so far; also returns the first failure of a source, if one could not be read.
-    pub async fn first(self, sink: LogSink<'_>) -> Result<(Self, Option<Failure>), Failure> {
-        let failures = self.round(true, sink).await?;
-        Ok((self, failures.into_iter().map(|(_, failure)| failure).next()))
-    }
-
+impl Following {
     /// Goes on with what comes until the user says stop. `tell` hears once of a machine that is not reached, and again when it
     /// was reached in between.
     pub async fn follow(
-        &mut self,
+        mut self,
         sink: LogSink<'_>,
         tell: &mut dyn FnMut(&str, &Failure),
     ) -> Result<(), Failure> {
@@ -77,43 +79,52 @@ impl Reading {
                 () = clock::pause(LOOK) => {}
                 () = self.cancel.cancelled() => return Ok(()),
             }
-            let failures = match self.round(false, sink).await {
+            let readers = std::mem::take(&mut self.readers);
+            let (readers, unread) = match round(readers, next, &self.cancel, sink).await {
                 Err(Failure::Report(_)) | Ok(_) if self.cancel.is_cancelled() => return Ok(()),
                 round => round?,
             };
-            for (node, failure) in failures.iter().filter(|(node, _)| !away.contains(node)) {
+            self.readers = readers;
+            for (node, failure) in unread.iter().filter(|(node, _)| !away.contains(node)) {
                 tell(node, failure);
             }
-            away = failures.into_iter().map(|(node, _)| node).collect();
+            away = unread.into_iter().map(|(node, _)| node).collect();
         }
         Ok(())
     }
+}
 
-    /// Reads all machines once, and tells what they wrote in the order of time.
-    async fn round(&self, is_first: bool, sink: LogSink<'_>) -> Result<Vec<(String, Failure)>, Failure> {
-        let work = |node: Node| {
-            let index = self.nodes.iter().position(|one| one.name == node.name).unwrap_or_default();
-            let reader = self.readers[index].clone();
-            async move {
-                let read = reader.lock().await.read(is_first).await;
-                (node.name, read)
-            }
-        };
-        let rounds = tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => return Err(HostError::Interrupted.into()),
-            rounds = guests::beside(&self.nodes, work) => rounds,
-        };
-        let (mut told, mut failures) = (Vec::new(), Vec::new());
-        for (node, (entries, failed)) in rounds {
-            told.extend(entries.into_iter().map(|entry| (node.clone(), entry)));
-            // One that is off is so for each of its sources.
-            failures.extend(failed.into_iter().next().map(|error| (node.clone(), Failure::from(error))));
-        }
-        told.sort_by_key(|(_, entry)| entry.at_ms);
-        if !told.is_empty() {
-            sink(&told)?;
-        }
-        Ok(failures)
+async fn next(mut reader: logs::Following) -> (logs::Following, logs::Reading) {
+    let read = reader.next().await;
+    (reader, read)
+}
+
+/// Reads all machines once, and tells what they wrote in the order of time.
+async fn round<R, F>(
+    readers: Vec<R>,
+    read: impl Fn(R) -> F,
+    cancel: &CancellationToken,
+    sink: LogSink<'_>,
+) -> Result<(Vec<logs::Following>, Unread), Failure>
+where
+    F: Future<Output = (logs::Following, logs::Reading)> + Send + 'static,
+{
+    let rounds = tokio::select! {
+        biased;
+        () = cancel.cancelled() => return Err(HostError::Interrupted.into()),
+        rounds = guests::beside(readers, read) => rounds,
+    };
+    let (mut readers, mut told, mut unread) = (Vec::new(), Vec::new(), Vec::new());
+    for (reader, (entries, failed)) in rounds {
+        let node = reader.node();
+        told.extend(entries.into_iter().map(|entry| (node.to_owned(), entry)));
+        // One that is off is so for each of its sources.
+        unread.extend(failed.into_iter().next().map(|error| (node.to_owned(), Failure::from(error))));
+        readers.push(reader);
     }
+    told.sort_by_key(|(_, entry)| entry.at_ms);
+    if !told.is_empty() {
+        sink(&told)?;
+    }
+    Ok((readers, unread))
 }

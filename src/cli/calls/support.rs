@@ -203,12 +203,12 @@ async fn guests_logs(session: &Session, collected: &mut Collected) {
                 told.lock().expect("no holder of this lock panics").extend_from_slice(read);
                 Ok(())
             };
-            reading.all(sink).await
+            reading.begin(sink).await
         }
         Err(failure) => Err(failure),
     };
     let failures = match read {
-        Ok(failures) => failures,
+        Ok((_, failures)) => failures,
         Err(failure) => return collected.lacks("guests/", why(&failure)),
     };
     let told = told.into_inner().expect("no holder of this lock panics");

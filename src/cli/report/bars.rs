@@ -87,13 +87,8 @@ impl Bars {
         }
         self.has_spoken = true;
         let Note { ink, symbol, text } = note;
-        for (index, line) in
-            words::wrap(&format!("{symbol} {text}"), self.width().saturating_sub(3)).iter().enumerate()
-        {
-            let line = match line.strip_prefix(symbol) {
-                Some(rest) if index == 0 => format!("{}{rest}", self.pen.paint(ink, symbol)),
-                _ => format!("  {line}"),
-            };
+        let painted = self.pen.paint(ink, symbol);
+        for line in words::headed(symbol, &painted, &text, self.width().saturating_sub(3)) {
             // Drawing is best effort: a terminal that went away must not stop the run.
             let _ = self.multi.println(line);
         }

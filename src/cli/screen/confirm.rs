@@ -21,19 +21,14 @@ pub fn typed(prompt: &str, name: &str) -> io::Result<bool> {
 /// Returns what is said before the lab's name is asked for.
 pub fn destroy_warning(lab: &str, machines: &[&str], pen: &Pen) -> Vec<String> {
     let text = match machines {
-        [] => format!("! This removes what is left of the lab \"{lab}\"; it has no machines."),
+        [] => format!("This removes what is left of the lab \"{lab}\"; it has no machines."),
         _ => format!(
-            "! This deletes the lab \"{lab}\" for good: {} with all that is in them, {}.",
+            "This deletes the lab \"{lab}\" for good: {} with all that is in them, {}.",
             words::count(machines.len(), "machine"),
             machines.join(", ")
         ),
     };
-    let lines = words::wrap(&text, pen.prose_width().saturating_sub(2));
-    let shown = lines.iter().enumerate().map(|(index, line)| match (index, line.strip_prefix('!')) {
-        (0, Some(rest)) => format!("{}{rest}", pen.paint(Ink::Warn, "!")),
-        _ => format!("  {line}"),
-    });
-    shown.collect()
+    words::headed("!", &pen.paint(Ink::Warn, "!"), &text, pen.prose_width().saturating_sub(2))
 }
 
 #[cfg(test)]

@@ -56,15 +56,7 @@ pub fn lines(groups: &[Group], place: &Place<'_>, pen: &Pen) -> Vec<String> {
 pub fn repairs(heading: &str, repairs: &[String], pen: &Pen) -> Vec<String> {
     let width = pen.width.saturating_sub(2 * INDENT);
     let sign = if pen.unicode { "•" } else { "-" };
-    let item = |text: &String| {
-        let lines = words::wrap(text, width);
-        let begin = |index| if index == 0 { sign } else { " " };
-        lines
-            .into_iter()
-            .enumerate()
-            .map(move |(index, line)| format!("  {} {line}", begin(index)))
-            .collect::<Vec<_>>()
-    };
+    let item = |text: &String| words::marked(sign, text, width).into_iter().map(|line| format!("  {line}"));
     std::iter::once(pen.paint(Ink::Strong, heading)).chain(repairs.iter().flat_map(item)).collect()
 }
 
@@ -146,11 +138,10 @@ fn check_lines(check: &Check, column: usize, pen: &Pen) -> Vec<String> {
     }
     let inner = 2 * INDENT;
     let room = |indent: usize| pen.width.saturating_sub(indent).max(LEAST_WIDTH);
-    let titles = words::wrap(&check.title, room(INDENT));
-    let sign = |index| if index == 0 { pen.paint(ink, symbol) } else { " ".to_owned() };
-    let titles = titles.iter().enumerate().map(|(index, line)| format!("{} {line}", sign(index)));
+    let titles = words::marked(&pen.paint(ink, symbol), &check.title, room(INDENT));
     let details = words::wrap(&check.detail, room(inner));
-    titles.chain(details.iter().map(|line| format!("{}{}", " ".repeat(inner), seen(line)))).collect()
+    let details = details.iter().map(|line| format!("{}{}", " ".repeat(inner), seen(line)));
+    titles.into_iter().chain(details).collect()
 }
 
 fn fix_lines(fix: &Fix, pen: &Pen) -> Vec<String> {
@@ -160,9 +151,8 @@ fn fix_lines(fix: &Fix, pen: &Pen) -> Vec<String> {
         Fix::Say(text) => {
             let width = pen.width.saturating_sub(indent.len() + ARROW).max(LEAST_WIDTH);
             let sign = if pen.unicode { "→" } else { ">" };
-            let begin = |index| if index == 0 { pen.paint(Ink::Dim, sign) } else { " ".to_owned() };
-            let lines = words::wrap(text, width);
-            lines.iter().enumerate().map(|(index, line)| format!("{indent}{} {line}", begin(index))).collect()
+            let lines = words::marked(&pen.paint(Ink::Dim, sign), text, width);
+            lines.iter().map(|line| format!("{indent}{line}")).collect()
         }
         // A command stays on one line, so that it can be copied.
         Fix::Run(command) => vec![format!("{indent}  {}", pen.paint(Ink::Accent, command))],

@@ -161,9 +161,7 @@ pub fn wifi(lan: &LanAnswer, pen: &Pen) -> Vec<String> {
 }
 
 fn marked(mark: &str, ink: Ink, text: &str, pen: &Pen) -> Vec<String> {
-    let lines = words::wrap(text, pen.prose_width().saturating_sub(2).max(1));
-    let first = |index: usize| if index == 0 { pen.paint(ink, mark) } else { " ".to_owned() };
-    lines.iter().enumerate().map(|(index, line)| format!("{} {line}", first(index))).collect()
+    words::marked(&pen.paint(ink, mark), text, pen.prose_width().saturating_sub(2))
 }
 
 /// Returns a long command on lines that fit, to be pasted as they are; no part of it is broken.

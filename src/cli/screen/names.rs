@@ -91,9 +91,7 @@ pub fn lines(seen: &Seen<'_>, pen: &Pen) -> Vec<String> {
 
 fn judged(good: bool, who: &str, said: &str, pen: &Pen) -> Vec<String> {
     let sign = if good { pen.paint(Ink::Good, pen.tick()) } else { pen.paint(Ink::Warn, "!") };
-    let text = words::wrap(&format!("{who} {said}"), pen.prose_width().saturating_sub(2));
-    let begin = |index| if index == 0 { format!("{sign} ") } else { "  ".to_owned() };
-    text.iter().enumerate().map(|(index, line)| format!("{}{line}", begin(index))).collect()
+    words::marked(&sign, &format!("{who} {said}"), pen.prose_width().saturating_sub(2))
 }
 
 /// Returns whether this Mac asks the lab for its domain, and what was seen.
@@ -148,16 +146,13 @@ pub fn announcement(file: &Path, change: &Change, command: Option<&[OsString]>, 
         Change::Remove { .. } => ("removed", '-', String::new()),
     };
     let root = if command.is_some() { "One step needs root: " } else { "" };
-    let wrap = |text: &str| words::wrap(text, pen.prose_width().saturating_sub(2));
-    let mut lines = Vec::new();
-    for (index, line) in wrap(&format!("{root}{} is {what}.", file.display())).iter().enumerate() {
-        let first = if index == 0 { pen.paint(Ink::Warn, "!") } else { " ".to_owned() };
-        lines.push(format!("{first} {line}"));
-    }
+    let width = pen.prose_width().saturating_sub(2);
+    let what = format!("{root}{} is {what}.", file.display());
+    let mut lines = words::marked(&pen.paint(Ink::Warn, "!"), &what, width);
     lines.extend(text.lines().map(|line| plan::changed(&format!("{sign}{line}"), INDENT, pen)));
     if let Some(command) = command {
         let how = "The command is this one; it checks all of it again before it makes it so:";
-        lines.extend(wrap(how).iter().map(|line| format!("  {line}")));
+        lines.extend(words::wrap(how, width).iter().map(|line| format!("  {line}")));
         let words = command.iter().map(|word| word.to_string_lossy().into_owned());
         lines.push(format!("    {}", pen.paint(Ink::Accent, &Command::new(words).shell_line())));
     }

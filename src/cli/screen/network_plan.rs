@@ -148,9 +148,7 @@ pub fn is_back(backup: Option<&str>, took: Duration, pen: &Pen) -> Vec<String> {
 
 /// Returns a sentence behind a tick; what does not fit goes on below its first word.
 fn ticked(text: &str, pen: &Pen) -> Vec<String> {
-    let lines = words::wrap(text, pen.prose_width().saturating_sub(2));
-    let begin = |index| if index == 0 { pen.paint(Ink::Good, pen.tick()) } else { " ".to_owned() };
-    lines.iter().enumerate().map(|(index, line)| format!("{} {line}", begin(index))).collect()
+    words::marked(&pen.paint(Ink::Good, pen.tick()), text, pen.prose_width().saturating_sub(2))
 }
 
 #[cfg(test)]

@@ -51,13 +51,8 @@ fn count(file: &LabFileProblems, pen: &Pen) -> Vec<String> {
 /// Returns a problem without its place and help, for warnings that do not stop what was asked for.
 pub fn brief(problem: &Problem, pen: &Pen) -> Vec<String> {
     let (ink, head) = head(problem);
-    let lines =
-        words::wrap(&format!("{head} {}", problem.message), pen.prose_width().saturating_sub(2).max(30));
-    let shown = lines.iter().enumerate().map(|(index, line)| match (index, line.strip_prefix(&head)) {
-        (0, Some(rest)) => format!("{}{rest}", pen.paint(ink, &head)),
-        _ => format!("  {line}"),
-    });
-    shown.collect()
+    let width = pen.prose_width().saturating_sub(2).max(30);
+    words::headed(&head, &pen.paint(ink, &head), &problem.message, width)
 }
 
 /// Returns a line for a problem that was told before.

@@ -40,17 +40,14 @@ pub fn lines(
     command: &[OsString],
     pen: &Pen,
 ) -> Vec<String> {
-    let words_of = |text: &str| words::wrap(text, pen.prose_width().saturating_sub(2));
+    let width = pen.prose_width().saturating_sub(2);
+    let words_of = |text: &str| words::wrap(text, width);
     let what = if change.diff.is_empty() {
         "One step needs root: it starts Fusion's networks.".to_owned()
     } else {
         format!("One step needs root: it replaces {}.", file.display())
     };
-    let mut lines = Vec::new();
-    for (index, line) in words_of(&what).iter().enumerate() {
-        let sign = if index == 0 { pen.paint(Ink::Warn, "!") } else { " ".to_owned() };
-        lines.push(format!("{sign} {line}"));
-    }
+    let mut lines = words::marked(&pen.paint(Ink::Warn, "!"), &what, width);
     if !shown {
         lines.extend(change.diff.lines().map(|line| plan::changed(line, INDENT, pen)));
         let restarts = network_plan::restarts(change.scope, vmnet);

@@ -179,7 +179,7 @@ async fn put_back(context: &StepContext, scenario: Scenario, node: &Node) -> Res
         };
         let limit = context.engine.lab.limits.guest_command;
         let taken = until(context, requirement, async || {
-            Ok(match context.engine.run(node, &command, limit, None).await {
+            Ok(match context.engine.run(node, &command, limit).await {
                 Ok(output) if output.success() => Probe::Met(()),
                 Ok(output) => Probe::NotYet(command_failed(&node.name, &command, &output).to_string()),
                 Err(error @ EngineError::Host(HostError::Interrupted)) => return Err(error),

@@ -7,12 +7,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::tally::Tally;
+use crate::engine::ask;
 use crate::engine::context::Engine;
 use crate::engine::error::Result;
 use crate::host::clock;
-use crate::host::dial::Dial;
-use crate::host::http::{self, Tls};
-use crate::stack::checks::Authority;
+use crate::host::http;
 use crate::stack::drill::{Fared, Way};
 
 /// Requests a second to each way: an outage is known to a tenth of a second, and a laptop hardly feels them.
@@ -45,7 +44,7 @@ impl Counts {
 impl Prober {
     /// Begins to ask.
     pub fn start(engine: &Arc<Engine>, ways: Vec<Way>) -> Result<Self> {
-        let probes = ways.iter().map(|way| request(engine, way)).collect::<Result<Vec<_>>>()?;
+        let probes = ways.iter().map(|way| probe(engine, way)).collect::<Result<Vec<_>>>()?;
         let tallies = vec![Tally::default(); ways.len()];
         let counts = Arc::new(Counts { started: clock::monotonic(), tallies: Mutex::new(tallies) });
         let (requests, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -92,7 +91,7 @@ impl Prober {
         let tallies = self.counts.tallies();
         let fared = |(way, tally): (&Way, &Tally)| {
             let (sent, lost, outage) = tally.end(at, GRAIN);
-            Fared { way: way.id, address: way.address, sent, lost, outage }
+            Fared { way: way.id, address: way.request.address, sent, lost, outage }
         };
         self.ways.iter().zip(tallies.iter()).map(fared).collect()
     }
@@ -127,29 +126,12 @@ impl Line {
     }
 }
 
-/// Returns the request that asks a way.
-pub fn request(engine: &Engine, way: &Way) -> Result<http::Probe> {
-    let identity = engine.need_identity()?;
-    let tls = way.authority.map(|authority| Tls {
-        server_name: way.host.clone(),
-        ca_pem: match authority {
-            Authority::Lab => identity.lab_ca.certificate.clone(),
-            Authority::Cluster => identity.cluster_ca.certificate.clone(),
-        },
-    });
-    Ok(http::Probe {
-        address: *way.address.ip(),
-        port: way.address.port(),
-        tls,
-        host_header: way.host.clone(),
-        path: way.path.to_owned(),
-        limit: engine.lab.limits.drill_request,
-    })
+/// Returns what asks a way.
+pub fn probe(engine: &Engine, way: &Way) -> Result<http::Probe> {
+    ask::probe(engine, &way.request, engine.lab.limits.drill_request)
 }
 
 /// Asks a way once; that nobody answers is no answer.
 pub async fn ask(engine: &Engine, way: &Way, probe: &http::Probe) -> bool {
-    // Read each time: a simulated Fusion that is started again has another port.
-    let Ok(dial) = Dial::of(&engine.fusion) else { return false };
-    http::probe(&dial, probe).await.is_ok_and(|answer| way.is_answered_by(answer.status))
+    ask::send(engine, probe).await.is_ok_and(|answer| way.is_answered_by(answer.status))
 }

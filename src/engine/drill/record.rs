@@ -2,26 +2,24 @@
 
 use crate::engine::context::Engine;
 use crate::engine::error::Result;
-use crate::host::{HostError, clock, files};
+use crate::engine::records::{self, Versioned};
+use crate::host::{clock, files};
 use crate::stack::drill::{Record, Scenario};
+
+impl Versioned for Record {
+    const VERSION: u32 = Record::VERSION;
+    const WHAT: &'static str = "a drill's record";
+}
 
 /// Returns what an earlier drill broke and nobody put back; none if there is nothing of the kind.
 pub fn read(engine: &Engine) -> Result<Option<Record>> {
-    let path = engine.dir.drill();
-    let Some(bytes) = files::read_if_exists(&path)? else { return Ok(None) };
-    let unusable = |reason: String| HostError::Content { path: path.clone(), reason };
-    let record: Record = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
-    if record.version != Record::VERSION {
-        return Err(unusable(format!("version {} is of another fusionlab", record.version)).into());
-    }
-    Ok(Some(record))
+    records::read(&engine.dir.drill())
 }
 
 pub fn write(engine: &Engine, scenario: Scenario, node: &str) -> Result<()> {
     let since = clock::rfc3339(clock::now());
     let record = Record { version: Record::VERSION, scenario, node: node.to_owned(), since };
-    let bytes = serde_json::to_vec_pretty(&record).expect("a record is plain data");
-    Ok(files::write_atomic(&engine.dir.drill(), &bytes, files::PRIVATE_FILE)?)
+    records::write(&engine.dir.drill(), &record, files::PRIVATE_FILE)
 }
 
 pub fn remove(engine: &Engine) -> Result<()> {

@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
-
 use super::prober::{self, Prober};
+use crate::engine::ask::{ALL, in_order};
 use crate::engine::context::Engine;
 use crate::engine::error::{Requirement, Result};
 use crate::engine::observe;
 use crate::engine::run::StepContext;
 use crate::engine::wait::{Probe, until};
-use crate::stack::drill::{self, Seen};
+use crate::stack::drill::{self, Seen, Way};
 use crate::stack::facts::{ClusterFacts, Question};
 
 /// Waits until nothing ails the lab and every way into it was answered so many times in a row; returns what was seen. The
@@ -54,16 +53,15 @@ async fn cluster(engine: &Arc<Engine>) -> Option<ClusterFacts> {
 }
 
 async fn silent(engine: &Arc<Engine>) -> BTreeSet<(String, &'static str)> {
-    let mut asked = JoinSet::new();
-    for (node, way) in drill::members(&engine.lab) {
+    let one = |(node, way): (String, Way)| {
         let engine = engine.clone();
-        asked.spawn(async move {
-            let answered = match prober::request(&engine, &way) {
+        async move {
+            let answered = match prober::probe(&engine, &way) {
                 Ok(probe) => prober::ask(&engine, &way, &probe).await,
                 Err(_) => false,
             };
             (!answered).then_some((node, way.id))
-        });
-    }
-    asked.join_all().await.into_iter().flatten().collect()
+        }
+    };
+    in_order(drill::members(&engine.lab), ALL, one).await.into_iter().flatten().collect()
 }

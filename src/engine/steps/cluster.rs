@@ -26,7 +26,7 @@ pub async fn install_gateway_api(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
     let node = engine.lab.first_control_plane();
     let limit = engine.lab.limits.crds_established;
-    engine.must_within(node, &gateway_api::apply(), limit, None).await?;
+    engine.must_within(node, &gateway_api::apply(), limit).await?;
     let requirement = Requirement {
         what: "the Gateway API definitions are established".to_owned(),
         limit: engine.lab.limits.crds_established(),
@@ -56,12 +56,10 @@ pub async fn cilium(context: &StepContext) -> Result<bool> {
     for command in before.cilium.iter().flat_map(cilium::recover) {
         // A killed install blocks the next one until its record is gone (facts §5).
         context.note(format!("an unfinished Helm run is cleared away: {}", command.shell_line()));
-        engine.must_within(node, &command, lab.limits.helm_install, None).await?;
+        engine.must_within(node, &command, lab.limits.helm_install).await?;
     }
     install(context, node, &[cilium::values_file(lab)]).await?;
-    engine
-        .must_within(node, &cilium::install(lab, lab.limits.helm_install), lab.limits.helm_install, None)
-        .await?;
+    engine.must_within(node, &cilium::install(lab, lab.limits.helm_install), lab.limits.helm_install).await?;
     let definitions_came = context.step.needs.contains(&Kind::GatewayApiInstall.id());
     if let Some(changed) = changed_by_hand {
         context.note(format!("Cilium's settings were changed by hand ({changed}); its agents are restarted"));
@@ -94,7 +92,7 @@ pub async fn restart_workload(
 ) -> Result<()> {
     engine.must(node, &kubectl::rollout_restart(object, namespace)).await?;
     let status = kubectl::rollout_status(object, namespace, limit);
-    engine.must_within(node, &status, limit + engine.lab.limits.guest_command, None).await?;
+    engine.must_within(node, &status, limit + engine.lab.limits.guest_command).await?;
     Ok(())
 }
 
@@ -255,7 +253,7 @@ fn moved_port(lab: &Lab, cluster: &ClusterFacts) -> Option<(u16, u16)> {
 /// whose it is.
 async fn apply(context: &StepContext, node: &Node, command: &Command) -> Result<()> {
     let engine = &context.engine;
-    let output = engine.run(node, command, engine.lab.limits.guest_command, None).await?;
+    let output = engine.run(node, command, engine.lab.limits.guest_command).await?;
     if output.success() {
         return Ok(());
     }
@@ -333,7 +331,7 @@ async fn class_accepted(context: &StepContext, node: &Node) -> Result<()> {
     };
     let probe = async || {
         let output = engine
-            .run(node, &kubectl::get("gatewayclasses", "cilium", None), engine.lab.limits.guest_command, None)
+            .run(node, &kubectl::get("gatewayclasses", "cilium", None), engine.lab.limits.guest_command)
             .await?;
         let accepted = output.success() && ingress::is_accepted(&output.text());
         Ok(if accepted {

@@ -94,7 +94,7 @@ async fn login(context: &StepContext, node: &Node) -> Result<bool> {
     let mut power = Power::of(context, node);
     let mut no_way = 0_u32;
     let came = waited(context, requirement, async || {
-        let answer = engine.run(node, &Command::new(["true"]), limit, None).await;
+        let answer = engine.run(node, &Command::new(["true"]), limit).await;
         no_way = if answer.as_ref().is_err_and(finds_no_way) { no_way + 1 } else { 0 };
         match answer {
             Ok(output) if output.success() => Ok(Probe::Met(())),
@@ -196,7 +196,7 @@ async fn cloud_init_done(context: &StepContext, node: &Node) -> Result<bool> {
     let mut power = Power::of(context, node);
     waited(context, requirement, async || {
         // sshd restarts once while cloud-init works: a lost connection here is only "not yet".
-        let output = match engine.run(node, &status, limit, None).await {
+        let output = match engine.run(node, &status, limit).await {
             Ok(output) if output.left_out > 0 => return Err(command_failed(&node.name, &status, &output)),
             Ok(output) => output,
             Err(EngineError::Host(error @ (HostError::Connect { .. } | HostError::Ssh { .. }))) => {
@@ -263,9 +263,7 @@ pub async fn prepare(context: &StepContext, name: &str) -> Result<bool> {
     }
     // A certificate made by a clock ahead is refused by one behind: all clocks agree before kubeadm runs.
     let limit = engine.lab.limits.clock_sync;
-    engine
-        .must_within(node, &nodes::await_clock(limit), limit + engine.lab.limits.guest_connect, None)
-        .await?;
+    engine.must_within(node, &nodes::await_clock(limit), limit + engine.lab.limits.guest_connect).await?;
     Ok(settled.changed())
 }
 

@@ -16,7 +16,7 @@ pub async fn probe(context: &StepContext, name: &str) -> Result<bool> {
     let Some(command) = lan::probe(&engine.lab, node) else { return Ok(false) };
     let limits = &engine.lab.limits;
     let limit: Duration = limits.guest_command + limits.lan_probe;
-    let output = engine.must_within(node, &command, limit, None).await?;
+    let output = engine.must_within(node, &command, limit).await?;
     let heard = lan::parse(&String::from_utf8_lossy(&output.stdout)).map_err(|bad| EngineError::Guest {
         node: name.to_owned(),
         reason: bad.to_string(),

@@ -50,7 +50,7 @@ pub async fn set_clock(context: &StepContext, name: &str) -> Result<bool> {
             context.note(format!("{name}: its time servers tell {} s from this Mac's clock", after / 1000));
             let limit = engine.lab.limits.clock_sync;
             let waits = limit + engine.lab.limits.guest_connect;
-            engine.must_within(node, &nodes::await_clock(limit), waits, None).await?;
+            engine.must_within(node, &nodes::await_clock(limit), waits).await?;
         }
         Err(error) => return Err(error),
     }

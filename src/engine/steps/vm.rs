@@ -58,6 +58,7 @@ pub async fn stop(context: &StepContext, node: &str) -> Result<bool> {
     if !engine.vms.running().await?.contains(&vmx) {
         return Ok(false);
     }
+    engine.shell.forget(node);
     if let Err(error) = engine.vms.stop(&vmx, Stop::Soft).await {
         context.note(format!("{node} does not shut down by itself ({error}); its power is cut"));
         engine.vms.stop(&vmx, Stop::Hard).await?;

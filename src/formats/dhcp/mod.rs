@@ -9,4 +9,4 @@ mod time;
 pub use conf::{DhcpdConf, pool};
 pub use isc::{Host, Subnet, hosts, subnets};
 pub use leases::{Lease, apple_leases, leases, newest_valid};
-pub use nat::{NatConf, NatFile, NatProblem, nat_forwards};
+pub use nat::{NatConf, NatFile, nat_forwards};

@@ -199,11 +199,6 @@ impl Model {
         self.networks.get(&vmnet).map(|network| network.answers.clone()).unwrap_or_default()
     }
 
-    /// Returns the bridge mappings: the Mac's interface and the vmnet that is bridged to it.
-    pub const fn bridges(&self) -> &BTreeMap<String, u8> {
-        &self.bridges
-    }
-
     /// Returns the lowest number that no network and no bridge has, and that Fusion does not give away by
     /// itself; leavings of deleted networks are free.
     pub fn free_vmnet(&self) -> Option<u8> {

@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(fusion.root, real);
         assert_eq!(fusion.library, real.join(LIBRARY));
         assert_eq!((fusion.version.as_str(), fusion.build.as_str()), ("13.6.3", "24585314"));
-        assert!(fusion.simulated && !fusion.is_system() && fusion.guests == "nothing runs");
+        assert!(fusion.simulated && fusion.root != Path::new("/") && fusion.guests == "nothing runs");
         assert_eq!(find(Some(&app)).unwrap(), fusion, "its bundle leads to the same");
     }
 
@@ -174,7 +174,7 @@ mod tests {
         let moved = folder.path().join("VMware Fusion.app");
         files::rename(&app, &moved).unwrap();
         let fusion = find(Some(&moved)).unwrap();
-        assert!(fusion.is_system() && !fusion.simulated);
+        assert!(fusion.root == Path::new("/") && !fusion.simulated);
     }
 
     #[test]

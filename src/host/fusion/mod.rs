@@ -18,7 +18,7 @@ pub mod vmrun;
 pub mod vmware_log;
 pub mod vmx_file;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -82,15 +82,12 @@ impl Fusion {
     pub fn dial_file(&self) -> PathBuf {
         self.root.join("var/run/fusionlab-dial")
     }
-
-    /// Says whether this Fusion's files are the system's own.
-    pub fn is_system(&self) -> bool {
-        self.root == Path::new("/")
-    }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::path::Path;
+
     use super::*;
 
     /// Returns a Fusion that stands in a test's folder.

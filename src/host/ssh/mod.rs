@@ -53,12 +53,6 @@ impl SshShell {
         Self { dial, connect, guests: Mutex::new(HashMap::new()) }
     }
 
-    /// Closes the idle sessions of a node, before it is stopped or its keys change.
-    pub fn forget(&self, node: &str) {
-        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
-        guests.retain(|target, _| target.node != node);
-    }
-
     /// Runs a job on a session of the guest's, kept or new.
     async fn work(&self, target: &GuestTarget, job: Job) -> Result<Output> {
         let (guest, job) = (self.guest(target), Arc::new(job));
@@ -121,6 +115,11 @@ impl GuestShell for SshShell {
         let (line, input) = (command.shell_line(), command.input.clone());
         let (feed, listener) = (flow.input.map(Mutex::new), Listener::Bytes(flow.output));
         self.work(target, Job { line, input, feed, limit, listener }).await
+    }
+
+    fn forget(&self, node: &str) {
+        let mut guests = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        guests.retain(|target, _| target.node != node);
     }
 }
 

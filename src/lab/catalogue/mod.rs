@@ -13,10 +13,9 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 pub use advisories::{Advisory, advisories, mended};
-pub use hardware::{Hardware, hardware, is_too_old, written_hardware};
+pub use hardware::{is_too_old, written_hardware};
 pub use images::{
-    CUSTOM_IMAGE, DEFAULT_IMAGE, Entry, Image, Newest, SIMULATED_IMAGE, Signature, entries, image, images,
-    keyring,
+    CUSTOM_IMAGE, DEFAULT_IMAGE, Entry, Image, SIMULATED_IMAGE, entries, image, images, keyring,
 };
 pub use versions::{
     BadVersion, Component, Requirement, Version, VersionRule, Versions, broken_rules, pause, versions,

@@ -11,7 +11,7 @@ use super::Lab;
 use super::problem::{Problem, Severity, Span};
 use super::spec::Origin;
 pub use machines::COMFORTABLE_PERCENT;
-pub use rules::{RULES, Rule, rule};
+pub use rules::{RULES, Rule};
 
 /// What the lab will run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

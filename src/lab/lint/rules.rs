@@ -24,6 +24,7 @@ impl Rule {
 }
 
 /// Returns the rule of a name.
+#[cfg(test)]
 pub fn rule(name: &str) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.name == name)
 }

@@ -482,7 +482,7 @@ kubernetes:
             }
             let problems = resolve(Some(&text), None, Arch::Amd64).map_or_else(|found| found, |resolved| resolved.warnings);
             for problem in problems {
-                prop_assert!(super::super::lint::rule(problem.rule).is_some(), "{}", problem.rule);
+                prop_assert!(super::super::lint::rules::rule(problem.rule).is_some(), "{}", problem.rule);
             }
         }
 

@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 use super::lint::rules;
 use super::problem::{Problem, Severity};
 pub use image_values::Mirror;
-pub use keys::{ANY_NODE, ImageKeys, ImageSpec, LimitsSpec, NodeSpec, Nodes, Spec};
+pub use keys::{ANY_NODE, ImageKeys, ImageSpec, NodeSpec, Spec};
 pub use reader::{Fault, Word};
 pub use reader::{Key, Origin, Usual, closest};
 use reader::{Read, Reader};

@@ -290,12 +290,6 @@ pub fn set_link(model: &Model, name: &str, up: bool) -> bool {
     true
 }
 
-/// Returns the cards whose link is up.
-pub fn cards(model: &Model) -> Vec<Card> {
-    let down = model.live(|live| live.down.clone());
-    model.hardware.cards.iter().filter(|card| !down.contains(&card.name)).cloned().collect()
-}
-
 /// Returns the addresses held now: the interfaces' own, then Keepalived's.
 pub fn addresses(model: &Model) -> Vec<Held> {
     let (interfaces, vrrp, left) =

@@ -1,7 +1,7 @@
 //! What answers on the guest's ports: nginx's listeners, the API server, etcd, the kubelet, Cilium's NodePorts.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -199,9 +199,4 @@ async fn reach(model: &Arc<Model>, proxy: &Proxy, server: &Server, to: SocketAdd
         far.write_all(line.as_bytes()).await?;
     }
     Ok(far)
-}
-
-/// Returns an address literal's text or a name's, as URLs write hosts.
-pub fn loopback(port: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
 }

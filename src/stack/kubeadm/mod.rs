@@ -32,8 +32,6 @@ pub const KUBELET_CONF: &str = "/etc/kubernetes/kubelet.conf";
 
 /// Runs kubeadm so that it outlives whoever called; on every member.
 pub const PROGRAM: &str = "/usr/local/sbin/fusionlab-kubeadm";
-/// Where [`PROGRAM`] keeps what kubeadm said last; root's alone, since it holds the token.
-pub const LOG: &str = "/var/log/fusionlab-kubeadm.log";
 
 /// The file whose lock a running kubeadm holds.
 const TURN: &str = "/run/fusionlab-kubeadm.lock";
@@ -128,11 +126,6 @@ pub fn is_idle() -> Command {
 
 /// The exit status of [`is_idle`] and [`await_turn`] while a kubeadm works.
 pub const BUSY: i32 = 1;
-
-/// Prints `v1.36.4`.
-pub fn version() -> Command {
-    kubeadm(["version", "-o", "short"])
-}
 
 /// Returns the server that the ConfigMap `cluster-info`, as JSON, tells joining nodes of.
 pub fn told_server(config_map: &str) -> Option<String> {

@@ -39,6 +39,7 @@ pub fn errors() -> Vec<Explained> {
 }
 
 /// Finds an error by its id.
+#[cfg(test)]
 pub fn find(id: &str) -> Option<&'static Explained> {
     AREAS.iter().copied().flatten().find(|error| error.id == id)
 }

@@ -7,7 +7,8 @@ use crate::formats::mac::Mac;
 use crate::host::fusion::Fusion;
 use crate::lab::catalogue::{Arch, Image, Versions};
 use crate::lab::{self, Nic, Node};
-use crate::plan::facts::{ClusterFacts, GuestFacts, KubeNode, VmFacts};
+use crate::plan::facts::{ClusterFacts, GuestFacts, VmFacts};
+use crate::stack::facts::KubeNode;
 use crate::stack::resources::Share;
 
 /// Two gateways and one control plane, written out by hand: screens need values, not a lab file.

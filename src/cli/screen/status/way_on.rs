@@ -53,7 +53,8 @@ mod tests {
     use super::super::tests::{facts, fusion, lab};
     use super::*;
     use crate::engine::recovery::{Before, CutOff};
-    use crate::plan::facts::{Facts, HelmRelease, VmState};
+    use crate::plan::facts::{Facts, VmState};
+    use crate::stack::facts::HelmRelease;
 
     fn of(facts: &Facts, options: &str) -> Status {
         Status::new(&lab(), facts, &fusion(true)).with_options(options.to_owned())

@@ -87,7 +87,7 @@ async fn finish(context: &StepContext, node: &Node) -> Result<bool> {
         node.name
     ));
     for phase in kubeadm::finish_init() {
-        engine.must_within(node, &phase, engine.lab.limits.kubeadm_init, None).await?;
+        engine.must_within(node, &phase, engine.lab.limits.kubeadm_init).await?;
     }
     Ok(true)
 }

@@ -37,14 +37,14 @@ pub use join::join;
 /// one in the guest, which is waited for, not fought.
 async fn settled_state(context: &StepContext, node: &Node, limit: Limit) -> Result<NodeState> {
     let engine = &context.engine;
-    let mut settled = engine.run(node, &kubeadm::is_idle(), engine.lab.limits.guest_command, None).await?;
+    let mut settled = engine.run(node, &kubeadm::is_idle(), engine.lab.limits.guest_command).await?;
     if settled.status == Some(kubeadm::BUSY) {
         context.note(format!(
             "a kubeadm that an earlier run began still works on {}; it is waited for",
             node.name
         ));
         let waits = limit.duration() + engine.lab.limits.guest_command;
-        settled = engine.run(node, &kubeadm::await_turn(limit.duration()), waits, None).await?;
+        settled = engine.run(node, &kubeadm::await_turn(limit.duration()), waits).await?;
     }
     if settled.status == Some(kubeadm::BUSY) {
         let requirement = Requirement {
@@ -71,7 +71,7 @@ pub(super) async fn api_answers(context: &StepContext, node: &Node) -> Result<bo
 async fn silence(context: &StepContext, node: &Node) -> Result<Option<String>> {
     let engine = &context.engine;
     let command = kubectl::ready_at(node.address(), engine.lab.cluster.ports.api);
-    match engine.run(node, &command, engine.lab.limits.guest_connect, None).await {
+    match engine.run(node, &command, engine.lab.limits.guest_connect).await {
         Ok(output) if output.success() => Ok(None),
         Ok(_) => Ok(Some("/readyz does not say ok".to_owned())),
         Err(error @ EngineError::Host(HostError::Interrupted | HostError::HostKey { .. })) => Err(error),
@@ -180,7 +180,7 @@ async fn reset(context: &StepContext, node: &Node, state: NodeState) -> Result<(
 async fn run_kubeadm(context: &StepContext, node: &Node, command: &Command, limit: Duration) -> Result<()> {
     let lines = context.clone();
     let sink = Box::new(move |line: &str| lines.line(line));
-    let output = context.engine.run(node, command, limit, Some(sink)).await?;
+    let output = context.engine.run_with_lines(node, command, limit, sink).await?;
     if output.success() {
         return Ok(());
     }
@@ -222,7 +222,7 @@ async fn endpoint_from(context: &StepContext, node: &Node) -> Result<bool> {
     };
     let probe = checks::endpoint(&engine.lab, node).command;
     waited(context, requirement, async || {
-        let output = engine.run(node, &probe, engine.lab.limits.guest_command, None).await?;
+        let output = engine.run(node, &probe, engine.lab.limits.guest_command).await?;
         if output.success() && output.text().trim() == "ok" {
             return Ok(Probe::Met(()));
         }

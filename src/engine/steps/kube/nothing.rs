@@ -16,8 +16,8 @@ const SUSPECTS: [&str; 2] = ["kube-apiserver", "etcd"];
 pub async fn must_be_held(context: &StepContext, node: &Node) -> Result<()> {
     let engine = &context.engine;
     let limit = engine.lab.limits.guest_command;
-    let network = engine.run(node, &runtime::network_plugin(), limit, None).await?;
-    let pods = engine.run(node, &runtime::pods(), limit, None).await?;
+    let network = engine.run(node, &runtime::network_plugin(), limit).await?;
+    let pods = engine.run(node, &runtime::pods(), limit).await?;
     let evidence = if network.success() {
         Some("pods had a network there".to_owned())
     } else if !pods.success() {
@@ -44,13 +44,13 @@ pub async fn last_words(context: &StepContext, node: &Node) -> Result<Vec<String
     let limit = engine.lab.limits.guest_command;
     let mut lines = Vec::new();
     for suspect in SUSPECTS {
-        let listed = engine.run(node, &runtime::containers(suspect), limit, None).await?;
+        let listed = engine.run(node, &runtime::containers(suspect), limit).await?;
         let Some((id, state)) = runtime::newest(&listed.text()).filter(|_| listed.success()) else {
             lines.push(format!("{suspect}: containerd has no container of it"));
             continue;
         };
         lines.push(format!("{suspect} ({state}):"));
-        let told = engine.run(node, &runtime::logs(&id), limit, None).await?;
+        let told = engine.run(node, &runtime::logs(&id), limit).await?;
         lines.extend(last_lines(&format!("{}{}", told.text(), String::from_utf8_lossy(&told.stderr))));
     }
     Ok(lines)
