@@ -1,6 +1,6 @@
-//! A plan as text, for `fusionlab plan` and for snapshots: grouped as a reader thinks, the network's change verbatim.
+//! A plan as lines of text, which the screen colours and wraps: grouped as a reader thinks, the network's change verbatim.
 
-use std::fmt::Write;
+use std::fmt;
 
 use super::kind::Kind;
 use super::networks::FILE;
@@ -14,6 +14,42 @@ pub enum Detail {
     Brief,
     /// Each step with its id and its reason, and what stands already.
     Full,
+}
+
+/// A line of a plan's text; `Display` writes it plainly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    Blank,
+    Heading(&'static str),
+    Sentence(String),
+    /// A step, a machine, or what stands already; a machine's name and address are columns before its words.
+    Item {
+        sign: char,
+        columns: String,
+        words: String,
+    },
+    /// What is said below a step: its id with its reason, or which file it changes.
+    Below(String),
+    /// A line of that file's change, verbatim.
+    Changed(String),
+}
+
+impl Line {
+    fn item(sign: char, words: &str) -> Self {
+        Self::Item { sign, columns: String::new(), words: words.to_owned() }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blank => Ok(()),
+            Self::Heading(text) => f.write_str(text),
+            Self::Sentence(text) => f.write_str(text),
+            Self::Item { sign, columns, words } => write!(f, "  {sign} {columns}{words}"),
+            Self::Below(text) | Self::Changed(text) => write!(f, "      {text}"),
+        }
+    }
 }
 
 /// What the question marks say.
@@ -139,43 +175,41 @@ fn is_of_network(step: &Step) -> bool {
     step.action.of_networks().is_some()
 }
 
-/// Returns the plan's text.
-pub fn text(plan: &Plan, lab: &Lab, detail: Detail) -> String {
-    let mut out = String::new();
+/// Returns the lines of a plan's text.
+pub fn lines(plan: &Plan, lab: &Lab, detail: Detail) -> Vec<Line> {
+    let mut lines = Vec::new();
     if plan.is_empty() {
-        out.push_str("Nothing to do: the world is as it should be.\n");
+        lines.push(Line::Sentence("Nothing to do: the world is as it should be.".to_owned()));
     }
     for (heading, belongs) in GROUPS {
         let steps: Vec<&Step> = plan.steps.iter().filter(|step| belongs(step)).collect();
         if steps.is_empty() {
             continue;
         }
-        let _ = writeln!(out, "{heading}");
+        lines.push(Line::Heading(heading));
         if *heading == MACHINES && detail == Detail::Brief {
-            write_machines(&mut out, &steps, plan, lab);
+            lines.extend(machines(&steps, plan, lab));
         } else {
-            steps.iter().for_each(|step| write_step(&mut out, step, plan, detail));
+            lines.extend(steps.iter().flat_map(|step| lines_of_step(step, plan, detail)));
         }
-        out.push('\n');
+        lines.push(Line::Blank);
     }
     if detail == Detail::Full && !plan.kept.is_empty() {
-        out.push_str("Kept\n");
-        for kept in &plan.kept {
-            let _ = writeln!(out, "  = {kept}");
-        }
-        out.push('\n');
+        lines.push(Line::Heading("Kept"));
+        lines.extend(plan.kept.iter().map(|kept| Line::item('=', kept)));
+        lines.push(Line::Blank);
     }
     if !plan.unseen.is_empty() {
-        let _ = writeln!(out, "{UNSEEN}\n");
+        lines.extend([Line::Sentence(UNSEEN.to_owned()), Line::Blank]);
     }
     if !plan.is_empty() {
-        let _ = writeln!(out, "{}", total(plan, lab));
+        lines.push(Line::Sentence(total(plan, lab)));
     }
-    out
+    lines
 }
 
-/// Writes a line for each machine: its name, its address, its steps in a few words.
-fn write_machines(out: &mut String, steps: &[&Step], plan: &Plan, lab: &Lab) {
+/// Returns a line for each machine: its name, its address, its steps in a few words.
+fn machines(steps: &[&Step], plan: &Plan, lab: &Lab) -> Vec<Line> {
     let mut names: Vec<&str> = Vec::new();
     for name in steps.iter().filter_map(|step| step.node.as_deref()) {
         if !names.contains(&name) {
@@ -185,7 +219,7 @@ fn write_machines(out: &mut String, steps: &[&Step], plan: &Plan, lab: &Lab) {
     let address = |name: &str| lab.node(name).map(|node| node.address().to_string()).unwrap_or_default();
     let name_width = names.iter().map(|name| name.len()).max().unwrap_or_default();
     let address_width = names.iter().map(|name| address(name).len()).max().unwrap_or_default();
-    for name in names {
+    let line = |name: &str| {
         let own: Vec<&&Step> = steps.iter().filter(|step| step.node.as_deref() == Some(name)).collect();
         let words = own.iter().map(|step| {
             let mark = if plan.unseen.contains(&step.id) { "?" } else { "" };
@@ -193,25 +227,25 @@ fn write_machines(out: &mut String, steps: &[&Step], plan: &Plan, lab: &Lab) {
         });
         let words: Vec<String> = words.collect();
         let is_removed = own.iter().any(|step| matches!(step.action, Action::DeleteVm { .. }));
-        let sign = if is_removed { '-' } else { '+' };
-        let (address, words) = (address(name), words.join(", "));
-        let _ = writeln!(out, "  {sign} {name:<name_width$}  {address:<address_width$}  {words}");
-    }
+        let columns = format!("{name:<name_width$}  {:<address_width$}  ", address(name));
+        Line::Item { sign: if is_removed { '-' } else { '+' }, columns, words: words.join(", ") }
+    };
+    names.into_iter().map(line).collect()
 }
 
-fn write_step(out: &mut String, step: &Step, plan: &Plan, detail: Detail) {
+fn lines_of_step(step: &Step, plan: &Plan, detail: Detail) -> Vec<Line> {
     let sign = if plan.unseen.contains(&step.id) { '?' } else { sign(step.action.kind()) };
-    let _ = writeln!(out, "  {sign} {}", step.text);
+    let mut lines = vec![Line::item(sign, &step.text)];
     if detail == Detail::Full {
-        let _ = writeln!(out, "      {}: {}", step.id, step.why);
+        lines.push(Line::Below(format!("{}: {}", step.id, step.why)));
     }
-    if let Some((diff, _)) = step.action.of_networks() {
+    if let Some((diff, _)) = step.action.of_networks().filter(|(diff, _)| !diff.is_empty()) {
         // One line names the file, in place of the diff's own two.
+        lines.push(Line::Below(FILE.to_owned()));
         let changed = diff.lines().skip_while(|line| !line.starts_with('@'));
-        (!diff.is_empty()).then_some(FILE).into_iter().chain(changed).for_each(|line| {
-            let _ = writeln!(out, "      {line}");
-        });
+        lines.extend(changed.map(|line| Line::Changed(line.to_owned())));
     }
+    lines
 }
 
 /// Returns the last line: how many steps, and what new machines take of the host.
@@ -236,6 +270,12 @@ fn total(plan: &Plan, lab: &Lab) -> String {
         count(new.len(), "new machine"),
         count(cpus, "CPU"),
     )
+}
+
+/// Returns a plan's text, for tests.
+#[cfg(test)]
+pub fn text(plan: &Plan, lab: &Lab, detail: Detail) -> String {
+    lines(plan, lab, detail).iter().map(|line| format!("{line}\n")).collect::<Vec<_>>().concat()
 }
 
 #[cfg(test)]
