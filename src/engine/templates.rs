@@ -51,7 +51,7 @@ pub fn list(home: &Home, fusion: &Fusion) -> Result<Vec<Template>> {
     let (layered, unseen) = (Layered::of_vms(&vms), library::unseen(fusion));
     let mut templates = Vec::new();
     for root in files::list(&home.templates())?.into_iter().filter(|path| files::is_folder(path)) {
-        let key = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let key = files::name_of(&root);
         let dir = TemplateDir { key, root };
         templates.push(Template {
             manifest: dir.read().unwrap_or_default(),
