@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::formats::figures::serialize_seconds;
 use crate::plan::step::{Milestone, Phase, StepId};
 use crate::stack::checks::{Hint, Hop};
 use crate::stack::drill::Outcome;
@@ -66,13 +67,13 @@ pub enum Event {
     },
     StepDone {
         step: StepId,
-        #[serde(serialize_with = "seconds")]
+        #[serde(serialize_with = "serialize_seconds")]
         took: Duration,
         changed: bool,
     },
     StepFailed {
         step: StepId,
-        #[serde(serialize_with = "seconds")]
+        #[serde(serialize_with = "serialize_seconds")]
         took: Duration,
         message: String,
     },
@@ -102,7 +103,7 @@ pub struct Proven {
     pub detail: String,
     /// Where to look if it failed.
     pub hint: Hint,
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "serialize_seconds")]
     pub took: Duration,
 }
 
@@ -136,8 +137,4 @@ impl Event {
         }
         self
     }
-}
-
-fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
 }

@@ -1,13 +1,10 @@
 //! The part of `up` that makes gateways.
 
-use std::net::Ipv4Addr;
-
 use super::{Draft, List};
-use crate::lab::{Lab, Node};
+use crate::lab::Node;
 use crate::plan::drift;
-use crate::plan::facts::Facts;
 use crate::plan::step::{Action, Gate, Phase};
-use crate::stack::dns;
+use crate::stack::{dns, vips};
 
 /// The verb of the step that looks who else is on the LAN.
 const PROBE: &str = "lan.probe";
@@ -61,7 +58,7 @@ impl List<'_> {
         let configures: Vec<String> =
             self.lab.gateways().map(|node| format!("gateway.configure/{}", node.name)).collect();
         let changing = configures.iter().any(|id| self.planned(id));
-        if !changing && let Some(holder) = vip_holder(self.lab, self.facts) {
+        if !changing && let Some(holder) = vips::holder(self.lab, &self.facts.guests) {
             return self.keep(format!("VIPs: {lan} and {internal} held by {holder}"));
         }
         let draft = Draft::new("gateway.vips", Phase::Cluster, 4, Action::AwaitVips)
@@ -69,28 +66,9 @@ impl List<'_> {
             .why(if changing {
                 "Keepalived is being configured".to_owned()
             } else {
-                format!("{lan} is held by {}, {internal} by {}", self.holders(lan), self.holders(internal))
+                let holders = |vip| vips::named_holders(self.lab, &self.facts.guests, vip);
+                format!("{lan} is held by {}, {internal} by {}", holders(lan), holders(internal))
             });
         self.add(draft, configures.into_iter().chain(self.probes()).collect::<Vec<_>>());
-    }
-}
-
-impl List<'_> {
-    /// Names the gateways that hold an address.
-    fn holders(&self, address: Ipv4Addr) -> String {
-        let holds = |node: &&Node| self.guest(node).is_some_and(|guest| guest.holds(address));
-        let names: Vec<&str> = self.lab.gateways().filter(holds).map(|node| node.name.as_str()).collect();
-        if names.is_empty() { "nobody".to_owned() } else { names.join(" and ") }
-    }
-}
-
-/// Returns the one gateway that holds both VIPs; none if there is not exactly one.
-pub fn vip_holder<'a>(lab: &'a Lab, facts: &Facts) -> Option<&'a str> {
-    let holds = |node: &&Node, vip| facts.guests.get(&node.name).is_some_and(|guest| guest.holds(vip));
-    let lan: Vec<&Node> = lab.gateways().filter(|node| holds(node, lab.lan.vip)).collect();
-    let internal: Vec<&Node> = lab.gateways().filter(|node| holds(node, lab.internal.vip)).collect();
-    match (lan.as_slice(), internal.as_slice()) {
-        ([one], [other]) if one.name == other.name => Some(&one.name),
-        _ => None,
     }
 }
