@@ -11,6 +11,7 @@ use super::wait::WaitArgs;
 use super::{names, words};
 use crate::engine::context::DESTROY;
 use crate::engine::names::Names;
+use crate::formats::figures;
 use crate::plan::facts::{Facts, VmState};
 use crate::plan::step::{Action, Plan};
 
@@ -63,7 +64,7 @@ pub async fn run(args: DestroyArgs, context: &Context) -> Result<Success, Failur
         Vec::new()
     };
     if context.json() {
-        let took = closing::seconds(summary.took);
+        let took = figures::seconds(summary.took);
         let changed = summary.done().1;
         let templates: Vec<&str> = pruned.iter().map(|template| template.key.as_str()).collect();
         context.print_json(&json!({

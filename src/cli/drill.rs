@@ -9,9 +9,10 @@ use super::candidates;
 use super::context::{About, Context, Warnings};
 use super::error::{Failure, Kind, Report, Success};
 use super::guests;
-use super::screen::{closing, drill, opening};
+use super::screen::{drill, opening};
 use super::wait::WaitArgs;
 use super::words;
+use crate::formats::figures;
 use crate::lab::Lab;
 use crate::plan::drill::{Drill, Wish};
 use crate::stack::drill::{Outcome, Scenario};
@@ -96,7 +97,7 @@ pub async fn run(args: DrillArgs, context: &Context) -> Result<Success, Failure>
             "lab": lab.name,
             "simulated": simulated,
             "passed": failure.is_none() && outcomes.iter().all(Outcome::passed),
-            "took": closing::seconds(summary.took),
+            "took": figures::seconds(summary.took),
             "scenarios": outcomes.iter().map(of_outcome).collect::<Vec<_>>(),
             "skipped": spared,
         }))?;

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-/// Returns `1 worker`, `2 workers`.
-pub fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
-}
+pub use crate::formats::figures::count;
 
 /// Returns `a`, `a or b`, `a, b or c`; `or` is the last conjunction.
 pub fn either(all: &[String], or: &str) -> String {

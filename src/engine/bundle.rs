@@ -73,6 +73,13 @@ pub fn is_marked(vmx: &Vmx, lab: &str, node: &str) -> bool {
     vmx.get(names::VMX_LAB).as_deref() == Some(lab) && vmx.get(names::VMX_NODE).as_deref() == Some(node)
 }
 
+/// Returns the lab and the node of which a VMX says that it is, if it lies where theirs does: a copy bears the marks of what
+/// it is a copy of.
+pub fn owner(library: &Path, vmx: &Path, config: &Vmx) -> Option<(String, String)> {
+    let (lab, node) = (config.get(names::VMX_LAB)?, config.get(names::VMX_NODE)?);
+    (vmx == paths::vmx_of(&paths::vm_bundle(library, &lab, &node))).then_some((lab, node))
+}
+
 /// Whatever it is called: who renames a folder in the Finder does not rename what is in it.
 fn holds_a_vmx(bundle: &Path) -> bool {
     let is_vmx =

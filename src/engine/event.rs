@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::formats::figures::serialize_seconds;
 use crate::plan::step::{Milestone, Phase, StepId};
 use crate::stack::checks::{Hint, Hop};
 use crate::stack::drill::Outcome;
@@ -66,13 +67,13 @@ pub enum Event {
     },
     StepDone {
         step: StepId,
-        #[serde(serialize_with = "seconds")]
+        #[serde(serialize_with = "serialize_seconds")]
         took: Duration,
         changed: bool,
     },
     StepFailed {
         step: StepId,
-        #[serde(serialize_with = "seconds")]
+        #[serde(serialize_with = "serialize_seconds")]
         took: Duration,
         message: String,
     },
@@ -121,7 +122,7 @@ pub struct Proven {
     pub detail: String,
     /// Where to look if it failed.
     pub hint: Hint,
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "serialize_seconds")]
     pub took: Duration,
 }
 
@@ -192,8 +193,4 @@ impl Serialize for Unmet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
-}
-
-fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
 }

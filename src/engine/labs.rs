@@ -9,7 +9,6 @@ use serde::Serialize;
 use crate::host::fusion::Fusion;
 use crate::host::lock::{self, Holder};
 use crate::host::{Hypervisor, files};
-use crate::lab::names;
 use crate::lab::paths::{self, Home};
 use crate::lab::spec::{self, Label, Word};
 
@@ -66,12 +65,7 @@ impl Library {
     pub async fn look(fusion: Fusion, vms: &dyn Hypervisor) -> Self {
         let mut labs: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
         for (vmx, config) in library::vms(&fusion.library) {
-            let (Some(lab), Some(node)) = (config.get(names::VMX_LAB), config.get(names::VMX_NODE)) else {
-                continue;
-            };
-            // A copy bears the marks of what it is a copy of.
-            let place = paths::vmx_of(&paths::vm_bundle(&fusion.library, &lab, &node));
-            if vmx == place && bundle::is_marked(&config, &lab, &node) {
+            if let Some((lab, _)) = bundle::owner(&fusion.library, &vmx, &config) {
                 labs.entry(lab).or_default().push(vmx);
             }
         }
@@ -109,7 +103,7 @@ pub fn list(home: &Home, libraries: &[Library]) -> Result<Vec<LabSeen>> {
 }
 
 /// Returns the names of the labs that have a folder, be it on its way out.
-fn folders(home: &Home) -> Result<BTreeSet<String>> {
+pub(super) fn folders(home: &Home) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for folder in files::list(&home.labs())?.into_iter().filter(|path| files::is_folder(path)) {
         let Some((name, is_leaving)) = paths::lab_of(&folder) else { continue };
@@ -166,6 +160,7 @@ pub fn state_of(file: &Path, lab: &str) -> FileState {
 mod tests {
     use super::super::fixture::{Bench, Machines};
     use super::*;
+    use crate::lab::names;
     use crate::lab::presets::Preset;
 
     async fn listed(bench: &Bench) -> Vec<LabSeen> {

@@ -8,17 +8,14 @@ use std::path::{Path, PathBuf};
 use crate::formats::resolver::Resolver;
 use crate::host::fusion::Fusion;
 use crate::host::lock::{self, Trace};
-use crate::host::{clock, files};
+use crate::host::{clock, files, resolver};
 use crate::lab::paths::{self, Home};
 use crate::plan::health::{DeadLock, LeftBehind};
 
 use super::bundle::is_leftover;
 use super::error::Result;
 use super::journal::Journal;
-use super::{recovery, templates};
-
-/// Where macOS looks for a domain's own name server.
-const RESOLVERS: &str = "etc/resolver";
+use super::{labs, recovery, templates};
 
 /// Looks at everything once, and changes nothing.
 pub fn look(home: &Home, fusion: &Fusion, backups: usize) -> Result<LeftBehind> {
@@ -28,7 +25,7 @@ pub fn look(home: &Home, fusion: &Fusion, backups: usize) -> Result<LeftBehind> 
         if !held {
             let last_heard = clock::moment(heard_ms / 1000);
             left.dead_locks.push(DeadLock {
-                name: name(&path),
+                name: files::name_of(&path),
                 verb: holder.verb,
                 pid: holder.pid,
                 last_heard,
@@ -50,7 +47,7 @@ pub fn look(home: &Home, fusion: &Fusion, backups: usize) -> Result<LeftBehind> 
         left.templates.push(template.dir.key.clone());
         left.templates_bytes += template.bytes;
     }
-    let resolvers = fusion.root.join(RESOLVERS);
+    let resolvers = fusion.root.join(resolver::FOLDER);
     for path in if files::is_folder(&resolvers) { files::list(&resolvers)? } else { Vec::new() } {
         // Somebody else's may be one that we may not read.
         let ours = files::read_text(&path).ok().and_then(|text| Resolver::read(&text));
@@ -67,7 +64,7 @@ pub fn mend(home: &Home) -> Result<()> {
     for path in files::list(&home.locks())? {
         if lock::trace(&path)?.is_some_and(|trace| !trace.held) {
             // Who takes a lock and lets go of it leaves an empty file; the file itself is never removed.
-            let _ = lock::acquire(&path, &name(&path), "doctor");
+            let _ = lock::acquire(&path, &files::name_of(&path), "doctor");
         }
     }
     for lab in labs(home)? {
@@ -82,14 +79,13 @@ pub fn mend(home: &Home) -> Result<()> {
 
 /// Returns the names of the labs that have a folder, be it on its way out, and that nobody works on.
 fn labs(home: &Home) -> Result<BTreeSet<String>> {
-    let mut labs = BTreeSet::new();
-    for folder in files::list(&home.labs())?.iter().filter(|path| files::is_folder(path)) {
-        let Some((lab, _)) = paths::lab_of(folder) else { continue };
-        if lock::holder(&home.lab_lock(lab))?.is_none() {
-            labs.insert(lab.to_owned());
+    let mut idle = BTreeSet::new();
+    for lab in labs::folders(home)? {
+        if lock::holder(&home.lab_lock(&lab))?.is_none() {
+            idle.insert(lab);
         }
     }
-    Ok(labs)
+    Ok(idle)
 }
 
 /// Returns the folders that a sweep looks at: those of these labs, and of the networks unless somebody works on them.
@@ -106,8 +102,8 @@ fn machines(home: &Home, library: &Path) -> Result<Vec<PathBuf>> {
     let mut machines = Vec::new();
     let below = if files::is_folder(library) { files::list(library)? } else { Vec::new() };
     for folder in below.into_iter().filter(|path| files::is_folder(path)) {
-        if lock::holder(&home.lab_lock(&name(&folder)))?.is_none() {
-            let lab = name(&folder);
+        let lab = files::name_of(&folder);
+        if lock::holder(&home.lab_lock(&lab))?.is_none() {
             let is_left = |path: &PathBuf| {
                 let node = path.file_stem().unwrap_or_default().to_string_lossy();
                 paths::node_in_making(path).is_some() || is_leftover(path, &lab, &node)
@@ -116,10 +112,6 @@ fn machines(home: &Home, library: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(machines)
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -148,8 +140,8 @@ mod tests {
         let making = fusion.library.join(&lab).join(".making-gateway1");
         bench.file(&making.join("disk.vmdk"), "half a disk");
         let gone = Resolver { lab: "gone".to_owned(), nameserver: std::net::Ipv4Addr::LOCALHOST };
-        bench.file(&fusion.root.join(RESOLVERS).join("lab.internal"), &gone.render());
-        bench.file(&fusion.root.join(RESOLVERS).join("other"), "nameserver 127.0.0.1\n");
+        bench.file(&fusion.root.join(resolver::FOLDER).join("lab.internal"), &gone.render());
+        bench.file(&fusion.root.join(resolver::FOLDER).join("other"), "nameserver 127.0.0.1\n");
         let left = look(home, fusion, 0).unwrap();
         let locks: Vec<_> = left.dead_locks.iter().map(|lock| (lock.name.as_str(), lock.pid)).collect();
         assert_eq!(locks, [(format!("lab-{lab}").as_str(), 4711)]);

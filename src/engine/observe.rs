@@ -203,9 +203,8 @@ fn foreign_macs(engine: &Engine) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for (vmx, parsed) in library::vms(&engine.fusion.library) {
         let unfinished = vmx.parent().is_some_and(bundle::is_unfinished);
-        let ours = parsed.get(names::VMX_NODE).is_some_and(|node| {
-            vmx == engine.vmx(&node) && bundle::is_marked(&parsed, &engine.lab.name, &node)
-        });
+        let owner = bundle::owner(&engine.fusion.library, &vmx, &parsed);
+        let ours = owner.is_some_and(|(lab, _)| lab == engine.lab.name);
         if unfinished || ours {
             continue;
         }

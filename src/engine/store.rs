@@ -145,7 +145,7 @@ pub fn whatever_is_there(dir: &LabDir) -> Result<Vec<StoredFile>> {
     for path in
         [folder, new, old].iter().map(|folder| files::list(folder)).collect::<Result<Vec<_>, _>>()?.concat()
     {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = files::name_of(&path);
         let secret = !PUBLIC.iter().any(|ending| name.ends_with(ending));
         found.push(StoredFile { name, secret, content: files::read(&path)? });
     }
@@ -160,7 +160,7 @@ fn stored_files(dir: &LabDir) -> Result<BTreeMap<String, Vec<u8>>> {
     }
     let mut stored = BTreeMap::new();
     for path in files::list(&folder)? {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = files::name_of(&path);
         stored.insert(name, files::read(&path)?);
     }
     Ok(stored)

@@ -70,7 +70,7 @@ impl Collected {
             dir.known_hosts(),
             dir.lab_ca(),
         ] {
-            self.file(&format!("lab/{}", name_of(&file)), &file);
+            self.file(&format!("lab/{}", files::name_of(&file)), &file);
         }
         self.runs("runs", &dir);
         let other = home.runs(lab);
@@ -81,7 +81,7 @@ impl Collected {
     fn runs(&mut self, folder: &str, dir: &LabDir) {
         for run in self.listed(folder, &dir.logs()) {
             for file in self.listed(folder, &run) {
-                self.file(&format!("{folder}/{}/{}", name_of(&run), name_of(&file)), &file);
+                self.file(&format!("{folder}/{}/{}", files::name_of(&run), files::name_of(&file)), &file);
             }
         }
     }
@@ -115,13 +115,9 @@ impl Collected {
             return self.lacks(format!("machines/{name}/"), "there is no such machine in Fusion's library");
         }
         for file in [paths::vmx_of(&bundle), bundle.join(paths::CONSOLE_LOG), bundle.join(FUSION_LOG)] {
-            self.file(&format!("machines/{name}/{}", name_of(&file)), &file);
+            self.file(&format!("machines/{name}/{}", files::name_of(&file)), &file);
         }
     }
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Reads a file, or its last bytes behind a line that says so; none if there is no such file.

@@ -53,7 +53,7 @@ pub fn list(home: &Home, fusion: &Fusion) -> Result<Vec<Template>> {
     let (layered, unseen) = (Layered::of_vms(&vms), library::unseen(fusion));
     let mut templates = Vec::new();
     for root in files::list(&home.templates())? {
-        let key = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let key = files::name_of(&root);
         if !is_template_key(&key) || !files::is_folder(&root) || files::is_link(&root) {
             continue;
         }

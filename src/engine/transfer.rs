@@ -42,8 +42,7 @@ pub async fn upload(
         return Err(EngineError::IsFolder { place: from.display().to_string() });
     }
     let mode = tree::mode(from)?;
-    let name =
-        files::resolved(from).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = files::name_of(&files::resolved(from));
     let place = match guarded(to) {
         here if here.is_empty() => name,
         there if holds(engine, node, "-d", &there).await? => {

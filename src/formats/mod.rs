@@ -6,6 +6,7 @@ pub mod block;
 pub mod command;
 pub mod dhcp;
 pub mod dns;
+pub mod figures;
 pub mod file_lock;
 pub mod hardware_ports;
 pub mod image;

@@ -112,6 +112,11 @@ pub fn is_same(file: &File, path: &Path) -> bool {
     }
 }
 
+/// Returns the name of what stands at a path; empty where it has none of its own.
+pub fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// Says whether something stands at a path, be it a dangling link.
 pub fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()

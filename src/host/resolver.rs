@@ -18,7 +18,8 @@ use super::fusion::{Fusion, discover};
 use super::{HostError, Result, files, process, system, trust};
 use crate::formats::resolver::{Resolver, is_domain};
 
-const FOLDER: &str = "etc/resolver";
+/// Where macOS looks for a domain's own name server, below the root.
+pub const FOLDER: &str = "etc/resolver";
 const SUDO: &str = "/usr/bin/sudo";
 /// The words of our own verb.
 const VERB: [&str; 2] = ["names", "resolver-as-root"];

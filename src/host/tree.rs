@@ -58,7 +58,7 @@ fn pack(
     copied: &mut Copied,
 ) -> Result<()> {
     for path in files::list(folder)? {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = files::name_of(&path);
         let name = format!("{within}{name}");
         let facts = fs::metadata(&path).map_err(HostError::file("look at", &path))?;
         let mode = facts.permissions().mode() & PERMISSIONS;

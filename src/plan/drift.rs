@@ -224,12 +224,11 @@ pub fn of_cilium(cluster: &ClusterFacts, wished: &BTreeMap<String, String>) -> O
 
 /// Says which NodePorts moved.
 pub fn of_node_ports(lab: &Lab, cluster: &ClusterFacts) -> Option<String> {
-    let moved = |(port, should): &(u16, u16)| match cluster.node_ports.get(port) {
-        Some(is) if is == should => None,
-        Some(is) => Some(format!("NodePort of {port} is {is}, not {should}")),
-        None => Some(format!("port {port} has no NodePort")),
+    let moved = |(port, should)| match cluster.node_ports.get(&port) {
+        Some(is) => format!("NodePort of {port} is {is}, not {should}"),
+        None => format!("port {port} has no NodePort"),
     };
-    told(lab.cluster.ports.pinned().iter().filter_map(moved).collect())
+    told(cluster.moved_ports(lab.cluster.ports.pinned()).into_iter().map(moved).collect())
 }
 
 #[cfg(test)]

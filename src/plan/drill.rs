@@ -1,7 +1,8 @@
 //! The list of a drill: one scenario after the other, each only if the lab can do without what is lost.
 
 use crate::lab::{Lab, Node, Role};
-use crate::stack::drill::{self, Record, Scenario};
+use crate::stack::drill::{Record, Scenario};
+use crate::stack::vips::holder;
 
 use super::facts::Facts;
 use super::step::{Action, Plan, Step};
@@ -27,7 +28,7 @@ pub struct Drill {
 
 /// Plans a drill.
 pub fn plan(lab: &Lab, facts: &Facts, wish: &Wish) -> Drill {
-    let mut drill = Drill { holder: drill::holder(lab, &facts.guests), ..Drill::default() };
+    let mut drill = Drill { holder: holder(lab, &facts.guests).map(str::to_owned), ..Drill::default() };
     drill.plan.steps.extend(facts.drill.as_ref().map(restore));
     let on = wish.on.as_deref().and_then(|name| lab.node(name));
     let wished = |scenario: &Scenario| wish.scenarios.is_empty() || wish.scenarios.contains(scenario);

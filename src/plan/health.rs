@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::formats::figures::count;
 use crate::lab::catalogue;
 use crate::lab::limits::CERTIFICATE_RENEWAL;
 use crate::stack::validity::{Validity, long};
@@ -200,10 +201,6 @@ pub fn certificates(labs: &[LabCertificates], now: u64) -> Check {
     };
     let days = long(CERTIFICATE_RENEWAL.as_secs());
     seen.named("lab.certificates", format!("certificates that end within {days}"))
-}
-
-fn count(number: usize, noun: impl fmt::Display) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// As [`count`], and "none" where there is none.

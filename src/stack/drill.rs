@@ -12,12 +12,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::formats::command::Command;
+use crate::formats::figures::serialize_seconds;
 use crate::lab::limits::{Limit, Limits};
 use crate::lab::{Lab, Node, Role};
 use crate::stack::checks::{Authority, Request};
 use crate::stack::gateway::systemctl;
 use crate::stack::ingress;
-pub use whole::{Seen, ailments, holder};
+pub use whole::{Seen, ailments};
 
 /// etcd keeps its quorum without one member from this many on.
 const LEAST_CONTROL_PLANES: usize = 3;
@@ -251,7 +252,7 @@ pub struct Fared {
     pub sent: u32,
     pub lost: u32,
     /// The longest time without an answer; zero if no two answers were further apart than two requests are.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "serialize_seconds")]
     pub outage: Duration,
 }
 
@@ -261,10 +262,10 @@ pub struct Outcome {
     pub scenario: Scenario,
     pub node: String,
     /// The longest outage that is allowed.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "serialize_seconds")]
     pub limit: Duration,
     /// From the loss until the lab was whole again.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "serialize_seconds")]
     pub took: Duration,
     pub ways: Vec<Fared>,
 }
@@ -274,10 +275,6 @@ impl Outcome {
     pub fn passed(&self) -> bool {
         self.ways.iter().all(|way| way.outage <= self.limit)
     }
-}
-
-fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
 }
 
 #[cfg(test)]

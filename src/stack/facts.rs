@@ -284,6 +284,11 @@ fn bundle_version(definition: &Value) -> Option<String> {
 }
 
 impl ClusterFacts {
+    /// Returns those ports that are not on the NodePort that each is to have, with that.
+    pub fn moved_ports(&self, pinned: impl IntoIterator<Item = (u16, u16)>) -> Vec<(u16, u16)> {
+        pinned.into_iter().filter(|(port, wished)| self.node_ports.get(port) != Some(wished)).collect()
+    }
+
     /// Returns what is not rolled out of all that must be: not there, or with replicas that are not ready.
     pub fn not_rolled_out(&self) -> Vec<&'static str> {
         let ready = |name: &str| self.rollouts.get(name).is_some_and(|ready| *ready);

@@ -38,4 +38,5 @@ pub mod secrets;
 pub mod ssh_config;
 pub mod support;
 pub mod validity;
+pub mod vips;
 pub mod vm;

@@ -9,8 +9,8 @@ use super::calls::{self, Conversion};
 use super::size;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Success};
-use crate::cli::screen::closing::seconds;
 use crate::cli::words;
+use crate::formats::figures::seconds;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.imageconvert/1";

@@ -7,8 +7,9 @@ use super::{Carried, carry_out};
 use crate::cli::calls::{self, NetworkVerb};
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Success};
-use crate::cli::screen::{closing, network_plan, networks};
+use crate::cli::screen::{network_plan, networks};
 use crate::cli::wait::WaitArgs;
+use crate::formats::figures;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.networkapply/1";
@@ -42,7 +43,7 @@ pub async fn run(args: ApplyArgs, context: &Context) -> Result<Success, Failure>
             "schema": SCHEMA,
             "lab": lab.name,
             "simulated": fusion.simulated,
-            "took": closing::seconds(summary.took),
+            "took": figures::seconds(summary.took),
             "changed": summary.done().1,
             "network": seen,
         }))?;

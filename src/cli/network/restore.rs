@@ -8,8 +8,9 @@ use crate::cli::calls::{self, NetworkVerb};
 use crate::cli::candidates;
 use crate::cli::context::Context;
 use crate::cli::error::{Failure, Report, Success};
-use crate::cli::screen::{closing, network_plan};
+use crate::cli::screen::network_plan;
 use crate::cli::wait::WaitArgs;
+use crate::formats::figures;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.networkrestore/1";
@@ -55,7 +56,7 @@ pub async fn run(args: RestoreArgs, context: &Context) -> Result<Success, Failur
             "schema": SCHEMA,
             "lab": lab.name,
             "simulated": fusion.simulated,
-            "took": closing::seconds(summary.took),
+            "took": figures::seconds(summary.took),
             "changed": summary.done().1,
             "backup": args.backup,
         }))?;

@@ -9,6 +9,7 @@ use super::table::labelled;
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
 use crate::formats::command::quote;
+use crate::formats::figures;
 use crate::lab::Lab;
 
 /// What the closing block of `up` tells besides the lab.
@@ -65,7 +66,7 @@ pub fn json(lab: &Lab, ready: &Ready, kubeconfig: &Path) -> Value {
         "schema": SCHEMA,
         "lab": lab.name,
         "simulated": ready.simulated,
-        "took": seconds(ready.took),
+        "took": figures::seconds(ready.took),
         "changed": ready.changed,
         "checks_passed": ready.checks,
         "vip": lab.lan.vip,
@@ -75,11 +76,6 @@ pub fn json(lab: &Lab, ready: &Ready, kubeconfig: &Path) -> Value {
         "domain": lab.cluster.domain,
         "kubeconfig": kubeconfig,
     })
-}
-
-/// Returns seconds to the millisecond, as all our JSON has them.
-pub fn seconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// Returns the closing line of `destroy`.

@@ -9,8 +9,8 @@ use crate::cli::words::count;
 use crate::formats::printable::printable;
 use crate::host::{Output, Pipe};
 
-use super::closing::seconds;
 use super::error;
+use crate::formats::figures::seconds;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
 const SCHEMA: &str = "fusionlab.exec/1";

@@ -11,6 +11,7 @@ use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
 use crate::engine::event::Proven;
 use crate::engine::verify::unproven;
+use crate::formats::figures;
 use crate::stack::checks::{Check, Hop};
 use crate::stack::judge::Outcome;
 
@@ -33,7 +34,7 @@ impl Serialize for CheckLine {
     /// `check`, `detail` and `took` are what `title`, `seen` and `seconds` were called first.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Proven { id, hop, check, outcome, expected, detail, hint, took } = &self.0;
-        let seconds = super::closing::seconds(*took);
+        let seconds = figures::seconds(*took);
         json!({
             "id": id,
             "hop": hop,

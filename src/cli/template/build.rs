@@ -7,8 +7,9 @@ use crate::cli::calls::{self, Outlook, Session, TEMPLATE_BUILD};
 use crate::cli::context::{About, Context, Warnings};
 use crate::cli::error::{Failure, Success};
 use crate::cli::init::PresetName;
-use crate::cli::screen::{closing, opening, plan, templates, timings};
+use crate::cli::screen::{opening, plan, templates, timings};
 use crate::cli::wait::WaitArgs;
+use crate::formats::figures;
 use crate::plan::text::Detail;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.
@@ -69,7 +70,7 @@ pub async fn run(args: BuildArgs, context: &Context) -> Result<Success, Failure>
         context.print_json(&json!({
             "schema": SCHEMA,
             "simulated": fusion.simulated,
-            "took": closing::seconds(summary.took),
+            "took": figures::seconds(summary.took),
             "changed": summary.done().1,
             "template": line,
         }))?;

@@ -27,6 +27,7 @@ use super::wait::{Probe, until};
 use crate::host::{HostError, Stop, clock, files};
 use crate::lab::{Node, Role};
 use crate::stack::drill::{self, Damage, Outcome, Scenario, Seen};
+use crate::stack::vips;
 use prober::{Prober, RATE};
 
 /// Answers in a row that make a way steady after something changed: two seconds' worth.
@@ -95,7 +96,7 @@ async fn must_be_whole(context: &StepContext, prober: &Prober) -> Result<Seen> {
 /// Chooses the machine: the one that was wished, the gateway that holds the VIPs, or the first of its role.
 fn victim(context: &StepContext, seen: &Seen, scenario: Scenario, on: Option<&str>) -> Result<Node> {
     let lab = &context.engine.lab;
-    let holder = drill::holder(lab, &seen.guests);
+    let holder = vips::holder(lab, &seen.guests).map(str::to_owned);
     let first = lab.of_role(scenario.role()).next().map(|node| node.name.clone());
     let name = match (on, scenario.role()) {
         (Some(name), _) => Some(name.to_owned()),
@@ -162,7 +163,7 @@ async fn not_taken_over(context: &StepContext, lost: &Node) -> Option<String> {
             .extend(observe::guest(&context.engine, node).await.ok().map(|facts| (node.name.clone(), facts)));
     }
     let missing = || format!("no other gateway holds {} and {}", lab.lan.vip, lab.internal.vip);
-    drill::holder(lab, &guests).is_none().then(missing)
+    vips::holder(lab, &guests).is_none().then(missing)
 }
 
 /// Gives the machine back its power, if it has none, and then what it lost.

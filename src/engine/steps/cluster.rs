@@ -9,7 +9,7 @@ use crate::engine::observe;
 use crate::engine::run::StepContext;
 use crate::engine::wait::{Probe, until, waited};
 use crate::formats::command::Command;
-use crate::lab::{Lab, Node, names};
+use crate::lab::{Node, names};
 use crate::plan::drift;
 use crate::plan::facts::ClusterFacts;
 use crate::plan::kind::Kind;
@@ -203,7 +203,7 @@ pub async fn ingress(context: &StepContext) -> Result<bool> {
     };
     until(context, requirement, async || {
         let cluster = observe::cluster_on(engine, node).await?;
-        match moved_port(lab, &cluster) {
+        match cluster.moved_ports(lab.cluster.ports.pinned()).first() {
             Some((port, wished)) => Ok(Probe::NotYet(format!("port {port} is not on NodePort {wished}"))),
             None if !cluster.gateway_programmed => Ok(Probe::NotYet("not programmed".to_owned())),
             None => Ok(Probe::Met(())),
@@ -242,11 +242,6 @@ async fn bare_nodes(context: &StepContext, node: &Node) -> Result<Vec<String>> {
         reason: format!("the test application's pods cannot be read: {error}"),
         tail: tail(&output),
     })
-}
-
-/// Returns the first port of the Gateway that is not on its NodePort, with the one that it should have.
-fn moved_port(lab: &Lab, cluster: &ClusterFacts) -> Option<(u16, u16)> {
-    lab.cluster.ports.pinned().into_iter().find(|(port, wished)| cluster.node_ports.get(port) != Some(wished))
 }
 
 /// Applies the way in. A NodePort that another Service has is said with that Service's name: the API server does not say

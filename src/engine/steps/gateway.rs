@@ -1,13 +1,13 @@
 //! Steps of the gateway pair: nginx and Keepalived in place, and exactly one holder of both VIPs.
 
+use std::collections::BTreeMap;
+
 use crate::engine::error::{Requirement, Result};
 use crate::engine::observe;
 use crate::engine::run::StepContext;
 use crate::engine::wait::{Probe, waited};
 use crate::lab::Node;
-use crate::plan::facts::Facts;
-use crate::plan::up::vip_holder;
-use crate::stack::dns;
+use crate::stack::{dns, vips};
 
 use super::guest::settle_files;
 
@@ -50,22 +50,15 @@ pub async fn vips(context: &StepContext) -> Result<bool> {
         hint: "`journalctl -u keepalived` on the gateways says why; another machine on the LAN may use the address",
     };
     waited(context, requirement, async || {
-        let mut facts = Facts::default();
+        let mut guests = BTreeMap::new();
         for node in lab.gateways() {
-            facts.guests.insert(node.name.clone(), observe::guest(engine, node).await?);
+            guests.insert(node.name.clone(), observe::guest(engine, node).await?);
         }
-        if let Some(holder) = vip_holder(lab, &facts) {
+        if let Some(holder) = vips::holder(lab, &guests) {
             context.note(format!("{holder} holds {} and {}", lab.lan.vip, lab.internal.vip));
             return Ok(Probe::Met(()));
         }
-        let holders = |vip| {
-            let names: Vec<&str> = lab
-                .gateways()
-                .filter(|node| facts.guests[&node.name].holds(vip))
-                .map(|node| node.name.as_str())
-                .collect();
-            if names.is_empty() { "nobody".to_owned() } else { names.join(" and ") }
-        };
+        let holders = |vip| vips::named_holders(lab, &guests, vip);
         let (lan, internal) = (lab.lan.vip, lab.internal.vip);
         Ok(Probe::NotYet(format!("{lan} held by {}, {internal} by {}", holders(lan), holders(internal))))
     })

@@ -321,17 +321,13 @@ async fn usable(engine: &Engine, dir: &TemplateDir) -> Result<Manifest> {
     dir.usable(&running)?.ok_or_else(gone)
 }
 
-/// Waits for the template to be ours alone until [`release`] or the end of this run, since labs share it; sweeps up what
-/// a killed run was writing.
+/// Waits for the template to be ours alone until [`release`] or the end of this run.
 async fn hold(context: &StepContext, dir: &TemplateDir) -> Result<()> {
     let mut turn = context.engine.template_turn.lock().await;
     if turn.is_some() {
         return Ok(());
     }
     *turn = Some(self::turn(context, dir).await?);
-    for folder in [&dir.root, &dir.bundle()].into_iter().filter(|path| files::is_folder(path)) {
-        files::sweep(folder)?;
-    }
     Ok(())
 }
 
@@ -339,7 +335,7 @@ async fn release(engine: &Engine) {
     engine.template_turn.lock().await.take();
 }
 
-/// Waits for the template to be ours alone: labs share it.
+/// Waits for the template to be ours alone, since labs share it, and sweeps up what a killed run was writing.
 pub async fn turn(context: &StepContext, dir: &TemplateDir) -> Result<Lock> {
     let turn = context.turn(&context.engine.home.template_lock(&dir.key), "the template").await?;
     // A run that was killed may have been writing its manifest or its seed.

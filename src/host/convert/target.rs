@@ -81,12 +81,12 @@ impl Target {
 
     /// Returns the name that the disk's file will have.
     pub(super) fn name(&self) -> String {
-        name_of(&self.path)
+        files::name_of(&self.path)
     }
 
     /// Returns the name that the file with the disk's bytes will have.
     pub(super) fn data_name(&self) -> String {
-        name_of(self.flat.as_ref().map_or(&self.path, |flat| &flat.path))
+        files::name_of(self.flat.as_ref().map_or(&self.path, |flat| &flat.path))
     }
 
     /// Writes the descriptor of a flat disk. From then on the file with the bytes is known to be ours, whatever its name.
@@ -148,7 +148,7 @@ fn take_away_left_overs(path: &Path, part: &Path, flat: &Path, flat_part: &Path)
     // Killed between the two renames: the descriptor that waits for its name says whose file this is.
     let described = files::open(part).ok().and_then(|file| vmdk::inspect(&file).ok());
     let is_ours =
-        described.is_some_and(|info| info.extents.iter().any(|extent| extent.file == name_of(flat)));
+        described.is_some_and(|info| info.extents.iter().any(|extent| extent.file == files::name_of(flat)));
     if is_ours && !files::exists(path) {
         files::remove_file(flat)?;
     }
@@ -169,8 +169,4 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -260,7 +260,7 @@ fn move_to(made: &Path, to: &Path) -> Result<()> {
     let folder = files::parent(made);
     let given = format!("{}.", stem(made));
     for path in files::list(folder)? {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = files::name_of(&path);
         let name = match name.strip_prefix(&given) {
             Some(ending) if ending != "vmdk" => format!("{}.{ending}", stem(to)),
             _ => name,

@@ -1,14 +1,11 @@
 //! The part of `up` that makes gateways.
 
-use std::net::Ipv4Addr;
-
 use super::List;
-use crate::lab::{Lab, Node};
-use crate::plan::facts::Facts;
+use crate::lab::Node;
 use crate::plan::kind::Kind;
 use crate::plan::step::{Action, Step, StepId};
 use crate::plan::{costs, drift};
-use crate::stack::dns;
+use crate::stack::{dns, vips};
 
 /// What runs on a gateway.
 pub(super) const UNITS: [&str; 4] = ["nginx", "keepalived", dns::UNIT, "chrony"];
@@ -57,35 +54,16 @@ impl List<'_> {
         let (lan, internal) = (self.lab.lan.vip, self.lab.internal.vip);
         let configures = self.on_gateways(Kind::GatewayConfigure);
         let changing = configures.iter().any(|id| self.planned(id));
-        if !changing && let Some(holder) = vip_holder(self.lab, self.facts) {
+        if !changing && let Some(holder) = vips::holder(self.lab, &self.facts.guests) {
             return self.keep(format!("VIPs: {lan} and {internal} held by {holder}"));
         }
         let text = format!("wait until one gateway holds {lan} and {internal}");
         let why = if changing {
             "Keepalived is being configured".to_owned()
         } else {
-            format!("{lan} is held by {}, {internal} by {}", self.holders(lan), self.holders(internal))
+            let holders = |vip| vips::named_holders(self.lab, &self.facts.guests, vip);
+            format!("{lan} is held by {}, {internal} by {}", holders(lan), holders(internal))
         };
         self.add(Step::new(Action::AwaitVips, text, why), configures.into_iter().chain(self.probes()));
-    }
-}
-
-impl List<'_> {
-    /// Names the gateways that hold an address.
-    fn holders(&self, address: Ipv4Addr) -> String {
-        let holds = |node: &&Node| self.guest(node).is_some_and(|guest| guest.holds(address));
-        let names: Vec<&str> = self.lab.gateways().filter(holds).map(|node| node.name.as_str()).collect();
-        if names.is_empty() { "nobody".to_owned() } else { names.join(" and ") }
-    }
-}
-
-/// Returns the one gateway that holds both VIPs; none if there is not exactly one.
-pub fn vip_holder<'a>(lab: &'a Lab, facts: &Facts) -> Option<&'a str> {
-    let holds = |node: &&Node, vip| facts.guests.get(&node.name).is_some_and(|guest| guest.holds(vip));
-    let lan: Vec<&Node> = lab.gateways().filter(|node| holds(node, lab.lan.vip)).collect();
-    let internal: Vec<&Node> = lab.gateways().filter(|node| holds(node, lab.internal.vip)).collect();
-    match (lan.as_slice(), internal.as_slice()) {
-        ([one], [other]) if one.name == other.name => Some(&one.name),
-        _ => None,
     }
 }

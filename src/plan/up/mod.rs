@@ -19,7 +19,6 @@ use super::kind::Kind;
 use super::obstacle::Obstacle;
 use super::step::{Action, Phase, Plan, Step, StepId};
 use super::{drift, drill, networks, template};
-pub use gateways::vip_holder;
 
 /// Returns the services that must run in a guest and start at its boot: a kubelet once kubeadm has given it something to do.
 pub fn units(node: &Node, guest: &GuestFacts) -> Vec<&'static str> {

@@ -9,6 +9,7 @@ use crate::lab::Role;
 use crate::plan::facts::VmState;
 use crate::plan::step::Gate;
 use crate::stack::validity::Validity;
+use crate::stack::vips;
 
 /// The document's lab from nothing.
 const FROM_NOTHING: &[&str] = &[
@@ -383,15 +384,15 @@ fn a_template_that_stopped_on_its_way_goes_on_from_there() {
 #[test]
 fn exactly_one_gateway_holds_both_vips_or_none_does() {
     let mut world = World::complete();
-    assert_eq!(vip_holder(&world.lab, &world.facts), Some("gateway1"));
+    assert_eq!(vips::holder(&world.lab, &world.facts.guests), Some("gateway1"));
     let (lan, internal) = (world.lab.lan.vip, world.lab.internal.vip);
     world.guest("gateway2").unwrap().addresses.push(("card".into(), lan));
-    assert_eq!(vip_holder(&world.lab, &world.facts), None, "two hold the LAN's");
+    assert_eq!(vips::holder(&world.lab, &world.facts.guests), None, "two hold the LAN's");
     world.guest("gateway1").unwrap().addresses.retain(|(_, held)| *held != lan);
-    assert_eq!(vip_holder(&world.lab, &world.facts), None, "they are split");
+    assert_eq!(vips::holder(&world.lab, &world.facts.guests), None, "they are split");
     world.guest("gateway1").unwrap().addresses.retain(|(_, held)| *held != internal);
     world.guest("gateway2").unwrap().addresses.push(("card".into(), internal));
-    assert_eq!(vip_holder(&world.lab, &world.facts), Some("gateway2"));
+    assert_eq!(vips::holder(&world.lab, &world.facts.guests), Some("gateway2"));
 }
 
 #[test]

@@ -10,10 +10,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{List, vip_holder};
+use super::List;
 use crate::lab::{Node, Role};
 use crate::plan::kind::Kind;
 use crate::plan::step::{Action, Step, StepId};
+use crate::stack::vips;
 
 impl List<'_> {
     pub(super) fn machines(&mut self) {
@@ -58,7 +59,7 @@ impl List<'_> {
     /// Says whether a machine did its part for the lab and needs nothing but power to do it again, as far as can be seen.
     fn did_its_part(&self, node: &Node) -> bool {
         if node.role == Role::Gateway {
-            return vip_holder(self.lab, self.facts).is_some();
+            return vips::holder(self.lab, &self.facts.guests).is_some();
         }
         let known = self.cluster().is_some_and(|cluster| cluster.nodes.contains_key(&node.name));
         let is_whole = self.guest(node).is_none() || self.why_join(node).is_none();

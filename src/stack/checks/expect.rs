@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use crate::formats::figures::count;
 use crate::formats::mac::Mac;
 use crate::lab::limits::CERTIFICATE_RENEWAL;
 use crate::stack::validity::long;
@@ -113,10 +114,7 @@ impl Expect {
             Self::Spread { nodes, .. } => format!("answers from pods on {}", listed(nodes)),
             Self::NoRoute => "HTTP status 404 from Envoy".to_owned(),
             Self::Etcd { members } => {
-                format!(
-                    "{members} member{}, 1 leader, 0 learners, no errors",
-                    if *members == 1 { "" } else { "s" }
-                )
+                format!("{}, 1 leader, 0 learners, no errors", count(*members, "member"))
             }
             Self::Nodes { addresses, version } => format!("{} Ready, {version}", addresses.len()),
             Self::Object(name) => format!("{name} exists"),

@@ -1,10 +1,10 @@
 //! Whether a lab is whole, judged from what was seen of it: each thing that is missing is one clause.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 
 use crate::lab::{Lab, Node, Role};
 use crate::stack::facts::{ClusterFacts, GuestFacts};
+use crate::stack::vips::holders;
 
 /// What was seen of a lab.
 #[derive(Clone, Debug, Default)]
@@ -13,20 +13,6 @@ pub struct Seen {
     pub cluster: Option<ClusterFacts>,
     /// Of [`members`](super::members), those that did not answer: their node, and the way's id.
     pub silent: BTreeSet<(String, &'static str)>,
-}
-
-/// Returns the gateway that holds both VIPs; none if not exactly one does.
-pub fn holder(lab: &Lab, guests: &BTreeMap<String, GuestFacts>) -> Option<String> {
-    let [lan, internal] = [lab.lan.vip, lab.internal.vip].map(|vip| holders(lab, guests, vip));
-    match (lan.as_slice(), internal.as_slice()) {
-        ([one], [other]) if one == other => Some((*one).to_owned()),
-        _ => None,
-    }
-}
-
-fn holders<'a>(lab: &'a Lab, guests: &BTreeMap<String, GuestFacts>, vip: Ipv4Addr) -> Vec<&'a str> {
-    let holds = |node: &&Node| guests.get(&node.name).is_some_and(|guest| guest.holds(vip));
-    lab.gateways().filter(holds).map(|node| node.name.as_str()).collect()
 }
 
 /// Returns what keeps the lab from being whole, one clause each; empty if nothing does.
@@ -77,9 +63,12 @@ fn of_cluster(lab: &Lab, cluster: &ClusterFacts) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::stack::facts::KubeNode;
     use crate::stack::fixture;
+    use crate::stack::vips::holder;
 
     type Harm = fn(&mut Seen);
 
@@ -110,7 +99,7 @@ mod tests {
     fn a_whole_lab_has_no_ailments_and_each_loss_is_one() {
         let (lab, _) = fixture::document();
         assert_eq!(ailments(&lab, &whole(&lab)), [""; 0]);
-        assert_eq!(holder(&lab, &whole(&lab).guests).as_deref(), Some("gateway1"));
+        assert_eq!(holder(&lab, &whole(&lab).guests), Some("gateway1"));
         let cases: [(&str, Harm); 9] = [
             ("gateway2 does not answer", |seen| drop(seen.guests.remove("gateway2"))),
             ("gateway2's ens160 does not hold 192.168.68.57", |seen| {

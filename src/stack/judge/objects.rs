@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Finding;
 use super::text::json;
+use crate::formats::figures::count;
 use crate::stack::checks::{Expect, arrows};
 use crate::stack::facts::{condition, items, kube_node, name_of, node_ports};
 
@@ -72,7 +73,6 @@ fn etcd(members: usize, answer: &Value) -> Finding {
         .filter_map(Value::as_str)
         .collect();
     let (leaders, learners) = (leaders.count(), learners.count());
-    let count = |number: usize, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
     let seen = [count(rows.len(), "member"), count(leaders, "leader"), count(learners, "learner")].join(", ");
     match errors.as_slice() {
         [] if rows.len() == members && leaders == 1 && learners == 0 => Ok(seen),

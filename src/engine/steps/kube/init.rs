@@ -8,8 +8,8 @@ use crate::stack::kubeadm::{self, NodeState};
 
 use super::join::enter;
 use super::{
-    api_answers, api_must_answer, endpoint_from, known, let_join, nothing, put_manifests_back, registers,
-    reset, restore_manifests, run_kubeadm, settled_state,
+    api_answers, api_must_answer, endpoint_from, known, lacks_manifests, let_join, nothing,
+    put_manifests_back, registers, reset, restore_manifests, run_kubeadm, settled_state,
 };
 
 pub async fn init(context: &StepContext, name: &str) -> Result<bool> {
@@ -43,7 +43,7 @@ pub async fn init(context: &StepContext, name: &str) -> Result<bool> {
         // No crash of an init leaves this; a damaged node or a reset that was cut short does.
         match nothing::must_be_held(context, node).await {
             // Whole but for its manifests, and with data: it is the cluster, and is mended where it stands.
-            Err(EngineError::DataKept { .. }) if lacks_only_manifests(context, node).await? => {
+            Err(EngineError::DataKept { .. }) if lacks_manifests(context, node).await? => {
                 restore_manifests(context, node).await?;
                 return finish(context, node).await;
             }
@@ -90,11 +90,6 @@ async fn finish(context: &StepContext, node: &Node) -> Result<bool> {
         engine.must_within(node, &phase, engine.lab.limits.kubeadm_init).await?;
     }
     Ok(true)
-}
-
-async fn lacks_only_manifests(context: &StepContext, node: &Node) -> Result<bool> {
-    let facts = observe::guest(&context.engine, node).await?;
-    Ok(!kubeadm::missing_manifests(node.role, &facts).is_empty())
 }
 
 /// Whether another control plane has etcd's data, whatever its API says.
@@ -148,7 +143,7 @@ async fn other_control_plane(context: &StepContext, node: &Node) -> Result<Optio
     // While one answers, the others' own joins see to their manifests. Where none does, they may be what it takes, and
     // this node's as well.
     let others_hold = !holders.is_empty() || !without_manifests.is_empty();
-    if others_hold && lacks_only_manifests(context, node).await? {
+    if others_hold && lacks_manifests(context, node).await? {
         without_manifests.push(node);
     }
     for bare in without_manifests {

@@ -2,16 +2,15 @@
 
 use crate::engine::context::tail;
 use crate::engine::error::{EngineError, Requirement, Result};
-use crate::engine::observe;
 use crate::engine::run::StepContext;
-use crate::engine::wait::{Probe, until};
+use crate::engine::wait::until;
 use crate::lab::{Node, Role};
 use crate::stack::kubeadm::{self, NodeState};
 use crate::stack::kubectl::{self, EtcdMember};
 
 use super::{
-    endpoint_from, healthy_control_plane, known, registers, reset, restore_manifests, run_kubeadm,
-    settled_state,
+    endpoint_from, healthy_control_plane, known, lacks_manifests, listed, registers, reset,
+    restore_manifests, run_kubeadm, settled_state,
 };
 
 /// How often a control plane tries to join in one run: etcd's learner may be refused or stay behind, and a reset mends
@@ -68,12 +67,6 @@ enum Whole {
     Unknown,
 }
 
-/// Whether a control plane that was whole has lost manifests.
-async fn lacks_manifests(context: &StepContext, node: &Node) -> Result<bool> {
-    let facts = observe::guest(&context.engine, node).await?;
-    Ok(!kubeadm::missing_manifests(node.role, &facts).is_empty())
-}
-
 async fn whole(context: &StepContext, node: &Node, contact: &Node) -> Result<Whole> {
     let mut told = known(context, node, contact).await?;
     // One whose etcd was taken out as well has nothing to come back to.
@@ -120,11 +113,7 @@ async fn joined(context: &StepContext, node: &Node, contact: &Node) -> Result<bo
         limit: context.engine.lab.limits.api_endpoint(),
         hint: "`journalctl -u kubelet` on the node says why",
     };
-    until(context, requirement, async || {
-        let known = known(context, node, contact).await?.is_some();
-        Ok(if known { Probe::Met(()) } else { Probe::NotYet("not in `kubectl get nodes`".to_owned()) })
-    })
-    .await?;
+    until(context, requirement, async || listed(context, node, contact).await).await?;
     Ok(true)
 }
 

@@ -132,15 +132,23 @@ async fn registers(context: &StepContext, node: &Node, contact: &Node) -> Result
         limit: engine.lab.limits.nodes_register(),
         hint: "`journalctl -u kubelet` on the node says why it does not",
     };
-    let came = until(context, requirement, async || {
-        let known = known(context, node, contact).await?.is_some();
-        Ok(if known { Probe::Met(()) } else { Probe::NotYet("not in `kubectl get nodes`".to_owned()) })
-    });
-    match came.await {
+    match until(context, requirement, async || listed(context, node, contact).await).await {
         Ok(()) => Ok(true),
         Err(EngineError::Requirement { .. }) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Says whether a node is in the cluster's list by now.
+async fn listed(context: &StepContext, node: &Node, contact: &Node) -> Result<Probe<()>> {
+    let known = known(context, node, contact).await?.is_some();
+    Ok(if known { Probe::Met(()) } else { Probe::NotYet("not in `kubectl get nodes`".to_owned()) })
+}
+
+/// Says whether manifests are gone from a control plane.
+async fn lacks_manifests(context: &StepContext, node: &Node) -> Result<bool> {
+    let facts = observe::guest(&context.engine, node).await?;
+    Ok(!kubeadm::missing_manifests(node.role, &facts).is_empty())
 }
 
 /// Writes the manifests again that are gone from a control plane that was whole, and waits until its API answers.

@@ -63,7 +63,7 @@ pub(super) fn prune(folder: &Path, needed: Option<&str>) -> Result<()> {
 pub(super) fn list(folder: &Path) -> Result<Vec<Backup>> {
     let mut found = Vec::new();
     for path in files::list(folder)? {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = files::name_of(&path);
         let Some(taken) = taken(&name) else { continue };
         let bytes = files::read(&path)?;
         // Of one second, the one written last is the newest.
