@@ -2,8 +2,9 @@
 //!
 //! Nothing here does anything. [`up`], [`template`] and [`destroy`] are the lists to read; [`facts`] is what
 //! they look at, [`step`] what they yield, [`kind`] and [`costs`] what is the same in every list, [`lint`] what must hold
-//! of every plan, [`text`] how a plan looks on screen, [`drift`] the words for what was found otherwise. [`survey`] and [`health`] are beside them: Fusion's networks, and whether they are in order;
-//! so are [`wifi`], [`lan`] and [`loss`], whose only words are warnings.
+//! of every plan, [`text`] how a plan looks on screen, [`drift`] the words for what was found otherwise. [`survey`] and
+//! [`health`] are beside them: Fusion's networks, and whether they are in order; so are [`wifi`], [`lan`] and [`loss`],
+//! whose only words are warnings.
 
 pub mod costs;
 pub mod desired;
