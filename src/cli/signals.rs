@@ -45,6 +45,8 @@ async fn obey(cancel: CancellationToken, leave: CancellationToken) {
     // Bars and questions hide the cursor. A file has none.
     let term = console::Term::stderr();
     if term.is_term() {
+        // Rows are left with the cursor at the beginning of the last one; what comes next stands below.
+        let _ = term.write_line("");
         let _ = term.show_cursor();
     }
     leave.cancel();

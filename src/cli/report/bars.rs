@@ -1,8 +1,9 @@
 //! Live rows on a terminal: the board, redrawn in place; notes scroll above it.
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use super::board::Board;
+use super::parked::Parked;
 use super::{Reporter, layout};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
@@ -35,10 +36,11 @@ struct Note {
 
 impl Bars {
     pub fn new(pen: Pen) -> Self {
-        Self::on(ProgressDrawTarget::stderr_with_hz(REDRAWS), pen)
+        Self::on(console::Term::buffered_stderr(), REDRAWS, pen)
     }
 
-    fn on(target: ProgressDrawTarget, pen: Pen) -> Self {
+    fn on(term: impl TermLike + 'static, redraws: u8, pen: Pen) -> Self {
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(Parked(term)), redraws);
         let multi = MultiProgress::with_draw_target(target);
         Self {
             board: Board::default(),
@@ -163,8 +165,6 @@ mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
-    use indicatif::TermLike;
-
     use super::super::examples::{plan, start};
     use super::*;
 
@@ -264,11 +264,26 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_the_terminal_shows_moves_no_row() {
+        let paper = Paper::default();
+        let mut bars = Bars::on(paper.clone(), u8::MAX, Pen::plain(WIDTH));
+        bars.event(&plan());
+        bars.event(&start("network.apply"));
+        bars.tick();
+        paper.write_str("^C").unwrap();
+        bars.event(&Event::Note { step: None, text: "stopping".to_owned() });
+        bars.finish();
+        let lines = paper.lines();
+        assert_eq!(lines[0], "note: stopping");
+        assert_eq!(lines.iter().filter(|line| line.contains("Clone")).count(), 1, "{lines:#?}");
+        assert!(!lines.iter().any(|line| line.contains("^C")), "{lines:#?}");
+    }
+
+    #[test]
     fn while_the_terminal_is_anothers_nothing_stands_on_it_and_nothing_is_lost() {
         let paper = Paper::default();
         // As fast as possible, so that nothing is left out for having come too soon.
-        let target = ProgressDrawTarget::term_like_with_hz(Box::new(paper.clone()), u8::MAX);
-        let mut bars = Bars::on(target, Pen::plain(WIDTH));
+        let mut bars = Bars::on(paper.clone(), u8::MAX, Pen::plain(WIDTH));
         let note = |text: &str| Event::Note { step: None, text: text.to_owned() };
         bars.event(&plan());
         bars.event(&start("network.apply"));

@@ -14,6 +14,7 @@ pub mod cell;
 pub mod json;
 pub mod layout;
 pub mod log;
+mod parked;
 pub mod plain;
 pub mod speed;
 pub mod standing;
