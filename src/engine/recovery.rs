@@ -7,35 +7,14 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-
-use crate::host::lock::{self, Holder, Trace};
-use crate::host::{clock, files};
+use crate::host::files;
+use crate::host::lock::{self, Holder};
 use crate::lab::paths::Home;
 
 use super::error::Result;
-use super::journal::effects::{self, Effect};
-use super::journal::{Journal, Last, runs};
+use super::journal::runs::CutOff;
+use super::journal::{Journal, Last};
 use super::lab_lock::HeldLab;
-
-/// A run that was cut off, with what it may have left.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct CutOff {
-    pub verb: String,
-    pub pid: u32,
-    /// When it was last heard of, in milliseconds since 1970.
-    pub at_ms: u64,
-    /// The steps that it was in; none if it had not begun to change anything.
-    pub steps: Vec<OpenStep>,
-}
-
-/// A step that was begun and did not come to its end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct OpenStep {
-    pub step: String,
-    /// What it may have left.
-    pub effects: &'static [Effect],
-}
 
 /// What else is to be known before a lab is looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,32 +28,6 @@ pub struct Before {
     pub networks: Option<Holder>,
 }
 
-impl CutOff {
-    fn of_journal(run: runs::CutOff) -> Self {
-        let open = |step: String| OpenStep { effects: effects::of(&step), step };
-        let runs::CutOff { verb, pid, at_ms, steps } = run;
-        Self { verb, pid, at_ms, steps: steps.into_iter().map(open).collect() }
-    }
-
-    /// A lock's holder that was killed before it began to change anything.
-    fn of_lock(trace: &Trace) -> Self {
-        let Trace { holder: Holder { verb, pid, .. }, heard_ms, .. } = trace;
-        Self { verb: verb.clone(), pid: *pid, at_ms: *heard_ms, steps: Vec::new() }
-    }
-
-    /// Returns what happened as a clause: ``the last `up` (process 4711) was cut off at 14:03:55 in vm.clone/gateway1``.
-    pub fn sentence(&self) -> String {
-        let at = clock::moment(self.at_ms / 1000);
-        let of = format!("the last `{}` (process {}) was cut off at {at}", self.verb, self.pid);
-        match self.steps.as_slice() {
-            [] => of,
-            [one] => format!("{of} in {}", one.step),
-            [one, other] => format!("{of} in {} and {}", one.step, other.step),
-            [first, others @ ..] => format!("{of} in {} and {} other steps", first.step, others.len()),
-        }
-    }
-}
-
 /// Looks at what an earlier run left, and at who works now. Nothing is changed. Whoever has the lab knows what its lock said
 /// before; who has not taken it has a look.
 pub fn look(home: &Home, lab: &str, journal: &Journal, held: Option<&HeldLab>) -> Result<Before> {
@@ -85,7 +38,7 @@ pub fn look(home: &Home, lab: &str, journal: &Journal, held: Option<&HeldLab>) -
     if let Some(trace) = trace.as_ref().filter(|trace| trace.held && !ours) {
         return Ok(Before { at_work: Some(trace.holder.clone()), ..Before::default() });
     }
-    let cut_off = journal.cut_off()?.map(CutOff::of_journal);
+    let cut_off = journal.cut_off()?;
     let cut_off = match (cut_off, trace) {
         // It touched its lock after its last record.
         (Some(run), Some(trace)) if trace.holder.pid == run.pid => {
@@ -142,21 +95,6 @@ pub fn folders_of_networks(home: &Home) -> Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn cut_off(steps: &[&str]) -> CutOff {
-        let steps = steps.iter().map(|step| (*step).to_owned()).collect();
-        CutOff::of_journal(runs::CutOff { verb: "up".to_owned(), pid: 4711, at_ms: 1_000, steps })
-    }
-
-    #[test]
-    fn a_run_that_was_cut_off_is_told_in_one_sentence() {
-        let said = |steps: &[&str]| cut_off(steps).sentence();
-        let start = "the last `up` (process 4711) was cut off at 1970-01-01T00:00:01Z";
-        assert_eq!(said(&[]), start);
-        assert_eq!(said(&["vm.clone/a"]), format!("{start} in vm.clone/a"));
-        assert_eq!(said(&["vm.clone/a", "vm.start/b"]), format!("{start} in vm.clone/a and vm.start/b"));
-        assert_eq!(said(&["a", "b", "c"]), format!("{start} in a and 2 other steps"));
-    }
 
     #[test]
     fn a_killed_holder_is_told_by_whoever_takes_its_lock() {

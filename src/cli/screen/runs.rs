@@ -2,7 +2,7 @@
 
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words::wrap;
-use crate::engine::recovery::CutOff;
+use crate::engine::journal::runs::CutOff;
 use crate::host::lock::Holder;
 
 /// Returns an empty line and what is to be said, or nothing.
@@ -42,13 +42,11 @@ fn paragraph(text: &str, ink: Ink, indent: &str, pen: &Pen) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::journal::effects;
-    use crate::engine::recovery::OpenStep;
+    use crate::engine::journal::runs::OpenStep;
 
     #[test]
     fn a_run_that_was_cut_off_is_told_with_what_it_may_have_left() {
-        let step = "vm.clone/gateway1".to_owned();
-        let steps = vec![OpenStep { effects: effects::of(&step), step }];
+        let steps = vec![OpenStep::of("vm.clone/gateway1".to_owned())];
         let cut_off = CutOff { verb: "up".to_owned(), pid: 4711, at_ms: 1_000, steps };
         let shown = lines(Some(&cut_off), None, &Pen::plain(80));
         assert!(shown.iter().all(|line| line.len() <= 80), "{shown:#?}");

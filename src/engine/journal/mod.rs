@@ -369,7 +369,7 @@ mod tests {
             assert_eq!(ended(), Some(Some(told)));
         }
         journal.begin().unwrap();
-        journal.write(&id("a"), State::Started, None, None).unwrap();
+        journal.write(&id("network.apply"), State::Started, None, None).unwrap();
         assert_eq!(ended(), Some(None), "it is at work");
         let text = files::read_text(&path).unwrap().replace(&journal.ourselves.boot, "an earlier boot");
         files::write_atomic(&path, text.as_bytes(), 0o600).unwrap();

@@ -2,22 +2,38 @@
 
 use serde::Serialize;
 
-use crate::host::lock::Holder;
+use crate::host::clock;
+use crate::host::lock::{Holder, Trace};
 
+use super::effects::{self, Effect};
 use super::record::{Line, RunState, State};
 
 /// The verbs whose runs see to all that any run may have left.
 const THOROUGH: [&str; 2] = ["up", "destroy"];
 
-/// A run that was cut off.
+/// A run that was cut off, with what it may have left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CutOff {
     pub verb: String,
     pub pid: u32,
-    /// When it last said something, in milliseconds since 1970.
+    /// When it was last heard of, in milliseconds since 1970.
     pub at_ms: u64,
-    /// Ids of the steps that it was in, in the order in which they began.
-    pub steps: Vec<String>,
+    /// The steps that it was in; none if it had not begun to change anything.
+    pub steps: Vec<OpenStep>,
+}
+
+/// A step that was begun and did not come to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OpenStep {
+    pub step: String,
+    /// What it may have left.
+    pub effects: &'static [Effect],
+}
+
+impl OpenStep {
+    pub fn of(step: String) -> Self {
+        Self { effects: effects::of(&step), step }
+    }
 }
 
 struct Run {
@@ -30,6 +46,24 @@ impl CutOff {
     /// Says whether a later run of a verb goes on from what this one left.
     pub fn is_followed_by(&self, verb: &str) -> bool {
         goes_on(verb, &self.verb)
+    }
+
+    /// Returns what is known of a lock's holder that was killed before it began to change anything.
+    pub fn of_lock(trace: &Trace) -> Self {
+        let Trace { holder: Holder { verb, pid, .. }, heard_ms, .. } = trace;
+        Self { verb: verb.clone(), pid: *pid, at_ms: *heard_ms, steps: Vec::new() }
+    }
+
+    /// Returns what happened as a clause: ``the last `up` (process 4711) was cut off at 14:03:55 in vm.clone/gateway1``.
+    pub fn sentence(&self) -> String {
+        let at = clock::moment(self.at_ms / 1000);
+        let of = format!("the last `{}` (process {}) was cut off at {at}", self.verb, self.pid);
+        match self.steps.as_slice() {
+            [] => of,
+            [one] => format!("{of} in {}", one.step),
+            [one, other] => format!("{of} in {} and {}", one.step, other.step),
+            [first, others @ ..] => format!("{of} in {} and {} other steps", first.step, others.len()),
+        }
     }
 }
 
@@ -62,7 +96,8 @@ pub fn cut_off(lines: impl IntoIterator<Item = Line>, is_alive: impl Fn(&Holder)
         }
     }
     let last = open.into_iter().rfind(|run| !is_alive(&run.process))?;
-    Some(CutOff { verb: last.process.verb, pid: last.process.pid, at_ms: last.at_ms, steps: last.steps })
+    let Holder { verb, pid, .. } = last.process;
+    Some(CutOff { verb, pid, at_ms: last.at_ms, steps: last.steps.into_iter().map(OpenStep::of).collect() })
 }
 
 #[cfg(test)]
@@ -83,11 +118,25 @@ mod tests {
     fn found(lines: &[Line]) -> Option<(String, u32, Vec<String>)> {
         // The process 9 lives.
         let found = cut_off(lines.iter().cloned(), |process| process.pid == 9)?;
-        Some((found.verb, found.pid, found.steps))
+        Some((found.verb, found.pid, found.steps.into_iter().map(|open| open.step).collect()))
     }
 
     fn up(pid: u32, steps: &[&str]) -> Option<(String, u32, Vec<String>)> {
         Some(("up".to_owned(), pid, steps.iter().map(|step| (*step).to_owned()).collect()))
+    }
+
+    #[test]
+    fn a_run_that_was_cut_off_is_told_in_one_sentence() {
+        let open = |step: &&str| OpenStep::of((*step).to_owned());
+        let said = |steps: &[&str]| {
+            let steps = steps.iter().map(open).collect();
+            CutOff { verb: "up".to_owned(), pid: 4711, at_ms: 1_000, steps }.sentence()
+        };
+        let start = "the last `up` (process 4711) was cut off at 1970-01-01T00:00:01Z";
+        assert_eq!(said(&[]), start);
+        assert_eq!(said(&["vm.clone/a"]), format!("{start} in vm.clone/a"));
+        assert_eq!(said(&["vm.clone/a", "vm.start/b"]), format!("{start} in vm.clone/a and vm.start/b"));
+        assert_eq!(said(&["a", "b", "c"]), format!("{start} in a and 2 other steps"));
     }
 
     #[test]

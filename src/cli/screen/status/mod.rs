@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::labs::LastRow;
-use crate::engine::recovery::{Before, CutOff};
+use crate::engine::journal::runs::CutOff;
+use crate::engine::recovery::Before;
 use crate::engine::resources::{HostUse, Look};
 use crate::host::fusion::Fusion;
 use crate::host::lock::Holder;
