@@ -3,7 +3,6 @@
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use super::board::Board;
-use super::parked::Parked;
 use super::{Reporter, layout};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
@@ -20,6 +19,8 @@ pub struct Bars {
     pen: Pen,
     started: clock::Instant,
     multi: MultiProgress,
+    /// What the rows are drawn on.
+    term: Box<dyn TermLike>,
     rows: Vec<ProgressBar>,
     /// What is to be said once the terminal is ours again; none while it is.
     held: Option<Vec<Note>>,
@@ -36,17 +37,17 @@ struct Note {
 
 impl Bars {
     pub fn new(pen: Pen) -> Self {
-        Self::on(console::Term::buffered_stderr(), REDRAWS, pen)
+        Self::on(ProgressDrawTarget::stderr_with_hz(REDRAWS), console::Term::stderr(), pen)
     }
 
-    fn on(term: impl TermLike + 'static, redraws: u8, pen: Pen) -> Self {
-        let target = ProgressDrawTarget::term_like_with_hz(Box::new(Parked(term)), redraws);
+    fn on(target: ProgressDrawTarget, term: impl TermLike + 'static, pen: Pen) -> Self {
         let multi = MultiProgress::with_draw_target(target);
         Self {
             board: Board::default(),
             pen,
             started: clock::monotonic(),
             multi,
+            term: Box::new(term),
             rows: Vec::new(),
             held: None,
             has_spoken: false,
@@ -72,6 +73,9 @@ impl Bars {
                 row.set_message(line);
             }
         }
+        // The cursor is left behind the last column: there the `^C` that a terminal shows of a key would take it to the next
+        // line, and each row would be drawn a line too low. Drawing is best effort.
+        let _ = self.term.write_str("\r");
     }
 
     /// Returns the window's columns; it may have been resized since the start.
@@ -263,10 +267,16 @@ mod tests {
         }
     }
 
+    fn bars(paper: &Paper) -> Bars {
+        // As fast as possible, so that nothing is left out for having come too soon.
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(paper.clone()), u8::MAX);
+        Bars::on(target, paper.clone(), Pen::plain(WIDTH))
+    }
+
     #[test]
     fn a_key_that_the_terminal_shows_moves_no_row() {
         let paper = Paper::default();
-        let mut bars = Bars::on(paper.clone(), u8::MAX, Pen::plain(WIDTH));
+        let mut bars = bars(&paper);
         bars.event(&plan());
         bars.event(&start("network.apply"));
         bars.tick();
@@ -282,8 +292,7 @@ mod tests {
     #[test]
     fn while_the_terminal_is_anothers_nothing_stands_on_it_and_nothing_is_lost() {
         let paper = Paper::default();
-        // As fast as possible, so that nothing is left out for having come too soon.
-        let mut bars = Bars::on(paper.clone(), u8::MAX, Pen::plain(WIDTH));
+        let mut bars = bars(&paper);
         let note = |text: &str| Event::Note { step: None, text: text.to_owned() };
         bars.event(&plan());
         bars.event(&start("network.apply"));

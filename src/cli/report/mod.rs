@@ -14,7 +14,6 @@ pub mod cell;
 pub mod json;
 pub mod layout;
 pub mod log;
-mod parked;
 pub mod plain;
 pub mod speed;
 pub mod standing;
