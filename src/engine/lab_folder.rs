@@ -7,8 +7,9 @@ use crate::lab::paths::{Home, LabDir};
 
 use super::error::Result;
 
-/// How the names end of what other programs leave beside a file of ours: kubectl and ssh-keygen, and editors.
-const BESIDE: [&str; 3] = [".lock", ".old", "~"];
+/// How the names end of what stands beside a file or folder of ours for a while: an identity that is being replaced (`store`), and
+/// what kubectl, ssh-keygen and editors leave.
+const BESIDE: [&str; 4] = [".new", ".old", ".lock", "~"];
 
 /// Says whether a folder is a lab's: something of ours is in it, or nothing at all, as where its making was cut short.
 pub fn is_ours(dir: &LabDir) -> Result<bool> {
@@ -86,6 +87,7 @@ mod tests {
         for file in dir.contents().into_iter().chain([finders, dir.root().join("known_hosts.old")]) {
             bench.file(&file, "ours");
         }
+        bench.file(&dir.identity().with_extension("new").join("token"), "half an identity");
         assert_eq!(remove(home, "mine").unwrap(), [] as [PathBuf; 0]);
         assert!(!files::exists(dir.root()));
     }
