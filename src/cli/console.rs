@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::calls::{LogSink, Session};
+use super::calls::{LogSink, Session, all_is_read};
 use super::candidates;
 use super::context::{Context, Warnings};
 use super::error::{Failure, Report, Success};
@@ -56,7 +56,7 @@ pub async fn run(args: ConsoleArgs, context: &Context) -> Result<Success, Failur
             Ok(())
         };
         let (_, unread) = reading.begin(sink).await?;
-        unread.into_iter().next().map_or(Ok(()), |(_, failure)| Err(failure))?;
+        all_is_read(unread)?;
         context.print_json(&json!({
             "schema": SCHEMA,
             "lab": session.lab.name,
@@ -82,7 +82,7 @@ pub async fn run(args: ConsoleArgs, context: &Context) -> Result<Success, Failur
     ]);
     let sink: LogSink<'_> = &|read| context.print(read.iter().map(|(_, entry)| &entry.text));
     let (following, unread) = reading.begin(sink).await?;
-    unread.into_iter().next().map_or(Ok(()), |(_, failure)| Err(failure))?;
+    all_is_read(unread)?;
     following.follow(sink, &mut |_, _| {}).await?;
     Ok(Success::Done)
 }

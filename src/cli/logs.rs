@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::calls::{LogSink, Session};
+use super::calls::{LogSink, Session, all_is_read};
 use super::context::{Context, Warnings};
 use super::duration;
 use super::error::{Failure, Success};
@@ -93,7 +93,7 @@ pub async fn run(args: LogsArgs, context: &Context) -> Result<Success, Failure> 
     };
     let (following, unread) = session.logs(&nodes, &sources, extent)?.begin(sink).await?;
     if !args.follow {
-        return unread.into_iter().next().map_or(Ok(Success::Done), |(_, failure)| Err(failure));
+        return all_is_read(unread).map(|()| Success::Done);
     }
     let mut tell =
         |node: &str, failure: &Failure| context.say(screen::waits(node, failure, &context.terminal.err));

@@ -17,7 +17,7 @@ pub fn is_ours(dir: &LabDir) -> Result<bool> {
         return Ok(false);
     }
     let inside = files::list(dir.root())?;
-    Ok(inside.len() > strangers(dir)?.len() || inside.is_empty())
+    Ok(inside.is_empty() || inside.len() > strangers(dir)?.len())
 }
 
 /// Removes a lab's folder as one thing, or where there is something else in it only what is ours. Returns what stays.

@@ -34,6 +34,14 @@ pub struct Following {
 /// The machines of which a source could not be read, and why.
 pub type Unread = Vec<(String, Failure)>;
 
+/// Makes sure that all was read.
+///
+/// # Errors
+/// The first of the failures.
+pub fn all_is_read(unread: Unread) -> Result<(), Failure> {
+    unread.into_iter().next().map_or(Ok(()), |(_, failure)| Err(failure))
+}
+
 impl Session {
     /// Prepares to read what machines write down.
     pub fn logs(&self, nodes: &[Node], sources: &[Source], extent: Extent) -> Result<Reading, Failure> {

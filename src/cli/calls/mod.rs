@@ -49,7 +49,7 @@ pub use checkup::{FINDINGS, checkup, left_behind, mend};
 pub use guests::{EndSink, Ended, become_ssh, carry};
 pub use here::{must_be_home, warnings_of_host};
 pub use labs::{file_elsewhere, labs, usual_file_elsewhere};
-pub use logs::LogSink;
+pub use logs::{LogSink, all_is_read};
 pub use session::{NetworkVerb, Session, TEMPLATE_BUILD, hold_lab, problems_of_size};
 pub use support::{Bundle, bundle, must_be_new, write_bundle};
 

@@ -136,7 +136,7 @@ impl From<&HostError> for Report {
                 .because("it was written by somebody else, by another lab, or changed since")
                 .advise("its first line says whose it is; another lab of yours gives it up, in that lab's folder, by:")
                 .run("fusionlab names --no-resolver")
-                .advise("or give this lab another `domain:` in the lab file; if nobody needs that file, remove it:")
+                .advise("or give this lab another `domain:` in the lab file; or look at it, and if nobody needs it remove it:")
                 .run(format!("cat {}", quote(&path.display().to_string()))),
             HostError::ResolverDenied { .. } => Self::new("root-denied", Kind::HostCheck, what)
                 .because("sudo or its step has said why; where nobody can type a password, it asks for none")

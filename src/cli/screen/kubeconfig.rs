@@ -34,10 +34,7 @@ pub fn open_to_others(file: &str, mode: u32, pen: &Pen) -> Vec<String> {
     let text = format!(
         "others may read {file} (mode {mode:04o}), which holds the lab's administrator now: chmod 600 {file}"
     );
-    let mark = pen.paint(Ink::Warn, "!");
-    let lines = words::wrap(&text, pen.prose_width().saturating_sub(INDENT));
-    let lead = |place: usize| if place == 0 { format!("{mark} ") } else { " ".repeat(INDENT) };
-    lines.iter().enumerate().map(|(place, line)| format!("{}{line}", lead(place))).collect()
+    words::marked(&pen.paint(Ink::Warn, "!"), &text, pen.prose_width().saturating_sub(INDENT))
 }
 
 /// Returns what a removal did.
