@@ -222,7 +222,8 @@ mod tests {
         let judged = files::open(&lock_of(&path)).unwrap();
         judged.lock().unwrap();
         assert!(Locked::new(&path, AT_ONCE).await.is_err(), "somebody else is about to take it away");
-        drop(judged);
+        // Not by closing it: a program that another test starts at this moment has the file for a while, too.
+        judged.unlock().unwrap();
         let held = Locked::new(&path, AT_ONCE).await.unwrap();
         leave(Holder::ourselves("another"));
         drop(held);

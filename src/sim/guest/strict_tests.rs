@@ -29,7 +29,7 @@ async fn prepared(world: &Arc<World>, identity: &Identity) {
     put(world, "k8s-master1", UNIT, "0755", "#!/bin/sh\n").await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn kubeadm_outlives_whoever_called_and_the_same_call_follows_it() {
     let (world, identity) = lab().await;
     prepared(&world, &identity).await;
@@ -61,7 +61,7 @@ async fn kubeadm_outlives_whoever_called_and_the_same_call_follows_it() {
     assert_eq!(left, 0, "what kubeadm leaves behind goes too");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn a_token_whose_day_is_over_is_refused_until_the_phase_puts_it_back() {
     let (world, identity) = lab().await;
     prepared(&world, &identity).await;
@@ -89,7 +89,7 @@ async fn small_cluster() -> (Arc<World>, Identity) {
     (world, identity)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn nobody_joins_under_the_name_of_a_node_that_is_ready() {
     let (world, _) = small_cluster().await;
     let ready = format!("{KUBECTL} wait --for=condition=Ready nodes/k8s-worker1 --timeout=300s");
@@ -102,7 +102,7 @@ async fn nobody_joins_under_the_name_of_a_node_that_is_ready() {
     world.good("k8s-worker1", JOIN).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn definitions_of_an_old_bundle_leave_the_operator_dead_until_it_starts_again() {
     let (world, identity) = lab().await;
     first_master(&world, &identity).await;
@@ -125,7 +125,7 @@ async fn definitions_of_an_old_bundle_leave_the_operator_dead_until_it_starts_ag
     world.good("k8s-master1", &accepted).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn a_service_made_anew_has_other_ports_until_ours_is_applied_again() {
     let (world, identity) = small_cluster().await;
     put(&world, "k8s-master1", "/etc/fusionlab/ingress.yaml", "0600", &ingress(&identity)).await;
@@ -165,7 +165,7 @@ async fn node_ports(world: &World) -> Option<[u64; 2]> {
     Some([port(80)?, port(443)?])
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn gateways_that_do_not_hear_each_other_part_and_agree_again() {
     let (world, _) = lab().await;
     let first = world.holders(VIP).remove(0);
@@ -183,7 +183,7 @@ async fn gateways_that_do_not_hear_each_other_part_and_agree_again() {
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn what_a_machine_uses_follows_what_runs_in_it_and_a_script_is_plain_commands() {
     let world = World::new();
     bake(&world).await;

@@ -9,7 +9,7 @@ use super::lab::*;
 use super::lock;
 use crate::sim::seam::{Machine, Segment};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn the_whole_lab_comes_up_and_a_pod_answers_through_the_vip() {
     let world = World::new();
     bake(&world).await;
@@ -142,7 +142,7 @@ async fn survives(world: &Arc<World>, identity: &Identity) {
     assert_eq!(member["members"].as_array().unwrap().len(), 3);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn joins_that_kubeadm_would_refuse_are_refused() {
     let world = World::new();
     bake(&world).await;
@@ -187,7 +187,7 @@ async fn joins_that_kubeadm_would_refuse_are_refused() {
     world.good(loser, JOIN).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn init_wants_a_prepared_machine_and_a_strict_file() {
     let world = World::new();
     bake(&world).await;
@@ -224,7 +224,7 @@ async fn init_wants_a_prepared_machine_and_a_strict_file() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn cilium_is_believed_only_with_values_that_work() {
     let world = World::new();
     bake(&world).await;
@@ -268,7 +268,7 @@ async fn cilium_is_believed_only_with_values_that_work() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn a_bad_gateway_file_is_refused_and_what_runs_stays() {
     let world = World::new();
     bake(&world).await;
@@ -296,7 +296,7 @@ async fn a_bad_gateway_file_is_refused_and_what_runs_stays() {
 /// Units with what their drop-ins say of a restart.
 const RESTARTS: [(&str, &str); 2] = [("nginx", "100ms"), ("keepalived", "1.5")];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn what_is_killed_comes_back_as_its_drop_in_says_and_leaves_its_addresses_until_then() {
     let world = World::new();
     bake(&world).await;
@@ -331,7 +331,7 @@ async fn what_is_killed_comes_back_as_its_drop_in_says_and_leaves_its_addresses_
     assert!(world.bad(other, "systemctl is-active nginx").await.contains("inactive"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn a_link_that_is_set_down_carries_nothing_and_the_other_gateway_takes_over() {
     let world = World::new();
     bake(&world).await;
@@ -355,7 +355,7 @@ async fn a_link_that_is_set_down_carries_nothing_and_the_other_gateway_takes_ove
     assert_eq!(world.holders(VIP), [other], "equal priority takes nothing back");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(start_paused = true)]
 async fn a_seed_that_is_wrong_shows_in_cloud_inits_status() {
     let world = World::new();
     bake(&world).await;

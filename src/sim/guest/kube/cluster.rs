@@ -35,6 +35,9 @@ struct State {
     established: bool,
     /// Work in flight, by name, so that it is not begun twice.
     busy: BTreeSet<String>,
+    /// Nodes whose kubelets fell silent and that are not missed yet, with the number of that silence.
+    grace: BTreeMap<String, u64>,
+    silences: u64,
 }
 
 impl State {
@@ -63,6 +66,8 @@ impl State {
         if let Some(newest) = disks.map(|etcd| etcd.data).max_by_key(|data| data.revision) {
             self.data = newest;
         }
+        // Nobody was there who could have waited for them.
+        self.grace.clear();
         self.established = true;
     }
 
@@ -278,6 +283,28 @@ impl Cluster {
                 && live.unit_active("kubelet")
                 && live.cluster.as_ref().is_some_and(|cluster| cluster.ca_hash == self.ca_hash)
         })
+    }
+
+    /// A node's kubelet fell silent: it is in grace until [`Self::missed`] is told of the silence that is returned.
+    pub fn silent(&self, node: &str) -> u64 {
+        let mut state = lock(&self.state);
+        state.silences += 1;
+        let silence = state.silences;
+        state.grace.insert(node.to_owned(), silence);
+        silence
+    }
+
+    /// The grace of a silence is over; that of a later one goes on.
+    pub fn missed(&self, node: &str, silence: u64) {
+        let mut state = lock(&self.state);
+        if state.grace.get(node) == Some(&silence) {
+            state.grace.remove(node);
+        }
+    }
+
+    /// Tells whether a node's kubelet, if it is silent, has not been for long.
+    pub fn in_grace(&self, node: &str) -> bool {
+        lock(&self.state).grace.contains_key(node)
     }
 
     /// Puts an object of ours into the cluster, whatever was there.

@@ -14,7 +14,10 @@ use crate::sim::guest::pace;
 /// What is known of a node's machine now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
+    /// Whether its kubelet runs.
     pub kubelet: bool,
+    /// Whether its kubelet has been silent for so long that the node counts as lost.
+    pub lost: bool,
     pub network: bool,
 }
 
@@ -84,7 +87,8 @@ fn health(cluster: &Cluster) -> BTreeMap<String, Health> {
         let machine = cluster.machine(&node);
         let network =
             machine.as_ref().is_some_and(|machine| machine.disk(|disk| disk.file(kubelet::CNI).is_some()));
-        (node, Health { kubelet: machine.is_some(), network })
+        let lost = machine.is_none() && !cluster.in_grace(&node);
+        (node, Health { kubelet: machine.is_some(), lost, network })
     };
     data.list("nodes", None).into_iter().map(name).map(of).collect()
 }
@@ -108,7 +112,7 @@ fn nodes(data: &mut Data, health: &BTreeMap<String, Health>, now: &str) {
     for (name, health) in health {
         let Some(node) = data.get_mut("nodes", "", name) else { continue };
         match health {
-            Health { kubelet: false, .. } => {
+            Health { lost: true, .. } => {
                 set_condition(
                     node,
                     "Ready",
@@ -118,6 +122,8 @@ fn nodes(data: &mut Data, health: &BTreeMap<String, Health>, now: &str) {
                     now,
                 );
             }
+            // What it last said holds until it is missed.
+            Health { kubelet: false, .. } => {}
             Health { network: false, .. } => {
                 let why = "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized";
                 set_condition(node, "Ready", false, "KubeletNotReady", why, now);
@@ -127,7 +133,7 @@ fn nodes(data: &mut Data, health: &BTreeMap<String, Health>, now: &str) {
     }
 }
 
-/// Pods of deleted nodes go; pods of silent nodes are not ready.
+/// Pods of deleted nodes go; pods of lost nodes are not ready.
 fn forget_lost_pods(data: &mut Data, health: &BTreeMap<String, Health>) {
     let pods: Vec<(String, String, String)> = data
         .list("pods", None)
@@ -144,7 +150,7 @@ fn forget_lost_pods(data: &mut Data, health: &BTreeMap<String, Health>) {
     for (namespace, name, node) in pods.into_iter().filter(|(_, _, node)| !node.is_empty()) {
         match health.get(&node) {
             None => drop(data.remove("pods", &namespace, &name)),
-            Some(health) if !health.kubelet => {
+            Some(health) if health.lost => {
                 if let Some(pod) = data.get_mut("pods", &namespace, &name) {
                     pods::set_ready(pod, false);
                 }

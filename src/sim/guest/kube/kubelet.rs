@@ -83,12 +83,13 @@ pub fn lost(model: &Model) {
     if member && model.power.is_cancelled() {
         cluster.member_down(&node);
     }
-    // Whoever is left watches: the machine itself may be gone before the grace period ends.
-    let others = cluster.members_up().into_iter().filter(|(name, _)| *name != node);
-    for (_, other) in others.collect::<Vec<_>>() {
-        let (held, cluster) = (Arc::clone(&other), Arc::clone(&cluster));
-        other.spawn(async move {
+    let silence = cluster.silent(&node);
+    // Every control plane that runs watches: each may be gone before the grace period ends.
+    for (_, member) in cluster.members_up() {
+        let (held, cluster, node) = (Arc::clone(&member), Arc::clone(&cluster), node.clone());
+        member.spawn(async move {
             held.pass(pace::NODE_GRACE).await;
+            cluster.missed(&node, silence);
             controllers::settle(&cluster);
         });
     }
