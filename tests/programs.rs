@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use fusionlab::engine::store;
+use fusionlab::engine::home::store;
 use fusionlab::lab::catalogue::Arch;
 use fusionlab::lab::paths::Home;
 use fusionlab::lab::resolve::resolve;

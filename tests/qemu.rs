@@ -15,7 +15,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fusionlab::engine::store;
+use fusionlab::engine::home::store;
 use fusionlab::formats::command::Command as GuestCommand;
 use fusionlab::formats::networking::{Document, Ours};
 use fusionlab::formats::vmx::Vmx;

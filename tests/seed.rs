@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use fusionlab::engine::store;
+use fusionlab::engine::home::store;
 use fusionlab::formats::seed_iso;
 use fusionlab::lab::catalogue::Arch;
 use fusionlab::lab::paths::Home;

@@ -9,7 +9,7 @@ use super::context::{Context, Warnings};
 use super::error::{Failure, Report, Success};
 use super::guests;
 use super::terminal::Ink;
-use crate::engine::logs::Extent;
+use crate::engine::guests::logs::Extent;
 use crate::formats::command::Command;
 use crate::stack::logs::Source;
 

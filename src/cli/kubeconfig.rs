@@ -10,7 +10,7 @@ use super::context::{Context, Warnings};
 use super::error::{Failure, Kind, Report, Success};
 use super::screen::kubeconfig as screen;
 use super::wait::WaitArgs;
-use crate::engine::kubeconfig::{Merger, Touched};
+use crate::engine::access::kubeconfig::{Merger, Touched};
 use crate::lab::Lab;
 
 /// The JSON form's schema; the number rises when a field changes its meaning or goes away.

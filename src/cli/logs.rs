@@ -10,7 +10,7 @@ use super::duration;
 use super::error::{Failure, Success};
 use super::guests::GuestsArgs;
 use super::screen::logs::{self as screen, Columns};
-use crate::engine::logs::Extent;
+use crate::engine::guests::logs::Extent;
 use crate::host::clock;
 use crate::stack::logs::Source;
 

@@ -9,7 +9,7 @@ use super::context::{About, Context, Warnings};
 use super::error::{Failure, Report, Success};
 use super::screen::names as screen;
 use super::wait::WaitArgs;
-use crate::engine::names::Names;
+use crate::engine::access::names::Names;
 use crate::host::resolver::{self, Change, ResolverFile};
 use crate::lab::Lab;
 

@@ -7,7 +7,7 @@ use clap::Args;
 use super::context::Context;
 use super::error::from_lock;
 use super::{duration, words};
-use crate::engine::lab_lock;
+use crate::engine::home::lab_lock;
 use crate::host::lock::{Life, Occupant};
 use crate::lab::limits::Limits;
 

@@ -6,8 +6,7 @@
 //!                                                  └──▶ event.rs ──▶ cli::report
 //! ```
 
-pub mod ask;
-pub mod bundle;
+pub mod access;
 pub mod context;
 pub mod drill;
 pub mod error;
@@ -15,37 +14,17 @@ pub mod event;
 #[cfg(test)]
 mod fixture;
 pub mod guests;
-pub mod identities;
+pub mod home;
 pub mod images;
 pub mod journal;
-pub mod kubeconfig;
-mod lab_folder;
-pub mod lab_lock;
-pub mod labs;
-pub mod leftovers;
-pub mod library;
-pub mod logs;
-pub mod mac;
-pub mod made_from;
-pub mod names;
-pub mod networks;
 pub mod observe;
 pub mod output;
 pub mod proof;
-pub mod records;
-pub mod recovery;
-pub mod resources;
 pub mod run;
 pub mod schedule;
-pub mod ssh_files;
 pub mod steps;
-pub mod store;
-pub mod support;
-pub mod survey;
-pub mod template;
-pub mod templates;
 pub mod terminal;
-pub mod transfer;
 pub mod verbs;
 pub mod verify;
+pub mod vms;
 pub mod wait;

@@ -9,16 +9,16 @@ use crate::stack::checks::{self, Check, cluster_entry};
 use crate::stack::cilium;
 use crate::stack::judge::Answer;
 
-use super::context::Engine;
-use super::error::Result;
-use super::event::Event;
-use super::steps::cluster::restart_workload;
-use super::verify;
+use crate::engine::context::Engine;
+use crate::engine::error::Result;
+use crate::engine::event::Event;
+use crate::engine::steps::cluster::restart_workload;
+use crate::engine::verify;
 
 /// Proves a lab by all its checks; returns how many there are.
 ///
 /// # Errors
-/// [`super::error::EngineError::Verification`] with the failed checks.
+/// [`crate::engine::error::EngineError::Verification`] with the failed checks.
 pub async fn prove(engine: &Arc<Engine>) -> Result<usize> {
     let checks = checks::all(&engine.lab);
     if envoy_refused(engine, &checks).await {

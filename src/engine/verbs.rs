@@ -14,14 +14,15 @@ use crate::plan::networks::{self, NetworkWish};
 use crate::plan::step::Plan;
 use crate::plan::{destroy, drill, lan, lint, obstacle, template, up};
 
-use super::context::Engine;
-use super::error::{EngineError, Result};
-use super::journal::Journal;
-use super::journal::record::RunState;
-use super::lab_lock::{self, HeldLab, Patience};
-use super::recovery::{self, Before};
-use super::schedule::{self, Summary};
-use super::{mac, observe, store};
+use super::home::store;
+use super::observe::{self, mac};
+use crate::engine::context::Engine;
+use crate::engine::error::{EngineError, Result};
+use crate::engine::home::lab_lock::{self, HeldLab, Patience};
+use crate::engine::home::recovery::{self, Before};
+use crate::engine::journal::Journal;
+use crate::engine::journal::record::RunState;
+use crate::engine::schedule::{self, Summary};
 
 /// What was seen, and what is missing.
 #[derive(Debug)]
@@ -124,7 +125,7 @@ pub async fn network_put_back_outlook(engine: &Arc<Engine>, backup: &str) -> Res
 }
 
 fn undone(engine: &Engine, facts: &Facts) -> Result<NetworkWish> {
-    let originals = super::networks::originals(engine)?;
+    let originals = crate::engine::home::networks::originals(engine)?;
     let originals: Vec<&[u8]> = originals.iter().map(Vec::as_slice).collect();
     Ok(networks::without(facts, &originals))
 }

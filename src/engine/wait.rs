@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::host::clock;
 
-use super::error::{EngineError, Requirement, Result};
-use super::run::StepContext;
+use crate::engine::error::{EngineError, Requirement, Result};
+use crate::engine::run::StepContext;
 
 /// First pause between two probes; each next one is longer by half, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(60);
@@ -77,9 +77,9 @@ pub async fn waited(
 mod tests {
     use std::sync::Arc;
 
-    use super::super::event::Event;
-    use super::super::fixture::{Bench, Machines, start};
     use super::*;
+    use crate::engine::event::Event;
+    use crate::engine::fixture::{Bench, Machines, start};
     use crate::host::HostError;
     use crate::lab::limits::{LimitName, Limits};
     use crate::lab::paths;

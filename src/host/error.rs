@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fusion::locks::Lock;
 use super::lock::Occupant;
+use super::trust::Distrust;
 use crate::formats::block::BadDisk;
 use crate::formats::kubeconfig::Refusal;
 use crate::formats::vmx::Problem;
@@ -153,7 +154,7 @@ pub enum HostError {
     /// Root must not run a program or write into a folder, since somebody else could have changed it; `path` is the
     /// first such file or folder on the way to it, `mode` its permission bits.
     #[error("root does not trust {} (user {user}, group {group}, mode {mode:04o}): {reason}", path.display())]
-    Untrusted { path: PathBuf, user: u32, group: u32, mode: u32, reason: String },
+    Untrusted { path: PathBuf, user: u32, group: u32, mode: u32, reason: Distrust },
 
     /// A sudoers line for our own program would be a way to root for whoever can change `path`, which is the program or
     /// a folder above it.
@@ -161,7 +162,7 @@ pub enum HostError {
         "no sudoers line can be given for {}: {} (user {user}, mode {mode:04o}): {reason}",
         program.display(), path.display()
     )]
-    ProgramOfOthers { program: PathBuf, path: PathBuf, user: u32, mode: u32, reason: String },
+    ProgramOfOthers { program: PathBuf, path: PathBuf, user: u32, mode: u32, reason: Distrust },
 
     /// A path that a sudoers line cannot hold.
     #[error("{} cannot stand in a sudoers line: it holds {character:?}", path.display())]

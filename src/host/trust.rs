@@ -10,12 +10,15 @@
 //! Access control lists are not read: on a folder of root's own only root can have set one.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::process::Options;
 use super::{HostError, Result, files};
@@ -51,6 +54,44 @@ pub struct Program {
     name: OsString,
 }
 
+/// Why root does not trust a file or folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Distrust {
+    /// It belongs to somebody else.
+    OfOthers,
+    /// Everybody may write to it.
+    AllWrite,
+    /// Its group may.
+    GroupWrites,
+    /// Whatever it says of itself, its disk keeps no owners.
+    DiskWithoutOwners,
+    /// Another computer says what it is.
+    DiskElsewhere,
+    /// This user mounted its disk, and may have made it.
+    DiskOf(u32),
+}
+
+impl Distrust {
+    /// Tells whether no other owner or mode would help, since the disk's word for them counts for nothing.
+    pub fn is_of_disk(self) -> bool {
+        matches!(self, Self::DiskWithoutOwners | Self::DiskElsewhere | Self::DiskOf(_))
+    }
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OfOthers => f.write_str("it does not belong to root"),
+            Self::AllWrite => f.write_str("everybody may write to it"),
+            Self::GroupWrites => f.write_str("its group may write to it"),
+            Self::DiskWithoutOwners => f.write_str("its disk keeps no owners"),
+            Self::DiskElsewhere => f.write_str("it lies on another computer"),
+            Self::DiskOf(user) => write!(f, "its disk was mounted by user {user}"),
+        }
+    }
+}
+
 /// What is looked at of a file or folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Facts {
@@ -84,10 +125,10 @@ pub fn folder(path: &Path) -> Result<Folder> {
         }
         let kind = if at == names.len() { Kind::Itself } else { Kind::Above };
         let facts = facts_of(&descriptor, kind).map_err(HostError::file("look at", &walked))?;
-        judge(&walked, facts)?;
-        let against = reason_against_disk(&descriptor).map_err(HostError::file("look at", &walked))?;
-        if let Some(reason) = against {
-            return Err(untrusted(&walked, facts, &reason));
+        // The disk first: where it counts for nothing, no owner and no mode would help.
+        let of_disk = of_disk(&descriptor).map_err(HostError::file("look at", &walked))?;
+        if let Some(reason) = of_disk.or_else(|| of_owner(facts)) {
+            return Err(untrusted(&walked, facts, reason));
         }
     }
     Ok(Folder { path, descriptor: Arc::new(descriptor) })
@@ -107,8 +148,8 @@ pub fn program(path: &Path) -> Result<Program> {
         match entry(&held.folder, &held.name).map_err(HostError::file("look at", &at))? {
             Entry::Link(target) => at = held.folder.path.join(target),
             Entry::Other(facts) => {
-                judge(&held.folder.path.join(&held.name), facts)?;
-                return Ok(program);
+                let refused = |reason| untrusted(&held.folder.path.join(&held.name), facts, reason);
+                return of_owner(facts).map_or(Ok(program), |reason| Err(refused(reason)));
             }
         }
     }
@@ -140,29 +181,28 @@ impl Program {
 
 /// Says whether root may have this: its own, and not writable by anybody else. Exceptions are folders on the way whose
 /// entries of root nobody else can rename (sticky, as `/tmp`), and those of a Mac's administrators.
-fn judge(path: &Path, facts: Facts) -> Result<()> {
+fn of_owner(facts: Facts) -> Option<Distrust> {
     let passes = |exception: bool| facts.kind == Kind::Above && exception;
     let sticky = facts.mode & STICKY != 0;
-    let reason = if facts.user != 0 {
-        "it does not belong to root"
+    if facts.user != 0 {
+        Some(Distrust::OfOthers)
     } else if facts.mode & ALL_WRITE != 0 && !passes(sticky) {
-        "everybody may write to it"
+        Some(Distrust::AllWrite)
     } else if facts.mode & GROUP_WRITES != 0 && !passes(sticky || Some(facts.group) == ADMINISTRATORS) {
-        "its group may write to it"
+        Some(Distrust::GroupWrites)
     } else {
-        return Ok(());
-    };
-    Err(untrusted(path, facts, reason))
+        None
+    }
 }
 
-fn untrusted(path: &Path, Facts { user, group, mode, .. }: Facts, reason: &str) -> HostError {
-    HostError::Untrusted { path: path.to_owned(), user, group, mode, reason: reason.to_owned() }
+fn untrusted(path: &Path, Facts { user, group, mode, .. }: Facts, reason: Distrust) -> HostError {
+    HostError::Untrusted { path: path.to_owned(), user, group, mode, reason }
 }
 
 /// Says why the owners and modes on a file's disk count for nothing, if so: statfs(2) says who mounted it, and how. Users of a
 /// Mac can mount disk images of their own making.
 #[cfg(target_os = "macos")]
-fn reason_against_disk(descriptor: &OwnedFd) -> std::io::Result<Option<String>> {
+fn of_disk(descriptor: &OwnedFd) -> std::io::Result<Option<Distrust>> {
     // SAFETY: a statfs of zeros is valid; fstatfs writes only that, and the descriptor is open for the whole call.
     let (outcome, disk) = unsafe {
         let mut disk: libc::statfs = std::mem::zeroed();
@@ -173,11 +213,11 @@ fn reason_against_disk(descriptor: &OwnedFd) -> std::io::Result<Option<String>> 
     }
     let has = |flag: libc::c_int| disk.f_flags & flag.unsigned_abs() != 0;
     Ok(if has(libc::MNT_IGNORE_OWNERSHIP) {
-        Some("its disk keeps no owners".to_owned())
+        Some(Distrust::DiskWithoutOwners)
     } else if !has(libc::MNT_LOCAL) {
-        Some("it lies on another computer".to_owned())
+        Some(Distrust::DiskElsewhere)
     } else if disk.f_owner != 0 {
-        Some(format!("its disk was mounted by user {}", disk.f_owner))
+        Some(Distrust::DiskOf(disk.f_owner))
     } else {
         None
     })
@@ -186,7 +226,7 @@ fn reason_against_disk(descriptor: &OwnedFd) -> std::io::Result<Option<String>> 
 /// Elsewhere only root mounts what root can look into.
 #[cfg(not(target_os = "macos"))]
 #[expect(clippy::unnecessary_wraps, reason = "as on a Mac")]
-fn reason_against_disk(_: &OwnedFd) -> std::io::Result<Option<String>> {
+fn of_disk(_: &OwnedFd) -> std::io::Result<Option<Distrust>> {
     Ok(None)
 }
 
@@ -272,7 +312,7 @@ mod tests {
             (facts(0, 80, 0o775, Itself), false),
             (facts(0, 80, 0o777, Above), false),
         ] {
-            assert_eq!(judge(Path::new("/x"), facts).is_ok(), trusted, "{facts:?}");
+            assert_eq!(of_owner(facts).is_none(), trusted, "{facts:?}");
         }
     }
 

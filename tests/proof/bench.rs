@@ -7,7 +7,7 @@ use std::process::Command as Process;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fusionlab::engine::store;
+use fusionlab::engine::home::store;
 use fusionlab::formats::command::Command;
 use fusionlab::host::dial::Dial;
 use fusionlab::host::fusion::discover;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fusionlab::engine::error::EngineError;
-use fusionlab::engine::templates::{self, Template};
+use fusionlab::engine::images::templates::{self, Template};
 use fusionlab::host::{Aftermath, HostError, lock};
 use fusionlab::lab::{Lab, Network, Node, paths};
 use fusionlab::sim::control::{self, Request};

@@ -3,7 +3,7 @@
 use super::Session;
 use crate::cli::context::Context;
 use crate::cli::error::Failure;
-use crate::engine::store;
+use crate::engine::home::store;
 use crate::host::{clock, files};
 use crate::lab::{Lab, paths};
 use crate::plan::health::{self, Check, LabCertificates};

@@ -4,7 +4,8 @@ use super::{backup_names, certificates, deadlines, fusion, survey_of, unless_sto
 use crate::cli::context::Context;
 use crate::cli::error::Failure;
 use crate::cli::screen::doctor::Group;
-use crate::engine::{leftovers, mac};
+use crate::engine::home::leftovers;
+use crate::engine::observe::mac;
 use crate::host::files;
 use crate::host::fusion::Fusion;
 use crate::host::fusion::vmrun::Vmrun;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Session;
 use crate::cli::error::Failure;
 use crate::engine::guests;
-use crate::engine::logs::{self, Extent, Reader};
+use crate::engine::guests::logs::{self, Extent, Reader};
 use crate::host::{HostError, clock, files};
 use crate::lab::Node;
 use crate::stack::logs::{Entry, Source};

@@ -7,6 +7,7 @@ use super::{Kind, Report, from_file, from_image, from_lock, from_vm};
 use crate::formats::command::{Command, quote};
 use crate::formats::kubeconfig::Refusal;
 use crate::host::fusion::networks::PUTTING_BACK;
+use crate::host::trust::Distrust;
 use crate::host::{Aftermath, HostError};
 
 /// Lines of a program's output that are worth showing.
@@ -143,7 +144,7 @@ impl From<&HostError> for Report {
                 .advise("nothing was changed; run the same command again in a terminal, as a user who may use sudo:")
                 .run("sudo -v"),
             HostError::Network { output, after, .. } => network(what, output, *after),
-            HostError::Untrusted { path, user, mode, .. } => distrusted(what, path, (*user, *mode)),
+            HostError::Untrusted { path, reason, .. } => distrusted(what, path, *reason),
             HostError::ProgramOfOthers { program, .. } => Self::new("program-of-others", Kind::HostCheck, what)
                 .because("with such a line, whoever can change that file or folder would be root")
                 .advise("install a copy that is root's own, then run that one:")
@@ -213,14 +214,10 @@ fn network(what: String, output: &str, after: Aftermath) -> Report {
     report.advise("quit Fusion's window; this shows what its networks are:").run("fusionlab network show")
 }
 
-/// Bits of a mode that let others than the owner write.
-const OTHERS_WRITE: u32 = 0o022;
-
-fn distrusted(what: String, path: &Path, (user, mode): (u32, u32)) -> Report {
+fn distrusted(what: String, path: &Path, reason: Distrust) -> Report {
     let report = Report::new("root-distrusts", Kind::HostCheck, what)
         .because("who can change that file or folder could have their own program run as root");
-    if user == 0 && mode & OTHERS_WRITE == 0 {
-        // Owner and mode are right, so that it is the disk's word that counts for nothing.
+    if reason.is_of_disk() {
         return report.advise("install VMware Fusion on the Mac's own disk, in /Applications");
     }
     report.advise("if it is really Fusion's, give it back to root:").run(roots_own(path))
@@ -339,14 +336,26 @@ mod tests {
             HostError::Network { reason: text(), output: text(), after: Aftermath::Untouched },
             HostError::Network { reason: text(), output: text(), after: Aftermath::AsBefore },
             HostError::Network { reason: text(), output: text(), after: Aftermath::Unsettled },
-            HostError::Untrusted { path: path(), user: 501, group: 20, mode: 0o775, reason: text() },
-            HostError::Untrusted { path: path(), user: 0, group: 0, mode: 0o755, reason: text() },
+            HostError::Untrusted {
+                path: path(),
+                user: 501,
+                group: 20,
+                mode: 0o775,
+                reason: Distrust::OfOthers,
+            },
+            HostError::Untrusted {
+                path: path(),
+                user: 0,
+                group: 80,
+                mode: 0o775,
+                reason: Distrust::DiskOf(501),
+            },
             HostError::ProgramOfOthers {
                 program: path(),
                 path: path(),
                 user: 501,
                 mode: 0o755,
-                reason: text(),
+                reason: Distrust::OfOthers,
             },
             HostError::NotForSudoers { path: path(), character: '*' },
             HostError::Interrupted,

@@ -9,7 +9,7 @@ use super::check::{self, Refused};
 use crate::cli::calls::{self, Outlook, Session};
 use crate::cli::context::Context;
 use crate::cli::error::Failure;
-use crate::engine::made_from;
+use crate::engine::home::made_from;
 use crate::formats::networking::Document;
 use crate::host::fusion::networks::Networks;
 use crate::host::fusion::{Fusion, discover};

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::plan;
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
-use crate::engine::kubeconfig::Touched;
+use crate::engine::access::kubeconfig::Touched;
 use crate::formats::kubeconfig::Deed;
 
 /// Columns before an entry.

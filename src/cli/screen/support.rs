@@ -80,7 +80,7 @@ fn table(bundle: &Bundle) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::support::Missing;
+    use crate::engine::home::support::Missing;
     use crate::stack::support::Piece;
 
     #[test]

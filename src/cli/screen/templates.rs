@@ -11,8 +11,8 @@ use super::closing::headed;
 use super::table::{Cell, Table, labelled};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words;
-use crate::engine::template::Manifest;
-use crate::engine::templates::Template;
+use crate::engine::images::template::Manifest;
+use crate::engine::images::templates::Template;
 use crate::host::download::Leftover;
 use crate::lab::catalogue::Entry;
 

@@ -7,9 +7,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::tally::Tally;
-use crate::engine::ask;
 use crate::engine::context::Engine;
 use crate::engine::error::Result;
+use crate::engine::observe::ask;
 use crate::host::clock;
 use crate::host::http;
 use crate::stack::drill::{Fared, Way};

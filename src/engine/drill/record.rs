@@ -2,7 +2,7 @@
 
 use crate::engine::context::Engine;
 use crate::engine::error::Result;
-use crate::engine::records::{self, Versioned};
+use crate::engine::home::records::{self, Versioned};
 use crate::host::{clock, files};
 use crate::stack::drill::{Record, Scenario};
 

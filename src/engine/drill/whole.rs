@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::prober::{self, Prober};
-use crate::engine::ask::{ALL, in_order};
 use crate::engine::context::Engine;
 use crate::engine::error::{Requirement, Result};
 use crate::engine::observe;
+use crate::engine::observe::ask::{ALL, in_order};
 use crate::engine::run::StepContext;
 use crate::engine::wait::{Probe, until};
 use crate::stack::drill::{self, Seen, Way};

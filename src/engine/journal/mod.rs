@@ -25,8 +25,8 @@ use crate::host::lock::Holder;
 use crate::host::{Result, clock, files};
 use crate::plan::step::StepId;
 
-use super::context::DESTROY;
-use super::error::EngineError;
+use crate::engine::context::DESTROY;
+use crate::engine::error::EngineError;
 use record::{Line, RunRecord, RunState, VERSION};
 pub use record::{Record, State};
 use runs::CutOff;
@@ -95,7 +95,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`EngineError::NewerJournal`] if a newer fusionlab has written it.
-    pub fn begin(&self) -> super::error::Result<()> {
+    pub fn begin(&self) -> crate::engine::error::Result<()> {
         self.check_version()?;
         files::create_dir(self.folder())?;
         self.as_far_as_there_is_room(keep::shorten(&self.path))?;
@@ -121,7 +121,7 @@ impl Journal {
     }
 
     /// Refuses a journal that a newer fusionlab has written: what it left may be what this one does not know.
-    pub fn check_version(&self) -> super::error::Result<()> {
+    pub fn check_version(&self) -> crate::engine::error::Result<()> {
         let newer = self.lines()?.into_iter().find_map(|line| match line {
             Line::Newer(version) => Some(version),
             Line::Run(_) | Line::Step(_) => None,

@@ -144,8 +144,8 @@ mod tests {
     use std::cell::Cell;
     use std::rc::Rc;
 
-    use super::super::super::fixture::{clone, start};
     use super::*;
+    use crate::engine::fixture::{clone, start};
 
     const LIMIT: Duration = Duration::from_secs(60);
 

@@ -36,9 +36,9 @@ use crate::host::clock::{self, Instant};
 use crate::lab::limits::Limits;
 use crate::plan::step::{Action, Plan, Step, StepId};
 
-use super::error::{EngineError, Result, StepFailure};
-use super::event::{Event, Held, PlannedStep};
-use super::journal::State;
+use crate::engine::error::{EngineError, Result, StepFailure};
+use crate::engine::event::{Event, Held, PlannedStep};
+use crate::engine::journal::State;
 use gates::{Entry, Gates, Host};
 use order::{Costs, Order};
 pub use real::run;

@@ -120,8 +120,8 @@ pub fn one_at_a_time(plan: &Plan, costs: &Costs) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::fixture::{plan, start};
     use super::*;
+    use crate::engine::fixture::{plan, start};
     use crate::plan::step::Action;
 
     fn of(node: &str, needs: &[&str], cost_seconds: u32) -> Step {

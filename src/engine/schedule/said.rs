@@ -18,8 +18,8 @@ pub fn held_by(step: &Step, other: &Step) -> Held {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::fixture::start;
     use super::*;
+    use crate::engine::fixture::start;
     use crate::formats::networking::Scope;
 
     #[test]

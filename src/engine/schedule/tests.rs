@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 
 use tokio::sync::Barrier;
 
-use super::super::fixture::{Bench, Machines, clone, plan, start};
-use super::super::journal::Record;
 use super::*;
+use crate::engine::fixture::{Bench, Machines, clone, plan, start};
+use crate::engine::journal::Record;
 use crate::lab::limits::LimitName;
 use crate::plan::step::Gate;
 

@@ -12,12 +12,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::engine::bundle::{self, Place, is_leftover};
 use crate::engine::context::Engine;
 use crate::engine::error::{EngineError, Result};
+use crate::engine::images::template::{Stage, TemplateDir};
+use crate::engine::images::templates;
 use crate::engine::run::StepContext;
-use crate::engine::template::{Stage, TemplateDir};
-use crate::engine::templates;
+use crate::engine::vms::bundle::{self, Place, is_leftover};
 use crate::formats::vmdk::Info;
 use crate::formats::vmx::Vmx;
 use crate::host::copy::{self, Copied};
@@ -259,8 +259,8 @@ fn write_vmx(
 mod tests {
     use super::*;
     use crate::engine::fixture::{self, Bench, Machines};
+    use crate::engine::images::template::{DiskRecord, Manifest};
     use crate::engine::observe;
-    use crate::engine::template::{DiskRecord, Manifest};
     use crate::plan::facts::VmState;
 
     fn bench(machines: Machines) -> Bench {

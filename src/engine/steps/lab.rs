@@ -1,11 +1,12 @@
 //! Steps on the lab's own folder: identity, kubeconfig and the user's ssh files, and their end.
 
+use crate::engine::access::kubeconfig::Merger;
+use crate::engine::access::names::Names;
+use crate::engine::access::ssh_files;
 use crate::engine::error::Result;
-use crate::engine::kubeconfig::Merger;
-use crate::engine::lab_folder;
-use crate::engine::names::Names;
+use crate::engine::home::lab_folder;
+use crate::engine::home::store;
 use crate::engine::run::StepContext;
-use crate::engine::{ssh_files, store};
 use crate::host::dial::Dial;
 use crate::host::files;
 use crate::plan::desired::kubeconfig_text;

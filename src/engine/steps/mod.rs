@@ -19,11 +19,11 @@ use std::sync::Arc;
 use crate::host::process;
 use crate::plan::step::Action;
 
-use super::drill;
-use super::error::Result;
-use super::event::Event;
-use super::lab_lock;
-use super::run::StepContext;
+use crate::engine::drill;
+use crate::engine::error::Result;
+use crate::engine::event::Event;
+use crate::engine::home::lab_lock;
+use crate::engine::run::StepContext;
 
 /// Does what a step says, keeping what its commands print. Returns whether anything was changed.
 pub async fn perform(context: &StepContext) -> Result<bool> {

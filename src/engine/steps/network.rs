@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use crate::engine::error::{EngineError, Requirement, Result};
-use crate::engine::networks as records;
+use crate::engine::home::networks as records;
+use crate::engine::images::template::TemplateDir;
 use crate::engine::observe;
 use crate::engine::run::StepContext;
-use crate::engine::template::TemplateDir;
 use crate::engine::wait::{Probe, until};
 use crate::host::fusion::networks::{Change, ChangeKind, Outcome};
 use crate::host::lock::{self, Holder, Lock};

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use crate::engine::bundle;
 use crate::engine::context::Engine;
 use crate::engine::error::{EngineError, Result};
+use crate::engine::images::template::TemplateDir;
+use crate::engine::images::templates;
 use crate::engine::run::StepContext;
-use crate::engine::template::TemplateDir;
-use crate::engine::templates;
+use crate::engine::vms::bundle;
 use crate::formats::seed_iso;
 use crate::host::fusion::vmx_file;
 use crate::host::{Stop, files};
@@ -121,8 +121,8 @@ pub fn must_be_ours(engine: &Engine, node: &str, vmx: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::bundle::Place;
     use crate::engine::fixture::{self, Bench, Machines};
+    use crate::engine::vms::bundle::Place;
     use crate::formats::vmdk;
     use crate::host::HostError;
 

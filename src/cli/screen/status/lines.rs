@@ -8,7 +8,7 @@ use crate::cli::screen::{opening, runs};
 use crate::cli::terminal::{Ink, Pen};
 use crate::cli::words::{self, bytes, bytes_of, count};
 use crate::engine::journal::Ended;
-use crate::engine::resources::HostUse;
+use crate::engine::observe::resources::HostUse;
 use crate::host::fusion::Fusion;
 use crate::lab::{Lab, Role};
 use crate::stack::node::CLOCK_WITHIN_MS;

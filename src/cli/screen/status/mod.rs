@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::labs::LastRow;
+use crate::engine::home::recovery::Before;
 use crate::engine::journal::runs::CutOff;
-use crate::engine::recovery::Before;
-use crate::engine::resources::{HostUse, Look};
+use crate::engine::observe::resources::{HostUse, Look};
 use crate::host::fusion::Fusion;
 use crate::host::lock::Holder;
 use crate::lab::{Lab, Role};

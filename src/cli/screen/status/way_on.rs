@@ -52,8 +52,8 @@ impl Status {
 mod tests {
     use super::super::tests::{facts, fusion, lab};
     use super::*;
+    use crate::engine::home::recovery::Before;
     use crate::engine::journal::runs::CutOff;
-    use crate::engine::recovery::Before;
     use crate::plan::facts::{Facts, VmState};
     use crate::stack::facts::HelmRelease;
 

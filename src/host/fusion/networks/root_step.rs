@@ -24,6 +24,7 @@ use super::request::{Ask, Request};
 use super::{Applied, ChangeKind, refused};
 use crate::host::fusion::Fusion;
 use crate::host::process::{self, Options};
+use crate::host::trust::Distrust;
 use crate::host::{Aftermath, HostError, Result, files, lock, system};
 
 const SUDO: &str = "/usr/bin/sudo";
@@ -62,7 +63,7 @@ enum Word {
         user: u32,
         group: u32,
         mode: u32,
-        reason: String,
+        reason: Distrust,
     },
 }
 
@@ -338,7 +339,8 @@ mod tests {
     fn every_answer_means_to_us_what_it_meant_to_root() {
         let path = PathBuf::from("/Applications");
         let reason = || "text".to_owned();
-        let untrusted = HostError::Untrusted { path, user: 501, group: 20, mode: 0o775, reason: reason() };
+        let untrusted =
+            HostError::Untrusted { path, user: 501, group: 20, mode: 0o775, reason: Distrust::GroupWrites };
         for failure in [
             Failure::Untouched(untrusted),
             Failure::Untouched(refused("text")),

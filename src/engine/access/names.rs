@@ -19,10 +19,10 @@ use crate::lab::paths::LabDir;
 use crate::plan::facts::ResolverRecord;
 use crate::stack;
 
-use super::context::Engine;
-use super::error::Result;
-use super::records::{self, Versioned};
-use super::store::USER_KEY;
+use crate::engine::context::Engine;
+use crate::engine::error::Result;
+use crate::engine::home::records::{self, Versioned};
+use crate::engine::home::store::USER_KEY;
 
 /// Any number: one question is asked in one connection.
 const QUESTION: u16 = 0x0f1a;

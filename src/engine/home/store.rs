@@ -9,7 +9,7 @@ use crate::lab::paths::LabDir;
 use crate::stack::identity::{self, Identity, Leaf, StoredFile};
 use crate::stack::validity::Validity;
 
-use super::error::Result;
+use crate::engine::error::Result;
 
 /// The private key with which we log in to the guests.
 pub const USER_KEY: &str = "id_ed25519";

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use crate::stack::facts::GuestFacts;
 
-use super::error::{EngineError, Result};
+use crate::engine::error::{EngineError, Result};
 
 /// What a machine is told apart by (facts/kubernetes-cilium.md §2, kubeadm's own list).
 type Mark = (&'static str, String);

@@ -22,10 +22,10 @@ use crate::plan::facts::{Facts, MadeNetwork, NetworkRecord};
 use crate::plan::networks::is_made;
 use crate::stack::network;
 
-use super::bundle;
-use super::context::Engine;
-use super::error::Result;
-use super::records::{self, Versioned};
+use crate::engine::context::Engine;
+use crate::engine::error::Result;
+use crate::engine::home::records::{self, Versioned};
+use crate::engine::vms::bundle;
 
 impl Versioned for NetworkRecord {
     const VERSION: u32 = 2;

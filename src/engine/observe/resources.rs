@@ -10,10 +10,11 @@ use crate::plan::facts::{Facts, VmState};
 use crate::stack::resources::{self, Resources};
 use serde::Serialize;
 
-use super::ask::{ALL, in_order};
-use super::context::Engine;
-use super::error::Result;
-use super::{observe, templates};
+use crate::engine::context::Engine;
+use crate::engine::error::Result;
+use crate::engine::images::templates;
+use crate::engine::observe;
+use crate::engine::observe::ask::{ALL, in_order};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -92,8 +93,8 @@ fn host(engine: &Engine, facts: &Facts, memory: Memory) -> Result<HostUse> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Bench, Machines};
     use super::*;
+    use crate::engine::fixture::{Bench, Machines};
 
     #[tokio::test]
     async fn machines_that_do_not_answer_are_left_out_and_the_mac_is_told_all_the_same() {

@@ -12,12 +12,12 @@ use crate::host::{Hypervisor, files};
 use crate::lab::paths::{self, Home};
 use crate::lab::spec::{self, Label, Word};
 
-use super::bundle;
-use super::error::Result;
-use super::journal::{Journal, Last};
-use super::lab_folder;
-use super::library;
-use super::made_from::{self, MadeFrom};
+use crate::engine::error::Result;
+use crate::engine::home::lab_folder;
+use crate::engine::home::made_from::{self, MadeFrom};
+use crate::engine::journal::{Journal, Last};
+use crate::engine::vms::bundle;
+use crate::engine::vms::library;
 
 /// Whether a lab's file is where it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -158,8 +158,8 @@ pub fn state_of(file: &Path, lab: &str) -> FileState {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Bench, Machines};
     use super::*;
+    use crate::engine::fixture::{Bench, Machines};
     use crate::lab::names;
     use crate::lab::presets::Preset;
 

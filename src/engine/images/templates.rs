@@ -12,9 +12,9 @@ use crate::lab::names;
 use crate::lab::paths::Home;
 use crate::stack::vm::is_template_key;
 
-use super::lab_lock::{self, Patience};
-use super::library;
-use super::template::{Manifest, Stage, TemplateDir};
+use crate::engine::home::lab_lock::{self, Patience};
+use crate::engine::images::template::{Manifest, Stage, TemplateDir};
+use crate::engine::vms::library;
 
 /// A disk with more layers than this is a loop.
 const MOST_LAYERS: usize = 256;
@@ -233,7 +233,7 @@ pub fn allocated(folder: &Path) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Bench, Machines};
+    use crate::engine::fixture::{Bench, Machines};
     use std::time::Duration;
 
     use super::*;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::{HostError, files};
 
-use super::error::Result;
+use crate::engine::error::Result;
 
 /// A record with a field `version`.
 pub trait Versioned: Serialize + DeserializeOwned {

@@ -10,8 +10,8 @@ use crate::host::dial::Dial;
 use crate::host::http::{self, HttpAnswer, Tls};
 use crate::stack::checks::{Authority, Request};
 
-use super::context::Engine;
-use super::error::Result;
+use crate::engine::context::Engine;
+use crate::engine::error::Result;
 
 /// However many there are: each answers or is given up within its limit.
 pub const ALL: usize = Semaphore::MAX_PERMITS;

@@ -6,9 +6,9 @@ use crate::formats::command::quote;
 use crate::host::{files, system};
 use crate::stack::ssh_config::{self, Places};
 
-use super::context::Engine;
-use super::error::Result;
-use super::store;
+use crate::engine::context::Engine;
+use crate::engine::error::Result;
+use crate::engine::home::store;
 
 /// The verb of ours that carries a connection into a simulated Fusion's networks, and the word for where to.
 const THROUGH: [&str; 2] = ["ssh", "--through"];

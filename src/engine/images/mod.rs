@@ -1,5 +1,8 @@
 //! Cloud images in the cache: what the lab file and the catalogue say of one, in the words of the download.
 
+pub mod template;
+pub mod templates;
+
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -10,10 +13,10 @@ use crate::lab::catalogue::{self, Image};
 use crate::lab::paths::Home;
 use crate::plan::step::StepId;
 
-use super::context::Engine;
-use super::error::Result;
-use super::event::{Event, Unmet};
-use super::run::StepContext;
+use crate::engine::context::Engine;
+use crate::engine::error::Result;
+use crate::engine::event::{Event, Unmet};
+use crate::engine::run::StepContext;
 
 /// Returns where images are kept.
 pub fn cache(home: &Home) -> Cache {

@@ -150,7 +150,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home(folder.path().to_owned());
         let dir = home.lab("lab");
-        super::super::store::create(&fixture::lab(), &dir).unwrap();
+        crate::engine::home::store::create(&fixture::lab(), &dir).unwrap();
         let run = dir.logs().join("2026-11-27T10-00-00Z-1");
         files::create_dir(&run).unwrap();
         for file in [dir.journal(), dir.kubeconfig(), dir.ssh_config(), run.join("events.jsonl")] {

@@ -12,10 +12,10 @@ use crate::lab::paths;
 use crate::stack::bake::{self, Baked, Outcome};
 use crate::stack::vm;
 
-use super::context::Engine;
-use super::error::Result;
-use super::output::CONSOLE_READ;
-use super::records::{self, Versioned};
+use crate::engine::context::Engine;
+use crate::engine::error::Result;
+use crate::engine::home::records::{self, Versioned};
+use crate::engine::output::CONSOLE_READ;
 
 /// One template's folder under `~/.fusionlab/templates/`.
 ///
@@ -194,8 +194,8 @@ impl TemplateDir {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Bench, Machines};
     use super::*;
+    use crate::engine::fixture::{Bench, Machines};
 
     #[test]
     fn a_console_is_read_on_in_bounded_pieces_and_anew_once_it_was_begun_anew() {

@@ -1,15 +1,18 @@
 //! Guests at the user's own wish: which machines are meant, and what is done in several of them beside each other.
 
+pub mod logs;
+pub mod transfer;
+
 use std::time::Duration;
 
 use crate::formats::command::Command;
 use crate::host::{Flow, HostError, Output, files};
 use crate::lab::{Lab, Node, Role};
 
-use super::ask::in_order;
-use super::context::Engine;
-use super::error::{EngineError, Result};
-use super::schedule::gates::GUESTS_AT_ONCE;
+use crate::engine::context::Engine;
+use crate::engine::error::{EngineError, Result};
+use crate::engine::observe::ask::in_order;
+use crate::engine::schedule::gates::GUESTS_AT_ONCE;
 
 /// Which machines are meant: those that are named, those of a role, or all.
 #[derive(Clone, Debug, Default)]

@@ -11,10 +11,10 @@ use crate::host::files;
 use crate::host::lock::{self, Holder};
 use crate::lab::paths::Home;
 
-use super::error::Result;
-use super::journal::runs::CutOff;
-use super::journal::{Journal, Last};
-use super::lab_lock::HeldLab;
+use crate::engine::error::Result;
+use crate::engine::home::lab_lock::HeldLab;
+use crate::engine::journal::runs::CutOff;
+use crate::engine::journal::{Journal, Last};
 
 /// What else is to be known before a lab is looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,11 @@
 //! Looking: gathers the facts of a run, everything at once, nothing changed.
 
+pub mod ask;
+pub mod identities;
+pub mod mac;
+pub mod resources;
+pub mod survey;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,16 +19,18 @@ use crate::stack::identity::{Leaf, Stale};
 use crate::stack::validity::Validity;
 use crate::stack::{facts as questions, kubectl, node as nodes, vm};
 
-use super::ask::{ALL, in_order};
-use super::bundle;
-use super::context::Engine;
-use super::error::{EngineError, Result};
-use super::kubeconfig::Merger;
-use super::lab_folder;
-use super::library;
-use super::template::{Stage, TemplateDir};
-use super::templates::Layered;
-use super::{images, names as domain_names, networks, store, survey, templates};
+use crate::engine::access::kubeconfig::Merger;
+use crate::engine::access::names as domain_names;
+use crate::engine::context::Engine;
+use crate::engine::error::{EngineError, Result};
+use crate::engine::home::lab_folder;
+use crate::engine::home::{networks, store};
+use crate::engine::images::template::{Stage, TemplateDir};
+use crate::engine::images::templates::Layered;
+use crate::engine::images::{self, templates};
+use crate::engine::observe::ask::{ALL, in_order};
+use crate::engine::vms::bundle;
+use crate::engine::vms::library;
 
 /// Cards that a VM can have.
 pub const MAX_CARDS: u32 = 10;
@@ -65,7 +73,7 @@ pub async fn host_facts(engine: &Arc<Engine>) -> Result<Facts> {
         merged_kubeconfigs: Merger::of(engine).merged()?,
         resolver: domain_names::record(&engine.dir)?,
         kubeconfig: digest_of(&engine.dir.kubeconfig())?,
-        drill: super::drill::record::read(engine)?,
+        drill: crate::engine::drill::record::read(engine)?,
         vms,
         ..network_facts(engine).await?
     })
@@ -246,10 +254,10 @@ pub async fn guest(engine: &Engine, node: &Node) -> Result<GuestFacts> {
         engine.must_within(node, &questions::guest_command(&paths), engine.lab.limits.guest_command).await?;
     let received = clock::now_ms();
     let mut facts =
-        questions::parse_guest(&output.text()).map_err(|error| super::error::EngineError::Guest {
+        questions::parse_guest(&output.text()).map_err(|error| crate::engine::error::EngineError::Guest {
             node: node.name.clone(),
             reason: format!("its facts cannot be read: {error}"),
-            tail: super::context::tail(&output),
+            tail: crate::engine::context::tail(&output),
         })?;
     if facts.files.contains_key(nodes::PENDING) {
         // Whatever they hold, the services may go by others: all of it is done again.
@@ -316,8 +324,8 @@ pub async fn ask_cluster(
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Bench, Machines};
     use super::*;
+    use crate::engine::fixture::{Bench, Machines};
 
     fn marked(lab: &str, node: &str) -> String {
         let (of, name, spec) = (names::VMX_LAB, names::VMX_NODE, names::VMX_SPEC);

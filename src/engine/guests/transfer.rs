@@ -15,9 +15,9 @@ use crate::host::{self, Flow, HostError, Output, Pipe, files};
 use crate::lab::Node;
 use crate::lab::limits::NO_LIMIT;
 
-use super::context::{Engine, command_failed};
-use super::error::{EngineError, Result};
-use super::guests;
+use crate::engine::context::{Engine, command_failed};
+use crate::engine::error::{EngineError, Result};
+use crate::engine::guests;
 
 /// Pieces that are read ahead of what the guest takes.
 const AHEAD: usize = 16;

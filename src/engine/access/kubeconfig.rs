@@ -13,9 +13,9 @@ use crate::host::kubeconfig::{self as kubeconfigs, Locked};
 use crate::host::{HostError, clock, files};
 use crate::lab::paths::{Home, LabDir};
 
-use super::context::Engine;
-use super::error::Result;
-use super::records::{self, Versioned};
+use crate::engine::context::Engine;
+use crate::engine::error::Result;
+use crate::engine::home::records::{self, Versioned};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -15,8 +15,8 @@ use crate::host::{HostError, Hypervisor, files, system};
 use crate::lab::{Driver, Lab, names};
 use crate::plan::health::{MacSeen, OtherMachine, Reach};
 
-use super::error::Result;
-use super::templates;
+use crate::engine::error::Result;
+use crate::engine::images::templates;
 
 /// Programs of Fusion's bundle that fusionlab calls, whatever the lab.
 const PROGRAMS: [&str; 4] = ["vmrun", "vmnet-cli", "vmnet-cfgcli", "vmware-vdiskmanager"];
@@ -92,8 +92,8 @@ fn is_of(config: &Vmx, lab: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Bench, Machines};
     use super::*;
+    use crate::engine::fixture::{Bench, Machines};
 
     #[tokio::test]
     async fn memory_that_others_have_is_told_apart_from_the_labs_own() {

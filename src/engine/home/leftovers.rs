@@ -12,10 +12,11 @@ use crate::host::{clock, files, resolver};
 use crate::lab::paths::{self, Home};
 use crate::plan::health::{DeadLock, LeftBehind};
 
-use super::bundle::is_leftover;
-use super::error::Result;
-use super::journal::Journal;
-use super::{labs, recovery, templates};
+use super::{labs, recovery};
+use crate::engine::error::Result;
+use crate::engine::images::templates;
+use crate::engine::journal::Journal;
+use crate::engine::vms::bundle::is_leftover;
 
 /// Looks at everything once, and changes nothing.
 pub fn look(home: &Home, fusion: &Fusion, backups: usize) -> Result<LeftBehind> {
@@ -116,8 +117,8 @@ fn machines(home: &Home, library: &Path) -> Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Bench, Machines};
     use super::*;
+    use crate::engine::fixture::{Bench, Machines};
     use crate::formats::resolver::Resolver;
     use crate::host::lock::Holder;
 

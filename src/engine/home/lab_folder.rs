@@ -5,31 +5,46 @@ use std::path::{Path, PathBuf};
 use crate::host::files;
 use crate::lab::paths::{Home, LabDir};
 
-use super::error::Result;
+use crate::engine::error::Result;
 
 /// How the names end of what stands beside a file or folder of ours for a while: an identity that is being replaced (`store`), and
 /// what kubectl, ssh-keygen and editors leave.
 const BESIDE: [&str; 4] = [".new", ".old", ".lock", "~"];
+
+/// What is in a lab's folder.
+struct Contents {
+    ours: Vec<PathBuf>,
+    strangers: Vec<PathBuf>,
+}
+
+impl Contents {
+    fn of(dir: &LabDir) -> Result<Self> {
+        let half_written = files::half_written(dir.root())?;
+        let is_ours = |path: &PathBuf| half_written.contains(path) || is_named_as_ours(dir, path);
+        let (ours, strangers) = files::list(dir.root())?.into_iter().partition(is_ours);
+        Ok(Self { ours, strangers })
+    }
+}
 
 /// Says whether a folder is a lab's: something of ours is in it, or nothing at all, as where its making was cut short.
 pub fn is_ours(dir: &LabDir) -> Result<bool> {
     if !files::is_folder(dir.root()) {
         return Ok(false);
     }
-    let inside = files::list(dir.root())?;
-    Ok(inside.is_empty() || inside.len() > strangers(dir)?.len())
+    let inside = Contents::of(dir)?;
+    Ok(inside.strangers.is_empty() || !inside.ours.is_empty())
 }
 
 /// Removes a lab's folder as one thing, or where there is something else in it only what is ours. Returns what stays.
 pub fn remove(home: &Home, lab: &str) -> Result<Vec<PathBuf>> {
     let dir = home.lab(lab);
-    let strangers = strangers(&dir)?;
+    let Contents { ours, strangers } = Contents::of(&dir)?;
     if strangers.is_empty() {
         files::remove_by_way_of(&home.leaving(lab), dir.root(), &home.labs())?;
         return Ok(strangers);
     }
     files::remove_tree(&home.leaving(lab), &home.labs())?;
-    for path in files::list(dir.root())?.into_iter().filter(|path| !strangers.contains(path)) {
+    for path in ours {
         if files::is_folder(&path) && !files::is_link(&path) {
             files::remove_tree(&path, dir.root())?;
         } else {
@@ -37,13 +52,6 @@ pub fn remove(home: &Home, lab: &str) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(strangers)
-}
-
-/// Returns what is in a lab's folder and was not made by us.
-fn strangers(dir: &LabDir) -> Result<Vec<PathBuf>> {
-    let half_written = files::half_written(dir.root())?;
-    let ours = |path: &PathBuf| half_written.contains(path) || is_named_as_ours(dir, path);
-    Ok(files::list(dir.root())?.into_iter().filter(|path| !ours(path)).collect())
 }
 
 fn is_named_as_ours(dir: &LabDir, path: &Path) -> bool {
@@ -54,8 +62,8 @@ fn is_named_as_ours(dir: &LabDir, path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{Bench, Machines};
     use super::*;
+    use crate::engine::fixture::{Bench, Machines};
 
     #[test]
     fn what_the_user_keeps_in_a_folder_of_that_name_stays() {

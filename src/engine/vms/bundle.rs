@@ -15,7 +15,7 @@ use crate::formats::vmx::Vmx;
 use crate::host::files;
 use crate::lab::{names, paths};
 
-use super::error::Result;
+use crate::engine::error::Result;
 
 /// Marks a machine's folder as ours for its life.
 const OURS: &str = ".fusionlab";

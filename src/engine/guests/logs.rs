@@ -12,10 +12,10 @@ use crate::host::{Flow, clock, files, tree};
 use crate::lab::{Node, paths};
 use crate::stack::logs::{self, Entry, Source};
 
-use super::context::{Engine, command_failed};
-use super::error::Result;
-use super::guests;
-use super::output::CONSOLE_READ;
+use crate::engine::context::{Engine, command_failed};
+use crate::engine::error::Result;
+use crate::engine::guests;
+use crate::engine::output::CONSOLE_READ;
 
 /// Returned for what coreutils' `tail` says of a file that is not there.
 const NOT_THERE: &str = "No such file or directory";
@@ -65,7 +65,7 @@ struct Text {
 }
 
 /// What was read, and why the rest was not.
-pub type Reading = (Vec<Entry>, Vec<super::error::EngineError>);
+pub type Reading = (Vec<Entry>, Vec<crate::engine::error::EngineError>);
 
 impl Reader {
     pub fn new(engine: Arc<Engine>, node: Node, sources: Vec<Source>, extent: Extent) -> Self {
