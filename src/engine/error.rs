@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use crate::formats::mac::Mac;
 use crate::host::HostError;
 use crate::lab::limits::Limit;
-use crate::lab::problem::Problem;
 use crate::plan::obstacle::Obstacle;
 use crate::plan::step::StepId;
 use crate::stack::drill::Scenario;
@@ -20,10 +19,6 @@ pub type Result<T, E = EngineError> = std::result::Result<T, E>;
 pub enum EngineError {
     #[error(transparent)]
     Host(#[from] HostError),
-
-    /// The lab file is not valid; nothing was done.
-    #[error("the lab file has {} problems", .0.len())]
-    Invalid(Vec<Problem>),
 
     /// The lab's journal was written by a newer fusionlab; nothing was done.
     #[error("{} is of version {found}; this fusionlab knows version {known}", path.display())]

@@ -1,10 +1,13 @@
 //! Doing: carries out a plan once, resumably. What is to be done is decided in `plan`; here it only happens.
 //!
 //! ```text
-//! verbs.rs ── observe.rs ──▶ facts ──▶ plan::up ──▶ schedule/ ──▶ steps/ ──▶ host
-//!                                                  │
-//!                                                  └──▶ event.rs ──▶ cli::report
+//! verbs.rs ── observe/ ──▶ facts ──▶ plan::up ──▶ schedule/ ──▶ steps/ ──▶ host
+//!    │                                               │
+//!    └── proof.rs, verify.rs                         └──▶ event.rs ──▶ cli::report
 //! ```
+//!
+//! What it needs beside that: `home/` and `journal/` are what is kept on disk from one run to the next, `images/` and `vms/` what
+//! machines are made of, and `guests/` and `access/` are the user's own ways into a lab.
 
 pub mod access;
 pub mod context;

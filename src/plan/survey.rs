@@ -1,14 +1,13 @@
 //! What was seen of Fusion's networks, whoever made them: `network show` and `doctor` tell it.
 //!
-//! Gathered by `engine::survey`; nothing here looks at anything itself.
+//! Gathered by `engine::observe::survey`; nothing here looks at anything itself.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::formats::dhcp::{Host, Lease};
+use crate::formats::dhcp::{self, Host, Lease};
 use crate::formats::mac::Mac;
 use crate::formats::networking::{PortForward, Vmnet};
 use crate::formats::routes::Route;
@@ -87,14 +86,9 @@ pub struct NetworkSeen {
 }
 
 impl NetworkSeen {
-    /// Returns the leases that are valid at a moment (seconds since 1970), in order of address. The leases file is a
-    /// log, so an address is whose its last block names.
+    /// Returns the leases that are valid at a moment (seconds since 1970), in order of address.
     pub fn valid_leases(&self, now: u64) -> Vec<&Lease> {
-        let mut last = BTreeMap::new();
-        for lease in &self.leases {
-            last.insert(lease.address, lease);
-        }
-        last.into_values().filter(|lease| lease.starts <= now && now < lease.ends).collect()
+        dhcp::valid(&self.leases, now)
     }
 }
 

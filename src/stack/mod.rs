@@ -37,6 +37,7 @@ pub mod runtime;
 pub mod secrets;
 pub mod ssh_config;
 pub mod support;
+pub mod units;
 pub mod validity;
 pub mod vips;
 pub mod vm;

@@ -1,7 +1,7 @@
 //! Advice on failed runs and steps.
 
 use super::from_run::of_run;
-use super::{Failure, Kind, LabFileProblems, Report};
+use super::{Failure, Kind, Report};
 use crate::cli::report::summary::Summary;
 use crate::cli::words::count;
 use crate::engine::error::{EngineError, Requirement, StepFailure};
@@ -19,11 +19,6 @@ pub fn of_engine(error: &EngineError, summary: &Summary) -> Failure {
             let reports = failures.iter().map(|one| (one.step.clone(), of_step(one, summary))).collect();
             of_run(reports).unwrap_or_else(|| Report::from(error)).into()
         }
-        EngineError::Invalid(problems) => Failure::LabFile(LabFileProblems {
-            file: "the lab".to_owned(),
-            text: String::new(),
-            problems: problems.clone(),
-        }),
         other => Report::from(other).into(),
     }
 }
@@ -49,9 +44,6 @@ impl From<&EngineError> for Report {
             EngineError::Taken { .. } => Self::taken(what),
             EngineError::NotCopied { node, reason, tail, .. } => Self::not_copied(what, node, reason).with_tail(tail),
             EngineError::Off { node } => Self::off(node),
-            EngineError::Invalid(_) => {
-                Self::new("lab-file-invalid", Kind::LabFile, what).run("fusionlab plan")
-            }
             EngineError::NewerJournal { path, .. } => Self::new("journal-newer", Kind::HostCheck, what)
                 .at(path.display().to_string())
                 .because("a newer fusionlab has worked on this lab, and may have made what this one does not know")

@@ -12,12 +12,11 @@ use crate::host::{Hypervisor, files};
 use crate::lab::paths::{self, Home};
 use crate::lab::spec::{self, Label, Word};
 
+use super::lab_folder;
+use super::made_from::{self, MadeFrom};
 use crate::engine::error::Result;
-use crate::engine::home::lab_folder;
-use crate::engine::home::made_from::{self, MadeFrom};
 use crate::engine::journal::{Journal, Last};
-use crate::engine::vms::bundle;
-use crate::engine::vms::library;
+use crate::engine::vms::{bundle, library};
 
 /// Whether a lab's file is where it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -12,8 +12,8 @@ use crate::lab::Lab;
 use crate::lab::paths::LabDir;
 use crate::lab::presets::Preset;
 
+use super::records::{self, Versioned};
 use crate::engine::error::Result;
-use crate::engine::home::records::{self, Versioned};
 
 /// The record `made-from.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,9 +22,9 @@ use crate::plan::facts::{Facts, MadeNetwork, NetworkRecord};
 use crate::plan::networks::is_made;
 use crate::stack::network;
 
+use super::records::{self, Versioned};
 use crate::engine::context::Engine;
 use crate::engine::error::Result;
-use crate::engine::home::records::{self, Versioned};
 use crate::engine::vms::bundle;
 
 impl Versioned for NetworkRecord {

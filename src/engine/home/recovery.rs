@@ -11,8 +11,8 @@ use crate::host::files;
 use crate::host::lock::{self, Holder};
 use crate::lab::paths::Home;
 
+use super::lab_lock::HeldLab;
 use crate::engine::error::Result;
-use crate::engine::home::lab_lock::HeldLab;
 use crate::engine::journal::runs::CutOff;
 use crate::engine::journal::{Journal, Last};
 

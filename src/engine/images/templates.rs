@@ -12,8 +12,8 @@ use crate::lab::names;
 use crate::lab::paths::Home;
 use crate::stack::vm::is_template_key;
 
+use super::template::{Manifest, Stage, TemplateDir};
 use crate::engine::home::lab_lock::{self, Patience};
-use crate::engine::images::template::{Manifest, Stage, TemplateDir};
 use crate::engine::vms::library;
 
 /// A disk with more layers than this is a loop.

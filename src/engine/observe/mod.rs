@@ -19,18 +19,16 @@ use crate::stack::identity::{Leaf, Stale};
 use crate::stack::validity::Validity;
 use crate::stack::{facts as questions, kubectl, node as nodes, vm};
 
+use self::ask::{ALL, in_order};
 use crate::engine::access::kubeconfig::Merger;
 use crate::engine::access::names as domain_names;
 use crate::engine::context::Engine;
 use crate::engine::error::{EngineError, Result};
-use crate::engine::home::lab_folder;
-use crate::engine::home::{networks, store};
+use crate::engine::home::{lab_folder, networks, store};
 use crate::engine::images::template::{Stage, TemplateDir};
 use crate::engine::images::templates::Layered;
 use crate::engine::images::{self, templates};
-use crate::engine::observe::ask::{ALL, in_order};
-use crate::engine::vms::bundle;
-use crate::engine::vms::library;
+use crate::engine::vms::{bundle, library};
 
 /// Cards that a VM can have.
 pub const MAX_CARDS: u32 = 10;

@@ -10,11 +10,11 @@ use crate::plan::facts::{Facts, VmState};
 use crate::stack::resources::{self, Resources};
 use serde::Serialize;
 
+use super::ask::{ALL, in_order};
 use crate::engine::context::Engine;
 use crate::engine::error::Result;
 use crate::engine::images::templates;
 use crate::engine::observe;
-use crate::engine::observe::ask::{ALL, in_order};
 
 const MIB: u64 = 1024 * 1024;
 

@@ -18,8 +18,8 @@ use crate::lab::{Lab, names};
 use crate::plan::facts::UnfinishedChange;
 use crate::plan::survey::{AddressSource, NetworkSeen, NetworkUser, RootAccess, Survey};
 
+use super::MAX_CARDS;
 use crate::engine::error::Result;
-use crate::engine::observe::MAX_CARDS;
 use crate::engine::vms::library;
 
 /// The networks behind Fusion's own words for a card's connection (facts/fusion-networking.md §1.5).

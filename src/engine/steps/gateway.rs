@@ -7,7 +7,7 @@ use crate::engine::observe;
 use crate::engine::run::StepContext;
 use crate::engine::wait::{Probe, waited};
 use crate::lab::Node;
-use crate::stack::{dns, vips};
+use crate::stack::{units, vips};
 
 use super::guest::settle_files;
 
@@ -31,7 +31,7 @@ pub(super) async fn units_run(context: &StepContext, node: &Node) -> Result<bool
     waited(context, requirement, async || {
         let facts = observe::guest(engine, node).await?;
         let down: Vec<&str> =
-            ["nginx", "keepalived", dns::UNIT].into_iter().filter(|unit| !facts.unit_active(unit)).collect();
+            units::of(node.role).iter().copied().filter(|unit| !facts.unit_active(unit)).collect();
         Ok(if down.is_empty() {
             Probe::Met(())
         } else {

@@ -18,7 +18,7 @@ use crate::lab::{Nic, Node};
 use crate::plan::drift;
 use crate::plan::facts::GuestFacts;
 use crate::plan::step::Phase;
-use crate::plan::up::units;
+use crate::plan::up::services;
 use crate::stack::file::GuestFile;
 use crate::stack::identity::Identity;
 use crate::stack::node as nodes;
@@ -289,7 +289,7 @@ pub async fn settle_files(context: &StepContext, node: &Node, identity: &Identit
     let engine = &context.engine;
     let files = nodes::files_of(&engine.lab, identity, node);
     let facts = observe::guest(engine, node).await?;
-    let was_down = drift::of_units(&facts, &units(node, &facts)).is_some();
+    let was_down = drift::of_units(&facts, &services(node, &facts)).is_some();
     if files.iter().all(|file| is_there(file, &facts)) {
         activate(context, node, &[]).await?;
         return Ok(Settled { written: Vec::new(), was_down });

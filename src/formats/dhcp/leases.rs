@@ -1,5 +1,6 @@
 //! Leases files: that of Fusion's own DHCP server, and Apple's.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use super::isc::{End, pieces, words};
@@ -179,21 +180,20 @@ fn apple_lease(entries: &[(&str, &str)]) -> Option<Lease> {
     Some(Lease { address: get("ip_address")?.parse().ok()?, mac, starts: 0, ends, hostname })
 }
 
-/// Returns the lease of this MAC that is valid now (seconds since 1970) and began last; of equals, the last
-/// in the file. An address that was leased to another MAC since is no longer this one's.
+/// Returns the leases that are valid at a moment (seconds since 1970), in order of address. The file is a log, so an address
+/// is whose its last block names.
+pub fn valid(leases: &[Lease], now: u64) -> Vec<&Lease> {
+    let last: BTreeMap<Ipv4Addr, &Lease> = leases.iter().map(|lease| (lease.address, lease)).collect();
+    last.into_values().filter(|lease| lease.starts <= now && now < lease.ends).collect()
+}
+
+/// Returns the lease of this MAC that is valid at a moment (seconds since 1970) and began last. An address that was leased to
+/// another MAC since is no longer this one's.
 ///
 /// Hostnames are not compared: Vagrant gives up on a MAC with two of them, but a guest that is renamed after its
 /// first boot, as by cloud-init, has two and is still one guest.
 pub fn newest_valid(leases: &[Lease], mac: Mac, now: u64) -> Option<&Lease> {
-    let valid = |lease: &&Lease| lease.starts <= now && now < lease.ends;
-    let newest =
-        leases.iter().filter(valid).filter(|lease| lease.mac == mac).max_by_key(|lease| lease.starts)?;
-    let holder = leases
-        .iter()
-        .filter(valid)
-        .filter(|lease| lease.address == newest.address)
-        .max_by_key(|lease| lease.starts)?;
-    (holder.mac == mac).then_some(newest)
+    valid(leases, now).into_iter().filter(|lease| lease.mac == mac).max_by_key(|lease| lease.starts)
 }
 
 #[cfg(test)]

@@ -8,5 +8,5 @@ mod time;
 
 pub use conf::{DhcpdConf, pool};
 pub use isc::{Host, Subnet, hosts, subnets};
-pub use leases::{Lease, apple_leases, leases, newest_valid};
+pub use leases::{Lease, apple_leases, leases, newest_valid, valid};
 pub use nat::{NatConf, NatFile, nat_forwards};

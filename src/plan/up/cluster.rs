@@ -1,9 +1,9 @@
 //! The part of `up` that makes the cluster: from a prepared node to the kubeconfig.
 
-use super::List;
+use super::{List, services};
 use crate::lab::{Node, Role};
 use crate::plan::drift;
-use crate::plan::facts::{ClusterFacts, GuestFacts};
+use crate::plan::facts::ClusterFacts;
 use crate::plan::kind::Kind;
 use crate::plan::step::{Action, Step, StepId};
 use crate::stack::identity::Leaf;
@@ -12,16 +12,9 @@ use crate::stack::kubeadm::{self, NodeState};
 /// Why something of the cluster's is planned while no API server answers: nothing was installed yet, or it only sleeps.
 const NOBODY_TO_ASK: &str = "no API server is there to ask yet";
 
-/// Returns what must run on a member: its kubelet, too, once kubeadm has given it something to do.
-pub(super) fn units(node: &Node, guest: &GuestFacts) -> Vec<&'static str> {
-    let mut units = vec!["containerd", "chrony"];
-    units.extend(kubeadm::state(node.role, guest).is_complete().then_some("kubelet"));
-    units
-}
-
 impl List<'_> {
     pub(super) fn prepare(&mut self, node: &Node) {
-        let down = || self.guest(node).and_then(|guest| drift::of_units(guest, &units(node, guest)));
+        let down = || self.guest(node).and_then(|guest| drift::of_units(guest, &services(node, guest)));
         let Some(why) = self.stale_files(node).or_else(down) else {
             return self.keep(format!("{}: prepared for Kubernetes", node.name));
         };

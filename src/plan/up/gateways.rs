@@ -1,14 +1,11 @@
 //! The part of `up` that makes gateways.
 
-use super::List;
+use super::{List, services};
 use crate::lab::Node;
 use crate::plan::kind::Kind;
 use crate::plan::step::{Action, Step, StepId};
 use crate::plan::{costs, drift};
-use crate::stack::{dns, vips};
-
-/// What runs on a gateway.
-pub(super) const UNITS: [&str; 4] = ["nginx", "keepalived", dns::UNIT, "chrony"];
+use crate::stack::vips;
 
 impl List<'_> {
     /// Plans the look at who else is on the LAN, unless a gateway of ours has the VIP already.
@@ -37,7 +34,7 @@ impl List<'_> {
     }
 
     pub(super) fn gateway(&mut self, node: &Node) {
-        let down = || self.guest(node).and_then(|guest| drift::of_units(guest, &UNITS));
+        let down = || self.guest(node).and_then(|guest| drift::of_units(guest, &services(node, guest)));
         let Some(why) = self.stale_files(node).or_else(down) else {
             let text = "nginx, Keepalived and the name server run as configured";
             return self.keep(format!("{}: {text}", node.name));

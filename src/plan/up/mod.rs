@@ -11,7 +11,8 @@ mod upkeep;
 
 use std::collections::BTreeSet;
 
-use crate::lab::{Lab, Node, Role};
+use crate::lab::{Lab, Node};
+use crate::stack::{kubeadm, units};
 
 use super::desired::Desired;
 use super::facts::{Facts, GuestFacts, VmFacts, VmState};
@@ -21,11 +22,9 @@ use super::step::{Action, Phase, Plan, Step, StepId};
 use super::{drift, drill, networks, template};
 
 /// Returns the services that must run in a guest and start at its boot: a kubelet once kubeadm has given it something to do.
-pub fn units(node: &Node, guest: &GuestFacts) -> Vec<&'static str> {
-    match node.role {
-        Role::Gateway => gateways::UNITS.to_vec(),
-        Role::ControlPlane | Role::Worker => cluster::units(node, guest),
-    }
+pub fn services(node: &Node, guest: &GuestFacts) -> Vec<&'static str> {
+    let starts = |unit: &&str| *unit != units::KUBELET || kubeadm::state(node.role, guest).is_complete();
+    units::of(node.role).iter().copied().filter(starts).chain([units::CLOCK]).collect()
 }
 
 /// Plans what is missing between the facts and the lab.

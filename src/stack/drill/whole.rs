@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::lab::{Lab, Node, Role};
+use crate::lab::{Lab, Node};
 use crate::stack::facts::{ClusterFacts, GuestFacts};
+use crate::stack::units;
 use crate::stack::vips::holders;
 
 /// What was seen of a lab.
@@ -46,11 +47,7 @@ fn of_guest(node: &Node, guest: &GuestFacts) -> Vec<String> {
     let missing = node.nics.iter().filter(|nic| !guest.holds(nic.address));
     let missing =
         missing.map(|nic| format!("{}'s {} does not hold {}", node.name, nic.guest_name(), nic.address));
-    let units: &[&str] = match node.role {
-        Role::Gateway => &["nginx", "keepalived"],
-        Role::ControlPlane | Role::Worker => &["containerd", "kubelet"],
-    };
-    let down = units.iter().filter(|unit| !guest.unit_active(unit));
+    let down = units::of(node.role).iter().filter(|unit| !guest.unit_active(unit));
     missing.chain(down.map(|unit| format!("{unit} does not run on {}", node.name))).collect()
 }
 
@@ -74,10 +71,12 @@ mod tests {
 
     fn whole(lab: &Lab) -> Seen {
         let guest = |node: &Node| {
-            let units = ["nginx", "keepalived", "containerd", "kubelet"];
             let mut guest = GuestFacts {
                 addresses: node.nics.iter().map(|nic| (nic.guest_name(), nic.address)).collect(),
-                units: units.map(|unit| (unit.to_owned(), "active".to_owned())).into(),
+                units: units::of(node.role)
+                    .iter()
+                    .map(|unit| (unit.to_string(), "active".to_owned()))
+                    .collect(),
                 ..GuestFacts::default()
             };
             if node.name == "gateway1" {

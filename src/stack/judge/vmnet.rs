@@ -1,10 +1,9 @@
 //! The lab's network as Fusion's files and services on this Mac have it.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use super::Finding;
-use crate::formats::dhcp::{Lease, Subnet};
+use crate::formats::dhcp::{self, Lease, Subnet};
 use crate::formats::mac::Mac;
 use crate::formats::networking::Vmnet;
 use crate::stack::checks::{Expect, VmnetWish};
@@ -91,14 +90,17 @@ fn reserved(cards: &[(String, Mac, Ipv4Addr)], seen: &VmnetSeen) -> Finding {
 }
 
 fn leased(cards: &[(String, Mac, Ipv4Addr)], seen: &VmnetSeen) -> Finding {
-    let last: BTreeMap<Ipv4Addr, &Lease> = seen.leases.iter().map(|lease| (lease.address, lease)).collect();
-    let valid = |lease: &&&Lease| lease.starts <= seen.now && seen.now < lease.ends;
+    let valid = dhcp::valid(&seen.leases, seen.now);
     let taken: Vec<String> = cards
         .iter()
         .filter_map(|(name, mac, address)| {
-            let lease = last.get(address).filter(valid).filter(|lease| lease.mac != *mac)?;
+            let lease = valid.iter().find(|lease| lease.address == *address && lease.mac != *mac)?;
             Some(format!("{address} of {name} is leased to {}", lease.mac))
         })
         .collect();
-    if taken.is_empty() { Ok(format!("{} leases looked at", last.len())) } else { Err(taken.join(", ")) }
+    if taken.is_empty() {
+        Ok(format!("{} valid in the leases file", valid.len()))
+    } else {
+        Err(taken.join(", "))
+    }
 }

@@ -268,7 +268,7 @@ impl NodeStatus {
             guest: guest.map(|guest| guest.cloud_init.clone()),
             services: guest
                 .filter(|guest| guest.cloud_init == "done")
-                .and_then(|guest| drift::of_units(guest, &up::units(node, guest))),
+                .and_then(|guest| drift::of_units(guest, &up::services(node, guest))),
             kubernetes: member.map(|_| match kube_node {
                 None => Kubernetes::NotJoined,
                 Some(node) if node.ready => Kubernetes::Ready,
