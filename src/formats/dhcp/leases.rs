@@ -181,10 +181,11 @@ fn apple_lease(entries: &[(&str, &str)]) -> Option<Lease> {
 }
 
 /// Returns the leases that are valid at a moment (seconds since 1970), in order of address. The file is a log, so an address
-/// is whose its last block names.
+/// is whose its last block names, also where that one is a release, which ends as it starts (facts/fusion-networking.md §3.3).
 pub fn valid(leases: &[Lease], now: u64) -> Vec<&Lease> {
-    let last: BTreeMap<Ipv4Addr, &Lease> = leases.iter().map(|lease| (lease.address, lease)).collect();
-    last.into_values().filter(|lease| lease.starts <= now && now < lease.ends).collect()
+    let begun = leases.iter().filter(|lease| lease.starts <= now);
+    let last: BTreeMap<Ipv4Addr, &Lease> = begun.map(|lease| (lease.address, lease)).collect();
+    last.into_values().filter(|lease| now < lease.ends).collect()
 }
 
 /// Returns the lease of this MAC that is valid at a moment (seconds since 1970) and began last. An address that was leased to
@@ -242,6 +243,10 @@ mod tests {
         assert_eq!(newest_valid(&found, mac(), START + 10), Some(&found[0]));
         assert_eq!(newest_valid(&found, mac(), START + 8100), None);
         assert_eq!(newest_valid(&found, Mac::new([0; 6]), START + 10), None);
+        let released = Lease { starts: START + 1000, ends: START + 1000, ..found[1].clone() };
+        let given_back = [found.clone(), vec![released]].concat();
+        assert_eq!(newest_valid(&given_back, mac(), START + 999), Some(&found[1]));
+        assert_eq!(newest_valid(&given_back, mac(), START + 1001), None, "the guest gave it back");
         let stolen = Lease { mac: Mac::new([1; 6]), starts: START + 1000, ..found[1].clone() };
         let found = [found, vec![stolen]].concat();
         assert_eq!(newest_valid(&found, mac(), START + 1001), None, "the address went to another");
