@@ -14,7 +14,7 @@ use super::wait::WaitArgs;
 use super::words;
 use crate::formats::figures;
 use crate::lab::Lab;
-use crate::plan::drill::{Drill, Wish};
+use crate::plan::drill::{Choice, Drill};
 use crate::stack::drill::{Outcome, Scenario};
 
 /// The JSON forms' schemas; the number rises when a field changes its meaning or goes away.
@@ -74,13 +74,13 @@ pub async fn run(args: DrillArgs, context: &Context) -> Result<Success, Failure>
     let (lab, simulated) = (session.lab.clone(), session.fusion.simulated);
     let opening = [opening::lines(&lab, &session.fusion, pen), vec![String::new()]].concat();
     context.say(&opening);
-    let wish = Wish { scenarios: args.scenarios, on: args.on };
-    let drill = session.drill_outlook(&wish).await?;
-    if !wish.scenarios.is_empty() || wish.on.is_some() {
+    let choice = Choice { scenarios: args.scenarios, on: args.on };
+    let drill = session.drill_outlook(&choice).await?;
+    if !choice.scenarios.is_empty() || choice.on.is_some() {
         must_be_possible(&drill)?;
     }
     // With --on, what concerns other machines was not asked for.
-    let spared = if wish.on.is_some() && wish.scenarios.is_empty() { &[][..] } else { &drill.spared };
+    let spared = if choice.on.is_some() && choice.scenarios.is_empty() { &[][..] } else { &drill.spared };
     let plan = drill::plan(&drill.plan, drill.holder.as_deref(), spared, pen);
     context.say(&plan);
     if !drill.plan.is_empty() && !args.yes {

@@ -8,9 +8,9 @@ use crate::host::fusion::Fusion;
 use crate::host::lock::Occupant;
 use crate::lab::paths::Home;
 use crate::plan::desired::Desired;
-use crate::plan::drill::{Drill, Wish};
+use crate::plan::drill::{Choice, Drill};
 use crate::plan::facts::Facts;
-use crate::plan::networks::{self, NetworkWish};
+use crate::plan::networks::{self, NetworkEdit};
 use crate::plan::step::Plan;
 use crate::plan::{destroy, drill, lan, lint, obstacle, template, up};
 
@@ -79,9 +79,9 @@ pub async fn destroy_outlook(engine: &Arc<Engine>) -> Result<Outlook> {
 }
 
 /// Plans `drill`.
-pub async fn drill_outlook(engine: &Arc<Engine>, wish: &Wish) -> Result<Drill> {
+pub async fn drill_outlook(engine: &Arc<Engine>, choice: &Choice) -> Result<Drill> {
     let facts = observe::facts(engine).await?;
-    let drill = drill::plan(&engine.lab, &facts, wish);
+    let drill = drill::plan(&engine.lab, &facts, choice);
     sound(&drill.plan)?;
     Ok(drill)
 }
@@ -118,13 +118,13 @@ pub async fn network_undo_outlook(engine: &Arc<Engine>) -> Result<Outlook> {
 pub async fn network_put_back_outlook(engine: &Arc<Engine>, backup: &str) -> Result<Outlook> {
     let facts = observe::host_facts(engine).await?;
     let bytes = engine.networks.read_backup(backup)?;
-    let wish = networks::put_back(&facts, &bytes, engine.lab.internal.vmnet);
-    let plan = networks::plan_put_back(backup, &facts, &wish).map_err(EngineError::Obstacles)?;
+    let edit = networks::put_back(&facts, &bytes, engine.lab.internal.vmnet);
+    let plan = networks::plan_put_back(backup, &facts, &edit).map_err(EngineError::Obstacles)?;
     sound(&plan)?;
     Ok(Outlook { facts, plan })
 }
 
-fn undone(engine: &Engine, facts: &Facts) -> Result<NetworkWish> {
+fn undone(engine: &Engine, facts: &Facts) -> Result<NetworkEdit> {
     let originals = crate::engine::home::networks::originals(engine)?;
     let originals: Vec<&[u8]> = originals.iter().map(Vec::as_slice).collect();
     Ok(networks::without(facts, &originals))

@@ -9,13 +9,13 @@ use crate::stack::identity::Identity;
 use crate::stack::{cilium, ingress, kubeconfig, node, vm};
 
 use super::facts::Facts;
-use super::networks::{self, NetworkWish};
+use super::networks::{self, NetworkEdit};
 
 /// What is wished. Parts that depend on the identity are empty while there is none.
 #[derive(Clone, Debug)]
 pub struct Desired {
     pub template_key: String,
-    pub network: NetworkWish,
+    pub network: NetworkEdit,
     /// Node → digest of its VMX and seed.
     pub specs: BTreeMap<String, String>,
     /// Node → what its VMX must say: see `stack::vm::parts`.
@@ -40,7 +40,7 @@ impl Desired {
     pub fn of(lab: &Lab, identity: Option<&Identity>, facts: &Facts, proxy_url: Option<&str>) -> Self {
         let template_key = vm::template_key(lab);
         let mut desired = Self {
-            network: networks::wish(lab, facts),
+            network: networks::edit(lab, facts),
             specs: BTreeMap::new(),
             parts: lab.nodes.iter().map(|node| (node.name.clone(), parts(lab, node))).collect(),
             files: BTreeMap::new(),
@@ -95,7 +95,7 @@ mod tests {
         let desired = World::empty().desired();
         assert!(desired.specs.is_empty() && desired.files.is_empty());
         assert_eq!((desired.ingress, desired.kubeconfig), (None, None));
-        assert!(matches!(desired.network, NetworkWish::Change(_)));
+        assert!(matches!(desired.network, NetworkEdit::Change(_)));
     }
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
         for node in &world.lab.nodes {
             assert!(desired.specs.contains_key(&node.name) && !desired.files[&node.name].is_empty());
         }
-        assert!(matches!(desired.network, NetworkWish::Satisfied));
+        assert!(matches!(desired.network, NetworkEdit::Satisfied));
     }
 
     #[test]

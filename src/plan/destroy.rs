@@ -2,7 +2,7 @@
 
 use super::facts::{Facts, ResolverRecord, VmFacts, VmState};
 use super::kind::Kind;
-use super::networks::{self, NetworkWish};
+use super::networks::{self, NetworkEdit};
 use super::obstacle::{self, Obstacle};
 use super::step::{Action, Plan, Step, StepId};
 
@@ -14,13 +14,13 @@ const MADE: &str = "this lab made it";
 ///
 /// # Errors
 /// What must not be while Fusion's networks restart, and machines that others' VMs hang on; nothing was changed.
-pub fn plan(lab: &str, facts: &Facts, network: &NetworkWish) -> Result<Plan, Vec<Obstacle>> {
+pub fn plan(lab: &str, facts: &Facts, network: &NetworkEdit) -> Result<Plan, Vec<Obstacle>> {
     let mut obstacles = obstacle::of_undo(network, facts);
     obstacles.extend(obstacle::of_removal(facts));
     if obstacles.is_empty() { Ok(list(lab, facts, network)) } else { Err(obstacles) }
 }
 
-fn list(lab: &str, facts: &Facts, network: &NetworkWish) -> Plan {
+fn list(lab: &str, facts: &Facts, network: &NetworkEdit) -> Plan {
     let mut plan = Plan::default();
     let ours = |vm: &VmFacts| matches!(vm.state, VmState::Ours | VmState::Unfinished);
     for (name, vm) in facts.vms.iter().filter(|(_, vm)| ours(vm)) {
@@ -71,8 +71,8 @@ mod tests {
 
     fn planned(world: &World, before: Option<&[u8]>) -> Plan {
         let originals: Vec<&[u8]> = before.into_iter().collect();
-        let wish = networks::without(&world.facts, &originals);
-        plan(&world.lab.name, &world.facts, &wish).expect("nothing stands in the way")
+        let edit = networks::without(&world.facts, &originals);
+        plan(&world.lab.name, &world.facts, &edit).expect("nothing stands in the way")
     }
 
     fn ids(plan: &Plan) -> Vec<String> {

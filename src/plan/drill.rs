@@ -9,7 +9,7 @@ use super::step::{Action, Plan, Step};
 
 /// What was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wish {
+pub struct Choice {
     /// All that the lab can do without, if none.
     pub scenarios: Vec<Scenario>,
     /// The machine that is to lose something.
@@ -27,11 +27,11 @@ pub struct Drill {
 }
 
 /// Plans a drill.
-pub fn plan(lab: &Lab, facts: &Facts, wish: &Wish) -> Drill {
+pub fn plan(lab: &Lab, facts: &Facts, choice: &Choice) -> Drill {
     let mut drill = Drill { holder: holder(lab, &facts.guests).map(str::to_owned), ..Drill::default() };
     drill.plan.steps.extend(facts.drill.as_ref().map(restore));
-    let on = wish.on.as_deref().and_then(|name| lab.node(name));
-    let wished = |scenario: &Scenario| wish.scenarios.is_empty() || wish.scenarios.contains(scenario);
+    let on = choice.on.as_deref().and_then(|name| lab.node(name));
+    let wished = |scenario: &Scenario| choice.scenarios.is_empty() || choice.scenarios.contains(scenario);
     for scenario in Scenario::ALL.into_iter().filter(wished) {
         let reason = scenario.spared(lab).map(str::to_owned).or_else(|| spared_for(scenario, on));
         if let Some(reason) = reason {
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn everything_that_the_lab_survives_is_lost_one_after_the_other() {
-        let drill = plan(&lab("version: 1\n"), &Facts::default(), &Wish::default());
+        let drill = plan(&lab("version: 1\n"), &Facts::default(), &Choice::default());
         assert_eq!(drill.plan.steps.len(), Scenario::ALL.len());
         let needs: Vec<usize> = drill.plan.steps.iter().map(|step| step.needs.len()).collect();
         assert_eq!(needs, [0, 1, 1, 1, 1, 1]);
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn what_it_does_not_survive_is_left_out_with_the_reason() {
-        let drill = plan(&lab("version: 1\npreset: small\n"), &Facts::default(), &Wish::default());
+        let drill = plan(&lab("version: 1\npreset: small\n"), &Facts::default(), &Choice::default());
         assert!(drill.plan.is_empty());
         assert_eq!(drill.spared.len(), Scenario::ALL.len());
         assert!(drill.spared[0].1.contains("one gateway"), "{:?}", drill.spared[0]);
@@ -108,12 +108,12 @@ mod tests {
     fn a_machine_that_is_named_is_the_one_and_only_for_what_concerns_it() {
         let on = Some("k8s-master3".to_owned());
         let drill =
-            plan(&lab("version: 1\n"), &Facts::default(), &Wish { on: on.clone(), ..Wish::default() });
+            plan(&lab("version: 1\n"), &Facts::default(), &Choice { on: on.clone(), ..Choice::default() });
         assert_eq!(ids(&drill), ["drill.control-plane-vm"]);
         assert_eq!(drill.plan.steps[0].text, "k8s-master3 loses its power");
         assert_eq!(drill.spared[0].1, "k8s-master3 is no gateway");
-        let wish = Wish { scenarios: vec![Scenario::WorkerVm], on };
-        assert!(plan(&lab("version: 1\n"), &Facts::default(), &wish).plan.is_empty());
+        let choice = Choice { scenarios: vec![Scenario::WorkerVm], on };
+        assert!(plan(&lab("version: 1\n"), &Facts::default(), &choice).plan.is_empty());
     }
 
     #[test]
@@ -125,8 +125,8 @@ mod tests {
             since: "2026-11-27T10:00:00Z".to_owned(),
         };
         let facts = Facts { drill: Some(record), ..Facts::default() };
-        let wish = Wish { scenarios: vec![Scenario::GatewayNginx], on: None };
-        let drill = plan(&lab("version: 1\n"), &facts, &wish);
+        let choice = Choice { scenarios: vec![Scenario::GatewayNginx], on: None };
+        let drill = plan(&lab("version: 1\n"), &facts, &choice);
         assert_eq!(ids(&drill), ["drill.restore/gateway1", "drill.gateway-nginx"]);
         assert_eq!(lint(&drill.plan), [""; 0]);
     }

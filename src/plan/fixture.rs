@@ -10,7 +10,7 @@ use crate::stack::{cilium, fixture, kubeadm, network};
 
 use super::desired::Desired;
 use super::facts::{Facts, MadeNetwork, NetworkRecord, TemplateFacts, VmFacts, VmState};
-use super::networks::NetworkWish;
+use super::networks::NetworkEdit;
 use super::obstacle::Obstacle;
 use super::step::Plan;
 use super::up;
@@ -101,7 +101,7 @@ impl World {
     }
 
     fn make_host(&mut self) {
-        let NetworkWish::Change(change) = self.desired().network else {
+        let NetworkEdit::Change(change) = self.desired().network else {
             panic!("a file without vmnet2 is to be changed");
         };
         let wish = network::wish(&self.lab);

@@ -22,7 +22,7 @@ const RESTART: &str = "restart Fusion's networks and see that they run";
 
 /// What is to become of Fusion's networking file.
 #[derive(Clone, Debug)]
-pub enum NetworkWish {
+pub enum NetworkEdit {
     /// It says what it should.
     Satisfied,
     Change(NetworkChange),
@@ -49,7 +49,7 @@ pub struct NetworkChange {
     pub scope: Scope,
 }
 
-impl NetworkWish {
+impl NetworkEdit {
     fn of(before: &[u8], after: Vec<u8>, vmnet: u8) -> Self {
         match scope(before, &after, vmnet) {
             Scope::Nothing => Self::Satisfied,
@@ -68,37 +68,37 @@ impl NetworkWish {
 }
 
 /// Returns what the lab makes of the networking file in the facts.
-pub fn wish(lab: &Lab, facts: &Facts) -> NetworkWish {
+pub fn edit(lab: &Lab, facts: &Facts) -> NetworkEdit {
     let wish = network::wish(lab);
     let record = facts.network_record.as_ref();
     if let Some(record) = record.filter(|record| record.vmnet != wish.vmnet) {
-        return NetworkWish::Moved { from: record.vmnet };
+        return NetworkEdit::Moved { from: record.vmnet };
     }
     let document = match facts.networking.as_deref().map_or_else(|| Ok(Document::new()), Document::parse) {
         Ok(document) => document,
-        Err(refusal) => return NetworkWish::Unreadable { line: refusal.line, reason: refusal.reason },
+        Err(refusal) => return NetworkEdit::Unreadable { line: refusal.line, reason: refusal.reason },
     };
     let reservations = record.map(|record| record.reservations.clone()).unwrap_or_default();
     // A network that another lab uses, too, is not this lab's to change.
     let ours = is_ours(&document, facts, wish.vmnet) && !others_use(&document, wish.vmnet, record);
     match document.ensure(&wish, Ours { vmnet: ours, reservations }) {
-        Err(conflicts) => NetworkWish::Conflict(conflicts),
+        Err(conflicts) => NetworkEdit::Conflict(conflicts),
         Ok(after) => {
             let before = facts.networking.clone().unwrap_or_default();
-            NetworkWish::of(&before, after.render(), wish.vmnet)
+            NetworkEdit::of(&before, after.render(), wish.vmnet)
         }
     }
 }
 
 /// Returns what the file becomes when this lab's lines go: exactly what it was, if nobody has changed it since.
 /// `originals` are the file before our first changes, the likeliest first.
-pub fn without(facts: &Facts, originals: &[&[u8]]) -> NetworkWish {
+pub fn without(facts: &Facts, originals: &[&[u8]]) -> NetworkEdit {
     let (Some(bytes), Some(record)) = (&facts.networking, &facts.network_record) else {
-        return NetworkWish::Satisfied;
+        return NetworkEdit::Satisfied;
     };
     let document = match Document::parse(bytes) {
         Ok(document) => document,
-        Err(refusal) => return NetworkWish::Unreadable { line: refusal.line, reason: refusal.reason },
+        Err(refusal) => return NetworkEdit::Unreadable { line: refusal.line, reason: refusal.reason },
     };
     let gone = is_gone_with(&document, facts, record);
     let undo = |original| restore(bytes, original, record.vmnet, gone, &record.reservations);
@@ -108,7 +108,7 @@ pub fn without(facts: &Facts, originals: &[&[u8]]) -> NetworkWish {
     // Where none comes back exactly, the first still tells what an older network had left under our number.
     let first = before.peek().copied();
     let exact = before.find(|original| undo(Some(original)) == **original);
-    NetworkWish::of(bytes, undo(exact.or(first)), record.vmnet)
+    NetworkEdit::of(bytes, undo(exact.or(first)), record.vmnet)
 }
 
 fn has(networking: &[u8], vmnet: u8) -> bool {
@@ -147,30 +147,30 @@ fn others_use(document: &Document, vmnet: u8, record: Option<&NetworkRecord>) ->
 }
 
 /// Returns the change that puts a backup in the file's place.
-pub fn put_back(facts: &Facts, backup: &[u8], vmnet: u8) -> NetworkWish {
+pub fn put_back(facts: &Facts, backup: &[u8], vmnet: u8) -> NetworkEdit {
     match Document::parse(backup) {
-        Err(refusal) => NetworkWish::Unreadable { line: refusal.line, reason: refusal.reason },
-        Ok(_) => NetworkWish::of(facts.networking.as_deref().unwrap_or_default(), backup.to_vec(), vmnet),
+        Err(refusal) => NetworkEdit::Unreadable { line: refusal.line, reason: refusal.reason },
+        Ok(_) => NetworkEdit::of(facts.networking.as_deref().unwrap_or_default(), backup.to_vec(), vmnet),
     }
 }
 
-/// Says whether Fusion's networks stop and start for a wish. A service that merely does not run is started, which
+/// Says whether Fusion's networks stop and start for an edit. A service that merely does not run is started, which
 /// cuts nobody off.
-pub fn restarts(wish: &NetworkWish, facts: &Facts) -> bool {
-    let changed = matches!(wish, NetworkWish::Change(change) if change.scope == Scope::Networks);
+pub fn restarts(edit: &NetworkEdit, facts: &Facts) -> bool {
+    let changed = matches!(edit, NetworkEdit::Change(change) if change.scope == Scope::Networks);
     changed || facts.unfinished.is_some()
 }
 
 /// Finds what must not be while the file is changed and the networks restart.
-pub fn obstacles(wish: &NetworkWish, facts: &Facts) -> Vec<Obstacle> {
+pub fn obstacles(edit: &NetworkEdit, facts: &Facts) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
-    let changes = matches!(wish, NetworkWish::Change(_)) || facts.unfinished.is_some();
+    let changes = matches!(edit, NetworkEdit::Change(_)) || facts.unfinished.is_some();
     if changes && facts.host.fusion_ui_open {
         obstacles.push(Obstacle::FusionOpen);
     }
     let ours = |vmx: &Path| facts.vms.values().any(|vm| vm.vmx == *vmx && vm.state == VmState::Ours);
     let others: Vec<_> = facts.host.running.iter().filter(|vmx| !ours(vmx)).cloned().collect();
-    if restarts(wish, facts) && !others.is_empty() {
+    if restarts(edit, facts) && !others.is_empty() {
         obstacles.push(Obstacle::OthersRunning { vmx: others });
     }
     obstacles
@@ -197,17 +197,17 @@ pub fn route_in_the_way(lab: &Lab, facts: &Facts) -> Option<Obstacle> {
 }
 
 /// Returns the step that makes the networks what the lab needs; none if they are.
-pub fn apply_step(lab: &Lab, wish: &NetworkWish, facts: &Facts) -> Option<Step> {
+pub fn apply_step(lab: &Lab, edit: &NetworkEdit, facts: &Facts) -> Option<Step> {
     let vmnet = lab.vmnet_name();
     let count = lab.nodes.len();
     let whole = format!("set up {vmnet} {} with NAT, DHCP and {count} reservations", lab.internal.subnet);
-    let (text, why, scope) = match (wish, &facts.unfinished) {
-        (NetworkWish::Change(change), _) if change.scope == Scope::Reservations => (
+    let (text, why, scope) = match (edit, &facts.unfinished) {
+        (NetworkEdit::Change(change), _) if change.scope == Scope::Reservations => (
             format!("reserve addresses on {vmnet}; of Fusion's services only its DHCP restarts"),
             format!("the reservations on {vmnet} are not the lab's"),
             change.scope,
         ),
-        (NetworkWish::Change(change), _) => {
+        (NetworkEdit::Change(change), _) => {
             let document = facts.networking.as_deref().and_then(|bytes| Document::parse(bytes).ok());
             let number = lab.internal.vmnet;
             let has_some = document.is_some_and(|document| {
@@ -217,22 +217,22 @@ pub fn apply_step(lab: &Lab, wish: &NetworkWish, facts: &Facts) -> Option<Step> 
             (whole, format!("Fusion's networking file {why} {vmnet}"), change.scope)
         }
         (_, Some(unfinished)) => (RESTART.to_owned(), cut_short(unfinished), Scope::Networks),
-        (NetworkWish::Satisfied, None) if !facts.network_running => (
+        (NetworkEdit::Satisfied, None) if !facts.network_running => (
             format!("see that the services of {vmnet} run as Fusion's networking file says"),
             format!("services of {vmnet} are not running, or not with its reservations"),
             Scope::Nothing,
         ),
         _ => return None,
     };
-    let diff = wish.diff().to_owned();
+    let diff = edit.diff().to_owned();
     Some(Step::new(Action::ApplyNetwork { diff, scope }, text, why))
 }
 
 /// Returns the step that takes the lab's lines out; none if there are none.
-pub fn restore_step(wish: &NetworkWish, facts: &Facts) -> Option<Step> {
+pub fn restore_step(edit: &NetworkEdit, facts: &Facts) -> Option<Step> {
     let vmnet = facts.network_record.as_ref().map(|record| record.vmnet).unwrap_or_default();
-    let (text, why, scope) = match (wish, &facts.unfinished) {
-        (NetworkWish::Change(change), _) => (
+    let (text, why, scope) = match (edit, &facts.unfinished) {
+        (NetworkEdit::Change(change), _) => (
             format!("take our lines for vmnet{vmnet} out of Fusion's networking file"),
             "this lab made it".to_owned(),
             change.scope,
@@ -240,7 +240,7 @@ pub fn restore_step(wish: &NetworkWish, facts: &Facts) -> Option<Step> {
         (_, Some(unfinished)) => (RESTART.to_owned(), cut_short(unfinished), Scope::Networks),
         _ => return None,
     };
-    let diff = wish.diff().to_owned();
+    let diff = edit.diff().to_owned();
     Some(Step::new(Action::RestoreNetwork { diff, scope }, text, why))
 }
 
@@ -253,43 +253,43 @@ fn cut_short(unfinished: &UnfinishedChange) -> String {
 /// # Errors
 /// Everything that stands in the way.
 pub fn plan_apply(lab: &Lab, facts: &Facts) -> Result<Plan, Vec<Obstacle>> {
-    let wish = wish(lab, facts);
-    let mut found = super::obstacle::of_network(lab, &wish, facts);
-    found.extend(own_machines(restarts(&wish, facts), facts));
-    plan_of(found, apply_step(lab, &wish, facts))
+    let edit = edit(lab, facts);
+    let mut found = super::obstacle::of_network(lab, &edit, facts);
+    found.extend(own_machines(restarts(&edit, facts), facts));
+    plan_of(found, apply_step(lab, &edit, facts))
 }
 
 /// Plans `network restore`: this lab's lines out of the file.
 ///
 /// # Errors
 /// Everything that stands in the way.
-pub fn plan_undo(facts: &Facts, wish: &NetworkWish) -> Result<Plan, Vec<Obstacle>> {
-    plan_of(in_the_way_of_undo(wish, facts), restore_step(wish, facts))
+pub fn plan_undo(facts: &Facts, edit: &NetworkEdit) -> Result<Plan, Vec<Obstacle>> {
+    plan_of(in_the_way_of_undo(edit, facts), restore_step(edit, facts))
 }
 
 /// Plans `network restore BACKUP`: the whole file as it was.
 ///
 /// # Errors
 /// Everything that stands in the way.
-pub fn plan_put_back(backup: &str, facts: &Facts, wish: &NetworkWish) -> Result<Plan, Vec<Obstacle>> {
-    let (diff, scope, text, why) = match (wish, &facts.unfinished) {
-        (NetworkWish::Change(change), _) => (
+pub fn plan_put_back(backup: &str, facts: &Facts, edit: &NetworkEdit) -> Result<Plan, Vec<Obstacle>> {
+    let (diff, scope, text, why) = match (edit, &facts.unfinished) {
+        (NetworkEdit::Change(change), _) => (
             change.diff.clone(),
             change.scope,
             format!("put {backup} in the place of Fusion's networking file"),
             "it was asked for".to_owned(),
         ),
         (_, Some(unfinished)) => (String::new(), Scope::Networks, RESTART.to_owned(), cut_short(unfinished)),
-        _ => return plan_of(in_the_way_of_undo(wish, facts), None),
+        _ => return plan_of(in_the_way_of_undo(edit, facts), None),
     };
     let action = Action::PutBackNetwork { diff, scope, backup: backup.to_owned() };
-    plan_of(in_the_way_of_undo(wish, facts), Some(Step::new(action, text, why)))
+    plan_of(in_the_way_of_undo(edit, facts), Some(Step::new(action, text, why)))
 }
 
 /// Finds what stands in the way of an earlier file, or of the one that is there where its networks must restart.
-fn in_the_way_of_undo(wish: &NetworkWish, facts: &Facts) -> Vec<Obstacle> {
-    let mut found = super::obstacle::of_undo(wish, facts);
-    let matters = matches!(wish, NetworkWish::Change(_)) || restarts(wish, facts);
+fn in_the_way_of_undo(edit: &NetworkEdit, facts: &Facts) -> Vec<Obstacle> {
+    let mut found = super::obstacle::of_undo(edit, facts);
+    let matters = matches!(edit, NetworkEdit::Change(_)) || restarts(edit, facts);
     found.extend(own_machines(matters, facts));
     found
 }

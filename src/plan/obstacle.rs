@@ -9,7 +9,7 @@ use crate::lab::{Lab, catalogue};
 
 use super::desired::Desired;
 use super::facts::{Facts, VmFacts, VmState};
-use super::networks::{self, NetworkWish};
+use super::networks::{self, NetworkEdit};
 
 /// One thing in the way; each says who it is. Advice is given in `cli::error`.
 #[derive(Clone, Debug, PartialEq, Serialize, thiserror::Error)]
@@ -134,25 +134,25 @@ pub fn of_fusion(version: &str) -> Vec<Obstacle> {
 }
 
 /// Finds what stands in the way of the lab's network.
-pub fn of_network(lab: &Lab, wish: &NetworkWish, facts: &Facts) -> Vec<Obstacle> {
-    let mut obstacles = of_wish(wish, Some(lab));
-    if !matches!(wish, NetworkWish::Moved { .. } | NetworkWish::Unreadable { .. }) {
+pub fn of_network(lab: &Lab, edit: &NetworkEdit, facts: &Facts) -> Vec<Obstacle> {
+    let mut obstacles = of_edit(edit, Some(lab));
+    if !matches!(edit, NetworkEdit::Moved { .. } | NetworkEdit::Unreadable { .. }) {
         obstacles.extend(networks::route_in_the_way(lab, facts));
     }
-    obstacles.extend(networks::obstacles(wish, facts));
+    obstacles.extend(networks::obstacles(edit, facts));
     obstacles
 }
 
 /// Finds what stands in the way of the file as it was before.
-pub fn of_undo(wish: &NetworkWish, facts: &Facts) -> Vec<Obstacle> {
-    let mut obstacles = of_wish(wish, None);
-    obstacles.extend(networks::obstacles(wish, facts));
+pub fn of_undo(edit: &NetworkEdit, facts: &Facts) -> Vec<Obstacle> {
+    let mut obstacles = of_edit(edit, None);
+    obstacles.extend(networks::obstacles(edit, facts));
     obstacles
 }
 
-fn of_wish(wish: &NetworkWish, lab: Option<&Lab>) -> Vec<Obstacle> {
-    match (wish, lab) {
-        (NetworkWish::Conflict(conflicts), Some(lab)) => conflicts
+fn of_edit(edit: &NetworkEdit, lab: Option<&Lab>) -> Vec<Obstacle> {
+    match (edit, lab) {
+        (NetworkEdit::Conflict(conflicts), Some(lab)) => conflicts
             .iter()
             .map(|conflict: &Conflict| Obstacle::Network {
                 vmnet: lab.vmnet_name(),
@@ -161,10 +161,10 @@ fn of_wish(wish: &NetworkWish, lab: Option<&Lab>) -> Vec<Obstacle> {
                 free_vmnet: conflict.free_vmnet(),
             })
             .collect(),
-        (NetworkWish::Unreadable { line, reason }, _) => {
+        (NetworkEdit::Unreadable { line, reason }, _) => {
             vec![Obstacle::NetworkingFile { line: *line, reason: reason.clone() }]
         }
-        (NetworkWish::Moved { from }, Some(lab)) => {
+        (NetworkEdit::Moved { from }, Some(lab)) => {
             vec![Obstacle::NetworkMoved { from: format!("vmnet{from}"), to: lab.vmnet_name() }]
         }
         _ => Vec::new(),

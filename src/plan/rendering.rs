@@ -6,7 +6,7 @@ use crate::stack::{cilium, cloud_init, ingress, node as nodes, vm};
 
 use super::desired::kubeconfig_text;
 use super::facts::Facts;
-use super::networks::{self, NetworkWish};
+use super::networks::{self, NetworkEdit};
 
 /// One file of a rendering.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ fn rendering(path: String, content: Vec<u8>, identity: &Identity, secrets: bool)
 
 fn host_files(lab: &Lab, identity: &Identity, facts: &Facts) -> Vec<(String, Vec<u8>)> {
     let mut files = vec![("host/kubeconfig".to_owned(), kubeconfig_text(lab, identity, None).into_bytes())];
-    if let NetworkWish::Change(change) = networks::wish(lab, facts) {
+    if let NetworkEdit::Change(change) = networks::edit(lab, facts) {
         files.push(("host/networking.diff".to_owned(), change.diff.into_bytes()));
         files.push(("host/networking".to_owned(), change.after));
     }

@@ -286,7 +286,7 @@ mod tests {
     use crate::plan::desired::Desired;
     use crate::plan::facts::{Facts, VmFacts, VmState};
     use crate::plan::fixture::World;
-    use crate::plan::networks::NetworkWish;
+    use crate::plan::networks::NetworkEdit;
     use crate::plan::{destroy, up};
 
     fn lab() -> Lab {
@@ -310,7 +310,7 @@ mod tests {
                 .vms
                 .insert(node.name.clone(), VmFacts { running: true, ..VmFacts::new(vmx, VmState::Ours) });
         }
-        let plan = destroy::plan(&lab.name, &facts, &NetworkWish::Satisfied).expect("nothing is in the way");
+        let plan = destroy::plan(&lab.name, &facts, &NetworkEdit::Satisfied).expect("nothing is in the way");
         (lab, plan)
     }
 

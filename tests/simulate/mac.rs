@@ -22,7 +22,7 @@ use fusionlab::lab::catalogue::Arch;
 use fusionlab::lab::limits::Limits;
 use fusionlab::lab::paths::Home;
 use fusionlab::lab::{Lab, resolve};
-use fusionlab::plan::drill::Wish;
+use fusionlab::plan::drill::Choice;
 use fusionlab::sim::faults::{self, Fault};
 use fusionlab::sim::inside::{Inside, InsideShell, Standing};
 use fusionlab::sim::install;
@@ -260,7 +260,7 @@ impl Mac {
                 verify::verify(&engine, checks::all(&engine.lab)).await?;
             }
             Verb::Drill => {
-                let plan = verbs::drill_outlook(&engine, &Wish::default()).await?.plan;
+                let plan = verbs::drill_outlook(&engine, &Choice::default()).await?.plan;
                 verbs::carry_out(&engine, &plan).await?;
             }
             Verb::Destroy | Verb::DestroyAll => {

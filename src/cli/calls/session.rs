@@ -44,7 +44,7 @@ use crate::lab::paths::LabDir;
 use crate::lab::problem::{Problem, Severity};
 use crate::lab::spec::Origin;
 use crate::lab::{Driver, Lab};
-use crate::plan::drill::{Drill, Wish};
+use crate::plan::drill::{Choice, Drill};
 use crate::plan::facts::Facts;
 use crate::plan::step::{Plan, StepId};
 use crate::stack::checks::Check;
@@ -167,11 +167,11 @@ impl Session {
     }
 
     /// Looks at the lab and plans a drill.
-    pub async fn drill_outlook(&self, wish: &Wish) -> Result<Drill, Failure> {
+    pub async fn drill_outlook(&self, choice: &Choice) -> Result<Drill, Failure> {
         if self.engine.identity().is_none() {
             return Err(Report::not_up(&self.lab.name).into());
         }
-        Ok(unless_stopped(&self.engine.cancel, verbs::drill_outlook(&self.engine, wish)).await?)
+        Ok(unless_stopped(&self.engine.cancel, verbs::drill_outlook(&self.engine, choice)).await?)
     }
 
     /// Looks at the lab's template and plans what it lacks, or all of it.

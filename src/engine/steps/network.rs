@@ -12,7 +12,7 @@ use crate::host::fusion::networks::{Change, ChangeKind, Outcome};
 use crate::host::lock::{self, Holder, Lock};
 use crate::host::{Aftermath, HostError, files};
 use crate::plan::facts::Facts;
-use crate::plan::networks::{self, NetworkWish};
+use crate::plan::networks::{self, NetworkEdit};
 use crate::plan::obstacle::Obstacle;
 use crate::plan::step::Action;
 
@@ -21,7 +21,7 @@ pub async fn apply(context: &StepContext) -> Result<bool> {
     let engine = &context.engine;
     let _turn = turn(context).await?;
     let facts = observe::network_facts(engine).await?;
-    let after = settled(networks::wish(&engine.lab, &facts), &facts)?;
+    let after = settled(networks::edit(&engine.lab, &facts), &facts)?;
     let changed = match records::remember(engine, &facts) {
         Ok(()) => change(context, &facts, after, engine.lab.internal.vmnet, ChangeKind::OfOneNetwork).await,
         Err(error) => Err(error),
@@ -50,7 +50,7 @@ pub async fn restore(context: &StepContext) -> Result<bool> {
     // Fusion notes a digest of each network's configuration when it applies it. If such notes of ours are all that is
     // left, they are taken out, too; no service reads them, so nothing restarts.
     let again = observe::network_facts(engine).await?;
-    if let NetworkWish::Change(last) = networks::without(&again, &originals) {
+    if let NetworkEdit::Change(last) = networks::without(&again, &originals) {
         change(context, &again, Some(last.after), vmnet, ChangeKind::OfOneNetwork).await?;
     }
     records::forget(engine, vmnet)?;
@@ -70,12 +70,12 @@ pub async fn put_back(context: &StepContext, backup: &str) -> Result<bool> {
     let facts = observe::network_facts(engine).await?;
     let bytes = engine.networks.read_backup(backup)?;
     let vmnet = engine.lab.internal.vmnet;
-    let wish = networks::put_back(&facts, &bytes, vmnet);
-    if was_shown(context).is_some_and(|shown| shown != wish.diff()) {
+    let edit = networks::put_back(&facts, &bytes, vmnet);
+    if was_shown(context).is_some_and(|shown| shown != edit.diff()) {
         // A whole file takes away what it lacks: nothing that the user was not shown.
         return Err(changed_since());
     }
-    let after = settled(wish, &facts)?;
+    let after = settled(edit, &facts)?;
     change(context, &facts, after, vmnet, ChangeKind::WholeFile).await?;
     Ok(true)
 }
@@ -90,11 +90,11 @@ async fn turn(context: &StepContext) -> Result<Lock> {
 }
 
 /// Returns the file that is to be; what forbids it has come up since the plan was made.
-fn settled(wish: NetworkWish, facts: &Facts) -> Result<Option<Vec<u8>>> {
-    match wish {
-        NetworkWish::Satisfied => Ok(facts.networking.clone()),
-        NetworkWish::Change(change) => Ok(Some(change.after)),
-        NetworkWish::Conflict(_) | NetworkWish::Unreadable { .. } | NetworkWish::Moved { .. } => {
+fn settled(edit: NetworkEdit, facts: &Facts) -> Result<Option<Vec<u8>>> {
+    match edit {
+        NetworkEdit::Satisfied => Ok(facts.networking.clone()),
+        NetworkEdit::Change(change) => Ok(Some(change.after)),
+        NetworkEdit::Conflict(_) | NetworkEdit::Unreadable { .. } | NetworkEdit::Moved { .. } => {
             Err(changed_since())
         }
     }
@@ -325,14 +325,14 @@ mod tests {
         bench.file(&engine.fusion.networking(), &format!("{NETWORKING}{BY_HAND}"));
         let facts = remembered(&bench);
         assert!(facts.network_made.is_some());
-        let NetworkWish::Change(change) = networks::wish(&engine.lab, &facts) else { panic!("it lacks us") };
+        let NetworkEdit::Change(change) = networks::edit(&engine.lab, &facts) else { panic!("it lacks us") };
         records::remember(engine, &facts).unwrap();
         bench.file(&engine.fusion.networking(), &String::from_utf8(change.after).unwrap());
         records::settle(engine).unwrap();
 
         let facts = remembered(&bench);
         assert_eq!(facts.network_made, None);
-        let NetworkWish::Change(change) = networks::without(&facts, &[]) else { panic!("our lines go") };
+        let NetworkEdit::Change(change) = networks::without(&facts, &[]) else { panic!("our lines go") };
         assert_eq!(String::from_utf8(change.after).unwrap(), format!("{NETWORKING}{BY_HAND}"));
     }
 

@@ -10,9 +10,9 @@ use crate::formats::mac::Mac;
 use crate::formats::routes::Route;
 use crate::plan::kind::Kind;
 
-fn change(wish: NetworkWish) -> NetworkChange {
-    match wish {
-        NetworkWish::Change(change) => change,
+fn change(edit: NetworkEdit) -> NetworkChange {
+    match edit {
+        NetworkEdit::Change(change) => change,
         other => panic!("a change was expected: {other:?}"),
     }
 }
@@ -46,11 +46,11 @@ fn reservations_of_an_earlier_lab_file_are_taken_out_and_only_dhcp_restarts() {
     let worker = world.lab.nodes.iter_mut().find(|node| node.name == "k8s-worker1").unwrap();
     let (old, new) = (worker.address(), Ipv4Addr::new(10, 10, 0, 41));
     worker.nics[0].address = new;
-    let change = change(wish(&world.lab, &world.facts));
+    let change = change(edit(&world.lab, &world.facts));
     let after = text(&change.after);
     assert!(after.contains(&format!(" {new}\n")) && !after.contains(&format!(" {old}\n")), "{}", change.diff);
     assert_eq!(change.scope, Scope::Reservations);
-    let step = apply_step(&world.lab, &NetworkWish::Change(change), &world.facts).unwrap();
+    let step = apply_step(&world.lab, &NetworkEdit::Change(change), &world.facts).unwrap();
     assert!(step.text.contains("only its DHCP restarts"), "{}", step.text);
 }
 
@@ -110,9 +110,9 @@ fn a_network_that_goes_does_not_come_back_from_a_file_that_another_lab_had_made_
 fn a_network_that_another_lab_uses_is_not_given_another_subnet() {
     let mut world = World::complete();
     append(&mut world, ANOTHERS);
-    assert!(matches!(wish(&world.lab, &world.facts), NetworkWish::Satisfied));
+    assert!(matches!(edit(&world.lab, &world.facts), NetworkEdit::Satisfied));
     world.lab.internal.subnet = "10.20.0.0/24".parse().unwrap();
-    let NetworkWish::Conflict(conflicts) = wish(&world.lab, &world.facts) else {
+    let NetworkEdit::Conflict(conflicts) = edit(&world.lab, &world.facts) else {
         panic!("it is shared");
     };
     assert!(conflicts[0].to_string().contains("vmnet2 is taken"), "{conflicts:?}");
@@ -141,14 +141,14 @@ fn a_network_that_somebody_made_in_our_networks_place_is_theirs() {
 fn without_a_record_nothing_is_ours() {
     let mut world = World::complete();
     world.facts.network_record = None;
-    assert!(matches!(without(&world.facts, &[]), NetworkWish::Satisfied));
+    assert!(matches!(without(&world.facts, &[]), NetworkEdit::Satisfied));
 }
 
 #[test]
 fn a_lab_that_moves_to_another_vmnet_is_told_to_go_first() {
     let mut world = World::complete();
     world.lab.internal.vmnet = 3;
-    assert!(matches!(wish(&world.lab, &world.facts), NetworkWish::Moved { from: 2 }));
+    assert!(matches!(edit(&world.lab, &world.facts), NetworkEdit::Moved { from: 2 }));
     let obstacles = plan_apply(&world.lab, &world.facts).unwrap_err();
     assert_eq!(obstacles, [Obstacle::NetworkMoved { from: "vmnet2".to_owned(), to: "vmnet3".to_owned() }]);
 }
@@ -208,9 +208,9 @@ fn only_what_restarts_networks_minds_machines_of_others() {
     world.facts.host.running.push(stranger());
     let mac = world.lab.nodes[0].internal().mac;
     append(&mut world, &format!("remove_dhcp_mac_to_ip 2 {mac}\n"));
-    assert!(obstacles(&wish(&world.lab, &world.facts), &world.facts).is_empty(), "only DHCP restarts");
+    assert!(obstacles(&edit(&world.lab, &world.facts), &world.facts).is_empty(), "only DHCP restarts");
     append(&mut world, "answer VNET_2_NAT no\n");
-    let found = obstacles(&wish(&world.lab, &world.facts), &world.facts);
+    let found = obstacles(&edit(&world.lab, &world.facts), &world.facts);
     assert_eq!(found, [Obstacle::OthersRunning { vmx: vec![stranger()] }]);
     let undo = plan_undo(&world.facts, &without(&world.facts, &[])).unwrap_err();
     assert!(undo.contains(&Obstacle::OthersRunning { vmx: vec![stranger()] }), "{undo:?}");
@@ -230,8 +230,8 @@ fn services_that_do_not_run_are_started_under_whatever_runs() {
 fn a_backup_is_put_back_whole() {
     let world = World::empty();
     let backup = b"VERSION=1,0\nanswer VNET_8_NAT no\n";
-    let wish = put_back(&world.facts, backup, 2);
-    let plan = plan_put_back("20261126T101500Z-0123456789ab", &world.facts, &wish).unwrap();
+    let edit = put_back(&world.facts, backup, 2);
+    let plan = plan_put_back("20261126T101500Z-0123456789ab", &world.facts, &edit).unwrap();
     let (diff, scope) = plan.steps[0].action.of_networks().unwrap();
     assert!(diff.contains("+answer VNET_8_NAT no"), "{diff}");
     assert_eq!(scope, Scope::Networks);
@@ -262,7 +262,7 @@ fn what_an_older_network_left_under_our_number_comes_back_whatever_others_change
     let mut world = World::empty();
     append(&mut world, husk);
     let before = world.facts.networking.clone().unwrap();
-    let after = change(wish(&world.lab, &world.facts)).after;
+    let after = change(edit(&world.lab, &world.facts)).after;
     world.facts = World::complete().facts;
     world.facts.networking = Some(after);
     append(&mut world, "answer VNET_8_NAT_PARAM_UDP_TIMEOUT 90\n");

@@ -74,12 +74,12 @@ pub enum Expect {
     /// No certificate ends within `CERTIFICATE_RENEWAL`.
     Lasting,
     /// The lab's network is so on the host.
-    Vmnet(VmnetWish),
+    Vmnet(VmnetExpect),
 }
 
 /// What must be so of the lab's network on the host.
 #[derive(Clone, Debug, PartialEq)]
-pub enum VmnetWish {
+pub enum VmnetExpect {
     /// The networking file says this subnet, with NAT, DHCP and the host's own address.
     Configured(Ipv4Net),
     /// The DHCP server gives away exactly these addresses, first to last.
@@ -138,7 +138,7 @@ impl Expect {
     }
 }
 
-impl VmnetWish {
+impl VmnetExpect {
     fn words(&self) -> String {
         match self {
             Self::Configured(subnet) => format!("{subnet} with NAT, DHCP and this Mac on it"),

@@ -4,7 +4,7 @@ use crate::formats::command::Command;
 use crate::lab::{Lab, Node};
 
 use super::ask::{internet, labelled, on_each, ping};
-use super::{Check, Expect, Hint, Hop, Probe, VmnetWish};
+use super::{Check, Expect, Hint, Hop, Probe, VmnetExpect};
 
 /// Greatest difference between two clocks, in milliseconds.
 const CLOCKS_WITHIN_MS: u64 = 1000;
@@ -143,7 +143,7 @@ fn of_vmnet(lab: &Lab) -> Vec<Check> {
         host(
             "vmnet.config",
             format!("{vmnet} is {} with NAT, DHCP and this Mac on it", internal.subnet),
-            VmnetWish::Configured(internal.subnet),
+            VmnetExpect::Configured(internal.subnet),
             Hint {
                 look: "what Fusion's networking file says, beside what the lab needs",
                 command: "fusionlab network plan",
@@ -152,7 +152,7 @@ fn of_vmnet(lab: &Lab) -> Vec<Check> {
         host(
             "vmnet.dhcp",
             format!("the DHCP server gives away {first} to {last}"),
-            VmnetWish::Pool(first, last),
+            VmnetExpect::Pool(first, last),
             Hint {
                 look: "the DHCP server's own file is not as Fusion derives it",
                 command: "fusionlab doctor",
@@ -161,7 +161,7 @@ fn of_vmnet(lab: &Lab) -> Vec<Check> {
         host(
             "vmnet.reservations",
             "every machine's address is reserved for its card".to_owned(),
-            VmnetWish::Reserved(cards.clone()),
+            VmnetExpect::Reserved(cards.clone()),
             Hint {
                 look: "which reservations the file lacks, and what puts them back",
                 command: "fusionlab network plan",
@@ -170,7 +170,7 @@ fn of_vmnet(lab: &Lab) -> Vec<Check> {
         host(
             "vmnet.leases",
             "no machine's address is leased to another card".to_owned(),
-            VmnetWish::NotLeasedAway(cards),
+            VmnetExpect::NotLeasedAway(cards),
             Hint {
                 look: "who holds a lease on the network; that machine must let go of it",
                 command: "fusionlab network show",
@@ -179,7 +179,7 @@ fn of_vmnet(lab: &Lab) -> Vec<Check> {
         host(
             "vmnet.services",
             format!("{vmnet}'s NAT and DHCP run"),
-            VmnetWish::Running,
+            VmnetExpect::Running,
             Hint {
                 look: "which of Fusion's services does not run, and how to start it",
                 command: "fusionlab doctor",

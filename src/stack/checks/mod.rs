@@ -24,7 +24,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 pub use ask::endpoint;
-pub use expect::{Expect, VmnetWish, arrows};
+pub use expect::{Expect, VmnetExpect, arrows};
 
 use crate::formats::command::Command;
 use crate::lab::Lab;

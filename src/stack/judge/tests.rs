@@ -308,7 +308,7 @@ fn addresses_of_pods_and_services_are_of_their_ranges() {
 fn the_network_on_the_host_is_compared_with_every_row() {
     use crate::formats::dhcp::{Lease, Subnet};
     use crate::formats::networking::Vmnet;
-    use crate::stack::checks::VmnetWish;
+    use crate::stack::checks::VmnetExpect;
 
     let (mac, other): (crate::formats::mac::Mac, _) =
         ("00:50:56:00:00:01".parse().unwrap(), "00:50:56:00:00:02".parse().unwrap());
@@ -332,13 +332,13 @@ fn the_network_on_the_host_is_compared_with_every_row() {
     };
     let card = || vec![("m1".to_owned(), mac, address)];
     let wishes = [
-        VmnetWish::Configured(net),
-        VmnetWish::Pool(pool.0, pool.1),
-        VmnetWish::Reserved(card()),
-        VmnetWish::NotLeasedAway(card()),
-        VmnetWish::Running,
+        VmnetExpect::Configured(net),
+        VmnetExpect::Pool(pool.0, pool.1),
+        VmnetExpect::Reserved(card()),
+        VmnetExpect::NotLeasedAway(card()),
+        VmnetExpect::Running,
     ];
-    let verdict = |wish: &VmnetWish, seen: &VmnetSeen| {
+    let verdict = |wish: &VmnetExpect, seen: &VmnetSeen| {
         judge(&Expect::Vmnet(wish.clone()), &Answer::Vmnet(Box::new(seen.clone())))
     };
     for wish in &wishes {

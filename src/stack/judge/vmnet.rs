@@ -6,7 +6,7 @@ use super::Finding;
 use crate::formats::dhcp::{self, Lease, Subnet};
 use crate::formats::mac::Mac;
 use crate::formats::networking::Vmnet;
-use crate::stack::checks::{Expect, VmnetWish};
+use crate::stack::checks::{Expect, VmnetExpect};
 
 /// What this Mac was seen to have.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,7 +31,7 @@ pub struct VmnetSeen {
 pub fn judge(expect: &Expect, seen: &VmnetSeen) -> Finding {
     let Expect::Vmnet(wish) = expect else { return Err("another kind of answer is needed".to_owned()) };
     match wish {
-        VmnetWish::Configured(subnet) => {
+        VmnetExpect::Configured(subnet) => {
             let has =
                 [("NAT", seen.vmnet.nat), ("DHCP", seen.vmnet.dhcp), ("this Mac on it", seen.vmnet.adapter)];
             let lacking: Vec<&str> = has.iter().filter(|(_, has)| !has).map(|(name, _)| *name).collect();
@@ -44,10 +44,10 @@ pub fn judge(expect: &Expect, seen: &VmnetSeen) -> Finding {
                 Some(found) => Ok(format!("{found} with NAT, DHCP and this Mac on it")),
             }
         }
-        VmnetWish::Pool(first, last) => pool((*first, *last), seen),
-        VmnetWish::Reserved(cards) => reserved(cards, seen),
-        VmnetWish::NotLeasedAway(cards) => leased(cards, seen),
-        VmnetWish::Running => running(seen),
+        VmnetExpect::Pool(first, last) => pool((*first, *last), seen),
+        VmnetExpect::Reserved(cards) => reserved(cards, seen),
+        VmnetExpect::NotLeasedAway(cards) => leased(cards, seen),
+        VmnetExpect::Running => running(seen),
     }
 }
 
