@@ -35,6 +35,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::guest::kube::kubelet;
 use super::guest::services::Stream;
 use super::guest::{Commons, Model, lock};
 use super::seam::{Hardware, Machine, Segment, Surroundings};
@@ -138,7 +139,7 @@ impl Kube {
         if let (Some(cluster), Some(member), true) = (cluster, member, runs) {
             match frozen {
                 true => cluster.member_down(&member),
-                false => cluster.member_up(&member, &model),
+                false => kubelet::member_up(&cluster, &member, &model),
             }
             model.commons.announce();
         }

@@ -66,9 +66,19 @@ impl State {
         if let Some(newest) = disks.map(|etcd| etcd.data).max_by_key(|data| data.revision) {
             self.data = newest;
         }
-        // Nobody was there who could have waited for them.
-        self.grace.clear();
         self.established = true;
+        // Controllers that begin give every node its grace: what it said last is believed until then.
+        self.grace.clear();
+        let nodes: Vec<String> =
+            self.data.list("nodes", None).iter().filter_map(|node| name_of(node)).collect();
+        for node in nodes {
+            self.silent(&node);
+        }
+    }
+
+    fn silent(&mut self, node: &str) {
+        self.silences += 1;
+        self.grace.insert(node.to_owned(), self.silences);
     }
 
     fn write_disks(&mut self) {
@@ -90,6 +100,10 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         lock(&self.cluster.state).busy.remove(&self.name);
     }
+}
+
+fn name_of(object: &serde_json::Value) -> Option<String> {
+    object["metadata"]["name"].as_str().map(str::to_owned)
 }
 
 impl Cluster {
@@ -122,8 +136,8 @@ impl Cluster {
         lock(&commons.clusters).get(ca_hash).and_then(Weak::upgrade)
     }
 
-    /// A member's etcd came up with the data on its disk.
-    pub fn member_up(&self, name: &str, model: &Arc<Model>) {
+    /// A member's etcd came up with the data on its disk. Says whether the cluster lives by it, and did not before.
+    pub fn member_up(&self, name: &str, model: &Arc<Model>) -> bool {
         let mut state = lock(&self.state);
         let lived = state.established && state.quorum();
         state.up.insert(name.to_owned(), Arc::downgrade(model));
@@ -136,6 +150,7 @@ impl Cluster {
             }
             state.establish();
         }
+        !lived && state.established
     }
 
     pub fn member_down(&self, name: &str) {
@@ -285,21 +300,19 @@ impl Cluster {
         })
     }
 
-    /// A node's kubelet fell silent: it is in grace until [`Self::missed`] is told of the silence that is returned.
-    pub fn silent(&self, node: &str) -> u64 {
-        let mut state = lock(&self.state);
-        state.silences += 1;
-        let silence = state.silences;
-        state.grace.insert(node.to_owned(), silence);
-        silence
+    /// A node's kubelet fell silent: it is in grace until [`Self::missed`] is told of that silence.
+    pub fn silent(&self, node: &str) {
+        lock(&self.state).silent(node);
     }
 
-    /// The grace of a silence is over; that of a later one goes on.
-    pub fn missed(&self, node: &str, silence: u64) {
-        let mut state = lock(&self.state);
-        if state.grace.get(node) == Some(&silence) {
-            state.grace.remove(node);
-        }
+    /// Returns the nodes in grace, each with the number of its silence.
+    pub fn silences(&self) -> BTreeMap<String, u64> {
+        lock(&self.state).grace.clone()
+    }
+
+    /// The grace of these silences is over; that of later ones goes on.
+    pub fn missed(&self, silences: &BTreeMap<String, u64>) {
+        lock(&self.state).grace.retain(|node, silence| silences.get(node) != Some(silence));
     }
 
     /// Tells whether a node's kubelet, if it is silent, has not been for long.

@@ -83,13 +83,19 @@ pub fn lost(model: &Model) {
     if member && model.power.is_cancelled() {
         cluster.member_down(&node);
     }
-    let silence = cluster.silent(&node);
-    // Every control plane that runs watches: each may be gone before the grace period ends.
+    cluster.silent(&node);
+    watch(&cluster);
+}
+
+/// Misses the nodes that are silent now and still are after their grace. Every control plane that runs does so, since each may
+/// be gone before; whoever is left gives them their grace anew.
+fn watch(cluster: &Arc<Cluster>) {
+    let silences = cluster.silences();
     for (_, member) in cluster.members_up() {
-        let (held, cluster, node) = (Arc::clone(&member), Arc::clone(&cluster), node.clone());
+        let (held, cluster, silences) = (Arc::clone(&member), Arc::clone(cluster), silences.clone());
         member.spawn(async move {
             held.pass(pace::NODE_GRACE).await;
-            cluster.missed(&node, silence);
+            cluster.missed(&silences);
             controllers::settle(&cluster);
         });
     }
@@ -204,8 +210,15 @@ fn start_etcd(model: &Arc<Model>) {
         live.static_pods.insert("etcd".into());
         live.cluster = Some(Arc::clone(&cluster));
     });
-    cluster.member_up(&etcd.name, model);
+    member_up(&cluster, &etcd.name, model);
     model.commons.announce();
+}
+
+/// A member's etcd answers. Where the cluster lives by it, its controllers begin anew.
+pub fn member_up(cluster: &Arc<Cluster>, member: &str, model: &Arc<Model>) {
+    if cluster.member_up(member, model) {
+        watch(cluster);
+    }
 }
 
 /// Returns the node's name: kubeadm's flag, or the host name.
