@@ -383,6 +383,20 @@ mod tests {
     }
 
     #[test]
+    fn what_root_distrusts_for_its_disk_is_not_given_to_root() {
+        let path = Path::new("/Volumes/Big/Applications/VMware Fusion.app/Contents/Library");
+        let advised = |reason| format!("{:?}", distrusted(String::new(), path, reason));
+        let given = "sudo chown -R root:wheel '/Volumes/Big/Applications/VMware Fusion.app'";
+        for reason in [Distrust::OfOthers, Distrust::AllWrite, Distrust::GroupWrites] {
+            assert!(advised(reason).contains(given), "{reason}");
+        }
+        for reason in [Distrust::DiskWithoutOwners, Distrust::DiskElsewhere, Distrust::DiskOf(501)] {
+            let advised = advised(reason);
+            assert!(advised.contains("on the Mac's own disk") && !advised.contains("chown"), "{reason}");
+        }
+    }
+
+    #[test]
     fn only_the_last_lines_are_shown() {
         let output: String = (1..=30).map(|number| format!("line {number}\n\n")).collect();
         let tail = last_lines(&output);
