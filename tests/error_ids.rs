@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// What a report is made by, before its id.
-const MAKERS: [&str; 4] = ["Report::new(", "Self::new(", "report(", "Report { id: "];
+/// What a report is made by, before its id: the lab file's problems are one of their own form.
+const MAKERS: [&str; 5] = ["Report::new(", "Self::new(", "report(", "Report { id: ", "\"id\": "];
 
 /// What the sources below a folder say, the explanations of errors left out.
 #[derive(Default)]
