@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 LIMIT=${FUSIONLAB_SEEDS:-1000}
-PATCHES=$PWD/tests/simulate/broken
+PATCHES=tests/simulate/broken
 
 main() {
     local rules=("$@") unnoticed=()
@@ -69,6 +69,7 @@ tell() {
 
 # Looks for the first seed that notices a broken rule.
 look() {
+    # The copy's own, so that whoever goes on in the checkout changes nothing here.
     local rule=$1 patch=$PATCHES/$1.patch from=1 found seed began
     patch_copy "$patch" || fail "$patch does not apply"
     build broken
