@@ -21,12 +21,13 @@ use crate::plan::step::StepId;
 use crate::stack::identity::Identity;
 use crate::stack::secrets::Secrets;
 
-use crate::engine::error::{EngineError, Result};
-use crate::engine::event::Event;
-use crate::engine::journal::Journal;
-use crate::engine::observe::identities::Identities;
-use crate::engine::output::{RunFolder, StepOutput};
-use crate::engine::terminal::Terminal;
+use super::error::{EngineError, Result};
+use super::event::Event;
+use super::home::store;
+use super::journal::Journal;
+use super::observe::identities::Identities;
+use super::output::{RunFolder, StepOutput};
+use super::terminal::Terminal;
 
 /// The verb that takes a lab down, as the journal has it.
 pub const DESTROY: &str = "destroy";
@@ -86,7 +87,7 @@ impl Engine {
     /// [`EngineError::Identity`] if that is of no use, but for `destroy`.
     pub fn new(parts: Parts) -> Result<Self> {
         let dir = parts.home.lab(&parts.lab.name);
-        let identity = match crate::engine::home::store::load(&parts.lab, &dir) {
+        let identity = match store::load(&parts.lab, &dir) {
             // Taking a lab down asks no guest anything: broken keys must not keep it up.
             Err(EngineError::Identity(_)) if parts.verb == DESTROY => None,
             loaded => loaded?,
@@ -196,7 +197,7 @@ impl Engine {
             address: node.address(),
             user: names::GUEST_USER.to_owned(),
             host_key,
-            identity: self.dir.identity().join(crate::engine::home::store::USER_KEY),
+            identity: self.dir.identity().join(store::USER_KEY),
         })
     }
 

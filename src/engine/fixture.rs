@@ -24,9 +24,9 @@ use crate::lab::paths::{self, Home};
 use crate::plan::step::{Action, Phase, Plan, Step, StepId};
 use crate::stack::fixture;
 
-use crate::engine::context::{Engine, Parts};
-use crate::engine::event::Event;
-use crate::engine::images::template::{Manifest, Stage, TemplateDir};
+use super::context::{Engine, Parts};
+use super::event::Event;
+use super::images::template::{Manifest, Stage, TemplateDir};
 
 /// Size and CID of the template's disk, and the CID of its clones'.
 const DISK_SIZE: u64 = 1 << 20;

@@ -9,11 +9,11 @@ use crate::stack::checks::{self, Check, cluster_entry};
 use crate::stack::cilium;
 use crate::stack::judge::Answer;
 
-use crate::engine::context::Engine;
-use crate::engine::error::Result;
-use crate::engine::event::Event;
-use crate::engine::steps::cluster::restart_workload;
-use crate::engine::verify;
+use super::context::Engine;
+use super::error::Result;
+use super::event::Event;
+use super::steps::cluster::restart_workload;
+use super::verify;
 
 /// Proves a lab by all its checks; returns how many there are.
 ///

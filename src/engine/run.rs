@@ -9,12 +9,12 @@ use crate::host::{HostError, clock, files};
 use crate::lab::paths;
 use crate::plan::step::{Phase, Step};
 
-use crate::engine::context::{Engine, last_lines};
-use crate::engine::error::{Requirement, Result};
-use crate::engine::event::{Event, Unmet};
-use crate::engine::output::CONSOLE_READ;
-use crate::engine::terminal::Held;
-use crate::engine::wait::{Probe, until};
+use super::context::{Engine, last_lines};
+use super::error::{Requirement, Result};
+use super::event::{Event, Unmet};
+use super::output::CONSOLE_READ;
+use super::terminal::Held;
+use super::wait::{Probe, until};
 
 /// A step while it runs, with its way to the outside.
 #[derive(Clone)]

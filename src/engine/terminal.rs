@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, watch};
 
-use crate::engine::event::Event;
+use super::event::Event;
 
 /// The terminal of one run.
 #[derive(Debug)]

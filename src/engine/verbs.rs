@@ -14,15 +14,15 @@ use crate::plan::networks::{self, NetworkEdit};
 use crate::plan::step::Plan;
 use crate::plan::{destroy, drill, lan, lint, obstacle, template, up};
 
-use super::home::store;
+use super::context::Engine;
+use super::error::{EngineError, Result};
+use super::home::lab_lock::{self, HeldLab, Patience};
+use super::home::recovery::{self, Before};
+use super::home::{networks as records, store};
+use super::journal::Journal;
+use super::journal::record::RunState;
 use super::observe::{self, mac};
-use crate::engine::context::Engine;
-use crate::engine::error::{EngineError, Result};
-use crate::engine::home::lab_lock::{self, HeldLab, Patience};
-use crate::engine::home::recovery::{self, Before};
-use crate::engine::journal::Journal;
-use crate::engine::journal::record::RunState;
-use crate::engine::schedule::{self, Summary};
+use super::schedule::{self, Summary};
 
 /// What was seen, and what is missing.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ pub async fn network_put_back_outlook(engine: &Arc<Engine>, backup: &str) -> Res
 }
 
 fn undone(engine: &Engine, facts: &Facts) -> Result<NetworkEdit> {
-    let originals = crate::engine::home::networks::originals(engine)?;
+    let originals = records::originals(engine)?;
     let originals: Vec<&[u8]> = originals.iter().map(Vec::as_slice).collect();
     Ok(networks::without(facts, &originals))
 }

@@ -22,11 +22,11 @@ use crate::stack::judge::{Answer, Heard, Observed, Outcome, Reply, Said, Verdict
 use crate::stack::{dns, kubectl};
 
 use super::access::names;
+use super::context::Engine;
+use super::error::{EngineError, Result};
+use super::event::{Event, Proven};
 use super::observe;
-use crate::engine::context::Engine;
-use crate::engine::error::{EngineError, Result};
-use crate::engine::event::{Event, Proven};
-use crate::engine::observe::ask::{self, ALL, in_order};
+use super::observe::ask::{self, ALL, in_order};
 
 /// Checks at once: each may hold SSH sessions or connections through the gateways.
 const CHECKS_AT_ONCE: usize = 12;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::host::clock;
 
-use crate::engine::error::{EngineError, Requirement, Result};
-use crate::engine::run::StepContext;
+use super::error::{EngineError, Requirement, Result};
+use super::run::StepContext;
 
 /// First pause between two probes; each next one is longer by half, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(60);

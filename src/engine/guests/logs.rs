@@ -13,7 +13,7 @@ use crate::lab::{Node, paths};
 use crate::stack::logs::{self, Entry, Source};
 
 use crate::engine::context::{Engine, command_failed};
-use crate::engine::error::Result;
+use crate::engine::error::{EngineError, Result};
 use crate::engine::guests;
 use crate::engine::output::CONSOLE_READ;
 
@@ -65,7 +65,7 @@ struct Text {
 }
 
 /// What was read, and why the rest was not.
-pub type Reading = (Vec<Entry>, Vec<crate::engine::error::EngineError>);
+pub type Reading = (Vec<Entry>, Vec<EngineError>);
 
 impl Reader {
     pub fn new(engine: Arc<Engine>, node: Node, sources: Vec<Source>, extent: Extent) -> Self {

@@ -139,6 +139,7 @@ fn end_of(file: &Path) -> Result<Option<Vec<u8>>, HostError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::home::store;
     use crate::stack::fixture;
 
     fn paths(collected: &Collected) -> Vec<&str> {
@@ -150,7 +151,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home(folder.path().to_owned());
         let dir = home.lab("lab");
-        crate::engine::home::store::create(&fixture::lab(), &dir).unwrap();
+        store::create(&fixture::lab(), &dir).unwrap();
         let run = dir.logs().join("2026-11-27T10-00-00Z-1");
         files::create_dir(&run).unwrap();
         for file in [dir.journal(), dir.kubeconfig(), dir.ssh_config(), run.join("events.jsonl")] {

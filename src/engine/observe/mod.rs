@@ -22,7 +22,8 @@ use crate::stack::{facts as questions, kubectl, node as nodes, vm};
 use self::ask::{ALL, in_order};
 use crate::engine::access::kubeconfig::Merger;
 use crate::engine::access::names as domain_names;
-use crate::engine::context::Engine;
+use crate::engine::context::{Engine, tail};
+use crate::engine::drill::record;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::home::{lab_folder, networks, store};
 use crate::engine::images::template::{Stage, TemplateDir};
@@ -71,7 +72,7 @@ pub async fn host_facts(engine: &Arc<Engine>) -> Result<Facts> {
         merged_kubeconfigs: Merger::of(engine).merged()?,
         resolver: domain_names::record(&engine.dir)?,
         kubeconfig: digest_of(&engine.dir.kubeconfig())?,
-        drill: crate::engine::drill::record::read(engine)?,
+        drill: record::read(engine)?,
         vms,
         ..network_facts(engine).await?
     })
@@ -251,12 +252,11 @@ pub async fn guest(engine: &Engine, node: &Node) -> Result<GuestFacts> {
     let output =
         engine.must_within(node, &questions::guest_command(&paths), engine.lab.limits.guest_command).await?;
     let received = clock::now_ms();
-    let mut facts =
-        questions::parse_guest(&output.text()).map_err(|error| crate::engine::error::EngineError::Guest {
-            node: node.name.clone(),
-            reason: format!("its facts cannot be read: {error}"),
-            tail: crate::engine::context::tail(&output),
-        })?;
+    let mut facts = questions::parse_guest(&output.text()).map_err(|error| EngineError::Guest {
+        node: node.name.clone(),
+        reason: format!("its facts cannot be read: {error}"),
+        tail: tail(&output),
+    })?;
     if facts.files.contains_key(nodes::PENDING) {
         // Whatever they hold, the services may go by others: all of it is done again.
         facts.files.clear();
