@@ -1,4 +1,6 @@
-//! Cloud images in the cache: what the lab file and the catalogue say of one, in the words of the download.
+//! What machines are made of: the golden templates on disk, and the cloud images in the cache that they are baked from.
+//!
+//! Here, what the lab file and the catalogue say of an image, in the words of the download.
 
 pub mod template;
 pub mod templates;

@@ -1,4 +1,6 @@
 //! Looking: gathers the facts of a run, everything at once, nothing changed.
+//!
+//! What only some verbs look at has a file of its own: `mac` and `survey` for `doctor` and `network`, `resources` for the eyes.
 
 pub mod ask;
 pub mod identities;
