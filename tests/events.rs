@@ -50,8 +50,8 @@ fn every_event_has_the_fields_that_are_documented_and_no_others() {
     let session = Session::new().file("fusionlab.yaml", "version: 1\npreset: solo\n");
     let run = |words: &[&str]| session.clone().args(["--output", "json"]).args(words).run().exits(0);
     let (mut seen, mut told_of_the_rest) = (BTreeSet::new(), Vec::new());
-    for words in ["up", "up", "destroy"] {
-        if !told_of_the_rest.is_empty() {
+    for words in ["up", "up", "destroy", "up"] {
+        if told_of_the_rest.len() == 1 {
             heal::stop(&session, "gateway1");
         }
         told_of_the_rest.push(0);
@@ -80,6 +80,7 @@ fn every_event_has_the_fields_that_are_documented_and_no_others() {
     }
     assert!(told_of_the_rest[0] == 0, "nobody knows how long a first run takes");
     assert!(told_of_the_rest[1] > 0, "a machine that is started again takes what it took");
+    assert!(told_of_the_rest[3] > 0, "and a lab that is made again what it took before it was gone");
     for name in ["planned", "step-held", "step-started", "waiting", "progress", "step-done", "checked"] {
         assert!(seen.contains(name), "{name} was not seen: {seen:?}");
     }

@@ -138,7 +138,7 @@ pub struct PlannedStep {
     /// Machines' phases that come to their end in it: said by [`Event::Reached`], and reached at the latest when it is done.
     pub reaches: Vec<Milestone>,
     pub cost_seconds: u32,
-    /// Whether that is what it, or its kind, took before in this lab; else it is what the plan supposes.
+    /// Whether that is what it, or its kind, took before on this Mac; else it is what the plan supposes.
     pub known: bool,
 }
 

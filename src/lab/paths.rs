@@ -23,6 +23,7 @@
 //!     vmnet2.json  vmnet2.before    that fusionlab made this network, and the file before that
 //!     request.json                  what the root step is asked
 //!   runs/<lab>/                     journal and logs of runs that make no lab, such as `template build`
+//!   runs/costs.json                 how long kinds of steps took in labs that are gone
 //!   locks/                          who works on a lab, on Fusion's networks, on a template, on an image
 //!   sim/                            the simulated Fusion, laid out like a Mac's root
 //! ```
@@ -63,7 +64,17 @@ impl Home {
     /// The folder of runs that make no lab, with the journal and logs that a lab's folder has: of each lab its own, since
     /// the lab's lock is what lets one write there at a time.
     pub fn runs(&self, name: &str) -> LabDir {
-        LabDir(self.0.join("runs").join(name))
+        LabDir(self.all_runs().join(name))
+    }
+
+    /// The folder of those, and of what outlives labs.
+    pub fn all_runs(&self) -> PathBuf {
+        self.0.join("runs")
+    }
+
+    /// How long kinds of steps took in labs that are gone, on this Mac or on the simulated one.
+    pub fn costs(&self, simulated: bool) -> PathBuf {
+        self.all_runs().join(if simulated { "costs-simulated.json" } else { "costs.json" })
     }
 
     /// Where vmrest keeps the credentials that we give it.

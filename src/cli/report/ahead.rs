@@ -1,4 +1,4 @@
-//! How long a run still takes, by what its steps took before in this lab.
+//! How long a run still takes, by what its steps took before on this Mac.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -74,6 +74,9 @@ pub fn mend(home: &Home) -> Result<()> {
             recovery::sweep(home, &lab, Vec::new())?;
         }
     }
+    if let Some(folder) = recovery::folder_of_all(home) {
+        files::sweep(&folder)?;
+    }
     recovery::sweep_networks(home)?;
     Ok(())
 }
@@ -92,6 +95,7 @@ fn labs(home: &Home) -> Result<BTreeSet<String>> {
 /// Returns the folders that a sweep looks at: those of these labs, and of the networks unless somebody works on them.
 fn folders(home: &Home, labs: &BTreeSet<String>) -> Result<Vec<PathBuf>> {
     let mut folders: Vec<PathBuf> = labs.iter().flat_map(|lab| recovery::folders_of_lab(home, lab)).collect();
+    folders.extend(recovery::folder_of_all(home));
     if lock::holder(&home.network_lock())?.is_none() {
         folders.extend(recovery::folders_of_networks(home)?);
     }

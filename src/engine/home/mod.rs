@@ -3,10 +3,12 @@
 //! ```text
 //! records.rs ─── store.rs      a lab's identity            lab_lock.rs   one run at a time
 //!     │    ├──── made_from.rs  what it was made from       lab_folder.rs what in its folder is ours
-//!     │    └──── networks.rs   our lines in Fusion's file  recovery.rs   what an earlier run was at
+//!     │    ├──── networks.rs   our lines in Fusion's file  recovery.rs   what an earlier run was at
+//!     │    └──── costs.rs      what steps took
 //! labs.rs: every lab of this Mac                           leftovers.rs  what killed runs left, `doctor`'s
 //! ```
 
+pub mod costs;
 pub mod lab_folder;
 pub mod lab_lock;
 pub mod labs;

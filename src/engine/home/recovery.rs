@@ -56,7 +56,7 @@ pub fn look(home: &Home, lab: &str, journal: &Journal, held: Option<&HeldLab>) -
 /// and the records of Fusion's networks unless somebody works on these. Returns whoever was killed with those.
 pub fn sweep(home: &Home, lab: &str, machines: Vec<PathBuf>) -> Result<Option<Holder>> {
     let machines = machines.into_iter().filter(|path| files::is_folder(path));
-    for folder in folders_of_lab(home, lab).into_iter().chain(machines) {
+    for folder in folders_of_lab(home, lab).into_iter().chain(folder_of_all(home)).chain(machines) {
         files::sweep(&folder)?;
     }
     files::remove_tree(&home.leaving(lab), &home.labs())?;
@@ -80,6 +80,11 @@ pub fn sweep_networks(home: &Home) -> Result<Option<Holder>> {
 pub fn folders_of_lab(home: &Home, lab: &str) -> Vec<PathBuf> {
     let dir = home.lab(lab);
     [dir.root().to_owned(), dir.identity()].into_iter().filter(|path| files::is_folder(path)).collect()
+}
+
+/// Returns the folder in which runs on any lab write, if it is there.
+pub fn folder_of_all(home: &Home) -> Option<PathBuf> {
+    Some(home.all_runs()).filter(|path| files::is_folder(path))
 }
 
 /// Returns the folders with the records of Fusion's networks, as far as they are there.

@@ -6,25 +6,20 @@ use std::time::Duration;
 use crate::plan::kind::Kind;
 use crate::plan::step::{Gate, Plan, Step, StepId};
 
-/// How long steps take: as this lab's own last run of each, else as its other machines' runs of the same kind, else as
-/// the plan supposes.
+/// How long steps take: as this lab's own last run of each, else as its other machines' runs of the same kind, else as that
+/// kind took in labs that are gone, else as the plan supposes.
 #[derive(Clone, Debug, Default)]
 pub struct Costs {
     by_step: BTreeMap<String, f64>,
-    /// Mean seconds of the kinds that machines have a step each of, and how many steps they come from.
-    by_kind: BTreeMap<Kind, (f64, u32)>,
+    /// Mean seconds.
+    by_kind: BTreeMap<Kind, f64>,
 }
 
 impl Costs {
-    /// Takes in how many seconds each step took when it was last done.
-    pub fn learned(by_step: BTreeMap<String, f64>) -> Self {
-        let mut by_kind: BTreeMap<Kind, (f64, u32)> = BTreeMap::new();
-        for (step, seconds) in &by_step {
-            let Some(kind) = Kind::of_id(step).filter(|kind| kind.is_of_machine()) else { continue };
-            let (mean, count) = by_kind.entry(kind).or_default();
-            *count += 1;
-            *mean += (seconds - *mean) / f64::from(*count);
-        }
+    /// Takes in how many seconds each step took when it was last done, and what kinds of steps took in labs that are gone.
+    pub fn learned(by_step: BTreeMap<String, f64>, of_gone: BTreeMap<Kind, f64>) -> Self {
+        let mut by_kind = of_gone;
+        by_kind.extend(means_by_kind(&by_step));
         Self { by_step, by_kind }
     }
 
@@ -33,16 +28,28 @@ impl Costs {
         self.last(step).map_or(Duration::from_secs(step.cost_seconds.into()), Duration::from_secs_f64)
     }
 
-    /// Says whether that comes from this lab's own runs.
+    /// Says whether that comes from runs on this Mac.
     pub fn knows(&self, step: &Step) -> bool {
         self.last(step).is_some()
     }
 
     fn last(&self, step: &Step) -> Option<f64> {
-        let of_its_kind = || self.by_kind.get(&step.action.kind()).map(|(mean, _)| *mean);
+        let of_its_kind = || self.by_kind.get(&step.action.kind()).copied();
         let seconds = self.by_step.get(step.id.as_str()).copied().or_else(of_its_kind);
         seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0)
     }
+}
+
+/// Returns the mean seconds of each kind of step that was done. Drills are no kind of which one tells how long another takes.
+pub fn means_by_kind(by_step: &BTreeMap<String, f64>) -> BTreeMap<Kind, f64> {
+    let mut means: BTreeMap<Kind, (f64, u32)> = BTreeMap::new();
+    for (step, seconds) in by_step {
+        let Some(kind) = Kind::of_id(step).filter(|kind| *kind != Kind::Drill) else { continue };
+        let (mean, count) = means.entry(kind).or_default();
+        *count += 1;
+        *mean += (seconds - *mean) / f64::from(*count);
+    }
+    means.into_iter().map(|(kind, (mean, _))| (kind, mean)).collect()
 }
 
 /// A plan as a graph, by the steps' places in it.
@@ -160,16 +167,20 @@ mod tests {
     }
 
     #[test]
-    fn costs_come_from_the_step_itself_then_from_its_kind_then_from_the_plan() {
+    fn costs_come_from_the_step_itself_then_from_its_kind_then_from_labs_that_are_gone_then_from_the_plan() {
         let history = [("vm.start/a", 4.0), ("vm.start/b", 8.0), ("kube.endpoint", 2.0)];
-        let costs = Costs::learned(history.map(|(step, seconds)| (step.to_owned(), seconds)).into());
+        let gone = BTreeMap::from([(Kind::VmStart, 99.0), (Kind::VmClone, 7.0)]);
+        let costs = Costs::learned(history.map(|(step, seconds)| (step.to_owned(), seconds)).into(), gone);
         let seconds = |step: &Step| costs.of(step).as_secs_f64();
         assert_eq!(seconds(&of("a", &[], 30)), 4.0);
         assert_eq!(seconds(&of("new", &[], 30)), 6.0);
         let nodes = Step::new(Action::AwaitNodes, "wait", "a test wants it");
         assert!(costs.knows(&of("a", &[], 30)) && costs.knows(&of("new", &[], 30)) && !costs.knows(&nodes));
         assert_eq!(seconds(&nodes), f64::from(nodes.cost_seconds));
-        assert_eq!(costs.by_kind.len(), 1, "what has no machine is no machine's kind");
+        let clone = Step::new(Action::CloneVm { node: "a".to_owned() }, "clone", "a test wants it");
+        assert!(costs.knows(&clone) && seconds(&clone) == 7.0, "as in labs that are gone");
+        let drills = BTreeMap::from([("drill.gateway-vm".to_owned(), 5.0)]);
+        assert!(means_by_kind(&drills).is_empty());
         assert_eq!(Costs::default().of(&of("a", &[], 30)).as_secs(), 30);
     }
 

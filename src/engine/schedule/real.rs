@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::engine::context::Engine;
 use crate::engine::error::{EngineError, Result};
 use crate::engine::event::Event;
+use crate::engine::home::costs;
 use crate::engine::journal::State;
 use crate::engine::run::StepContext;
 use crate::engine::steps;
@@ -36,7 +37,7 @@ fn terms(engine: &Engine) -> Terms {
         memory_limit: lab.limits.host_memory,
     };
     Terms {
-        costs: Costs::learned(engine.journal.costs()),
+        costs: Costs::learned(engine.journal.costs(), costs::of_this_mac(engine)),
         limits: lab.limits.clone(),
         host,
         members: u32::try_from(lab.members().count()).unwrap_or(u32::MAX),

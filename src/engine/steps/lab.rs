@@ -4,7 +4,7 @@ use crate::engine::access::kubeconfig::Merger;
 use crate::engine::access::names::Names;
 use crate::engine::access::ssh_files;
 use crate::engine::error::Result;
-use crate::engine::home::{lab_folder, store};
+use crate::engine::home::{costs, lab_folder, store};
 use crate::engine::run::StepContext;
 use crate::host::dial::Dial;
 use crate::host::files;
@@ -71,6 +71,8 @@ pub async fn forget(context: &StepContext) -> Result<bool> {
     clear_all_leftovers(context).await?;
     forget_folder(engine)?;
     network::forget(context).await?;
+    // Where that fails, the next lab does not know how long it will take: no reason for this one to stay.
+    let _ = costs::keep(engine);
     let strangers = lab_folder::remove(&engine.home, &engine.lab.name)?;
     if !strangers.is_empty() {
         let named = strangers.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
