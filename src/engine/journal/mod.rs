@@ -270,7 +270,15 @@ impl Journal {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+    use std::io;
+    use std::net::SocketAddrV4;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::host::dial::Stream;
+    use crate::host::process::{Finished, Options};
+    use crate::host::stand_in::{Computer, Doing, Effect, Refused, stand_in};
 
     fn id(name: &str) -> StepId {
         StepId::read(name)
@@ -289,6 +297,49 @@ mod tests {
         files::append(&path, b"{\"version\":1,\"at_ms\":17", files::PRIVATE_FILE).unwrap();
         journal.write(&id("vm.clone/a"), State::Started, None, None).unwrap();
         assert_eq!(journal.read().unwrap().len(), 1);
+    }
+
+    /// A disk that tells of which folders the names were made to last.
+    #[derive(Default)]
+    struct Disk(std::sync::Mutex<Vec<PathBuf>>);
+
+    impl Computer for Disk {
+        fn now_ms(&self) -> u64 {
+            0
+        }
+
+        fn before(&self, effect: Effect<'_>) -> Result<(), Refused> {
+            if let Effect::SyncFolder(folder) = effect {
+                self.0.lock().unwrap().push(folder.to_owned());
+            }
+            Ok(())
+        }
+
+        fn run(&self, _: PathBuf, _: Vec<OsString>, _: &Options) -> Doing<io::Result<Finished>> {
+            panic!("no program is called")
+        }
+
+        fn connect(&self, _: SocketAddrV4) -> Doing<io::Result<Stream>> {
+            panic!("nobody is asked")
+        }
+
+        fn is_dead(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_run_that_begins_makes_the_journals_name_last_also_where_a_killed_one_made_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, path) = journal(&folder);
+        files::create_dir(journal.folder()).unwrap();
+        files::write_atomic(&path, b"", files::PRIVATE_FILE).unwrap();
+        let disk = Arc::new(Disk::default());
+        let standing = stand_in(disk.clone());
+        journal.begin().unwrap();
+        drop(standing);
+        let lasts = disk.0.lock().unwrap().clone();
+        assert_eq!(lasts, [journal.folder(), folder.path()], "its own name, and that of its folder");
     }
 
     #[test]
