@@ -41,7 +41,11 @@ pub fn keep(engine: &Engine) -> Result<()> {
     }
     let mut all = of_this_mac(engine);
     all.extend(took);
-    let seconds = all.into_iter().map(|(kind, seconds)| (kind.name().to_owned(), seconds)).collect();
+    let to_the_millisecond = |seconds: f64| (seconds * 1000.0).round() / 1000.0;
+    let seconds = all
+        .into_iter()
+        .map(|(kind, seconds)| (kind.name().to_owned(), to_the_millisecond(seconds)))
+        .collect();
     let path = engine.home.costs(engine.fusion.simulated);
     files::create_dir(files::parent(&path))?;
     records::write(&path, &Costs { version: Costs::VERSION, seconds }, files::PRIVATE_FILE)
