@@ -144,7 +144,7 @@ pub enum EngineError {
     Steps { failures: Vec<StepFailure>, done: usize, skipped: usize, planned: usize },
 
     /// The proof failed, or could not be asked for.
-    #[error("{}", crate::engine::verify::unproven(failed.len(), not_asked.len(), *total))]
+    #[error("{}", super::verify::unproven(failed.len(), not_asked.len(), *total))]
     Verification { failed: Vec<String>, not_asked: Vec<String>, total: usize },
 
     /// The user said stop; what was begun was finished.

@@ -18,7 +18,7 @@ use super::verify;
 /// Proves a lab by all its checks; returns how many there are.
 ///
 /// # Errors
-/// [`crate::engine::error::EngineError::Verification`] with the failed checks.
+/// [`super::error::EngineError::Verification`] with the failed checks.
 pub async fn prove(engine: &Arc<Engine>) -> Result<usize> {
     let checks = checks::all(&engine.lab);
     if envoy_refused(engine, &checks).await {

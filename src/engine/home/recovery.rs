@@ -129,7 +129,8 @@ mod tests {
         let home = Home(folder.path().to_owned());
         let half = ".fusionlab-aB3dE6";
         let backups = home.network().join("backups");
-        let places = [home.lab("lab").root().to_owned(), home.lab("lab").identity(), home.network(), backups];
+        let (lab, runs) = (home.lab("lab"), home.all_runs());
+        let places = [lab.root().to_owned(), lab.identity(), runs, home.network(), backups];
         let plant = || {
             for place in &places {
                 files::create_dir(place).unwrap();

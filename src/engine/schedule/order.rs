@@ -179,6 +179,11 @@ mod tests {
         assert_eq!(seconds(&nodes), f64::from(nodes.cost_seconds));
         let clone = Step::new(Action::CloneVm { node: "a".to_owned() }, "clone", "a test wants it");
         assert!(costs.knows(&clone) && seconds(&clone) == 7.0, "as in labs that are gone");
+        assert_eq!(
+            costs.by_kind.len(),
+            3,
+            "the lab's two kinds, and one that is known of labs that are gone alone"
+        );
         let drills = BTreeMap::from([("drill.gateway-vm".to_owned(), 5.0)]);
         assert!(means_by_kind(&drills).is_empty());
         assert_eq!(Costs::default().of(&of("a", &[], 30)).as_secs(), 30);

@@ -338,11 +338,11 @@ fn the_network_on_the_host_is_compared_with_every_row() {
         VmnetExpect::NotLeasedAway(card()),
         VmnetExpect::Running,
     ];
-    let verdict = |wish: &VmnetExpect, seen: &VmnetSeen| {
-        judge(&Expect::Vmnet(wish.clone()), &Answer::Vmnet(Box::new(seen.clone())))
+    let verdict = |expect: &VmnetExpect, seen: &VmnetSeen| {
+        judge(&Expect::Vmnet(expect.clone()), &Answer::Vmnet(Box::new(seen.clone())))
     };
-    for wish in &wishes {
-        assert!(verdict(wish, &seen).passed(), "{wish:?}");
+    for expect in &wishes {
+        assert!(verdict(expect, &seen).passed(), "{expect:?}");
     }
     let lease = |mac, ends| Lease { address, mac, starts: 0, ends, hostname: None };
     let bad = [
